@@ -1,0 +1,97 @@
+//! What ingress offers for admission: an event with everything decided that does not depend on other events.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    event::{CallIds, CallKey, Fault, Generation, Kind},
+    route::Target,
+};
+
+/// By what a duplicate is known (design 5, "Duplicate").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `source` and `id` where the event has an id; without one it is compared by content within 60 s.
+    pub named: Option<(String, String)>,
+    /// 128-bit digest (XXH3) of the event's raw bytes.
+    pub digest: u128,
+}
+
+/// How an app groups its events (`apps.call_key`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallRule {
+    /// By the ids of the event, with bindings learned from other events.
+    Auto(CallIds),
+    /// By the rest of the callback path; `None` when there was none: unkeyed.
+    Path(Option<CallKey>),
+}
+
+/// Why an event lies in quarantine; the header `hookswitch-reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuarantineReason {
+    /// Known type, but not valid against its schema.
+    Invalid,
+    /// A type that the catalogue does not know, and the app says `on_unknown = "quarantine"`.
+    Unknown,
+    /// No envelope was recognised.
+    Malformed,
+    /// It cannot be sent: too large, or the broker refused it alone.
+    Unsendable,
+}
+
+impl QuarantineReason {
+    /// Every reason; a closed label set.
+    pub const ALL: [Self; 4] = [
+        Self::Invalid,
+        Self::Unknown,
+        Self::Malformed,
+        Self::Unsendable,
+    ];
+
+    /// The word in headers and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unknown => "unknown",
+            Self::Malformed => "malformed",
+            Self::Unsendable => "unsendable",
+        }
+    }
+}
+
+/// Why an event goes to quarantine, in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// The class.
+    pub reason: QuarantineReason,
+    /// By JSON Pointer; `hookswitch-errors` carries them as JSON, cut at 16 KiB.
+    pub faults: Vec<Fault>,
+}
+
+/// One event offered for admission.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// What will be published: the CloudEvent, or for a quarantined event the bytes as received.
+    pub body: Bytes,
+    /// Full wire type; empty where none could be read.
+    pub event_type: String,
+    /// Event id: as received, or made from content where there was none (the `id` of `body`).
+    pub event_id: String,
+    /// What it is about.
+    pub kind: Kind,
+    /// In which generation of the API, where known.
+    pub generation: Option<Generation>,
+    /// ACS correlation id.
+    pub correlation_id: Option<String>,
+    /// How it is recognised when it comes again.
+    pub identity: Identity,
+    /// What its call key is made from.
+    pub call: CallRule,
+    /// Where it goes, without repeats, in the order of the routes; never empty (unrouted and quarantined events have
+    /// their own queues).
+    pub targets: Vec<Target>,
+    /// Set when it goes to quarantine instead of its routes.
+    pub quarantine: Option<Quarantine>,
+}

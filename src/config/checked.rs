@@ -1,0 +1,194 @@
+//! What a configuration says once every check has passed.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::event::AppName;
+
+/// A value that never shows in logs or errors.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes `value` out of sight.
+    #[must_use]
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the one place that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Listeners and limits.
+    pub server: Server,
+    /// `[journal]`.
+    pub journal: Journal,
+    /// `[delivery]`.
+    pub delivery: Delivery,
+    /// `[broker]`.
+    pub broker: Broker,
+    /// `[schemas]`.
+    pub schemas: Schemas,
+    /// `[[apps]]`, names unique.
+    pub apps: Vec<App>,
+    /// `[[routes]]`, in order.
+    pub routes: Vec<crate::route::Route>,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Public listener.
+    pub listen: SocketAddr,
+    /// Admin listener.
+    pub admin_listen: SocketAddr,
+    /// Largest callback body, 1 KiB to 16 MiB.
+    pub body_limit_bytes: usize,
+    /// Most events in one callback, 1 to 5,000.
+    pub batch_limit: usize,
+    /// How long a request's head and body may take.
+    pub request_timeout: Duration,
+    /// One deadline for the whole graceful stop.
+    pub shutdown_timeout: Duration,
+    /// Connections in total.
+    pub connection_limit: usize,
+    /// Callbacks in progress at once; beyond that 503.
+    pub in_flight_limit: usize,
+    /// Name of this instance in logs and connection names; default: host name.
+    pub instance: String,
+}
+
+/// `[journal]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Journal {
+    /// Directory.
+    pub path: PathBuf,
+    /// Bound of live records, bytes.
+    pub limit_bytes: u64,
+    /// Share of `limit_bytes` that one destination may owe, over 0 to 1.
+    pub destination_share: f64,
+    /// Bound of deliveries owed.
+    pub limit_deliveries: u64,
+}
+
+/// When a callback is answered 2xx (P1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptAfter {
+    /// After fsync of the journal.
+    Journal,
+    /// After the broker's confirm of every delivery.
+    Confirm,
+}
+
+/// `[delivery]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// See [`AcceptAfter`].
+    pub accept_after: AcceptAfter,
+    /// `confirm` mode: how long a callback may wait.
+    pub confirm_timeout: Duration,
+    /// How long a publish may stay unconfirmed before its channel is closed.
+    pub stall_timeout: Duration,
+    /// Unconfirmed publishes per destination, 1 to 200.
+    pub window: u32,
+}
+
+/// `[broker]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Where deliveries go.
+    pub endpoint: BrokerEndpoint,
+    /// Exchange that queue destinations are published to; empty: the default exchange.
+    pub exchange: String,
+    /// Whether missing queues are declared.
+    pub declare: bool,
+    /// Largest message, bytes.
+    pub max_message_bytes: usize,
+    /// TLS material for `amqps`.
+    pub tls: Tls,
+}
+
+/// Where deliveries go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BrokerEndpoint {
+    /// `stdout:`: NDJSON on standard output.
+    Stdout,
+    /// AMQP URLs, tried in turn.
+    Amqp(Vec<Secret>),
+    /// A file with one AMQP URL a line, re-read at each connect.
+    AmqpFile(PathBuf),
+}
+
+/// `broker.tls`: PEM or PKCS#12 files, read at each connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Extra CA certificates, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Client certificate chain, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// Client key, PEM.
+    pub key_file: Option<PathBuf>,
+}
+
+/// `[schemas]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schemas {
+    /// Directory whose `catalog.json` and schemas replace or extend the built-in ones.
+    pub path: Option<PathBuf>,
+}
+
+/// What happens to an invalid event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// Kept with its errors; answered 202.
+    Quarantine,
+    /// The whole callback is refused with 422.
+    Reject,
+}
+
+/// What happens to an event whose type the catalogue does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// Routed with kind `Unknown`.
+    Route,
+    /// Kept in quarantine; answered 202.
+    Quarantine,
+    /// The whole callback is refused with 422.
+    Reject,
+}
+
+/// Who may speak for an app. More variants come with the trust boundary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// `auth = "none"`, in so many words.
+    None,
+}
+
+/// `[[apps]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// Path segment and routing key part.
+    pub name: AppName,
+    /// True for `call_key = "path"`.
+    pub call_key_from_path: bool,
+    /// `on_invalid`.
+    pub on_invalid: OnInvalid,
+    /// `on_unknown`.
+    pub on_unknown: OnUnknown,
+    /// Query parameters carried to consumers.
+    pub pass_query: Vec<String>,
+    /// Who may speak.
+    pub auth: Auth,
+}

@@ -1,0 +1,218 @@
+//! The words between the dispatcher and its neighbours.
+
+use std::time::Duration;
+
+use crate::route::DestinationId;
+
+/// A record in the journal. Grows in order of admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordId(pub u64);
+
+/// One event owed to one destination. Grows in order of admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(pub u64);
+
+/// One publish of one delivery; never used twice within a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(pub u64);
+
+/// One AMQP channel: a queue (partition), or an exchange with all its routing keys (design 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub u32);
+
+/// The line in which deliveries wait for each other: one call within one family of destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane {
+    /// Interned [`crate::route::Destination::family`].
+    pub family: u32,
+    /// Interned call key, unique per (app, key).
+    pub call: u64,
+}
+
+/// A delivery as the dispatcher knows it; the body stays in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owed {
+    /// Which one.
+    pub delivery: DeliveryId,
+    /// Where it goes: what a return holds.
+    pub destination: DestinationId,
+    /// Whose window it counts against.
+    pub channel: ChannelId,
+    /// What it waits in line with; `None` for unkeyed events, which wait for nothing.
+    pub lane: Option<Lane>,
+    /// True when an earlier process may already have sent it: it waits for the first fence (design 7).
+    pub unknown: bool,
+}
+
+/// How a channel was lost, and so what is known about the publishes that it had not confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The broker said Close or Close-Ok: nothing of this channel can land any more. Unconfirmed ones may be resent.
+    Settled,
+    /// The connection went without a word: copies may still land until the fence is declared.
+    Unfenced,
+    /// The broker closed the channel or its connection because it would not take a message (406, 501, 502, …).
+    /// Every unconfirmed delivery of the channel is a suspect and is sent alone. `fenced` as in the two above:
+    /// true where Close was seen on the channel only.
+    Refused {
+        /// Whether copies may still land (false: wait for the fence first).
+        settled: bool,
+    },
+}
+
+/// Why the broker refused a message that was sent alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// AMQP reply code.
+    pub code: u16,
+    /// AMQP reply text.
+    pub text: String,
+}
+
+/// What the dispatcher is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The journal accepted a delivery. Given in order of admission.
+    Accepted(Owed),
+    /// A channel is open, in confirm mode, and its topology was found good.
+    Opened {
+        /// Which one.
+        channel: ChannelId,
+    },
+    /// The broker took responsibility, after returns were attributed.
+    Confirmed {
+        /// Of which publish.
+        attempt: AttemptId,
+    },
+    /// The broker said `basic.nack`: back off and send again.
+    Nacked {
+        /// Of which publish.
+        attempt: AttemptId,
+    },
+    /// The broker could not route it: the destination is held until [`Input::Rechecked`] says it is there again.
+    Returned {
+        /// Of which publish.
+        attempt: AttemptId,
+    },
+    /// The journal could not read what was to be sent, or the like: never sent, try again after a back-off.
+    NotSent {
+        /// Of which publish.
+        attempt: AttemptId,
+    },
+    /// A channel is gone.
+    ChannelLost {
+        /// Which one.
+        channel: ChannelId,
+        /// What that means for its unconfirmed publishes.
+        loss: Loss,
+    },
+    /// The fence of the lost publishing connection (or of the process before this one) was declared by the new one:
+    /// nothing sent on the old one can land any more.
+    Fenced,
+    /// Answer to [`Output::Recheck`].
+    Rechecked {
+        /// Which destination.
+        destination: DestinationId,
+        /// Whether it can be published to.
+        usable: bool,
+    },
+    /// A message sent alone was refused: it is poison.
+    AloneRefused {
+        /// Of which publish.
+        attempt: AttemptId,
+        /// What the broker said.
+        refused: Refused,
+    },
+    /// A message sent alone has no outcome (its own connection was lost and fenced): it is tried again, alone.
+    AloneUnknown {
+        /// Of which publish.
+        attempt: AttemptId,
+    },
+    /// The delivery is not to be sent any more where that is still possible (`confirm` mode, after its timeout). Sent
+    /// already: its outcome is awaited, but a failure is not repaired.
+    Withdraw {
+        /// Which one.
+        delivery: DeliveryId,
+    },
+    /// `connection.blocked` / `unblocked` of the publishing connection: nothing new is handed to the socket and the
+    /// stall clock stands still.
+    Blocked(bool),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the dispatcher wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Publish this delivery on its channel.
+    Publish {
+        /// Name of this publish, for the answer.
+        attempt: AttemptId,
+        /// What to send.
+        delivery: DeliveryId,
+        /// Where.
+        destination: DestinationId,
+        /// On which channel.
+        channel: ChannelId,
+        /// How often it was handed out by this process, this time included: `hookswitch-attempt`.
+        count: u32,
+        /// On a connection of its own, because the broker refused something beside it (design 7).
+        alone: bool,
+    },
+    /// Confirmed: the journal may forget it.
+    Done {
+        /// Which one.
+        delivery: DeliveryId,
+    },
+    /// Refused alone: it moves to quarantine with the reason, and its lane goes on.
+    Poisoned {
+        /// Which one.
+        delivery: DeliveryId,
+        /// What the broker said.
+        refused: Refused,
+    },
+    /// Withdrawn before it was (or after it failed to be) delivered: forgotten.
+    Forgotten {
+        /// Which one.
+        delivery: DeliveryId,
+    },
+    /// See whether this destination is there again; answer with [`Input::Rechecked`].
+    Recheck {
+        /// Which one.
+        destination: DestinationId,
+    },
+    /// A publish was not confirmed within `stall_timeout`: close this channel; answer with [`Input::ChannelLost`].
+    CloseChannel {
+        /// Which one.
+        channel: ChannelId,
+    },
+    /// Close-Ok did not come within `close_timeout`: cut the publishing connection.
+    CutConnection,
+}
+
+/// The dispatcher's numbers (design 7 and 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Unconfirmed publishes per channel, 1 to 200.
+    pub window: u32,
+    /// How long a publish may stay unconfirmed before its channel is closed; the clock stands while blocked.
+    pub stall_timeout: Duration,
+    /// How long Close-Ok may take before the connection is cut.
+    pub close_timeout: Duration,
+    /// First back-off after a nack, a return, or a failed send.
+    pub backoff_initial: Duration,
+    /// Ceiling of the back-off.
+    pub backoff_max: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            window: 128,
+            stall_timeout: Duration::from_secs(120),
+            close_timeout: Duration::from_secs(120),
+            backoff_initial: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(10),
+        }
+    }
+}

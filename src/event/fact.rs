@@ -1,0 +1,124 @@
+//! An event as the envelope room hands it on: attributes by their CloudEvents names, `data` parsed once.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Which wrapping an event came in; the words of `validate --json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnvelopeForm {
+    /// CloudEvents 1.0, structured, batched or binary.
+    #[serde(rename = "cloudevents")]
+    CloudEvents,
+    /// Event Grid schema.
+    EventGrid,
+    /// The Event-Grid-like shape of the 2021 private preview, most members null (acs/events.md 2.1).
+    PrivatePreview,
+}
+
+impl EnvelopeForm {
+    /// The word in logs, metrics and `validate --json`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CloudEvents => "cloudevents",
+            Self::EventGrid => "event-grid",
+            Self::PrivatePreview => "private-preview",
+        }
+    }
+}
+
+/// CloudEvents context attributes, whatever the envelope was called on the wire (`eventType` is `event_type` here).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// `id` as received; `None` where the sender gave none (2021-private sends null).
+    pub id: Option<String>,
+    /// `source`; for Event Grid its `topic`; `None` where there is none.
+    pub source: Option<String>,
+    /// `type` / `eventType`, full wire name.
+    pub event_type: String,
+    /// `subject`.
+    pub subject: Option<String>,
+    /// `time` / `eventTime` as received; never used for ordering.
+    pub time: Option<String>,
+    /// Every other string-valued attribute, by its CloudEvents name (extensions, `datacontenttype`, …).
+    pub other: Vec<(String, String)>,
+}
+
+impl Attributes {
+    /// The value of the attribute with the CloudEvents name `name`, for filters.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        match name {
+            "id" => self.id.as_deref(),
+            "source" => self.source.as_deref(),
+            "type" => Some(&self.event_type),
+            "subject" => self.subject.as_deref(),
+            "time" => self.time.as_deref(),
+            other => self
+                .other
+                .iter()
+                .find(|(key, _)| key == other)
+                .map(|(_, value)| value.as_str()),
+        }
+    }
+
+    /// The last part of the type: `CallConnected` of `Microsoft.Communication.CallConnected`.
+    #[must_use]
+    pub fn short_type(&self) -> &str {
+        self.event_type
+            .rsplit('.')
+            .next()
+            .unwrap_or(&self.event_type)
+    }
+}
+
+/// One event with a recognised envelope. Made by `envelope` only.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The wrapping it came in.
+    pub form: EnvelopeForm,
+    /// Context attributes.
+    pub attributes: Attributes,
+    /// The payload, parsed once; `Value::Null` where there was none.
+    pub data: Value,
+    /// The event's bytes as they stood in the callback (in binary mode: the body). What duplicates are compared by
+    /// and what a quarantined event is kept as.
+    pub raw: Bytes,
+    /// One CloudEvents 1.0 JSON object in structured mode: what is published. The same bytes as `raw` for a
+    /// structured CloudEvent (design 8, "byte for byte").
+    pub cloud_event: Bytes,
+}
+
+/// Something wrong with an event, by place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// JSON Pointer (RFC 6901) from the event's root, e.g. `/data/callConnectionId`.
+    pub pointer: String,
+    /// What is wrong there. Never a value of the event: values may be personal data.
+    pub message: String,
+}
+
+impl Fault {
+    /// A fault at `pointer`.
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// An element of a callback whose envelope was not recognised, beside others that were.
+#[derive(Clone, Debug)]
+pub struct Malformed {
+    /// The element's bytes as received.
+    pub raw: Bytes,
+    /// `id`, where one could be read.
+    pub id: Option<String>,
+    /// `type` or `eventType`, where one could be read.
+    pub event_type: Option<String>,
+    /// Why it is no event.
+    pub faults: Vec<Fault>,
+}

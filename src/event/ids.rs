@@ -1,0 +1,197 @@
+//! The names that tell apps, calls and generations apart; each is its own type.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+/// Why a word is no app name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no app name: 1 to 64 of a-z, A-Z, 0-9, '-' and '_' (no dot: routing keys are split at dots)"
+)]
+pub struct NameError(pub String);
+
+/// A business application with its own callback path (design 3). 1 to 64 of `[A-Za-z0-9_-]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AppName(Arc<str>);
+
+impl AppName {
+    /// The name as written in the configuration and in the callback path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for AppName {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        let fits = (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if fits {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError(name))
+        }
+    }
+}
+
+impl From<AppName> for String {
+    fn from(name: AppName) -> Self {
+        name.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for AppName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What groups the events of one call (design 5, "Call key"). Any non-empty string; compared byte by byte.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CallKey(Arc<str>);
+
+impl CallKey {
+    /// Takes `key` as it is; `None` for the empty string, which names no call.
+    #[must_use]
+    pub fn new(key: impl Into<Arc<str>>) -> Option<Self> {
+        let key = key.into();
+        (!key.is_empty()).then_some(Self(key))
+    }
+
+    /// The key as consumers see it in `hookswitch-call`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CallKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A line of the calling API, as the catalogue names it (`2021-private`, `ga`, …). The set is open: a schema
+/// directory of the operator's may add one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(Arc<str>);
+
+impl Generation {
+    /// Names a generation.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as in `catalog.json` and in the header `hookswitch-generation`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A server call id made comparable across base64 alphabets and paddings (acs/events.md 3, consequence 3). Only for
+/// looking up bindings; what consumers see is the id as it was received.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerCallKey(String);
+
+impl ServerCallKey {
+    /// Folds base64url and padded base64 into one spelling; other strings stay distinct because the fold only
+    /// exchanges `-_` for `+/` and drops trailing `=`.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self(
+            id.trim_end_matches('=')
+                .chars()
+                .map(|c| match c {
+                    '-' => '+',
+                    '_' => '/',
+                    other => other,
+                })
+                .collect(),
+        )
+    }
+
+    /// The folded spelling.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The ids of one event from which admission makes its call key (design 5, in order of preference). Empty strings
+/// and JSON nulls are `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallIds {
+    /// `data.callConnectionId`, else `data.callLegId` / `CallLegId`, else the id inside `subject` or `source`.
+    pub connection: Option<String>,
+    /// `serverCallId`, `ConversationId`, the id inside `callLocator`, or the one inside an Event Grid `subject`.
+    pub server_call: Option<String>,
+    /// `recordingId`, also inside an Event Grid `subject`.
+    pub recording: Option<String>,
+    /// `operationContext`: a key only while exactly one call of the app has used it.
+    pub operation_context: Option<String>,
+    /// `correlationId`: never a key, carried to AMQP `correlation_id`.
+    pub correlation: Option<String>,
+}
+
+impl CallIds {
+    /// The call key as a function of the event alone, without anything learned from other events: what `validate`
+    /// prints and what `confirm` mode uses (design 6).
+    #[must_use]
+    pub fn own_key(&self) -> Option<CallKey> {
+        [
+            &self.connection,
+            &self.server_call,
+            &self.recording,
+            &self.operation_context,
+        ]
+        .into_iter()
+        .flatten()
+        .find_map(|id| CallKey::new(id.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_name_with_a_dot_is_refused() {
+        assert!(AppName::try_from("contoso".to_owned()).is_ok());
+        for bad in ["", "a.b", "a/b", "ä", &"x".repeat(65)] {
+            assert!(AppName::try_from(bad.to_owned()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn both_base64_spellings_of_a_server_call_are_one_key() {
+        assert_eq!(ServerCallKey::new("aGk_-w=="), ServerCallKey::new("aGk/+w"));
+        assert_ne!(ServerCallKey::new("a"), ServerCallKey::new("b"));
+    }
+
+    #[test]
+    fn the_connection_comes_before_every_other_id() {
+        let ids = CallIds {
+            connection: Some("c".into()),
+            server_call: Some("s".into()),
+            ..CallIds::default()
+        };
+        assert_eq!(ids.own_key(), CallKey::new("c"));
+        assert_eq!(CallIds::default().own_key(), None);
+    }
+}

@@ -1,0 +1,12 @@
+//! The journal: durable records, admission in order of arrival, group commit, recovery (design 6).
+//!
+//! Two stores speak the same four handles: [`open`] keeps everything in SQLite, [`volatile`] (for `confirm` mode)
+//! keeps it in memory until the broker has confirmed. Neither ingress nor publish can tell which one it talks to.
+
+mod doors;
+mod handles;
+
+pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, Opened, Parcels, Settle};
+pub use handles::{
+    Admitted, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal, Settlement,
+};

@@ -1,0 +1,12 @@
+//! Hookswitch: webhook callback receiver and event router for Azure Communication Services Call Automation.
+//!
+//! An event walks `ingress -> envelope -> catalog -> route -> admit -> journal -> dispatch -> publish`; see
+//! `ARCHITECTURE.md` for the rooms and what each of them may know.
+
+pub mod admit;
+pub mod config;
+pub mod dispatch;
+pub mod event;
+pub mod journal;
+pub mod ops;
+pub mod route;

@@ -1,0 +1,3 @@
+//! The `hookswitch` binary.
+
+fn main() {}

@@ -1,0 +1,74 @@
+//! The drift board: members and enum values that the sender uses and our schemas do not know (design 5).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use serde::Serialize;
+
+/// Series the board holds at most; further ones are counted together in [`DriftView::dropped`].
+const SERIES_LIMIT: usize = 1_000;
+
+/// Counts drift by (event type, JSON Pointer), bounded.
+#[derive(Debug, Default)]
+pub struct DriftBoard(Mutex<DriftView>);
+
+/// What `/drift` shows.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DriftView {
+    /// Occurrences by event type and JSON Pointer (array indices written as `*`).
+    pub series: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Occurrences that found the board full.
+    pub dropped: u64,
+    #[serde(skip)]
+    count: usize,
+}
+
+impl DriftBoard {
+    /// Counts one occurrence.
+    pub fn note(&self, event_type: &str, pointer: &str) {
+        let mut view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = view
+            .series
+            .get_mut(event_type)
+            .and_then(|pointers| pointers.get_mut(pointer))
+        {
+            *count += 1;
+        } else if view.count < SERIES_LIMIT {
+            view.count += 1;
+            view.series
+                .entry(event_type.to_owned())
+                .or_default()
+                .insert(pointer.to_owned(), 1);
+        } else {
+            view.dropped += 1;
+        }
+    }
+
+    /// All series now.
+    #[must_use]
+    pub fn view(&self) -> DriftView {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_board_is_bounded_and_says_what_it_dropped() {
+        let board = DriftBoard::default();
+        for n in 0..SERIES_LIMIT + 5 {
+            board.note("T", &format!("/data/{n}"));
+        }
+        board.note("T", "/data/0");
+        let view = board.view();
+        assert_eq!(view.dropped, 5);
+        assert_eq!(view.series["T"]["/data/0"], 2);
+    }
+}

@@ -1,0 +1,123 @@
+//! The health board: what `/livez`, `/readyz` and `/startupz` are answered from (P7).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use serde::Serialize;
+
+/// How a destination stands (issue text and design 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DestinationState {
+    /// Its channel is open and its topology is good.
+    Ready,
+    /// It waits: for the connection, after a nack, for permission.
+    Held,
+    /// Its queue or exchange does not exist.
+    Missing,
+    /// It exists with other arguments.
+    Mismatched,
+    /// A publish stays unconfirmed beyond `stall_timeout`.
+    Stalled,
+    /// It left the configuration and is served until it owes nothing.
+    Retired,
+}
+
+impl DestinationState {
+    /// Every state; a closed label set.
+    pub const ALL: [Self; 6] = [
+        Self::Ready,
+        Self::Held,
+        Self::Missing,
+        Self::Mismatched,
+        Self::Stalled,
+        Self::Retired,
+    ];
+
+    /// The word in metrics and `/readyz`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Held => "held",
+            Self::Missing => "missing",
+            Self::Mismatched => "mismatched",
+            Self::Stalled => "stalled",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// Whether a callback accepted now would be kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JournalState {
+    /// Being opened or recovered.
+    #[default]
+    Opening,
+    /// It takes records.
+    Writable,
+    /// At `limit_bytes` or `limit_deliveries`.
+    Full,
+    /// The disk is full; resumes by itself.
+    DiskFull,
+    /// A write or fsync failed: nothing is accepted until restart, and `/livez` fails.
+    Failed,
+}
+
+/// How the publishing connection stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BrokerState {
+    /// Open and fenced.
+    pub connected: bool,
+    /// `connection.blocked` is in force.
+    pub blocked: bool,
+}
+
+/// A snapshot of everything on the board.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct HealthView {
+    /// Start-up is over: config and schemas loaded, journal open and recovered, listeners bound.
+    pub started: bool,
+    /// Shutting down.
+    pub draining: bool,
+    /// The journal.
+    pub journal: JournalState,
+    /// True in `confirm` mode, where readiness follows the broker.
+    pub needs_broker: bool,
+    /// The broker.
+    pub broker: BrokerState,
+    /// Each destination's state and why, by channel name.
+    pub destinations: BTreeMap<String, (DestinationState, Option<String>)>,
+    /// Things an operator should know that take nobody out of service (an app without auth, …).
+    pub notices: Vec<String>,
+}
+
+/// Where rooms write how they stand. Cheap enough to write on every change.
+#[derive(Debug, Default)]
+pub struct Health(Mutex<HealthView>);
+
+impl Health {
+    /// Changes the board.
+    pub fn update(&self, change: impl FnOnce(&mut HealthView)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Sets one destination's state, with a reason for people.
+    pub fn destination(&self, name: &str, state: DestinationState, why: Option<String>) {
+        self.update(|view| {
+            view.destinations.insert(name.to_owned(), (state, why));
+        });
+    }
+
+    /// What stands on the board now.
+    #[must_use]
+    pub fn view(&self) -> HealthView {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,236 @@
+//! The books of promise P3: what came in at the door and what is owed behind it, always read as one snapshot.
+
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::{
+    IntCounter, IntCounterVec, IntGauge, Opts,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+/// What became of one event at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Durable and owed to its destinations.
+    Accepted,
+    /// Known already.
+    Duplicate,
+    /// Kept in quarantine.
+    Quarantined,
+    /// The callback was refused with an error status after its envelope was known.
+    Refused,
+}
+
+/// The numbers of both laws (design 2, P3 and design 11). Counters are per process, gauges are now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Events whose fate at the door is decided.
+    pub received: u64,
+    /// … accepted.
+    pub accepted: u64,
+    /// … known already.
+    pub duplicate: u64,
+    /// … quarantined at the door.
+    pub quarantined: u64,
+    /// … refused.
+    pub refused: u64,
+    /// Deliveries that this process came to owe.
+    pub owed: u64,
+    /// Deliveries that the journal still owed when this process opened it.
+    pub recovered: u64,
+    /// Deliveries confirmed by the broker.
+    pub delivered: u64,
+    /// Deliveries given up and moved to quarantine (each then owes one to the quarantine).
+    pub moved: u64,
+    /// Deliveries owed now: counted by the journal's index, not derived from the others.
+    pub pending: u64,
+}
+
+/// One lock around all of [`Counts`], so that a scrape never sees half a step.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Counts>);
+
+impl Ledger {
+    /// Books the decided outcomes of one callback's events.
+    pub fn decide(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+        self.book(|counts| {
+            for outcome in outcomes {
+                counts.received += 1;
+                match outcome {
+                    Outcome::Accepted => counts.accepted += 1,
+                    Outcome::Duplicate => counts.duplicate += 1,
+                    Outcome::Quarantined => counts.quarantined += 1,
+                    Outcome::Refused => counts.refused += 1,
+                }
+            }
+        });
+    }
+
+    /// Changes several numbers in one step that no snapshot can split.
+    pub fn book<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All numbers at one instant.
+    #[must_use]
+    pub fn snapshot(&self) -> Counts {
+        self.book(|counts| *counts)
+    }
+}
+
+/// Shows a [`Ledger`] on `/metrics` under the names of design 11.
+#[derive(Debug)]
+pub struct LedgerCollector {
+    ledger: std::sync::Arc<Ledger>,
+    descs: Vec<Desc>,
+}
+
+impl LedgerCollector {
+    /// A collector to register once.
+    ///
+    /// # Errors
+    /// Only if a metric name is malformed, which a test rules out.
+    pub fn new(ledger: std::sync::Arc<Ledger>) -> prometheus::Result<Self> {
+        let families = Families::of(Counts::default())?;
+        let descs = families
+            .collectors()
+            .iter()
+            .flat_map(|collector| collector.desc().into_iter().cloned())
+            .collect();
+        Ok(Self { ledger, descs })
+    }
+}
+
+impl Collector for LedgerCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        Families::of(self.ledger.snapshot())
+            .map(|families| {
+                families
+                    .collectors()
+                    .iter()
+                    .flat_map(|collector| collector.collect())
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+}
+
+struct Families {
+    received: IntCounter,
+    events: IntCounterVec,
+    owed: IntCounter,
+    deliveries: IntCounterVec,
+    recovered: IntGauge,
+    pending: IntGauge,
+}
+
+impl Families {
+    fn of(counts: Counts) -> prometheus::Result<Self> {
+        let families = Self {
+            received: IntCounter::new(
+                "hookswitch_events_received_total",
+                "Events whose fate at the door is decided: the sum of hookswitch_events_total over its outcomes",
+            )?,
+            events: IntCounterVec::new(
+                Opts::new(
+                    "hookswitch_events_total",
+                    "Events by what became of them at the door",
+                ),
+                &["outcome"],
+            )?,
+            owed: IntCounter::new(
+                "hookswitch_deliveries_owed_total",
+                "Deliveries that this process came to owe",
+            )?,
+            deliveries: IntCounterVec::new(
+                Opts::new(
+                    "hookswitch_deliveries_total",
+                    "Deliveries that are owed no more, by outcome",
+                ),
+                &["outcome"],
+            )?,
+            recovered: IntGauge::new(
+                "hookswitch_deliveries_recovered",
+                "Deliveries that the journal still owed when this process opened it",
+            )?,
+            pending: IntGauge::new(
+                "hookswitch_deliveries_pending",
+                "Deliveries owed now, as counted by the journal's index",
+            )?,
+        };
+        families.received.inc_by(counts.received);
+        for (outcome, count) in [
+            ("accepted", counts.accepted),
+            ("duplicate", counts.duplicate),
+            ("quarantined", counts.quarantined),
+            ("refused", counts.refused),
+        ] {
+            families.events.with_label_values(&[outcome]).inc_by(count);
+        }
+        families.owed.inc_by(counts.owed);
+        for (outcome, count) in [
+            ("delivered", counts.delivered),
+            ("quarantined", counts.moved),
+        ] {
+            families
+                .deliveries
+                .with_label_values(&[outcome])
+                .inc_by(count);
+        }
+        families
+            .recovered
+            .set(i64::try_from(counts.recovered).unwrap_or(i64::MAX));
+        families
+            .pending
+            .set(i64::try_from(counts.pending).unwrap_or(i64::MAX));
+        Ok(families)
+    }
+
+    fn collectors(&self) -> [&dyn Collector; 6] {
+        [
+            &self.received,
+            &self.events,
+            &self.owed,
+            &self.deliveries,
+            &self.recovered,
+            &self.pending,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_scrape_shows_every_series_from_the_start() {
+        let registry = prometheus::Registry::new();
+        let ledger = Arc::new(Ledger::default());
+        registry
+            .register(Box::new(LedgerCollector::new(ledger.clone()).unwrap()))
+            .unwrap();
+        ledger.decide([Outcome::Accepted, Outcome::Refused]);
+        ledger.book(|counts| {
+            counts.owed += 2;
+            counts.pending = 2;
+        });
+        let text = prometheus::TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+        for line in [
+            "hookswitch_events_received_total 2",
+            "hookswitch_events_total{outcome=\"accepted\"} 1",
+            "hookswitch_events_total{outcome=\"duplicate\"} 0",
+            "hookswitch_deliveries_total{outcome=\"delivered\"} 0",
+            "hookswitch_deliveries_pending 2",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

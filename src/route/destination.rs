@@ -1,0 +1,93 @@
+//! Where deliveries go: what a route names, and the concrete address that admission makes of it.
+
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
+
+/// RabbitMQ queue type, as in `x-queue-type`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueType {
+    /// Replicated; the default.
+    #[default]
+    Quorum,
+    /// One node.
+    Classic,
+}
+
+impl QueueType {
+    /// The value of `x-queue-type`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quorum => "quorum",
+            Self::Classic => "classic",
+        }
+    }
+}
+
+/// What a route gives for one event, before admission picks the partition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A queue, or with `partitions` the queues `name.0` … `name.{n-1}`.
+    Queue {
+        /// The queue's name, or the stem of the partitions' names.
+        name: String,
+        /// `None`: one queue called `name`.
+        partitions: Option<NonZeroU32>,
+        /// How it is declared.
+        queue_type: QueueType,
+    },
+    /// An exchange of the operator's with a rendered routing key.
+    Exchange {
+        /// The exchange's name.
+        exchange: String,
+        /// The routing key of this event.
+        routing_key: String,
+    },
+}
+
+/// A concrete place on the broker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Address {
+    /// One queue (one partition).
+    Queue {
+        /// The queue's full name.
+        name: String,
+        /// How it is declared.
+        queue_type: QueueType,
+    },
+    /// One exchange with a routing key.
+    Exchange {
+        /// The exchange's name.
+        exchange: String,
+        /// The routing key.
+        routing_key: String,
+    },
+}
+
+/// A concrete destination and the family within which order is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Destination {
+    /// Where the message goes.
+    pub address: Address,
+    /// What order is promised over: all partitions of a queue share one family, so that a call that moves to
+    /// another partition waits until its old partition has confirmed (design 9).
+    pub family: String,
+}
+
+/// Names a [`Destination`] within one journal: its row there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DestinationId(pub u32);
+
+impl Destination {
+    /// What one channel serves: a queue, or a whole exchange (design 8).
+    #[must_use]
+    pub fn channel_name(&self) -> String {
+        match &self.address {
+            Address::Queue { name, .. } => format!("queue {name}"),
+            Address::Exchange { exchange, .. } => format!("exchange {exchange}"),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! A route: which events it takes and where they go.
+
+use std::num::NonZeroU32;
+
+use crate::event::{AppName, Generation, Kind};
+
+use super::{Filter, QueueType, Template};
+
+/// `[[routes]]`, checked. An event matches when every part that is given matches; parts left out match everything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// For people: logs, `explain`.
+    pub name: String,
+    /// `None`: every app.
+    pub app: Option<AppName>,
+    /// Empty: every kind.
+    pub kinds: Vec<Kind>,
+    /// Short (`PlayFailed`) or full wire types; empty: every type.
+    pub types: Vec<String>,
+    /// Empty: every generation.
+    pub generations: Vec<Generation>,
+    /// All must match (CloudEvents Subscriptions API 1.0, section 3.2.4).
+    pub filters: Vec<Filter>,
+    /// Where matching events go.
+    pub sink: Sink,
+}
+
+/// The destination part of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sink {
+    /// `queue`, `partitions`, `queue_type`.
+    Queue {
+        /// Name, or stem of the partitions' names.
+        name: String,
+        /// `None`: one queue called `name`.
+        partitions: Option<NonZeroU32>,
+        /// How it is declared.
+        queue_type: QueueType,
+    },
+    /// `exchange`, `routing_key`.
+    Exchange {
+        /// Name.
+        exchange: String,
+        /// Rendered for each event.
+        routing_key: Template,
+    },
+}

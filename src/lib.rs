@@ -11,4 +11,5 @@ pub mod envelope;
 pub mod event;
 pub mod journal;
 pub mod ops;
+pub mod report;
 pub mod route;

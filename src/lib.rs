@@ -6,6 +6,7 @@
 pub mod admit;
 pub mod config;
 pub mod dispatch;
+pub mod envelope;
 pub mod event;
 pub mod journal;
 pub mod ops;

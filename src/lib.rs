@@ -12,4 +12,5 @@ pub mod event;
 pub mod ingress;
 pub mod journal;
 pub mod ops;
+pub mod report;
 pub mod route;

@@ -4,6 +4,12 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
+/// The queue of events that no route takes (design 8).
+pub const UNROUTED: &str = "hookswitch.unrouted";
+
+/// The queue of events that could not be understood or sent (design 8).
+pub const QUARANTINE: &str = "hookswitch.quarantine";
+
 /// RabbitMQ queue type, as in `x-queue-type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

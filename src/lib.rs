@@ -9,6 +9,8 @@ pub mod config;
 pub mod dispatch;
 pub mod envelope;
 pub mod event;
+pub mod ingress;
 pub mod journal;
 pub mod ops;
+pub mod report;
 pub mod route;

@@ -1,7 +1,7 @@
 //! What a callback carries to the consumer besides its events: the rest of its path, the query parameters that the app
 //! names, its trace context. Pure.
 
-use actix_web::web::Query;
+use percent_encoding::percent_decode_str;
 
 /// Longest rest of a path that is carried: it becomes an AMQP header.
 pub(super) const PATH_LIMIT_BYTES: usize = 1_024;
@@ -85,11 +85,10 @@ pub(super) fn query(query: &str, names: &[String]) -> Result<Option<String>, Car
         .split('&')
         .filter(|pair| {
             // The name may be percent-encoded; the pair is carried as it was received.
-            Query::<Vec<(String, String)>>::from_query(pair).is_ok_and(|decoded| {
-                decoded
-                    .first()
-                    .is_some_and(|(name, _)| names.contains(name))
-            })
+            let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+            percent_decode_str(name)
+                .decode_utf8()
+                .is_ok_and(|name| names.iter().any(|wanted| *wanted == name))
         })
         .collect();
     let kept = kept.join("&");

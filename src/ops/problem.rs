@@ -32,6 +32,9 @@ pub struct ProblemError {
     pub pointer: String,
     /// What is wrong there.
     pub message: String,
+    /// Byte position in the body, where that says more than the pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<usize>,
 }
 
 impl Problem {

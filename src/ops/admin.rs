@@ -115,7 +115,9 @@ impl Heart {
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Instant> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -309,7 +311,10 @@ mod tests {
         let listening = start(&admin);
         check(&listening, "/livez", 200).await;
         let body = check(&listening, "/startupz", 503).await;
-        assert_eq!(body["reasons"][0], "the journal is being opened or recovered");
+        assert_eq!(
+            body["reasons"][0],
+            "the journal is being opened or recovered"
+        );
         check(&listening, "/readyz", 503).await;
         admin.health.update(|view| {
             view.started = true;
@@ -355,7 +360,10 @@ mod tests {
     async fn version_names_the_journal_as_soon_as_it_is_open() {
         let admin = admin();
         let listening = start(&admin);
-        assert_eq!(check(&listening, "/version", 200).await["journal"], Value::Null);
+        assert_eq!(
+            check(&listening, "/version", 200).await["journal"],
+            Value::Null
+        );
         let journal = Uuid::new_v4();
         admin.journal.set(journal).unwrap();
         let body = check(&listening, "/version", 200).await;

@@ -73,13 +73,21 @@ mod tests {
 
     #[test]
     fn a_broker_that_flutters_after_a_long_absence_is_not_back() {
-        check(&[(0, true), (10, false), (30, true), (31, false)], 32, false);
+        check(
+            &[(0, true), (10, false), (30, true), (31, false)],
+            32,
+            false,
+        );
         check(&[(0, true), (10, false), (30, true)], 31, false);
         check(&[(0, true), (10, false), (30, true)], 32, true);
     }
 
     #[test]
     fn being_told_the_same_again_does_not_restart_the_clock() {
-        check(&[(0, true), (10, false), (15, false), (19, false)], 20, false);
+        check(
+            &[(0, true), (10, false), (15, false), (19, false)],
+            20,
+            false,
+        );
     }
 }

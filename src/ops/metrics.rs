@@ -19,9 +19,7 @@ pub fn new_registry() -> prometheus::Result<Registry> {
         ),
         &["version"],
     )?;
-    build
-        .with_label_values(&[env!("CARGO_PKG_VERSION")])
-        .set(1);
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     registry.register(Box::new(build))?;
     #[cfg(target_os = "linux")]
     registry.register(Box::new(

@@ -58,10 +58,9 @@ impl Problem {
     /// The response that carries it.
     #[must_use]
     pub fn response(&self) -> HttpResponse {
-        let status =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_string(self)
-            .expect("strings and numbers are always written as JSON");
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body =
+            serde_json::to_string(self).expect("strings and numbers are always written as JSON");
         let mut response = HttpResponse::build(status);
         response.insert_header((
             header::CONTENT_TYPE,

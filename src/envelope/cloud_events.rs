@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::event::{Attributes, EnvelopeForm, Event};
+use crate::event::{Attributes, EnvelopeForm, Event, Fault};
 
 use super::{
     DecodeError, Element, Head, Limits,
@@ -38,7 +38,7 @@ pub(super) fn structured(raw: Bytes, mut members: Map<String, Value>) -> Element
     }
 }
 
-fn attributes(members: &Map<String, Value>) -> Result<Attributes, Vec<crate::event::Fault>> {
+fn attributes(members: &Map<String, Value>) -> Result<Attributes, Vec<Fault>> {
     let mut reader = Members::new(members);
     if members.get("specversion").and_then(Value::as_str) != Some("1.0") {
         reader.fault("specversion", "must be \"1.0\"");
@@ -94,22 +94,17 @@ pub(super) fn binary(
     for (name, value) in &head.ce {
         let pointer = format!("/{name}");
         match value {
-            Err(NotText) => faults.push(crate::event::Fault::new(
-                pointer,
-                "is not UTF-8 after percent-decoding",
-            )),
+            Err(NotText) => faults.push(Fault::new(pointer, "is not UTF-8 after percent-decoding")),
             Ok(value) => {
                 if members
                     .insert(name.clone(), value.as_str().into())
                     .is_some()
                 {
-                    faults.push(crate::event::Fault::new(pointer, "is given twice"));
+                    faults.push(Fault::new(pointer, "is given twice"));
                 }
             }
         }
     }
-    members.remove("data");
-    members.remove("data_base64");
     if let Some(content_type) = content_type {
         members.insert("datacontenttype".to_owned(), content_type.into());
     }

@@ -52,9 +52,13 @@ impl<'a> Head<'a> {
     }
 }
 
+/// CloudEvents 1.0.2 section 3 names attributes with a to z and 0 to 9 only; other headers that happen to begin like
+/// ours, and `data`, which is no attribute, are none of the event's.
 fn attribute_name(header: &str) -> Option<String> {
     let (prefix, name) = header.split_at_checked(3)?;
-    (prefix.eq_ignore_ascii_case("ce-") && !name.is_empty()).then(|| name.to_ascii_lowercase())
+    let is_attribute = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (prefix.eq_ignore_ascii_case("ce-") && is_attribute && !name.eq_ignore_ascii_case("data"))
+        .then(|| name.to_ascii_lowercase())
 }
 
 /// CloudEvents HTTP binding 1.0.2 section 3.1.3.2: first the quoted string of RFC 7230 is unwrapped, then one round of

@@ -11,6 +11,10 @@ mod head;
 mod json;
 mod mapping;
 mod media;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 
@@ -87,9 +91,10 @@ fn recognise(parsed: json::Parsed) -> Element {
     let serde_json::Value::Object(members) = value else {
         return mapping::malformed(raw, &serde_json::Map::new(), vec![mapping::not_an_object()]);
     };
-    if members.contains_key("specversion") {
+    let has = |name| members.get(name).is_some_and(|value| !value.is_null());
+    if has("specversion") {
         cloud_events::structured(raw, members)
-    } else if members.contains_key("eventType") {
+    } else if has("eventType") {
         event_grid::map(raw, members)
     } else {
         let faults = vec![mapping::no_envelope(&members)];

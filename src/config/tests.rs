@@ -289,8 +289,8 @@ fn an_empty_file_lacks_a_broker_and_apps() {
     check(
         "",
         &[
-            "f.toml: broker.url: is missing: write url",
             "f.toml: apps: is missing: write [[apps]]",
+            "f.toml: broker.url: is missing: write url",
         ],
     );
     check(

@@ -24,6 +24,7 @@ pub(crate) struct Taken {
     pub(crate) instance: String,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
+    pub(crate) properties: lapin::BasicProperties,
 }
 
 pub(crate) async fn connect(url: &str) -> Connection {
@@ -134,6 +135,7 @@ fn read(delivery: &lapin::message::Delivery) -> Taken {
             .unwrap_or_default(),
         headers,
         body: delivery.data.clone(),
+        properties: delivery.properties.clone(),
     }
 }
 

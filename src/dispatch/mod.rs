@@ -4,8 +4,15 @@
 //! the publisher and news for the journal. Every scheduling rule lives here so that a property test can run millions
 //! of fault schedules against it.
 
+mod backoff;
+mod channel;
+mod dispatcher;
 mod protocol;
+mod sending;
+mod table;
 
+pub use channel::{ChannelView, HeldFor};
+pub use dispatcher::Dispatcher;
 pub use protocol::{
     AttemptId, ChannelId, DeliveryId, Input, Lane, Loss, Output, Owed, RecordId, Refused, Settings,
 };

@@ -17,8 +17,11 @@ mod poison;
 mod reader;
 mod salvage;
 mod stage;
+#[cfg(test)]
+pub(crate) mod stand_in;
 mod store;
 mod trouble;
+mod volatile;
 mod writer;
 
 pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, Opened, Parcels, Settle};
@@ -26,3 +29,4 @@ pub use handles::{
     Admitted, Boards, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal, Settlement,
 };
 pub use open::open;
+pub use volatile::volatile;

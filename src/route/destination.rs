@@ -1,8 +1,18 @@
 //! Where deliveries go: what a route names, and the concrete address that admission makes of it.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+use crate::event::CallKey;
+
+use super::partition::partition;
+
+/// The queue of events that no route takes (design 8).
+pub const UNROUTED: &str = "hookswitch.unrouted";
+
+/// The queue of events that could not be understood or sent (design 8).
+pub const QUARANTINE: &str = "hookswitch.quarantine";
 
 /// RabbitMQ queue type, as in `x-queue-type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,7 +42,7 @@ pub enum Target {
     /// A queue, or with `partitions` the queues `name.0` … `name.{n-1}`.
     Queue {
         /// The queue's name, or the stem of the partitions' names.
-        name: String,
+        name: Arc<str>,
         /// `None`: one queue called `name`.
         partitions: Option<NonZeroU32>,
         /// How it is declared.
@@ -41,10 +51,98 @@ pub enum Target {
     /// An exchange of the operator's with a rendered routing key.
     Exchange {
         /// The exchange's name.
-        exchange: String,
+        exchange: Arc<str>,
         /// The routing key of this event.
-        routing_key: String,
+        routing_key: Arc<str>,
     },
+}
+
+impl Target {
+    /// Where events go that no route takes: [`UNROUTED`].
+    #[must_use]
+    pub fn unrouted() -> Self {
+        Self::plain(UNROUTED)
+    }
+
+    /// Where events go that could not be understood or sent: [`QUARANTINE`].
+    #[must_use]
+    pub fn quarantine() -> Self {
+        Self::plain(QUARANTINE)
+    }
+
+    fn plain(name: &str) -> Self {
+        Self::Queue {
+            name: name.into(),
+            partitions: None,
+            queue_type: QueueType::default(),
+        }
+    }
+
+    /// The partition of a call's events, 0 to n - 1; `None` where the target has no partitions. Unkeyed events are in
+    /// partition 0. With it a caller can look a destination up without building its name.
+    #[must_use]
+    pub fn partition(&self, call: Option<&CallKey>) -> Option<u32> {
+        match self {
+            Self::Queue { partitions, .. } => partitions.map(|count| partition(call, count)),
+            Self::Exchange { .. } => None,
+        }
+    }
+
+    /// The concrete destination of one call's events.
+    #[must_use]
+    pub fn place(&self, call: Option<&CallKey>) -> Destination {
+        Destination {
+            address: self.address(self.partition(call)),
+            family: self.family(),
+        }
+    }
+
+    /// What order is promised over: `queue q`, whatever the partition, or `exchange x key`.
+    #[must_use]
+    pub fn family(&self) -> String {
+        match self {
+            Self::Queue { name, .. } => format!("queue {name}"),
+            Self::Exchange {
+                exchange,
+                routing_key,
+            } => format!("exchange {exchange} {routing_key}"),
+        }
+    }
+
+    /// Every address that [`Target::place`] can give, in the order of the partitions: what is declared and checked.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        match self {
+            Self::Queue {
+                partitions: Some(count),
+                ..
+            } => (0..count.get())
+                .map(|index| self.address(Some(index)))
+                .collect(),
+            Self::Queue {
+                partitions: None, ..
+            }
+            | Self::Exchange { .. } => vec![self.address(None)],
+        }
+    }
+
+    fn address(&self, partition: Option<u32>) -> Address {
+        match self {
+            Self::Queue {
+                name, queue_type, ..
+            } => Address::Queue {
+                name: partition.map_or_else(|| name.to_string(), |index| format!("{name}.{index}")),
+                queue_type: *queue_type,
+            },
+            Self::Exchange {
+                exchange,
+                routing_key,
+            } => Address::Exchange {
+                exchange: exchange.to_string(),
+                routing_key: routing_key.to_string(),
+            },
+        }
+    }
 }
 
 /// A concrete place on the broker.

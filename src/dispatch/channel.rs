@@ -1,0 +1,160 @@
+//! What the dispatcher knows of each channel and of each destination on it.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use crate::route::DestinationId;
+
+use super::{AttemptId, ChannelId, table::List, table::Slot};
+
+/// Whether a channel may be published on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ChannelState {
+    /// Not open: never was, or lost.
+    #[default]
+    Closed,
+    /// Open, in confirm mode, topology good.
+    Open,
+    /// Stalled, and asked to close at this instant of the clock that stands still while blocked.
+    Closing {
+        /// When.
+        asked: Duration,
+    },
+    /// It did not close either, and its connection is being cut.
+    Cutting,
+}
+
+/// One channel.
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    pub(super) state: ChannelState,
+    /// Deliveries owed on it, waiting ones included.
+    pub(super) owed: usize,
+    /// Its unconfirmed publishes. Attempts are numbered as they are sent, so the first is the oldest.
+    pub(super) in_flight: BTreeSet<AttemptId>,
+    /// The suspect of this channel that is being sent alone.
+    pub(super) alone: Option<AttemptId>,
+    /// Every destination that was ever owed something on it.
+    pub(super) destinations: Vec<DestinationId>,
+    /// Destinations with something ready, taken in turn. May name some that are held by now; they are skipped.
+    pub(super) turns: VecDeque<DestinationId>,
+    /// The same for suspects.
+    pub(super) turns_alone: VecDeque<DestinationId>,
+    /// When its oldest publish, or its closing, has taken too long; on the clock that stands still while blocked.
+    pub(super) overdue: Option<Duration>,
+    /// It is listed to be looked at before the step ends.
+    pub(super) woken: bool,
+}
+
+/// Why nothing is sent to a destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Nothing holds it.
+    #[default]
+    Free,
+    /// It nacked.
+    BackingOff {
+        /// Until when.
+        until: Duration,
+    },
+    /// It returned, and is looked at again later.
+    RecheckAt {
+        /// When.
+        until: Duration,
+    },
+    /// It returned, and is being looked at.
+    Rechecking,
+    /// After a hold one message goes first, and the others follow when that one is confirmed: a queue that is still
+    /// full or missing is not shown a whole window each time.
+    Probing(Option<AttemptId>),
+}
+
+impl Hold {
+    pub(super) fn lets_send(self) -> bool {
+        matches!(self, Self::Free | Self::Probing(None))
+    }
+
+    /// The timer that ends it.
+    pub(super) fn until(self) -> Option<Duration> {
+        match self {
+            Self::BackingOff { until } | Self::RecheckAt { until } => Some(until),
+            Self::Free | Self::Rechecking | Self::Probing(_) => None,
+        }
+    }
+}
+
+/// One destination.
+#[derive(Debug)]
+pub(super) struct Destination {
+    pub(super) channel: ChannelId,
+    /// Heads of lanes and unkeyed ones, for the channel.
+    pub(super) ready: List,
+    /// The same, to be sent alone.
+    pub(super) suspects: List,
+    /// It stands in [`Channel::turns`].
+    pub(super) has_turn: bool,
+    /// It stands in [`Channel::turns_alone`].
+    pub(super) has_turn_alone: bool,
+    pub(super) hold: Hold,
+    /// Nacks and returns since the last confirm, a whole burst counted once.
+    pub(super) failures: u32,
+    /// The last thing that went wrong was a return.
+    pub(super) returned: bool,
+}
+
+impl Destination {
+    pub(super) fn on(channel: ChannelId) -> Self {
+        Self {
+            channel,
+            ready: List::default(),
+            suspects: List::default(),
+            has_turn: false,
+            has_turn_alone: false,
+            hold: Hold::Free,
+            failures: 0,
+            returned: false,
+        }
+    }
+}
+
+/// A publish that has no answer yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    pub(super) slot: Slot,
+    pub(super) channel: ChannelId,
+    pub(super) alone: bool,
+    /// When it was sent, as the caller counts time.
+    pub(super) sent: Duration,
+    /// The same on the clock that stands still while blocked.
+    pub(super) sent_unblocked: Duration,
+}
+
+/// Why a destination is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldFor {
+    /// The broker nacked: a full queue, or one without quorum.
+    Nack,
+    /// The broker returned: the queue, or a binding for the routing key, is missing.
+    Return,
+}
+
+/// How one channel stands: for metrics and health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelView {
+    /// Which one.
+    pub channel: ChannelId,
+    /// Deliveries owed on it, sent or not.
+    pub owed: usize,
+    /// Of these, published and not yet answered, the one that is sent alone included.
+    pub in_flight: usize,
+    /// When the oldest unconfirmed publish on the channel itself was sent, as the caller counts time.
+    pub oldest_unconfirmed_since: Option<Duration>,
+    /// Destinations to which nothing, or only one probe, is sent now, and why.
+    pub held: Vec<(DestinationId, HeldFor)>,
+    /// Open and publishing.
+    pub open: bool,
+    /// A publish was not confirmed in time; it is being closed or cut.
+    pub stalled: bool,
+}

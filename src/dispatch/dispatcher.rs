@@ -1,0 +1,523 @@
+//! The dispatcher: what each input changes. When a delivery goes out is in `sending`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use crate::route::DestinationId;
+
+use super::{
+    AttemptId, ChannelId, DeliveryId, Input, Lane, Loss, Output, Owed, Refused, Settings,
+    backoff::backoff,
+    channel::{Channel, ChannelState, ChannelView, Destination, Flight, HeldFor, Hold},
+    table::{Entry, List, Slot, Stage, Table},
+};
+
+/// Decides what may be published now (design 7). Everything it does follows from its inputs and their times.
+///
+/// In memory it holds an index of what is owed, about 80 bytes a delivery. A step costs what it changes: nothing
+/// is searched through, whatever waits.
+#[derive(Debug)]
+pub struct Dispatcher {
+    pub(super) settings: Settings,
+    pub(super) now: Duration,
+    /// Time that passed while the connection was not blocked: stalls are measured on this clock.
+    pub(super) unblocked: Duration,
+    pub(super) blocked: bool,
+    /// A fence was declared since this process started: no copy of an earlier process can land any more.
+    fenced: bool,
+    pub(super) attempts: u64,
+    pub(super) entries: Table,
+    slots: BTreeMap<DeliveryId, Slot>,
+    /// For each lane that owes something, those behind its head. The head stands elsewhere.
+    lines: HashMap<Lane, List>,
+    pub(super) destinations: BTreeMap<DestinationId, Destination>,
+    pub(super) channels: BTreeMap<ChannelId, Channel>,
+    pub(super) flights: BTreeMap<AttemptId, Flight>,
+    /// Heads of lanes, and unkeyed ones, of which a copy may still land.
+    unknown: List,
+    pub(super) delays: BTreeMap<Slot, Delay>,
+    pub(super) timers: BTreeSet<(Duration, Timer)>,
+    /// Channels by the instant at which they are overdue, on the clock that stands still while blocked.
+    pub(super) overdue: BTreeSet<(Duration, ChannelId)>,
+    /// The connection is being cut, which takes all its channels along: once is enough.
+    pub(super) cutting: bool,
+    /// Channels on which something may be sent after this step's input.
+    pub(super) woken: Vec<ChannelId>,
+    #[cfg(test)]
+    pub(super) rules: Rules,
+}
+
+/// What waits for an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The hold of a destination.
+    Destination(DestinationId),
+    /// One delivery's own back-off.
+    Delivery(Slot),
+}
+
+/// A back-off that concerns one delivery only.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Delay {
+    failures: u32,
+    pub(super) until: Option<Duration>,
+}
+
+/// Which end of a list a delivery joins.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Front,
+    Back,
+}
+
+/// The rules that the property test takes out, one at a time, to show that it would notice.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    /// At most one delivery of a lane is unconfirmed.
+    pub(super) one_per_lane: bool,
+    /// What was lost without a word waits for the fence.
+    pub(super) fence: bool,
+}
+
+impl Dispatcher {
+    /// One that owes nothing yet and knows no channel.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            now: Duration::ZERO,
+            unblocked: Duration::ZERO,
+            blocked: false,
+            fenced: false,
+            attempts: 0,
+            entries: Table::default(),
+            slots: BTreeMap::new(),
+            lines: HashMap::new(),
+            destinations: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            unknown: List::default(),
+            delays: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            overdue: BTreeSet::new(),
+            cutting: false,
+            woken: Vec::new(),
+            #[cfg(test)]
+            rules: Rules {
+                one_per_lane: true,
+                fence: true,
+            },
+        }
+    }
+
+    /// Takes in one fact and appends what is to be done to `out`. `now` is the time since any fixed origin and never
+    /// goes back. Facts about things that are not known (any more) change nothing.
+    pub fn step(&mut self, now: Duration, input: Input, out: &mut Vec<Output>) {
+        self.pass_time(now);
+        match input {
+            Input::Accepted(owed) => self.accept(owed),
+            Input::Opened { channel } => self.open(channel),
+            Input::Confirmed { attempt } => self.confirm(attempt, out),
+            Input::Nacked { attempt } => self.nack(attempt, out),
+            Input::Returned { attempt } => self.returned(attempt, out),
+            Input::NotSent { attempt } | Input::AloneUnknown { attempt } => {
+                if let Some(slot) = self.land(attempt) {
+                    self.delay(slot, out);
+                }
+            }
+            Input::ChannelLost { channel, loss } => self.lose(channel, loss, out),
+            Input::Fenced => self.fence(out),
+            Input::Rechecked {
+                destination,
+                usable,
+            } => self.rechecked(destination, usable),
+            Input::AloneRefused { attempt, refused } => self.refuse(attempt, refused, out),
+            Input::Withdraw { delivery } => self.withdraw(delivery, out),
+            Input::Blocked(blocked) => self.block(blocked),
+            Input::Tick => {}
+        }
+        self.ring_timers(out);
+        self.close_overdue(out);
+        self.send_ready(out);
+    }
+
+    /// When [`Input::Tick`] must be given at the latest, if no other input comes before; `None`: nothing is timed.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        let timer = self.timers.first().map(|(until, _)| *until);
+        let overdue = self
+            .overdue
+            .first()
+            .filter(|_| !self.blocked)
+            .map(|(due, _)| self.now + due.saturating_sub(self.unblocked));
+        timer.into_iter().chain(overdue).min()
+    }
+
+    /// Deliveries that are not done, poisoned or forgotten yet.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How each channel stands that was ever owed something or opened.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelView> {
+        self.channels.iter().map(|(id, channel)| ChannelView {
+            channel: *id,
+            owed: channel.owed,
+            in_flight: channel.in_flight.len() + usize::from(channel.alone.is_some()),
+            oldest_unconfirmed_since: channel
+                .in_flight
+                .first()
+                .and_then(|attempt| self.flights.get(attempt))
+                .map(|flight| flight.sent),
+            held: channel
+                .destinations
+                .iter()
+                .filter_map(|id| Some((*id, self.destinations.get(id)?)))
+                .filter(|(_, destination)| destination.hold != Hold::Free)
+                .map(|(id, destination)| {
+                    let why = if destination.returned {
+                        HeldFor::Return
+                    } else {
+                        HeldFor::Nack
+                    };
+                    (id, why)
+                })
+                .collect(),
+            open: channel.state == ChannelState::Open,
+            stalled: matches!(
+                channel.state,
+                ChannelState::Closing { .. } | ChannelState::Cutting
+            ),
+        })
+    }
+
+    fn pass_time(&mut self, now: Duration) {
+        let passed = now.saturating_sub(self.now);
+        self.now += passed;
+        if !self.blocked {
+            self.unblocked += passed;
+        }
+    }
+
+    fn accept(&mut self, owed: Owed) {
+        if self.slots.contains_key(&owed.delivery) {
+            return;
+        }
+        let destination = self
+            .destinations
+            .entry(owed.destination)
+            .or_insert_with(|| {
+                self.channels
+                    .entry(owed.channel)
+                    .or_default()
+                    .destinations
+                    .push(owed.destination);
+                Destination::on(owed.channel)
+            });
+        if let Some(channel) = self.channels.get_mut(&destination.channel) {
+            channel.owed += 1;
+        }
+        let slot = self.entries.insert(Entry::new(
+            owed.delivery,
+            owed.lane.filter(|_| self.keeps_lanes()),
+            owed.destination,
+            owed.unknown,
+        ));
+        self.slots.insert(owed.delivery, slot);
+        if let Some(lane) = self.entries[slot].lane() {
+            if let Some(line) = self.lines.get_mut(&lane) {
+                self.entries.push_back(line, slot);
+                return;
+            }
+            self.lines.insert(lane, List::default());
+        }
+        self.advance(slot);
+    }
+
+    /// A delivery has nothing before it in its lane any more.
+    fn advance(&mut self, slot: Slot) {
+        if self.may_still_land(slot) {
+            self.entries[slot].stage = Stage::Unknown;
+            self.entries.push_back(&mut self.unknown, slot);
+        } else {
+            self.queue(slot, End::Back);
+        }
+    }
+
+    /// Whether an earlier process may have sent it, and what it sent may still land.
+    fn may_still_land(&self, slot: Slot) -> bool {
+        self.entries[slot].unknown && !self.fenced && self.keeps_fence()
+    }
+
+    fn open(&mut self, id: ChannelId) {
+        let channel = self.channels.entry(id).or_default();
+        if channel.state != ChannelState::Closed {
+            return;
+        }
+        channel.state = ChannelState::Open;
+        self.cutting = false;
+        // Opening includes a look at the topology, so that nothing has to wait for its next recheck.
+        for destination in channel.destinations.clone() {
+            let hold = self.destination(destination).hold;
+            if matches!(hold, Hold::RecheckAt { .. } | Hold::Rechecking) {
+                self.hold(destination, Hold::Probing(None));
+            }
+        }
+        self.wake(id);
+    }
+
+    fn confirm(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
+        let Some(slot) = self.land(attempt) else {
+            return;
+        };
+        let id = self.entries[slot].destination;
+        let destination = self.destination(id);
+        destination.failures = 0;
+        if matches!(destination.hold, Hold::Probing(_)) {
+            self.hold(id, Hold::Free);
+        }
+        let delivery = self.entries[slot].delivery;
+        self.settle(slot, Output::Done { delivery }, out);
+    }
+
+    fn nack(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
+        let Some(slot) = self.land(attempt) else {
+            return;
+        };
+        let id = self.entries[slot].destination;
+        // The rest of a burst says nothing new.
+        if matches!(self.destination(id).hold, Hold::Free | Hold::Probing(_)) {
+            self.destination(id).returned = false;
+            let until = self.next_try(id);
+            self.hold(id, Hold::BackingOff { until });
+        }
+        self.retry(slot, End::Back, out);
+    }
+
+    fn returned(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
+        let Some(slot) = self.land(attempt) else {
+            return;
+        };
+        let id = self.entries[slot].destination;
+        let hold = self.destination(id).hold;
+        let until = match hold {
+            Hold::Free | Hold::Probing(_) => Some(self.next_try(id)),
+            Hold::BackingOff { until } => Some(until),
+            Hold::RecheckAt { .. } | Hold::Rechecking => None,
+        };
+        if let Some(until) = until {
+            self.destination(id).returned = true;
+            self.hold(id, Hold::RecheckAt { until });
+        }
+        self.retry(slot, End::Back, out);
+    }
+
+    fn rechecked(&mut self, id: DestinationId, usable: bool) {
+        let Some(destination) = self.destinations.get(&id) else {
+            return;
+        };
+        match (destination.hold, usable) {
+            (Hold::Rechecking | Hold::RecheckAt { .. }, true) => {
+                self.hold(id, Hold::Probing(None));
+            }
+            (Hold::Rechecking, false) => {
+                let until = self.next_try(id);
+                self.hold(id, Hold::RecheckAt { until });
+            }
+            _ => {}
+        }
+    }
+
+    /// Counts a failure of a destination and says when to try again.
+    fn next_try(&mut self, id: DestinationId) -> Duration {
+        let destination = self.destination(id);
+        destination.failures = destination.failures.saturating_add(1);
+        let failures = destination.failures;
+        self.now + backoff(&self.settings, u64::from(id.0), failures)
+    }
+
+    fn lose(&mut self, id: ChannelId, loss: Loss, out: &mut Vec<Output>) {
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
+        channel.state = ChannelState::Closed;
+        let attempts: Vec<_> = channel.in_flight.iter().copied().collect();
+        let (certain, refused) = match loss {
+            Loss::Settled => (true, false),
+            Loss::Unfenced => (!self.keeps_fence(), false),
+            Loss::Refused { settled } => (settled || !self.keeps_fence(), true),
+        };
+        // Backwards, each to the front: so they stand in the order in which they were sent.
+        for attempt in attempts.into_iter().rev() {
+            let Some(slot) = self.land(attempt) else {
+                continue;
+            };
+            self.entries[slot].suspect |= refused;
+            if certain {
+                self.retry(slot, End::Front, out);
+            } else {
+                self.entries[slot].stage = Stage::Unknown;
+                self.entries.push_front(&mut self.unknown, slot);
+            }
+        }
+        self.watch(id);
+    }
+
+    fn fence(&mut self, out: &mut Vec<Output>) {
+        self.fenced = true;
+        let mut known = std::mem::take(&mut self.unknown);
+        while let Some(slot) = self.entries.pop_back(&mut known) {
+            self.retry(slot, End::Front, out);
+        }
+    }
+
+    fn refuse(&mut self, attempt: AttemptId, refused: Refused, out: &mut Vec<Output>) {
+        let Some(slot) = self.land(attempt) else {
+            return;
+        };
+        let delivery = self.entries[slot].delivery;
+        let news = if self.entries[slot].withdrawn {
+            Output::Forgotten { delivery }
+        } else {
+            Output::Poisoned { delivery, refused }
+        };
+        self.settle(slot, news, out);
+    }
+
+    fn withdraw(&mut self, delivery: DeliveryId, out: &mut Vec<Output>) {
+        let Some(&slot) = self.slots.get(&delivery) else {
+            return;
+        };
+        match self.entries[slot].stage {
+            // A copy may land: until that is known the lane must wait.
+            Stage::Sent | Stage::Unknown => self.entries[slot].withdrawn = true,
+            Stage::InLine if self.may_still_land(slot) => self.entries[slot].withdrawn = true,
+            Stage::InLine => {
+                if let Some(line) = self.entries[slot]
+                    .lane()
+                    .and_then(|lane| self.lines.get_mut(&lane))
+                {
+                    self.entries.unlink(line, slot);
+                }
+                out.push(Output::Forgotten { delivery });
+                self.forget(slot);
+            }
+            Stage::Queued => {
+                let id = self.entries[slot].destination;
+                let suspect = self.entries[slot].suspect;
+                if let Some(destination) = self.destinations.get_mut(&id) {
+                    let list = if suspect {
+                        &mut destination.suspects
+                    } else {
+                        &mut destination.ready
+                    };
+                    self.entries.unlink(list, slot);
+                }
+                self.settle(slot, Output::Forgotten { delivery }, out);
+            }
+            Stage::Delayed => self.settle(slot, Output::Forgotten { delivery }, out),
+        }
+    }
+
+    fn block(&mut self, blocked: bool) {
+        self.blocked = blocked;
+        if !blocked {
+            let channels: Vec<_> = self.channels.keys().copied().collect();
+            for channel in channels {
+                self.wake(channel);
+            }
+        }
+    }
+
+    /// A delivery was not delivered, and no copy of what was sent can land any more.
+    fn retry(&mut self, slot: Slot, end: End, out: &mut Vec<Output>) {
+        if self.entries[slot].withdrawn {
+            let delivery = self.entries[slot].delivery;
+            self.settle(slot, Output::Forgotten { delivery }, out);
+        } else {
+            self.queue(slot, end);
+        }
+    }
+
+    /// Like [`Self::retry`], after a back-off that holds nobody else up.
+    fn delay(&mut self, slot: Slot, out: &mut Vec<Output>) {
+        if self.entries[slot].withdrawn {
+            let delivery = self.entries[slot].delivery;
+            return self.settle(slot, Output::Forgotten { delivery }, out);
+        }
+        let delay = self.delays.entry(slot).or_default();
+        delay.failures = delay.failures.saturating_add(1);
+        let seed = self.entries[slot].delivery.0;
+        let until = self.now + backoff(&self.settings, seed, delay.failures);
+        delay.until = Some(until);
+        self.entries[slot].stage = Stage::Delayed;
+        self.timers.insert((until, Timer::Delivery(slot)));
+    }
+
+    /// The end of a lane's head (or of an unkeyed delivery): it leaves, and the next of its lane comes forward.
+    fn settle(&mut self, slot: Slot, news: Output, out: &mut Vec<Output>) {
+        out.push(news);
+        let lane = self.entries[slot].lane();
+        self.forget(slot);
+        let Some(lane) = lane else { return };
+        while let Some(line) = self.lines.get_mut(&lane) {
+            let Some(next) = self.entries.pop_front(line) else {
+                self.lines.remove(&lane);
+                return;
+            };
+            if self.may_still_land(next) || !self.entries[next].withdrawn {
+                return self.advance(next);
+            }
+            let delivery = self.entries[next].delivery;
+            out.push(Output::Forgotten { delivery });
+            self.forget(next);
+        }
+    }
+
+    /// Gives up what is kept of a delivery that stands in no list any more.
+    fn forget(&mut self, slot: Slot) {
+        let entry = &self.entries[slot];
+        let (delivery, destination) = (entry.delivery, entry.destination);
+        self.slots.remove(&delivery);
+        let channel = self.destination(destination).channel;
+        if let Some(channel) = self.channels.get_mut(&channel) {
+            channel.owed = channel.owed.saturating_sub(1);
+        }
+        if let Some(until) = self.delays.remove(&slot).and_then(|delay| delay.until) {
+            self.timers.remove(&(until, Timer::Delivery(slot)));
+        }
+        self.entries.remove(slot);
+    }
+
+    pub(super) fn destination(&mut self, id: DestinationId) -> &mut Destination {
+        self.destinations
+            .get_mut(&id)
+            .expect("a destination is entered with its first delivery and stays")
+    }
+
+    #[cfg(test)]
+    fn keeps_lanes(&self) -> bool {
+        self.rules.one_per_lane
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the property test takes this rule out")]
+    fn keeps_lanes(&self) -> bool {
+        true
+    }
+
+    #[cfg(test)]
+    fn keeps_fence(&self) -> bool {
+        self.rules.fence
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, reason = "the property test takes this rule out")]
+    fn keeps_fence(&self) -> bool {
+        true
+    }
+}

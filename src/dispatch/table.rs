@@ -1,0 +1,239 @@
+//! The index of what is owed: one small entry per delivery, and the lists that the entries stand in.
+//!
+//! A million deliveries may be owed, so an entry owns nothing on the heap, and the lists run through the entries
+//! themselves: putting in, taking out and leaving from the middle cost the same whatever waits.
+
+use std::{
+    num::NonZeroU32,
+    ops::{Index, IndexMut},
+};
+
+use crate::route::DestinationId;
+
+use super::{DeliveryId, Lane};
+
+/// Where an entry lies in the [`Table`]. Used again after [`Table::remove`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot(NonZeroU32);
+
+/// What a delivery waits for; says which list it stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// For the one before it: in its lane's list.
+    InLine,
+    /// For the fence, because a copy may still land: in the dispatcher's list of unknown ones.
+    Unknown,
+    /// For its turn: in its destination's list of ready ones, or of suspects.
+    Queued,
+    /// For a timer of its own: in no list.
+    Delayed,
+    /// For the broker's answer: in no list.
+    Sent,
+}
+
+/// One delivery that is owed.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) delivery: DeliveryId,
+    // A lane laid flat: an `Option<Lane>` would make each entry eight bytes larger.
+    call: u64,
+    family: u32,
+    keyed: bool,
+    pub(super) stage: Stage,
+    /// An earlier process may have sent it.
+    pub(super) unknown: bool,
+    /// The broker refused something beside it: it is sent alone.
+    pub(super) suspect: bool,
+    /// Nobody wants it delivered any more.
+    pub(super) withdrawn: bool,
+    pub(super) destination: DestinationId,
+    /// How often it was handed out.
+    pub(super) count: u32,
+    before: Option<Slot>,
+    after: Option<Slot>,
+}
+
+impl Entry {
+    pub(super) fn new(
+        delivery: DeliveryId,
+        lane: Option<Lane>,
+        destination: DestinationId,
+        unknown: bool,
+    ) -> Self {
+        Self {
+            delivery,
+            call: lane.map_or(0, |lane| lane.call),
+            family: lane.map_or(0, |lane| lane.family),
+            keyed: lane.is_some(),
+            stage: Stage::InLine,
+            unknown,
+            suspect: false,
+            withdrawn: false,
+            destination,
+            count: 0,
+            before: None,
+            after: None,
+        }
+    }
+
+    pub(super) fn lane(&self) -> Option<Lane> {
+        self.keyed.then_some(Lane {
+            family: self.family,
+            call: self.call,
+        })
+    }
+}
+
+/// The ends of a list of entries. An entry stands in one list at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct List {
+    first: Option<Slot>,
+    last: Option<Slot>,
+}
+
+impl List {
+    pub(super) fn is_empty(self) -> bool {
+        self.first.is_none()
+    }
+}
+
+/// All entries.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    entries: Vec<Entry>,
+    free: Vec<Slot>,
+}
+
+impl Table {
+    /// Keeps an entry that stands in no list yet.
+    pub(super) fn insert(&mut self, entry: Entry) -> Slot {
+        if let Some(slot) = self.free.pop() {
+            self[slot] = entry;
+            return slot;
+        }
+        self.entries.push(entry);
+        let count = u32::try_from(self.entries.len()).expect("the journal bounds what is owed");
+        Slot(NonZeroU32::new(count).expect("an entry was just put in"))
+    }
+
+    /// Gives up an entry that stands in no list any more.
+    pub(super) fn remove(&mut self, slot: Slot) {
+        self.free.push(slot);
+    }
+
+    pub(super) fn push_back(&mut self, list: &mut List, slot: Slot) {
+        self[slot].before = list.last;
+        self[slot].after = None;
+        match list.last {
+            Some(last) => self[last].after = Some(slot),
+            None => list.first = Some(slot),
+        }
+        list.last = Some(slot);
+    }
+
+    pub(super) fn push_front(&mut self, list: &mut List, slot: Slot) {
+        self[slot].before = None;
+        self[slot].after = list.first;
+        match list.first {
+            Some(first) => self[first].before = Some(slot),
+            None => list.last = Some(slot),
+        }
+        list.first = Some(slot);
+    }
+
+    pub(super) fn pop_front(&mut self, list: &mut List) -> Option<Slot> {
+        let slot = list.first?;
+        self.unlink(list, slot);
+        Some(slot)
+    }
+
+    pub(super) fn pop_back(&mut self, list: &mut List) -> Option<Slot> {
+        let slot = list.last?;
+        self.unlink(list, slot);
+        Some(slot)
+    }
+
+    /// Takes an entry out of the list that it stands in.
+    pub(super) fn unlink(&mut self, list: &mut List, slot: Slot) {
+        let (before, after) = (self[slot].before.take(), self[slot].after.take());
+        match before {
+            Some(before) => self[before].after = after,
+            None => list.first = after,
+        }
+        match after {
+            Some(after) => self[after].before = before,
+            None => list.last = before,
+        }
+    }
+}
+
+fn position(slot: Slot) -> usize {
+    usize::try_from(slot.0.get() - 1).expect("a 32 bit index fits")
+}
+
+impl Index<Slot> for Table {
+    type Output = Entry;
+
+    fn index(&self, slot: Slot) -> &Entry {
+        self.entries
+            .get(position(slot))
+            .expect("slots are made by this table, which never shrinks")
+    }
+}
+
+impl IndexMut<Slot> for Table {
+    fn index_mut(&mut self, slot: Slot) -> &mut Entry {
+        self.entries
+            .get_mut(position(slot))
+            .expect("slots are made by this table, which never shrinks")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table_of(count: u64) -> (Table, Vec<Slot>) {
+        let mut table = Table::default();
+        let slots = (0..count)
+            .map(|id| table.insert(Entry::new(DeliveryId(id), None, DestinationId(0), false)))
+            .collect();
+        (table, slots)
+    }
+
+    fn drain(table: &mut Table, list: &mut List) -> Vec<u64> {
+        std::iter::from_fn(|| table.pop_front(list))
+            .map(|slot| table[slot].delivery.0)
+            .collect()
+    }
+
+    #[test]
+    fn an_entry_leaves_from_the_front_the_middle_and_the_back() {
+        let (mut table, slots) = table_of(6);
+        let mut list = List::default();
+        for slot in &slots[1..] {
+            table.push_back(&mut list, *slot);
+        }
+        table.push_front(&mut list, slots[0]);
+        for leaver in [0, 3, 5] {
+            table.unlink(&mut list, slots[leaver]);
+        }
+        assert_eq!(table.pop_back(&mut list), Some(slots[4]));
+        assert_eq!(drain(&mut table, &mut list), [1, 2]);
+        assert!(list.is_empty());
+    }
+
+    #[test]
+    fn a_slot_is_used_again_after_its_entry_left() {
+        let (mut table, slots) = table_of(2);
+        table.remove(slots[0]);
+        let again = table.insert(Entry::new(DeliveryId(9), None, DestinationId(0), false));
+        assert_eq!(again, slots[0]);
+        assert_eq!(table[again].delivery, DeliveryId(9));
+    }
+
+    #[test]
+    fn an_entry_is_small_enough_for_a_million_of_them() {
+        assert!(size_of::<Entry>() <= 48, "{} bytes", size_of::<Entry>());
+    }
+}

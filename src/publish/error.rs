@@ -1,0 +1,97 @@
+//! What can stop the publisher, or one try of it.
+
+use std::{path::PathBuf, time::Duration};
+
+/// Why the publisher, a connection of it, or a check failed. Most are tried again; the first log line names them.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// A broker URL cannot be read. The URL itself is not shown: it holds the password.
+    #[error(
+        "broker URL number {number} is no AMQP URL ({reason}): write amqp://user:password@host:5672/vhost"
+    )]
+    Url {
+        /// Its place in the list, from 1.
+        number: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `broker.url_file` or a TLS file cannot be read.
+    #[error("cannot read {path}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// `broker.url_file` names no broker.
+    #[error("{path} holds no broker URL: write one a line")]
+    NoUrl {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// Only one of the client certificate and its key is configured.
+    #[error("broker.tls needs cert_file and key_file together")]
+    HalfIdentity,
+    /// The broker did not take the connection.
+    #[error("cannot connect to the broker at {host}")]
+    Connect {
+        /// Host and port.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+    /// The broker did not answer in time.
+    #[error("the broker at {host} did not answer within {after:?}")]
+    Silent {
+        /// Host and port.
+        host: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connection or a channel failed during an operation.
+    #[error("cannot {doing}")]
+    Broker {
+        /// What was being done.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        source: Box<lapin::Error>,
+    },
+    /// Standard output is gone.
+    #[error("cannot write deliveries to standard output")]
+    Stdout(#[source] std::io::Error),
+    /// A part of the publisher ended before it was told to: a bug.
+    #[error("the publisher's {part} ended before it was told to")]
+    Ended {
+        /// Which one.
+        part: &'static str,
+    },
+}
+
+impl PublishError {
+    /// An error of the library while `doing` something.
+    pub(super) fn broker(doing: &'static str, source: lapin::Error) -> Self {
+        Self::Broker {
+            doing,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// The error and all its causes on one line, for a log field or a board.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let text = next.to_string();
+        // The library repeats its cause in its own message.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = next.source();
+    }
+    line
+}

@@ -1,0 +1,354 @@
+//! A delivery on the wire: properties, headers and body exactly as the table of design 8 says. Pure.
+
+use bytes::Bytes;
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable, LongString, ShortString},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    dispatch::{AttemptId, DeliveryId, Refused},
+    event::Fault,
+    journal::Parcel,
+    route::{Address, Destination, QUARANTINE},
+};
+
+/// AMQP short strings: properties and routing keys (AMQP 0-9-1, 4.2.5.3).
+const SHORT_LIMIT_BYTES: usize = 255;
+/// A header frame is never split, and brokers take frames of 128 KiB by default: half of that leaves room.
+const HEADER_FRAME_LIMIT_BYTES: usize = 64 * 1024;
+/// `hookswitch-errors` (design 8).
+const ERRORS_LIMIT_BYTES: usize = 16 * 1024;
+/// To what a header is cut where a quarantined message would not fit otherwise.
+const CUT_HEADER_BYTES: usize = 2 * 1024;
+/// Reply code of a message that was found unsendable here: AMQP's own `CONTENT_TOO_LARGE`.
+const CONTENT_TOO_LARGE: u16 = 311;
+
+/// What is true of one publish and not of the delivery.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp<'a> {
+    /// The journal's UUID.
+    pub(super) instance: &'a str,
+    /// This opening of the journal.
+    pub(super) boot: u64,
+    pub(super) delivery: DeliveryId,
+    pub(super) attempt: AttemptId,
+    /// `hookswitch-attempt`.
+    pub(super) count: u32,
+}
+
+impl Stamp<'_> {
+    /// `hookswitch-delivery`: unique across attempts and, with the boot, across restarts.
+    fn tag(&self) -> String {
+        format!("{}-{}-{}", self.boot, self.delivery.0, self.attempt.0)
+    }
+}
+
+/// What the broker side bounds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    /// Exchange of queue destinations.
+    pub(super) exchange: &'a str,
+    /// `broker.max_message_bytes`.
+    pub(super) max_message_bytes: usize,
+    /// The broker refused the whole body in quarantine too: send what is known of it without its body.
+    pub(super) without_body: bool,
+}
+
+/// A message ready to be published.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Message {
+    pub(super) exchange: ShortString,
+    pub(super) routing_key: ShortString,
+    pub(super) properties: BasicProperties,
+    pub(super) body: Bytes,
+}
+
+/// True for the destination that takes what can be sent nowhere else, and so must always be given something sendable.
+pub(super) fn is_quarantine(destination: &Destination) -> bool {
+    matches!(&destination.address, Address::Queue { name, .. } if name == QUARANTINE)
+}
+
+/// Makes the message of one publish.
+///
+/// # Errors
+/// What no broker should be asked to take: a body over `max_message_bytes`, a header frame over 64 KiB. Never for the
+/// quarantine: there the body is cut to what fits, and long headers too, because what is refused by the last place
+/// would be lost.
+pub(super) fn compose(
+    parcel: &Parcel,
+    stamp: &Stamp<'_>,
+    rules: &Rules<'_>,
+) -> Result<Message, Refused> {
+    let last_resort = is_quarantine(&parcel.destination);
+    let whole = parcel.record.body.len();
+    let fits = if rules.without_body {
+        0
+    } else {
+        rules.max_message_bytes
+    };
+    if whole > fits && !last_resort {
+        return Err(Refused {
+            code: CONTENT_TOO_LARGE,
+            text: format!("body of {whole} bytes is over broker.max_message_bytes = {fits}"),
+        });
+    }
+    let body = parcel.record.body.slice(..whole.min(fits));
+    let mut message = assemble(parcel, stamp, rules, body, usize::MAX);
+    let size = header_frame_bytes(&message.properties);
+    if size > HEADER_FRAME_LIMIT_BYTES {
+        if !last_resort {
+            return Err(Refused {
+                code: CONTENT_TOO_LARGE,
+                text: format!(
+                    "properties and headers of {size} bytes are over the limit of {HEADER_FRAME_LIMIT_BYTES}"
+                ),
+            });
+        }
+        let body = message.body;
+        message = assemble(parcel, stamp, rules, body, CUT_HEADER_BYTES);
+    }
+    Ok(message)
+}
+
+/// What goes to quarantine in place of a record that the journal cannot read any more: nothing vanishes silently.
+pub(super) fn tombstone(stamp: &Stamp<'_>, rules: &Rules<'_>) -> Message {
+    let mut headers = Headers::new(usize::MAX);
+    headers.text("hookswitch-instance", stamp.instance);
+    headers.text("hookswitch-delivery", &stamp.tag());
+    headers.number("hookswitch-attempt", stamp.count.into());
+    headers.text("hookswitch-reason", "unreadable");
+    headers.text(
+        "hookswitch-errors",
+        &errors_json(
+            [Fault::new(
+                "",
+                format!("the journal could not read delivery {}", stamp.delivery.0),
+            )]
+            .iter(),
+        ),
+    );
+    let (exchange, routing_key) = headers.address(
+        rules.exchange,
+        &Address::Queue {
+            name: QUARANTINE.to_owned(),
+            queue_type: crate::route::QueueType::default(),
+        },
+    );
+    Message {
+        exchange,
+        routing_key,
+        properties: BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_headers(headers.table),
+        body: Bytes::new(),
+    }
+}
+
+/// The attempt that a returned message belongs to; `None` if it is none of this opening of the journal.
+pub(super) fn attempt_of(properties: &BasicProperties, boot: u64) -> Option<AttemptId> {
+    let AMQPValue::LongString(tag) = properties
+        .headers()
+        .as_ref()?
+        .inner()
+        .get("hookswitch-delivery")?
+    else {
+        return None;
+    };
+    let mut parts = std::str::from_utf8(tag.as_bytes()).ok()?.split('-');
+    let its_boot: u64 = parts.next()?.parse().ok()?;
+    let _delivery = parts.next()?;
+    let attempt = parts.next()?.parse().ok()?;
+    (its_boot == boot && parts.next().is_none()).then_some(AttemptId(attempt))
+}
+
+fn assemble(
+    parcel: &Parcel,
+    stamp: &Stamp<'_>,
+    rules: &Rules<'_>,
+    body: Bytes,
+    cut: usize,
+) -> Message {
+    let facts = &parcel.record.facts;
+    let mut headers = Headers::new(cut);
+    headers.text("hookswitch-instance", stamp.instance);
+    headers.text("hookswitch-delivery", &stamp.tag());
+    headers.number("hookswitch-attempt", stamp.count.into());
+    headers.text("hookswitch-app", facts.app.as_str());
+    headers.text("hookswitch-kind", facts.kind.as_str());
+    headers.text("hookswitch-received", &format!("{:.3}", facts.received));
+    if let Some(sequence) = parcel.sequence {
+        headers.number("hookswitch-sequence", sequence);
+    }
+    for (name, value) in [
+        (
+            "hookswitch-call",
+            facts.call.as_ref().map(|call| call.as_str()),
+        ),
+        (
+            "hookswitch-generation",
+            facts
+                .generation
+                .as_ref()
+                .map(|generation| generation.as_str()),
+        ),
+        ("hookswitch-path", facts.path.as_deref()),
+        ("hookswitch-query", facts.query.as_deref()),
+        ("traceparent", facts.traceparent.as_deref()),
+        ("tracestate", facts.tracestate.as_deref()),
+    ] {
+        if let Some(value) = value {
+            headers.text(name, value);
+        }
+    }
+    if facts.recovered {
+        headers.flag("hookswitch-recovered");
+    }
+    // A delivery that moved says why it moved first; an event that was quarantined at the door says what was wrong.
+    let reasons = [parcel.moved.as_ref(), facts.quarantine.as_ref()];
+    if let Some(first) = reasons.into_iter().flatten().next() {
+        headers.text("hookswitch-reason", first.reason.as_str());
+        let faults = reasons.into_iter().flatten().flat_map(|why| &why.faults);
+        // Cut by whole entries already, so that it stays JSON.
+        headers.whole("hookswitch-errors", &errors_json(faults));
+    }
+    if body.len() < parcel.record.body.len() {
+        headers.number(
+            "hookswitch-body-bytes",
+            i64::try_from(parcel.record.body.len()).unwrap_or(i64::MAX),
+        );
+    }
+    let (exchange, routing_key) = headers.address(rules.exchange, &parcel.destination.address);
+    let mut properties = BasicProperties::default()
+        .with_content_type("application/cloudevents+json".into())
+        .with_delivery_mode(2)
+        .with_timestamp(u64::try_from(facts.received.as_second()).unwrap_or(0))
+        .with_app_id(headers.short("hookswitch-app", facts.app.as_str()))
+        .with_message_id(headers.short("hookswitch-message-id", &facts.event_id));
+    if !facts.event_type.is_empty() {
+        properties = properties.with_type(headers.short("hookswitch-type", &facts.event_type));
+    }
+    if let Some(id) = &facts.correlation_id {
+        properties =
+            properties.with_correlation_id(headers.short("hookswitch-correlation-id", id));
+    }
+    Message {
+        exchange,
+        routing_key,
+        properties: properties.with_headers(headers.table),
+        body,
+    }
+}
+
+/// Headers in the making.
+struct Headers {
+    table: FieldTable,
+    cut: usize,
+}
+
+impl Headers {
+    fn new(cut: usize) -> Self {
+        Self {
+            table: FieldTable::default(),
+            cut,
+        }
+    }
+
+    fn text(&mut self, name: &'static str, value: &str) {
+        let mut end = value.len().min(self.cut);
+        while !value.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.whole(name, value.get(..end).unwrap_or_default());
+    }
+
+    fn whole(&mut self, name: &'static str, value: &str) {
+        self.table.insert(
+            name.into(),
+            AMQPValue::LongString(LongString::from(value.as_bytes())),
+        );
+    }
+
+    fn number(&mut self, name: &'static str, value: i64) {
+        self.table
+            .insert(name.into(), AMQPValue::LongLongInt(value));
+    }
+
+    fn flag(&mut self, name: &'static str) {
+        self.table.insert(name.into(), AMQPValue::Boolean(true));
+    }
+
+    /// `value` as a short string; where it does not fit, its digest, with the whole of it in the header `name`.
+    fn short(&mut self, name: &'static str, value: &str) -> ShortString {
+        if value.len() <= SHORT_LIMIT_BYTES {
+            return value.into();
+        }
+        self.text(name, value);
+        let mut digest = String::from("sha256:");
+        for byte in Sha256::digest(value.as_bytes()) {
+            digest.push_str(&format!("{byte:02x}"));
+        }
+        digest.into()
+    }
+
+    fn address(&mut self, queues: &str, address: &Address) -> (ShortString, ShortString) {
+        let (exchange, key) = match address {
+            Address::Queue { name, .. } => (queues, name),
+            Address::Exchange {
+                exchange,
+                routing_key,
+            } => (exchange.as_str(), routing_key),
+        };
+        (
+            self.short("hookswitch-exchange", exchange),
+            self.short("hookswitch-routing-key", key),
+        )
+    }
+}
+
+/// A JSON array of as many whole entries as fit `hookswitch-errors`.
+fn errors_json<'a>(faults: impl Iterator<Item = &'a Fault>) -> String {
+    let mut json = String::from("[");
+    for fault in faults {
+        let entry = serde_json::to_string(fault).expect("two strings are always JSON");
+        let comma = usize::from(json.len() > 1);
+        if json.len() + comma + entry.len() + 1 > ERRORS_LIMIT_BYTES {
+            continue;
+        }
+        if comma > 0 {
+            json.push(',');
+        }
+        json.push_str(&entry);
+    }
+    json.push(']');
+    json
+}
+
+/// An upper bound of the header frame's size: frame (8), class, weight, size and flags (14), properties, table.
+fn header_frame_bytes(properties: &BasicProperties) -> usize {
+    let short = |value: &Option<ShortString>| value.as_ref().map_or(0, |v| 1 + v.as_str().len());
+    let table: usize = properties.headers().as_ref().map_or(0, |headers| {
+        headers
+            .inner()
+            .iter()
+            .map(|(name, value)| {
+                2 + name.as_str().len()
+                    + match value {
+                        AMQPValue::LongString(text) => 4 + text.as_bytes().len(),
+                        _ => 8,
+                    }
+            })
+            .sum()
+    });
+    8 + 14
+        + 4
+        + table
+        + short(properties.content_type())
+        + short(properties.message_id())
+        + short(properties.correlation_id())
+        + short(properties.kind())
+        + short(properties.app_id())
+        + 1
+        + 8
+}

@@ -1,0 +1,152 @@
+//! Declaring and checking one place on the broker, on a channel that may be lost to it (design 8).
+
+use std::time::Duration;
+
+use lapin::{
+    Channel, Connection, ErrorKind, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    protocol::{AMQPError, AMQPErrorKind, AMQPSoftError},
+    types::{AMQPValue, FieldTable, LongString},
+};
+
+use crate::{config::Broker, ops::DestinationState, route::QueueType};
+
+use super::place::Place;
+
+/// A queue whose members have no majority does not answer a declare.
+pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How a place was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It can be published to.
+    Good,
+    /// It does not exist.
+    Missing(String),
+    /// It exists with other arguments; the broker's text names both sides.
+    Mismatched(String),
+    /// The broker would not say, or would not let us.
+    Held(String),
+}
+
+impl Verdict {
+    /// For the boards.
+    pub(super) fn standing(&self) -> (DestinationState, Option<String>) {
+        match self {
+            Self::Good => (DestinationState::Ready, None),
+            Self::Missing(why) => (DestinationState::Missing, Some(why.clone())),
+            Self::Mismatched(why) => (DestinationState::Mismatched, Some(why.clone())),
+            Self::Held(why) => (DestinationState::Held, Some(why.clone())),
+        }
+    }
+}
+
+/// How much may be done to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Only look whether it is there.
+    Look,
+    /// Declare it as design 8 says: made where it is missing, compared where it is there.
+    Declare,
+}
+
+/// Checks one place on a throw-away channel of `connection`.
+///
+/// # Errors
+/// Where the connection itself is in trouble; what the broker says about the place is a [`Verdict`].
+pub(super) async fn check(
+    connection: &Connection,
+    place: &Place,
+    broker: &Broker,
+    depth: Depth,
+) -> Result<Verdict, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let outcome = match place {
+        Place::Exchange { name } => look_for_exchange(&channel, name).await,
+        Place::Queue { name, queue_type } => {
+            queue(&channel, name, *queue_type, &broker.exchange, depth).await
+        }
+    };
+    match outcome {
+        Ok(()) => {
+            // The answer is known already; a channel that does not close in order is closed with its connection.
+            if let Err(error) = channel.close(200, "OK".into()).await {
+                tracing::debug!(%error, "closing a check's channel failed");
+            }
+            Ok(Verdict::Good)
+        }
+        Err(error) => match error.kind() {
+            ErrorKind::ProtocolError(said) => verdict_of(said).ok_or(error),
+            _ => Err(error),
+        },
+    }
+}
+
+async fn queue(
+    channel: &Channel,
+    name: &str,
+    queue_type: QueueType,
+    exchange: &str,
+    depth: Depth,
+) -> Result<(), lapin::Error> {
+    if !exchange.is_empty() {
+        look_for_exchange(channel, exchange).await?;
+    }
+    let options = QueueDeclareOptions {
+        passive: depth == Depth::Look,
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(name.into(), options, arguments(queue_type))
+        .await?;
+    if !exchange.is_empty() && depth == Depth::Declare {
+        channel
+            .queue_bind(
+                name.into(),
+                exchange.into(),
+                name.into(),
+                QueueBindOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+async fn look_for_exchange(channel: &Channel, name: &str) -> Result<(), lapin::Error> {
+    let options = ExchangeDeclareOptions {
+        passive: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    // A passive declare compares nothing: the kind is only there to fill the field.
+    channel
+        .exchange_declare(
+            name.into(),
+            ExchangeKind::Topic,
+            options,
+            FieldTable::default(),
+        )
+        .await
+}
+
+/// Exactly these two: limits, TTL and dead-lettering belong to policies (design 8).
+fn arguments(queue_type: QueueType) -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "x-queue-type".into(),
+        AMQPValue::LongString(LongString::from(queue_type.as_str())),
+    );
+    arguments.insert("x-single-active-consumer".into(), AMQPValue::Boolean(true));
+    arguments
+}
+
+fn verdict_of(said: &AMQPError) -> Option<Verdict> {
+    let text = said.get_message().to_string();
+    match said.kind() {
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Some(Verdict::Missing(text)),
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => Some(Verdict::Mismatched(text)),
+        AMQPErrorKind::Soft(_) => Some(Verdict::Held(text)),
+        AMQPErrorKind::Hard(_) => None,
+    }
+}

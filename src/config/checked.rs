@@ -29,7 +29,7 @@ impl fmt::Debug for Secret {
 }
 
 /// All of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Listeners and limits.
     pub server: Server,

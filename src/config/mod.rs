@@ -101,3 +101,6 @@ fn config(
         routes,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ mod dispatcher;
 #[cfg(test)]
 mod property;
 mod protocol;
+#[cfg(test)]
+mod rules;
 mod sending;
 mod table;
 #[cfg(test)]

@@ -4,14 +4,10 @@
 //! be dropped at any `.await` because the sender hung up; until the callback is handed to the journal nothing has
 //! happened, and from then on the journal finishes it alone.
 
-use std::{
-    any::Any,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use actix_web::{
-    HttpMessage, HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse,
     http::{ConnectionType, Method, header},
     web::{Data, Payload},
 };
@@ -52,14 +48,16 @@ pub(super) struct Desk {
 }
 
 /// Answers one request.
-pub(super) async fn answer(request: HttpRequest, payload: Payload, desk: Data<Desk>) -> HttpResponse {
+pub(super) async fn answer(
+    request: HttpRequest,
+    payload: Payload,
+    desk: Data<Desk>,
+) -> HttpResponse {
     // First of all: this is the instant that "order of arrival" means.
     let arrival = arrival::next();
     let received = Timestamp::now();
     let place = Place::of(request.uri().path());
-    let visit = desk
-        .metrics
-        .visit(matches!(place, Place::Callbacks { .. }));
+    let visit = desk.metrics.visit(matches!(place, Place::Callbacks { .. }));
     let span = tracing::info_span!(
         "callback",
         arrival,
@@ -189,10 +187,8 @@ impl Desk {
         callback: Callback,
         notes: &[Note],
     ) -> Result<HttpResponse, IngressError> {
-        let stored = tokio::time::timeout(
-            self.settings.store_timeout,
-            self.intake.submit(callback),
-        );
+        let stored =
+            tokio::time::timeout(self.settings.store_timeout, self.intake.submit(callback));
         // After the time-out the journal may still take the callback, and books what it does; a resend is a duplicate.
         let receipt = match stored.await.map_err(|_| IngressError::StoreTimeout)? {
             Ok(receipt) => receipt,

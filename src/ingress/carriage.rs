@@ -151,9 +151,9 @@ pub(super) fn tracestate<'a>(values: impl Iterator<Item = &'a str>) -> Option<St
 
 fn is_key(key: &str) -> bool {
     (1..=256).contains(&key.len())
-        && key.bytes().all(|b| {
-            matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@')
-        })
+        && key
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/' | b'@'))
 }
 
 #[cfg(test)]

@@ -368,7 +368,9 @@ mod tests {
         check(&registry, &["hookswitch_callbacks_in_flight 1"]);
         drop(visit);
         metrics.visit(true).answered(CallbackOutcome::Accepted, 202);
-        metrics.visit(false).answered(CallbackOutcome::NotFound, 404);
+        metrics
+            .visit(false)
+            .answered(CallbackOutcome::NotFound, 404);
         check(
             &registry,
             &[

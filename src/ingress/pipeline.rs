@@ -172,9 +172,10 @@ impl Pipeline {
                     Fate::Quarantine(QuarantineReason::Unknown),
                     vec![unknown_type(&event)],
                 ),
-                OnUnknown::Reject => {
-                    (Fate::Reject(RejectReason::Unknown), vec![unknown_type(&event)])
-                }
+                OnUnknown::Reject => (
+                    Fate::Reject(RejectReason::Unknown),
+                    vec![unknown_type(&event)],
+                ),
             },
         };
         let note = Note {
@@ -185,21 +186,21 @@ impl Pipeline {
             } else {
                 OTHER.to_owned()
             },
-            generation_label: generation
-                .as_ref()
-                .map_or_else(|| OTHER.to_owned(), |generation| generation.as_str().to_owned()),
+            generation_label: generation.as_ref().map_or_else(
+                || OTHER.to_owned(),
+                |generation| generation.as_str().to_owned(),
+            ),
             connection: ids.connection.clone(),
             correlation: ids.correlation.clone(),
             faults: faults.clone(),
             drift,
         };
         let identity = Identity {
-            named: event.attributes.id.as_ref().map(|id| {
-                (
-                    envelope::event_source(&event).into_owned(),
-                    id.clone(),
-                )
-            }),
+            named: event
+                .attributes
+                .id
+                .as_ref()
+                .map(|id| (envelope::event_source(&event).into_owned(), id.clone())),
             digest: envelope::digest(&event.raw),
         };
         let (body, targets, quarantine) = match fate {
@@ -211,7 +212,8 @@ impl Pipeline {
             // What is rejected is never offered, so where it would go does not matter.
             Fate::Route | Fate::Reject(_) => (
                 event.cloud_event.clone(),
-                self.router.route(&app.name, &event, kind, generation.as_ref()),
+                self.router
+                    .route(&app.name, &event, kind, generation.as_ref()),
                 None,
             ),
         };

@@ -13,6 +13,7 @@ use std::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+    // Cargo looks at everything below it.
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     collect(&root, &mut files)?;
@@ -37,8 +38,6 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Err
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() {
-            // Cargo looks at a directory's own time stamp only, so that each one is named.
-            println!("cargo::rerun-if-changed={}", path.display());
             collect(&path, files)?;
         } else if path
             .extension()

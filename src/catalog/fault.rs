@@ -45,16 +45,22 @@ pub(super) fn fault(error: &ValidationError<'_>) -> Fault {
     }
 }
 
-/// The names, where each alternative fails only for want of one member.
+/// The names, where each alternative fails only for want of one member. One that is null is as good as missing.
 fn missing_alternatives(context: &[Vec<ValidationError<'_>>]) -> Option<Vec<String>> {
     context
         .iter()
-        .map(|errors| match errors.as_slice() {
-            [only] => match only.kind() {
+        .map(|errors| {
+            let [only] = errors.as_slice() else {
+                return None;
+            };
+            match only.kind() {
                 ValidationErrorKind::Required { property } => Some(property.to_string()),
+                ValidationErrorKind::Type { .. } if only.instance().is_null() => {
+                    let (_, name) = only.instance_path().as_str().rsplit_once('/')?;
+                    Some(format!("{name:?}"))
+                }
                 _ => None,
-            },
-            _ => None,
+            }
         })
         .collect()
 }
@@ -78,5 +84,74 @@ fn type_name(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(schema: &Value, data: &Value, expected: &[(&str, &str)]) {
+        let validator = jsonschema::draft202012::new(schema).unwrap();
+        let faults: Vec<Fault> = validator
+            .iter_errors(data)
+            .map(|error| fault(&error))
+            .collect();
+        let expected: Vec<Fault> = expected
+            .iter()
+            .map(|(pointer, message)| Fault::new(*pointer, *message))
+            .collect();
+        assert_eq!(faults, expected);
+    }
+
+    #[test]
+    fn a_missing_member_is_named_where_it_should_be() {
+        check(
+            &json!({"properties": {"a": {"required": ["b/c"]}}}),
+            &json!({"a": {}}),
+            &[("/data/a/b~1c", r#"required member "b/c" is missing"#)],
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_says_what_it_must_be_and_what_it_is() {
+        check(
+            &json!({"items": {"type": ["string", "null"]}}),
+            &json!([null, true]),
+            &[("/data/1", "must be null or string, is boolean")],
+        );
+        check(
+            &json!({"type": "integer"}),
+            &json!(1.5),
+            &[("/data", "must be integer, is number")],
+        );
+    }
+
+    #[test]
+    fn one_of_several_members_is_asked_for_by_name() {
+        let string = json!({"type": "string"});
+        let schema = json!({"anyOf": [
+            {"required": ["a"], "properties": {"a": string}},
+            {"required": ["b"], "properties": {"b": string}},
+        ]});
+        let message = r#"one of the members "a", "b" is required"#;
+        check(&schema, &json!({}), &[("/data", message)]);
+        check(&schema, &json!({"a": null}), &[("/data", message)]);
+        let message = "fits none of the forms that the schema allows";
+        check(&schema, &json!({"a": 5}), &[("/data", message)]);
+    }
+
+    #[test]
+    fn other_keywords_are_named_without_the_value() {
+        check(
+            &json!({"enum": ["x"], "maxLength": 3}),
+            &json!("+15550100"),
+            &[
+                ("/data", r#"fails "enum" of the schema"#),
+                ("/data", r#"fails "maxLength" of the schema"#),
+            ],
+        );
     }
 }

@@ -123,25 +123,37 @@ impl Catalog {
                 drift: Vec::new(),
             };
         };
-        let all = || rows.iter().filter_map(|row| self.entries.get(*row));
-        let applying = || all().filter(|entry| entry.row.applies_to(event));
-        if let Some(entry) = applying().find(|entry| entry.validator.is_valid(&event.data)) {
+        let candidates = self.candidates(rows, event);
+        let fitting = candidates
+            .iter()
+            .find(|entry| entry.validator.is_valid(&event.data));
+        if let Some(entry) = fitting {
             let drift = self.shapes.drift(entry.shape, &event.data);
             return entry.finding(event, Verdict::Valid, drift);
         }
-        // It fits no generation. Where no sign points at one, each may be the nearest.
-        let nearest = nearest(applying(), event).or_else(|| nearest(all(), event));
-        match nearest {
-            Some((entry, faults)) => entry.finding(event, Verdict::Invalid(faults), Vec::new()),
-            // Unreachable while every type in `by_type` has a row; an event is never dropped over it.
-            None => Finding {
-                kind: Kind::Unknown,
-                generation: None,
-                ids: self.default_ids.read(event),
-                verdict: Verdict::Unknown,
-                drift: Vec::new(),
-            },
+        let (entry, faults) = candidates
+            .into_iter()
+            .map(|entry| (entry, entry.faults(event)))
+            .min_by_key(|(_, faults)| faults.len())
+            .expect("a type is in `by_type` only with a row");
+        entry.finding(event, Verdict::Invalid(faults), Vec::new())
+    }
+
+    /// The entries among `rows` that may be the generation of `event`: those whose signs are there; without any, those
+    /// that need no sign; without any, all. A sign binds, because schemas are open: what is broken in one generation
+    /// would pass as an unknown member of another.
+    fn candidates(&self, rows: &[usize], event: &Event) -> Vec<&Entry> {
+        let entries = || rows.iter().filter_map(|row| self.entries.get(*row));
+        let mut found: Vec<&Entry> = entries()
+            .filter(|entry| entry.row.has_signs_in(event))
+            .collect();
+        if found.is_empty() {
+            found.extend(entries().filter(|entry| entry.row.when.is_empty()));
         }
+        if found.is_empty() {
+            found.extend(entries());
+        }
+        found
     }
 
     /// Every row, in the order of the table.
@@ -213,22 +225,16 @@ impl Entry {
             drift,
         }
     }
-}
 
-/// The entry with the fewest errors, the first of equals.
-fn nearest<'a>(
-    entries: impl Iterator<Item = &'a Entry>,
-    event: &Event,
-) -> Option<(&'a Entry, Vec<Fault>)> {
-    entries
-        .map(|entry| {
-            let faults: Vec<Fault> = entry
-                .validator
-                .iter_errors(&event.data)
-                .take(FAULT_LIMIT)
-                .map(|error| fault::fault(&error))
-                .collect();
-            (entry, faults)
-        })
-        .min_by_key(|(_, faults)| faults.len())
+    /// What is wrong with `event` as this entry sees it; each thing once, though several parts of a schema may say it.
+    fn faults(&self, event: &Event) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for error in self.validator.iter_errors(&event.data).take(FAULT_LIMIT) {
+            let fault = fault::fault(&error);
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+        faults
+    }
 }

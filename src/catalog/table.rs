@@ -36,7 +36,7 @@ pub struct Row {
     pub schema: String,
     /// The name of the id set.
     pub(super) ids: String,
-    /// The row applies when one of these holds, or when there is none.
+    /// Signs of this generation: one of them is enough. A row without is taken where no other row's signs are there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) when: Vec<Condition>,
 }
@@ -106,9 +106,10 @@ impl From<Place> for String {
 }
 
 impl Row {
-    /// Whether the signs of this row's generation are there. Pure shape: says nothing about validity.
-    pub(super) fn applies_to(&self, event: &Event) -> bool {
-        self.when.is_empty() || self.when.iter().any(|condition| condition.holds(event))
+    /// Whether the signs of this row's generation are there; a row without `when` has none. Pure shape: says nothing
+    /// about validity.
+    pub(super) fn has_signs_in(&self, event: &Event) -> bool {
+        self.when.iter().any(|condition| condition.holds(event))
     }
 }
 

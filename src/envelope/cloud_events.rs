@@ -112,6 +112,9 @@ pub(super) fn binary(
         Ok(attributes) if faults.is_empty() => attributes,
         Ok(_) => return Ok(mapping::malformed(body.clone(), &members, faults)),
         Err(more) => {
+            // A value that cannot be read is not also missing.
+            let read = |fault: &Fault| faults.iter().all(|known| known.pointer != fault.pointer);
+            let more: Vec<_> = more.into_iter().filter(read).collect();
             faults.extend(more);
             return Ok(mapping::malformed(body.clone(), &members, faults));
         }

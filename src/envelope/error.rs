@@ -66,7 +66,7 @@ pub enum JsonProblem {
     /// Not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
-    /// Two members of one object have one name; the position is the end of the second name.
+    /// Two members of one object have one name; the position is where the second name begins.
     #[error("a member name stands twice in one object")]
     DuplicateName,
     /// Nested too deeply; the position is the bracket that opens one level too many.

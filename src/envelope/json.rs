@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, map::Entry};
 
-use super::{DecodeError, JsonProblem, Limits};
+use super::{DecodeError, JsonProblem, Limits, position};
 
 /// One value and its bytes, a slice of the body without a copy.
 pub(super) struct Parsed {
@@ -119,15 +119,21 @@ impl<'b> Reader<'b> {
             broken: &broken,
         };
         let value = seed.deserialize(&mut deserializer).map_err(|error| {
-            let problem = match broken.get() {
-                Some(Broken::DuplicateName) => JsonProblem::DuplicateName,
-                Some(Broken::TooDeep) => JsonProblem::TooDeep {
-                    limit: self.depth_limit,
-                },
-                None => JsonProblem::of(&error),
+            let stopped = position::of_error(&error, rest);
+            let (offset, problem) = match broken.get() {
+                Some(Broken::DuplicateName) => {
+                    (position::of_name(rest, stopped), JsonProblem::DuplicateName)
+                }
+                Some(Broken::TooDeep) => (
+                    position::of_level_beyond(rest, depth),
+                    JsonProblem::TooDeep {
+                        limit: self.depth_limit,
+                    },
+                ),
+                None => (stopped, JsonProblem::of(&error)),
             };
             DecodeError::Json {
-                offset: start + offset_of(&error, rest),
+                offset: start + offset,
                 problem,
             }
         })?;
@@ -157,20 +163,6 @@ impl<'b> Reader<'b> {
             problem: JsonProblem::Syntax(message.to_owned()),
         }
     }
-}
-
-/// The byte at which `serde_json` stopped: it counts lines from 1, and in a line the bytes up to and including that
-/// one. An error at the end of the text has no byte, so there it is the length.
-fn offset_of(error: &serde_json::Error, text: &str) -> usize {
-    if error.is_eof() {
-        return text.len();
-    }
-    let before: usize = text
-        .split_inclusive('\n')
-        .take(error.line().saturating_sub(1))
-        .map(str::len)
-        .sum();
-    (before + error.column().saturating_sub(1)).min(text.len())
 }
 
 /// Builds a [`Value`], but refuses what `serde_json` lets pass.

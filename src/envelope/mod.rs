@@ -11,6 +11,7 @@ mod head;
 mod json;
 mod mapping;
 mod media;
+mod position;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -394,13 +394,14 @@ fn what_is_not_json_is_refused_with_its_byte() {
 #[test]
 fn two_members_of_one_name_are_refused_at_any_depth_even_when_spelt_differently() {
     use JsonProblem::DuplicateName;
-    // The position is the closing quote of the second name.
-    assert_eq!(refused(r#"{"a":1,"a":2}"#), (9, DuplicateName));
-    assert_eq!(refused(r#"{"a":1,"\u0061":2}"#), (14, DuplicateName));
+    assert_eq!(refused(r#"{"a":1,"a":2}"#), (7, DuplicateName));
+    assert_eq!(refused(r#"{"a":1,"\u0061":2}"#), (7, DuplicateName));
+    assert_eq!(refused(r#"{"\\\"":1, "\\\""  :2}"#), (11, DuplicateName));
     assert_eq!(
         refused("[{},\n{\"d\":{\"x\":[{\"b\":1, \"b\" :2}]}}]"),
-        (26, DuplicateName)
+        (24, DuplicateName)
     );
+    assert_eq!(refused(r#"{"":1,"" }"#), (6, DuplicateName));
     assert!(matches!(
         check(&[], r#"{"a":1,"A":2}"#),
         Err(DecodeError::NoEnvelope { .. })

@@ -189,3 +189,91 @@ impl Destination {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn queue(name: &str, partitions: Option<u32>) -> Target {
+        Target::Queue {
+            name: name.into(),
+            partitions: partitions.map(|count| NonZeroU32::new(count).unwrap()),
+            queue_type: QueueType::Classic,
+        }
+    }
+
+    fn names(target: &Target) -> Vec<String> {
+        target
+            .addresses()
+            .into_iter()
+            .map(|address| match address {
+                Address::Queue { name, queue_type } => {
+                    assert_eq!(queue_type, QueueType::Classic);
+                    name
+                }
+                Address::Exchange { .. } => panic!("{address:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_queue_without_partitions_keeps_its_name() {
+        let target = queue("q", None);
+        assert_eq!(names(&target), ["q"]);
+        let placed = target.place(CallKey::new("c").as_ref());
+        assert_eq!(placed.family, "queue q");
+        assert_eq!(placed.channel_name(), "queue q");
+        assert_eq!(target.partition(CallKey::new("c").as_ref()), None);
+    }
+
+    #[test]
+    fn one_partition_is_still_a_numbered_queue() {
+        assert_eq!(names(&queue("q", Some(1))), ["q.0"]);
+    }
+
+    #[test]
+    fn every_partition_is_one_that_is_declared_and_all_are_one_family() {
+        let target = queue("q", Some(3));
+        assert_eq!(names(&target), ["q.0", "q.1", "q.2"]);
+        let declared: HashSet<_> = target.addresses().into_iter().collect();
+        let mut used = HashSet::new();
+        for call in 0..100 {
+            let placed = target.place(CallKey::new(format!("c{call}")).as_ref());
+            assert_eq!(placed.family, "queue q");
+            used.insert(placed.address);
+        }
+        assert_eq!(used, declared);
+        assert_eq!(target.place(None).channel_name(), "queue q.0");
+    }
+
+    #[test]
+    fn an_exchange_is_a_family_per_routing_key_and_one_channel() {
+        let target = Target::Exchange {
+            exchange: "calls".into(),
+            routing_key: "contoso.CallState.CallConnected".into(),
+        };
+        let placed = target.place(CallKey::new("c").as_ref());
+        assert_eq!(
+            placed.family,
+            "exchange calls contoso.CallState.CallConnected"
+        );
+        assert_eq!(placed.channel_name(), "exchange calls");
+        assert_eq!(target.addresses(), [placed.address]);
+    }
+
+    #[test]
+    fn our_own_queues_are_quorum_queues_without_partitions() {
+        for (target, name) in [
+            (Target::unrouted(), "hookswitch.unrouted"),
+            (Target::quarantine(), "hookswitch.quarantine"),
+        ] {
+            let address = Address::Queue {
+                name: name.to_owned(),
+                queue_type: QueueType::Quorum,
+            };
+            assert_eq!(target.addresses(), [address]);
+        }
+    }
+}

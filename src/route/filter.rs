@@ -309,3 +309,211 @@ fn unknown_dialect(word: &str) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use crate::event::{Attributes, EnvelopeForm};
+
+    use super::*;
+
+    fn event() -> Event {
+        Event {
+            form: EnvelopeForm::CloudEvents,
+            attributes: Attributes {
+                id: Some("e1".to_owned()),
+                source: None,
+                event_type: "Microsoft.Communication.PlayFailed".to_owned(),
+                subject: Some("calling/callConnections/c1".to_owned()),
+                time: None,
+                other: vec![("tenant".to_owned(), "t1".to_owned())],
+            },
+            data: json!({
+                "operationContext": "survey", "resultInformation": {"code": 400, "ok": false, "ratio": 1.5},
+                "none": null, "list": ["x"], "empty": ""
+            }),
+            raw: Bytes::new(),
+            cloud_event: Bytes::new(),
+        }
+    }
+
+    fn filter(value: &Value) -> Filter {
+        Filter::parse(value).unwrap_or_else(|error| panic!("{value}: {error}"))
+    }
+
+    fn check(value: Value, matches: bool) {
+        let filter = filter(&value);
+        assert_eq!(filter.matches(&event()), matches, "{filter}");
+        assert_eq!(filter.why_not(&event()).is_none(), matches, "{filter}");
+    }
+
+    fn refused(value: Value) -> FilterError {
+        Filter::parse(&value).expect_err(&value.to_string())
+    }
+
+    #[test]
+    fn the_three_comparisons_compare_attributes() {
+        check(json!({"exact": {"id": "e1"}}), true);
+        check(json!({"exact": {"id": "e"}}), false);
+        check(json!({"exact": {"id": "E1"}}), false);
+        check(json!({"prefix": {"subject": "calling/"}}), true);
+        check(json!({"prefix": {"subject": "alling/"}}), false);
+        check(json!({"suffix": {"type": ".PlayFailed"}}), true);
+        check(json!({"suffix": {"type": ".PlayFaile"}}), false);
+        check(json!({"exact": {"tenant": "t1"}}), true);
+        check(json!({"exact": {"id": "e1", "tenant": "t1"}}), true);
+        check(json!({"exact": {"id": "e1", "tenant": "t2"}}), false);
+    }
+
+    #[test]
+    fn data_paths_compare_strings_and_the_json_text_of_numbers_and_booleans() {
+        check(json!({"exact": {"data.operationContext": "survey"}}), true);
+        check(
+            json!({"exact": {"data.resultInformation.code": "400"}}),
+            true,
+        );
+        check(
+            json!({"prefix": {"data.resultInformation.code": "4"}}),
+            true,
+        );
+        check(
+            json!({"exact": {"data.resultInformation.ok": "false"}}),
+            true,
+        );
+        check(
+            json!({"exact": {"data.resultInformation.ratio": "1.5"}}),
+            true,
+        );
+        check(json!({"prefix": {"data.resultInformation": "{"}}), false);
+        check(json!({"exact": {"data.list.0": "x"}}), false);
+        check(json!({"exact": {"data.none": "null"}}), false);
+    }
+
+    #[test]
+    fn a_missing_value_matches_nothing_and_so_its_negation_matches() {
+        for dialect in ["exact", "prefix", "suffix"] {
+            for name in [
+                "source",
+                "time",
+                "nosuch",
+                "data.nosuch",
+                "data.operationContext.x",
+            ] {
+                check(json!({dialect: {name: "x"}}), false);
+                check(json!({"not": {dialect: {name: "x"}}}), true);
+            }
+        }
+    }
+
+    #[test]
+    fn all_any_and_not_combine() {
+        let yes = json!({"exact": {"id": "e1"}});
+        let no = json!({"exact": {"id": "e2"}});
+        check(json!({"all": [yes, yes]}), true);
+        check(json!({"all": [yes, no]}), false);
+        check(json!({"any": [no, yes]}), true);
+        check(json!({"any": [no, no]}), false);
+        check(json!({"not": no}), true);
+        check(json!({"not": yes}), false);
+        check(
+            json!({"not": {"all": [yes, {"any": [no, {"not": no}]}]}}),
+            false,
+        );
+    }
+
+    #[test]
+    fn an_explanation_names_the_first_part_that_fails_and_no_value_of_the_event() {
+        let why = |value: Value| filter(&value).why_not(&event()).unwrap();
+        assert_eq!(
+            why(
+                json!({"all": [{"exact": {"id": "e1"}}, {"prefix": {"subject": "calls/", "tenant": "t"}}]})
+            ),
+            "{ prefix = { subject = \"calls/\" } } fails"
+        );
+        assert_eq!(
+            why(json!({"exact": {"data.nosuch": "x"}})),
+            "{ exact = { \"data.nosuch\" = \"x\" } } fails: the event has no data.nosuch"
+        );
+        assert_eq!(
+            why(json!({"any": [{"exact": {"id": "a"}}, {"suffix": {"id": "b"}}]})),
+            "no part of { any = [{ exact = { id = \"a\" } }, { suffix = { id = \"b\" } }] } matches"
+        );
+        assert_eq!(
+            why(json!({"not": {"prefix": {"subject": "calling/"}}})),
+            "{ not = { prefix = { subject = \"calling/\" } } } fails: { prefix = { subject = \"calling/\" } } matches"
+        );
+    }
+
+    #[test]
+    fn an_unknown_dialect_is_refused_with_a_suggestion() {
+        let error = refused(json!({"prefx": {"id": "x"}}));
+        assert_eq!(error.place, "filter.prefx");
+        assert!(
+            error.problem.contains("did you mean \"prefix\"?"),
+            "{error}"
+        );
+        assert!(
+            refused(json!({"sql": "id = 'x'"}))
+                .problem
+                .contains("not supported")
+        );
+        let error = refused(json!({"zzz": {"id": "x"}}));
+        assert!(
+            error.problem.contains("write one of exact, prefix"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn errors_name_the_place_within_the_expression() {
+        let at = |value: Value| refused(value).place;
+        assert_eq!(at(json!("x")), "filter");
+        assert_eq!(at(json!({})), "filter");
+        assert_eq!(
+            at(json!({"exact": {"id": "a"}, "prefix": {"id": "a"}})),
+            "filter"
+        );
+        assert_eq!(at(json!({"exact": {}})), "filter.exact");
+        assert_eq!(at(json!({"exact": "x"})), "filter.exact");
+        assert_eq!(at(json!({"exact": {"id": 4}})), "filter.exact.id");
+        assert_eq!(at(json!({"exact": {"id": ""}})), "filter.exact.id");
+        assert_eq!(at(json!({"all": []})), "filter.all");
+        assert_eq!(at(json!({"all": {}})), "filter.all");
+        assert_eq!(at(json!({"not": []})), "filter.not");
+        let deep = json!({"all": [{"exact": {"id": "a"}}, {"not": {"any": [{"prefix": {}}]}}]});
+        assert_eq!(at(deep), "filter.all[1].not.any[0].prefix");
+    }
+
+    #[test]
+    fn names_are_attributes_or_data_paths() {
+        let problem = |name: &str| refused(json!({"exact": {name: "x"}})).problem;
+        assert!(problem("operationContext").contains("\"data.operationContext\""));
+        assert!(problem("data").contains("path of a member"));
+        for name in ["", "data.", "data..x", "data.x.", "a-b", "a b", "ä"] {
+            assert!(!problem(name).is_empty());
+        }
+        filter(&json!({"exact": {"data.With-Any.name here": "x"}}));
+    }
+
+    #[test]
+    fn the_list_of_the_configuration_reports_every_expression_that_is_wrong() {
+        let good = json!([{"prefix": {"subject": "calling/"}}, {"exact": {"data.operationContext": "survey"}}]);
+        assert_eq!(Filter::parse_list(&good).unwrap().len(), 2);
+        assert!(Filter::parse_list(&json!([])).unwrap().is_empty());
+        let bad =
+            json!([{"exact": {}}, {"exact": {"id": "x"}}, {"all": [{"prefix": {"ID": "x"}}]}]);
+        let places: Vec<_> = Filter::parse_list(&bad)
+            .unwrap_err()
+            .into_iter()
+            .map(|error| error.place)
+            .collect();
+        assert_eq!(places, ["filter[0].exact", "filter[2].all[0].prefix.ID"]);
+        let table = Filter::parse_list(&json!({"exact": {"id": "x"}})).unwrap_err();
+        assert!(
+            table[0].to_string().starts_with("filter: must be an array"),
+            "{table:?}"
+        );
+    }
+}

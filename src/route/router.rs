@@ -226,3 +226,223 @@ impl Aim {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use bytes::Bytes;
+    use serde_json::{Value, json};
+
+    use crate::{
+        event::{Attributes, EnvelopeForm},
+        route::{Address, Filter, QueueType},
+    };
+
+    use super::*;
+
+    fn app(name: &str) -> AppName {
+        AppName::try_from(name.to_owned()).unwrap()
+    }
+
+    fn event(event_type: &str) -> Event {
+        Event {
+            form: EnvelopeForm::CloudEvents,
+            attributes: Attributes {
+                event_type: event_type.to_owned(),
+                subject: Some("calling/c1".to_owned()),
+                ..Attributes::default()
+            },
+            data: Value::Null,
+            raw: Bytes::new(),
+            cloud_event: Bytes::new(),
+        }
+    }
+
+    fn queue_route(name: &str, queue: &str) -> Route {
+        Route {
+            name: name.to_owned(),
+            app: None,
+            kinds: Vec::new(),
+            types: Vec::new(),
+            generations: Vec::new(),
+            filters: Vec::new(),
+            sink: Sink::Queue {
+                name: queue.to_owned(),
+                partitions: NonZeroU32::new(4),
+                queue_type: QueueType::Quorum,
+            },
+        }
+    }
+
+    fn exchange_route(name: &str, template: &str) -> Route {
+        Route {
+            sink: Sink::Exchange {
+                exchange: "calls".to_owned(),
+                routing_key: template.parse().unwrap(),
+            },
+            ..queue_route(name, "")
+        }
+    }
+
+    /// The families of the targets of a `PlayFailed` of app `contoso`, generation `ga`.
+    fn check(routes: Vec<Route>) -> Vec<String> {
+        Router::new(routes)
+            .route(
+                &app("contoso"),
+                &event("Microsoft.Communication.PlayFailed"),
+                Kind::PlayAudioResult,
+                Some(&Generation::new("ga")),
+            )
+            .iter()
+            .map(Target::family)
+            .collect()
+    }
+
+    #[test]
+    fn each_matching_route_gives_one_target_in_their_order() {
+        let routes = vec![
+            queue_route("all", "b"),
+            Route {
+                app: Some(app("other")),
+                ..queue_route("other", "x")
+            },
+            Route {
+                app: Some(app("contoso")),
+                ..queue_route("own", "a")
+            },
+            exchange_route("topic", "{app}.{kind}.{event}"),
+        ];
+        assert_eq!(
+            check(routes),
+            [
+                "queue b",
+                "queue a",
+                "exchange calls contoso.PlayAudioResult.PlayFailed"
+            ]
+        );
+    }
+
+    #[test]
+    fn two_routes_to_one_destination_give_one_target() {
+        let routes = vec![
+            queue_route("one", "q"),
+            exchange_route("three", "{event}"),
+            queue_route("two", "q"),
+            exchange_route("four", "PlayFailed"),
+        ];
+        assert_eq!(check(routes), ["queue q", "exchange calls PlayFailed"]);
+    }
+
+    #[test]
+    fn what_no_route_takes_goes_to_the_unrouted_queue() {
+        assert_eq!(check(vec![]), ["queue hookswitch.unrouted"]);
+        let other = Route {
+            kinds: vec![Kind::Hold],
+            ..queue_route("hold", "q")
+        };
+        assert_eq!(check(vec![other]), ["queue hookswitch.unrouted"]);
+    }
+
+    #[test]
+    fn types_are_short_or_full() {
+        let typed = |name: &str| Route {
+            types: vec!["X".to_owned(), name.to_owned()],
+            ..queue_route("t", "q")
+        };
+        for (name, matches) in [
+            ("PlayFailed", true),
+            ("Microsoft.Communication.PlayFailed", true),
+            ("Communication.PlayFailed", false),
+            ("playFailed", false),
+            ("PlayCompleted", false),
+        ] {
+            assert_eq!(check(vec![typed(name)]) == ["queue q"], matches, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_event_of_no_known_generation_matches_no_list_of_them() {
+        let route = Route {
+            generations: vec![Generation::new("ga")],
+            ..queue_route("g", "q")
+        };
+        let router = Router::new(vec![route]);
+        let verdict = |generation: Option<&str>| {
+            let generation = generation.map(Generation::new);
+            let (app, event) = (app("contoso"), event("T"));
+            let targets = router.route(&app, &event, Kind::Unknown, generation.as_ref());
+            let explained = router.explain(&app, &event, Kind::Unknown, generation.as_ref());
+            let matched = matches!(explained[0].verdict, Verdict::Matched(_));
+            assert_eq!(matched, targets != [Target::unrouted()]);
+            matched
+        };
+        assert!(verdict(Some("ga")));
+        assert!(!verdict(Some("eg")));
+        assert!(!verdict(None));
+    }
+
+    #[test]
+    fn an_explanation_says_of_each_route_what_keeps_the_event_out() {
+        let filters = |value: Value| Filter::parse_list(&value).unwrap();
+        let routes = vec![
+            Route {
+                app: Some(app("other")),
+                ..queue_route("app", "q")
+            },
+            Route {
+                kinds: vec![Kind::Hold, Kind::Dialog],
+                ..queue_route("kind", "q")
+            },
+            Route {
+                types: vec!["PlayCompleted".to_owned()],
+                ..queue_route("type", "q")
+            },
+            Route {
+                generations: vec![Generation::new("eg")],
+                ..queue_route("generation", "q")
+            },
+            Route {
+                filters: filters(
+                    json!([{"prefix": {"subject": "calling/"}}, {"exact": {"source": "s"}}]),
+                ),
+                ..queue_route("filter", "q")
+            },
+            Route {
+                app: Some(app("contoso")),
+                kinds: vec![Kind::PlayAudioResult],
+                types: vec!["PlayFailed".to_owned()],
+                generations: vec![Generation::new("ga")],
+                filters: filters(json!([{"prefix": {"subject": "calling/"}}])),
+                ..queue_route("matched", "q")
+            },
+        ];
+        let router = Router::new(routes);
+        let explained = router.explain(
+            &app("contoso"),
+            &event("Microsoft.Communication.PlayFailed"),
+            Kind::PlayAudioResult,
+            Some(&Generation::new("ga")),
+        );
+        let lines: Vec<_> = explained
+            .iter()
+            .map(|line| format!("{} {}", line.route, line.verdict))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "app is for another app",
+                "kind does not list this kind",
+                "type does not list this type",
+                "generation does not list this generation",
+                "filter filter: { exact = { source = \"s\" } } fails: the event has no source",
+                "matched matches",
+            ]
+        );
+        let Verdict::Matched(target) = &explained[5].verdict else {
+            panic!("{explained:?}")
+        };
+        assert_eq!(target.addresses().len(), 4);
+        assert!(matches!(&target.addresses()[0], Address::Queue { name, .. } if name == "q.0"));
+    }
+}

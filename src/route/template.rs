@@ -156,3 +156,80 @@ fn placeholder(word: &str, offset: usize) -> Result<Part, TemplateError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(template: &str, generation: Option<&str>) -> String {
+        Template::parse(template).unwrap().render(
+            &AppName::try_from("contoso".to_owned()).unwrap(),
+            Kind::PlayAudioResult,
+            "PlayFailed",
+            generation.map(Generation::new).as_ref(),
+        )
+    }
+
+    fn refused(template: &str) -> String {
+        Template::parse(template).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn placeholders_are_filled_in() {
+        assert_eq!(
+            check("{app}.{kind}.{event}", None),
+            "contoso.PlayAudioResult.PlayFailed"
+        );
+        assert_eq!(
+            check("x-{generation}-{app}{app}y", Some("ga")),
+            "x-ga-contosocontosoy"
+        );
+        assert_eq!(check("{generation}", None), "unknown");
+        assert_eq!(check("plain", None), "plain");
+        assert_eq!(check("", None), "");
+        assert_eq!(check("ä{event}ö", None), "äPlayFailedö");
+    }
+
+    #[test]
+    fn the_default_is_the_one_of_the_design_and_templates_print_as_they_are_written() {
+        let text = "{app}.{kind}.{event}";
+        assert_eq!(Template::default(), text.parse().unwrap());
+        assert_eq!(Template::default().to_string(), text);
+        let other = "a.{generation}";
+        assert_eq!(Template::parse(other).unwrap().to_string(), other);
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_refused_with_a_suggestion() {
+        let error = refused("a.{evnt}");
+        assert!(
+            error.contains("unknown placeholder {evnt} at byte 2"),
+            "{error}"
+        );
+        assert!(error.contains("did you mean {event}?"), "{error}");
+        for template in ["{}", "{zzz}", "{App }"] {
+            assert!(
+                refused(template).contains("unknown placeholder"),
+                "{template}"
+            );
+        }
+        assert!(refused("{zzz}").contains("write {app}, {kind}, {event} or {generation}"));
+    }
+
+    #[test]
+    fn a_lone_brace_is_refused_with_its_place() {
+        for (template, offset) in [
+            ("{app", 0),
+            ("a}", 1),
+            ("ä.{app}}", 8),
+            ("a{b{app}", 1),
+            ("{{app}}", 0),
+        ] {
+            let error = refused(template);
+            assert!(
+                error.contains(&format!("brace at byte {offset} ")),
+                "{template}: {error}"
+            );
+        }
+    }
+}

@@ -30,6 +30,8 @@ pub struct Dispatcher {
     pub(super) attempts: u64,
     pub(super) entries: Table,
     slots: BTreeMap<DeliveryId, Slot>,
+    /// Of these, done, but not yet in the journal.
+    settling: usize,
     /// For each lane that owes something, those behind its head. The head stands elsewhere.
     lines: HashMap<Lane, List>,
     pub(super) destinations: BTreeMap<DestinationId, Destination>,
@@ -95,6 +97,7 @@ impl Dispatcher {
             attempts: 0,
             entries: Table::default(),
             slots: BTreeMap::new(),
+            settling: 0,
             lines: HashMap::new(),
             destinations: BTreeMap::new(),
             channels: BTreeMap::new(),
@@ -130,6 +133,7 @@ impl Dispatcher {
             }
             Input::ChannelLost { channel, loss } => self.lose(channel, loss, out),
             Input::Fenced => self.fence(out),
+            Input::Settled { delivery } => self.settled(delivery, out),
             Input::Rechecked {
                 destination,
                 usable,
@@ -159,7 +163,7 @@ impl Dispatcher {
     /// Deliveries that are not done, poisoned or forgotten yet.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.slots.len()
+        self.slots.len() - self.settling
     }
 
     /// How each channel stands that was ever owed something or opened.
@@ -281,7 +285,22 @@ impl Dispatcher {
             self.hold(id, Hold::Free);
         }
         let delivery = self.entries[slot].delivery;
-        self.settle(slot, Output::Done { delivery }, out);
+        if self.settings.await_settled && self.entries[slot].lane().is_some() {
+            self.entries[slot].stage = Stage::Settling;
+            self.settling += 1;
+            self.owe_less(id);
+            out.push(Output::Done { delivery });
+        } else {
+            self.settle(slot, Output::Done { delivery }, out);
+        }
+    }
+
+    fn settled(&mut self, delivery: DeliveryId, out: &mut Vec<Output>) {
+        if let Some(&slot) = self.slots.get(&delivery)
+            && self.entries[slot].stage == Stage::Settling
+        {
+            self.let_next_forward(slot, out);
+        }
     }
 
     fn nack(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
@@ -420,6 +439,7 @@ impl Dispatcher {
                 self.settle(slot, Output::Forgotten { delivery }, out);
             }
             Stage::Delayed => self.settle(slot, Output::Forgotten { delivery }, out),
+            Stage::Settling => {}
         }
     }
 
@@ -461,6 +481,10 @@ impl Dispatcher {
     /// The end of a lane's head (or of an unkeyed delivery): it leaves, and the next of its lane comes forward.
     fn settle(&mut self, slot: Slot, news: Output, out: &mut Vec<Output>) {
         out.push(news);
+        self.let_next_forward(slot, out);
+    }
+
+    fn let_next_forward(&mut self, slot: Slot, out: &mut Vec<Output>) {
         let lane = self.entries[slot].lane();
         self.forget(slot);
         let Some(lane) = lane else { return };
@@ -481,16 +505,24 @@ impl Dispatcher {
     /// Gives up what is kept of a delivery that stands in no list any more.
     fn forget(&mut self, slot: Slot) {
         let entry = &self.entries[slot];
-        let (delivery, destination) = (entry.delivery, entry.destination);
+        let (delivery, destination, stage) = (entry.delivery, entry.destination, entry.stage);
         self.slots.remove(&delivery);
-        let channel = self.destination(destination).channel;
-        if let Some(channel) = self.channels.get_mut(&channel) {
-            channel.owed = channel.owed.saturating_sub(1);
+        if stage == Stage::Settling {
+            self.settling -= 1;
+        } else {
+            self.owe_less(destination);
         }
         if let Some(until) = self.delays.remove(&slot).and_then(|delay| delay.until) {
             self.timers.remove(&(until, Timer::Delivery(slot)));
         }
         self.entries.remove(slot);
+    }
+
+    fn owe_less(&mut self, id: DestinationId) {
+        let channel = self.destination(id).channel;
+        if let Some(channel) = self.channels.get_mut(&channel) {
+            channel.owed = channel.owed.saturating_sub(1);
+        }
     }
 
     pub(super) fn destination(&mut self, id: DestinationId) -> &mut Destination {

@@ -6,12 +6,14 @@
 
 mod backoff;
 mod channel;
+mod confirms;
 mod dispatcher;
 mod protocol;
 mod sending;
 mod table;
 
 pub use channel::{ChannelView, HeldFor};
+pub use confirms::{Attached, Outcome, Outstanding, Verdict};
 pub use dispatcher::Dispatcher;
 pub use protocol::{
     AttemptId, ChannelId, DeliveryId, Input, Lane, Loss, Output, Owed, RecordId, Refused, Settings,

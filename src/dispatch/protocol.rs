@@ -36,11 +36,12 @@ pub struct Owed {
     pub delivery: DeliveryId,
     /// Where it goes: what a return holds.
     pub destination: DestinationId,
-    /// Whose window it counts against.
+    /// Whose window it counts against; always the same for one destination.
     pub channel: ChannelId,
     /// What it waits in line with; `None` for unkeyed events, which wait for nothing.
     pub lane: Option<Lane>,
-    /// True when an earlier process may already have sent it: it waits for the first fence (design 7).
+    /// True when an earlier process may already have sent it: it waits for the first fence (design 7), or for nothing
+    /// where this process has seen a fence before.
     pub unknown: bool,
 }
 
@@ -107,8 +108,14 @@ pub enum Input {
         loss: Loss,
     },
     /// The fence of the lost publishing connection (or of the process before this one) was declared by the new one:
-    /// nothing sent on the old one can land any more.
+    /// nothing sent on the old one can land any more. Covers every loss that was told before it; so it must not be
+    /// told for one connection after the loss of the next.
     Fenced,
+    /// The journal has made durable that this delivery is done (with [`Settings::await_settled`] only): its lane goes on.
+    Settled {
+        /// Which one.
+        delivery: DeliveryId,
+    },
     /// Answer to [`Output::Recheck`].
     Rechecked {
         /// Which destination.
@@ -116,14 +123,16 @@ pub enum Input {
         /// Whether it can be published to.
         usable: bool,
     },
-    /// A message sent alone was refused: it is poison.
+    /// A message sent alone was refused: it is poison. Also for any attempt of which it was found before sending that
+    /// it can never be sent (design 7: too large, …).
     AloneRefused {
         /// Of which publish.
         attempt: AttemptId,
         /// What the broker said.
         refused: Refused,
     },
-    /// A message sent alone has no outcome (its own connection was lost and fenced): it is tried again, alone.
+    /// A message sent alone has no outcome (its own connection was lost and fenced): it is tried again, alone. Nothing
+    /// here times a publish that is sent alone: its sender bounds the wait and says this.
     AloneUnknown {
         /// Of which publish.
         attempt: AttemptId,
@@ -203,6 +212,11 @@ pub struct Settings {
     pub backoff_initial: Duration,
     /// Ceiling of the back-off.
     pub backoff_max: Duration,
+    /// After [`Output::Done`] a lane waits for [`Input::Settled`]. Without it a process that is killed between a confirm
+    /// and the journal's next commit leaves a delivery owed whose successor may be in the queue already; the next
+    /// process then sends an older one after a newer one, which P2 excludes. For `journal` mode; in `confirm` mode
+    /// nothing is remembered that could be sent again.
+    pub await_settled: bool,
 }
 
 impl Default for Settings {
@@ -213,6 +227,7 @@ impl Default for Settings {
             close_timeout: Duration::from_secs(120),
             backoff_initial: Duration::from_millis(100),
             backoff_max: Duration::from_secs(10),
+            await_settled: false,
         }
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum Stage {
     Delayed,
     /// For the broker's answer: in no list.
     Sent,
+    /// For the journal, after it was confirmed: in no list, and owed no more.
+    Settling,
 }
 
 /// One delivery that is owed.
@@ -202,9 +204,11 @@ mod tests {
     }
 
     fn drain(table: &mut Table, list: &mut List) -> Vec<u64> {
-        std::iter::from_fn(|| table.pop_front(list))
-            .map(|slot| table[slot].delivery.0)
-            .collect()
+        let mut ids = Vec::new();
+        while let Some(slot) = table.pop_front(list) {
+            ids.push(table[slot].delivery.0);
+        }
+        ids
     }
 
     #[test]

@@ -9,4 +9,5 @@ pub mod dispatch;
 pub mod event;
 pub mod journal;
 pub mod ops;
+pub mod publish;
 pub mod route;

@@ -11,10 +11,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     /// One queue.
-    Queue {
-        name: String,
-        queue_type: QueueType,
-    },
+    Queue { name: String, queue_type: QueueType },
     /// One exchange of the operator's.
     Exchange { name: String },
 }

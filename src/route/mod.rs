@@ -5,7 +5,9 @@ mod filter;
 mod rule;
 mod template;
 
-pub use destination::{Address, Destination, DestinationId, QUARANTINE, QueueType, Target, UNROUTED};
+pub use destination::{
+    Address, Destination, DestinationId, QUARANTINE, QueueType, Target, UNROUTED,
+};
 pub use filter::Filter;
 pub use rule::{Route, Sink};
 pub use template::Template;

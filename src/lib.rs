@@ -4,10 +4,14 @@
 //! `ARCHITECTURE.md` for the rooms and what each of them may know.
 
 pub mod admit;
+pub mod catalog;
 pub mod config;
 pub mod dispatch;
+pub mod envelope;
 pub mod event;
+pub mod ingress;
 pub mod journal;
 pub mod ops;
 pub mod publish;
+pub mod report;
 pub mod route;

@@ -1,8 +1,103 @@
-//! Configuration: layers, raw shapes, checked shapes (design 9). Other rooms see only the checked ones.
+//! Configuration: layers, sections, checked shapes (design 9). Other rooms see only the checked ones.
+//!
+//! The layers (`layers`) are joined into one tree that remembers where each value stands (`tree`); every table of it is
+//! read key by key (`section`), and what is wrong is collected (`problems`), so that one run shows all of it.
 
+mod apps;
+mod broker;
 mod checked;
+mod layers;
+mod problems;
+mod queues;
+mod routes;
+mod section;
+mod settings;
+mod tree;
 
+pub use broker::{BrokerUrlError, BrokerUrlFileError, check_broker_url, read_broker_urls};
 pub use checked::{
     AcceptAfter, App, Auth, Broker, BrokerEndpoint, Config, Delivery, Journal, OnInvalid,
     OnUnknown, Schemas, Secret, Server, Tls,
 };
+pub use layers::{Base, Flag, Sources};
+pub use problems::Problems;
+pub use routes::Vocabulary;
+
+use std::error::Error;
+
+use crate::{event::AppName, report::Chain};
+
+use problems::Findings;
+use section::Section;
+
+/// Reads and checks a configuration. `vocabulary` opens the catalogue for the checked `[schemas]` and says which words
+/// routes may use.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn load(
+    sources: &Sources,
+    vocabulary: impl FnOnce(&Schemas) -> Result<Vocabulary, Box<dyn Error>>,
+) -> Result<Config, Problems> {
+    let findings = Findings::default();
+    let config = sources.joined(&findings).map(|(place, entries)| {
+        Section::read("", &place, &entries, &findings, |top| {
+            config(top, sources, vocabulary)
+        })
+    });
+    match (findings.into_problems(), config) {
+        (Some(problems), _) => Err(problems),
+        (None, Some(config)) => Ok(config),
+        (None, None) => unreachable!("layers that cannot be joined leave a finding"),
+    }
+}
+
+fn config(
+    top: &mut Section<'_>,
+    sources: &Sources,
+    vocabulary: impl FnOnce(&Schemas) -> Result<Vocabulary, Box<dyn Error>>,
+) -> Config {
+    let server = top.table("server", |section| {
+        let server = settings::server(section, &sources.host_name());
+        if matches!(sources.base, Base::Development { .. }) && !server.listen.ip().is_loopback() {
+            section.refuse(
+                "listen",
+                "the development receiver has no auth and listens on a loopback address only: write a configuration file",
+            );
+        }
+        server
+    });
+    let journal = top.table("journal", settings::journal);
+    let delivery = top.table("delivery", settings::delivery);
+    let broker = top.table("broker", broker::broker);
+    let mut words = None;
+    let schemas = top.table("schemas", |section| {
+        let schemas = settings::schemas(section);
+        // A directory that is none was complained about already.
+        let usable = schemas.path.as_ref().is_none_or(|path| path.is_dir());
+        match vocabulary(&schemas) {
+            Ok(found) => words = Some(found),
+            Err(error) if usable => section.refuse("path", Chain(error.as_ref())),
+            Err(_) => {}
+        }
+        schemas
+    });
+    let apps = apps::apps(top);
+    let names: Vec<AppName> = apps.iter().map(|app| app.name.clone()).collect();
+    let routes = routes::routes(top, &names, words.as_ref());
+    if journal.limit_bytes < server.body_limit_bytes as u64 {
+        top.refuse(
+            "journal",
+            "limit_bytes is below server.body_limit_bytes: the largest callback would never fit",
+        );
+    }
+    Config {
+        server,
+        journal,
+        delivery,
+        broker,
+        schemas,
+        apps,
+        routes,
+    }
+}

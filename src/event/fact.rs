@@ -42,7 +42,8 @@ pub struct Attributes {
     pub subject: Option<String>,
     /// `time` / `eventTime` as received; never used for ordering.
     pub time: Option<String>,
-    /// Every other string-valued attribute, by its CloudEvents name (extensions, `datacontenttype`, …).
+    /// Every other attribute, by its CloudEvents name (extensions, `datacontenttype`, …); numbers and booleans as their
+    /// JSON text.
     pub other: Vec<(String, String)>,
 }
 

@@ -5,6 +5,8 @@
 
 mod doors;
 mod handles;
+#[cfg(test)]
+pub(crate) mod stand_in;
 
 pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, Opened, Parcels, Settle};
 pub use handles::{

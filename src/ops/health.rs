@@ -3,9 +3,12 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
+    time::Instant,
 };
 
 use serde::Serialize;
+
+use super::hysteresis::Hysteresis;
 
 /// How a destination stands (issue text and design 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -97,12 +100,21 @@ pub struct HealthView {
 
 /// Where rooms write how they stand. Cheap enough to write on every change.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<HealthView>);
+pub struct Health(Mutex<Board>);
+
+#[derive(Debug, Default)]
+struct Board {
+    view: HealthView,
+    broker: Hysteresis,
+}
 
 impl Health {
     /// Changes the board.
     pub fn update(&self, change: impl FnOnce(&mut HealthView)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut board.view);
+        let usable = board.view.broker.connected && !board.view.broker.blocked;
+        board.broker.tell(usable, Instant::now());
     }
 
     /// Sets one destination's state, with a reason for people.
@@ -118,6 +130,17 @@ impl Health {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .view
             .clone()
+    }
+
+    /// Whether the broker counts as there at `now`, short absences overlooked: what readiness follows in `confirm` mode.
+    #[must_use]
+    pub(super) fn broker_counts(&self, now: Instant) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .broker
+            .says(now)
     }
 }

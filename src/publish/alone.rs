@@ -158,8 +158,7 @@ impl Booth {
             Ending::Answered {
                 verdict,
                 attached,
-                parcel,
-                since,
+                took,
             } => {
                 let outcome = match (verdict, attached) {
                     (Verdict::Nack, _) => Outcome::Nacked,
@@ -169,15 +168,13 @@ impl Booth {
                 return Try::News(AloneNews::Ended(Ended {
                     attempt,
                     how: How::Outcome(outcome),
-                    parcel,
-                    took: since.elapsed(),
+                    took,
                 }));
             }
-            Ending::Unsendable { refused, parcel } => {
+            Ending::Unsendable(refused) => {
                 return Try::News(AloneNews::Ended(Ended {
                     attempt,
                     how: How::Unsendable(refused),
-                    parcel,
                     took: Duration::ZERO,
                 }));
             }

@@ -1,6 +1,7 @@
 //! One channel for one destination, and the one task that owns it (design 7).
 
 use std::{
+    collections::HashMap,
     future::poll_fn,
     pin::Pin,
     sync::Arc,
@@ -14,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     dispatch::{AttemptId, ChannelId, Loss, Outcome, Outstanding, Refused},
-    journal::Parcel,
     ops::DestinationState,
 };
 
@@ -67,8 +67,6 @@ pub(super) enum ChannelNews {
 pub(super) struct Ended {
     pub(super) attempt: AttemptId,
     pub(super) how: How,
-    /// What was sent.
-    pub(super) parcel: Option<Parcel>,
     /// From the hand-over to the answer.
     pub(super) took: Duration,
 }
@@ -331,8 +329,8 @@ type Publication = Pin<Box<dyn Future<Output = Ending> + Send>>;
 struct Bench {
     publications: Vec<(AttemptId, Publication)>,
     outstanding: Outstanding,
-    /// What was sent, of those that the broker answered and that are not attributed yet.
-    answered: std::collections::HashMap<AttemptId, (Option<Parcel>, Duration)>,
+    /// How long those took that the broker answered and that are not attributed yet.
+    answered: HashMap<AttemptId, Duration>,
     ended: Vec<Ended>,
     failure: Option<lapin::Error>,
     failures: Vec<lapin::Error>,
@@ -385,19 +383,17 @@ impl Bench {
                 Ending::Answered {
                     verdict,
                     attached,
-                    parcel,
-                    since,
+                    took,
                 } => {
-                    self.answered.insert(attempt, (parcel, since.elapsed()));
+                    self.answered.insert(attempt, took);
                     self.outstanding
                         .resolved(attempt, verdict, attached, &mut certain);
                 }
-                Ending::Unsendable { refused, parcel } => {
+                Ending::Unsendable(refused) => {
                     self.outstanding.not_sent(attempt);
                     self.ended.push(Ended {
                         attempt,
                         how: How::Unsendable(refused),
-                        parcel,
                         took: Duration::ZERO,
                     });
                 }
@@ -413,11 +409,10 @@ impl Bench {
         }
         let again = self.outstanding.round_over(&mut certain);
         for (attempt, outcome) in certain {
-            let (parcel, took) = self.answered.remove(&attempt).unwrap_or_default();
+            let took = self.answered.remove(&attempt).unwrap_or_default();
             self.ended.push(Ended {
                 attempt,
                 how: How::Outcome(outcome),
-                parcel,
                 took,
             });
         }

@@ -3,9 +3,9 @@
 use crate::config::Config;
 
 use super::{
-    Plan, PublishError,
+    PublishError,
     link::Dialer,
-    place::Place,
+    place::{Place, places},
     topology::{CHECK_TIMEOUT, Depth, Verdict, check},
 };
 
@@ -61,13 +61,13 @@ pub struct TopologyFinding {
 /// # Errors
 /// Where no broker can be reached, by the last of the configured URLs, or a connection is lost to a check.
 pub async fn compare(config: &Config) -> Result<Vec<TopologyFinding>, PublishError> {
-    let plan = Plan::of(config);
-    let mut dialer = Dialer::new(plan.broker.clone(), "hookswitch check-config".to_owned());
+    let (places, broker) = (places(&config.routes), &config.broker);
+    let mut dialer = Dialer::new(broker.clone(), "hookswitch check-config".to_owned());
     let link = dialer.dial_any().await?;
-    let mut findings = Vec::with_capacity(plan.places.len());
-    for place in &plan.places {
+    let mut findings = Vec::with_capacity(places.len());
+    for place in &places {
         let look = |depth| {
-            let checking = check(&link.connection, place, &plan.broker, depth);
+            let checking = check(&link.connection, place, broker, depth);
             async move {
                 match tokio::time::timeout(CHECK_TIMEOUT, checking).await {
                     Ok(verdict) => {
@@ -78,7 +78,7 @@ pub async fn compare(config: &Config) -> Result<Vec<TopologyFinding>, PublishErr
             }
         };
         let mut verdict = look(Depth::Look).await?;
-        let declares = plan.broker.declare && matches!(place, Place::Queue { .. });
+        let declares = broker.declare && matches!(place, Place::Queue { .. });
         if verdict == Verdict::Good && declares {
             verdict = look(Depth::Compare).await?;
         }

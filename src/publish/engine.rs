@@ -13,9 +13,9 @@ use crate::{
     dispatch::{
         AttemptId, ChannelId, DeliveryId, Dispatcher, Input, Outcome, Output, Owed, Refused,
     },
-    journal::{FeedItem, Parcel, Settle, Settlement},
-    ops::{DestinationState, Health, LiveEvent, LiveFeed, LiveStage},
-    route::{Address, DestinationId},
+    journal::{FeedItem, Settle, Settlement},
+    ops::{DestinationState, Health},
+    route::DestinationId,
 };
 
 use super::{
@@ -54,7 +54,6 @@ pub(super) struct Parts {
     pub(super) line: LinkWatch,
     pub(super) settle: Settle,
     pub(super) health: Arc<Health>,
-    pub(super) live: LiveFeed,
     pub(super) metrics: PublishMetrics,
     pub(super) places: Vec<Place>,
     pub(super) channel_news: mpsc::Sender<(ChannelId, ChannelNews)>,
@@ -207,7 +206,7 @@ impl Engine {
             AloneNews::Ended(ended) => self.ended(ended),
             AloneNews::Refused { attempt, refused } => {
                 self.parts.metrics.published(PublishResult::Error);
-                self.refused(attempt, refused, None);
+                self.refused(attempt, refused);
             }
             AloneNews::NotSent { attempt, why } => {
                 tracing::warn!(error = why, "a message sent alone was not taken");
@@ -334,7 +333,6 @@ impl Engine {
                     Outcome::Confirmed => {
                         metrics.published(PublishResult::Ack);
                         metrics.confirm_duration.observe(ended.took.as_secs_f64());
-                        self.tell_live(LiveStage::Delivered, ended.parcel.as_ref());
                         Input::Confirmed { attempt }
                     }
                     Outcome::Nacked => {
@@ -350,13 +348,13 @@ impl Engine {
             }
             How::Unsendable(refused) => {
                 self.parts.metrics.published(PublishResult::Error);
-                self.refused(attempt, refused, ended.parcel.as_ref());
+                self.refused(attempt, refused);
             }
         }
     }
 
     /// A message can never be sent as it is. It goes to quarantine; a quarantined one is sent without its body.
-    fn refused(&mut self, attempt: AttemptId, refused: Refused, parcel: Option<&Parcel>) {
+    fn refused(&mut self, attempt: AttemptId, refused: Refused) {
         let flight = self.slots.flights.remove(&attempt);
         if let Some(flight) = flight
             && self.parts.press.is_quarantine(flight.destination)
@@ -375,32 +373,7 @@ impl Engine {
             reason = refused.text,
             "a message cannot be sent: it goes to quarantine"
         );
-        self.tell_live(LiveStage::Quarantined, parcel);
         self.step(Input::AloneRefused { attempt, refused });
-    }
-
-    fn tell_live(&self, stage: LiveStage, parcel: Option<&Parcel>) {
-        let Some(parcel) = parcel else { return };
-        self.parts.live.send(|| {
-            let facts = &parcel.record.facts;
-            LiveEvent {
-                stage,
-                at: jiff::Timestamp::now(),
-                app: facts.app.to_string(),
-                call: facts.call.as_ref().map(ToString::to_string),
-                kind: facts.kind.to_string(),
-                event_type: facts.event_type.clone(),
-                id: facts.event_id.clone(),
-                destination: Some(match &parcel.destination.address {
-                    Address::Queue { name, .. } => name.clone(),
-                    Address::Exchange {
-                        exchange,
-                        routing_key,
-                    } => format!("{exchange} {routing_key}"),
-                }),
-                sequence: parcel.sequence,
-            }
-        });
     }
 
     fn step(&mut self, input: Input) {

@@ -1,8 +1,8 @@
 //! The publisher's numbers; every series is there from the start.
 
-use prometheus::Gauge;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 
 /// What became of one publish.
@@ -42,7 +42,7 @@ impl PublishResult {
 
 /// The publisher's metrics, registered.
 #[derive(Clone, Debug)]
-pub struct PublishMetrics {
+pub(super) struct PublishMetrics {
     published: IntCounterVec,
     pub(super) confirm_duration: Histogram,
     pub(super) in_flight: IntGauge,
@@ -58,7 +58,7 @@ impl PublishMetrics {
     ///
     /// # Errors
     /// Where one of the names is taken on this registry.
-    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             published: IntCounterVec::new(
                 Opts::new(

@@ -27,6 +27,4 @@ mod topology;
 
 pub use compare::{Standing, TopologyFinding, compare};
 pub use error::PublishError;
-pub use metrics::PublishMetrics;
-pub use place::Plan;
-pub use run::{Boards, Supply, run};
+pub use run::{Publisher, run};

@@ -1,12 +1,15 @@
 //! One publish from the journal's parcel to the broker's confirm.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lapin::{Channel, Confirmation, options::BasicPublishOptions};
 
 use crate::{
     dispatch::{Attached, AttemptId, DeliveryId, Refused, Verdict},
-    journal::{Destinations, Parcel, Parcels},
+    journal::{Destinations, Parcels},
     route::DestinationId,
 };
 
@@ -41,16 +44,11 @@ pub(super) enum Ending {
     Answered {
         verdict: Verdict,
         attached: Attached,
-        /// What was sent; `None` for a record that could not be read.
-        parcel: Option<Parcel>,
-        since: Instant,
+        /// From the hand-over to the answer.
+        took: Duration,
     },
     /// It can never be sent; nothing was.
-    Unsendable {
-        refused: Refused,
-        /// What was to be sent; `None` for a record that could not be read.
-        parcel: Option<Parcel>,
-    },
+    Unsendable(Refused),
     /// The channel is gone; whether it was sent is for the loss to say.
     Failed(lapin::Error),
 }
@@ -86,7 +84,7 @@ pub(super) async fn publish(press: Arc<Press>, channel: Channel, sheet: Sheet) -
     };
     let message = match made {
         Ok(message) => message,
-        Err(refused) => return Ending::Unsendable { refused, parcel },
+        Err(refused) => return Ending::Unsendable(refused),
     };
     let since = Instant::now();
     // `mandatory`: without it the broker acks, then drops, an event that no queue is there for.
@@ -123,8 +121,7 @@ pub(super) async fn publish(press: Arc<Press>, channel: Channel, sheet: Sheet) -
     Ending::Answered {
         verdict,
         attached,
-        parcel,
-        since,
+        took: since.elapsed(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use prometheus::Registry;
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinError, JoinSet},
@@ -10,20 +11,23 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::BrokerEndpoint,
+    config::{Broker, BrokerEndpoint, Delivery},
     dispatch::{ChannelId, Dispatcher, Settings},
     journal::{Destinations, Feed, Parcels, Settle},
-    ops::{Health, LiveFeed},
+    ops::Health,
+    route::Route,
 };
 
 use super::{
-    Plan, PublishError, PublishMetrics,
+    PublishError,
     alone::{AloneNews, Booth},
     channel::ChannelNews,
     engine::{Engine, Finding, Parts},
     fence,
     line::{self, LineNews},
     link::Dialer,
+    metrics::PublishMetrics,
+    place::places,
     publication::Press,
     stdout,
     surveyor::survey,
@@ -40,9 +44,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Channels, and after them connections, are given so long to close.
 const FAREWELL: Duration = Duration::from_secs(4);
 
-/// The publisher's doors of an open journal.
+/// What the publisher works with: its doors of an open journal, its part of the configuration, its boards.
 #[derive(Debug)]
-pub struct Supply {
+pub struct Publisher {
     /// The journal's UUID.
     pub instance: uuid::Uuid,
     /// Grows with every opening.
@@ -55,17 +59,18 @@ pub struct Supply {
     pub parcels: Parcels,
     /// Where deliveries go.
     pub destinations: Destinations,
-}
-
-/// Where the publisher writes how it stands.
-#[derive(Clone, Debug)]
-pub struct Boards {
+    /// `server.instance`: in the broker's list of connections.
+    pub name: String,
+    /// `[broker]`.
+    pub broker: Broker,
+    /// `[delivery]`.
+    pub delivery: Delivery,
+    /// `[[routes]]`: what is declared and watched from the start.
+    pub routes: Vec<Route>,
     /// `/readyz`.
     pub health: Arc<Health>,
-    /// `/live`.
-    pub live: LiveFeed,
     /// `/metrics`.
-    pub metrics: PublishMetrics,
+    pub registry: Registry,
 }
 
 /// Publishes what the journal owes until `stop`; after `drain` until nothing is owed any more. A broker that is
@@ -73,21 +78,20 @@ pub struct Boards {
 ///
 /// # Errors
 /// [`PublishError::Stdout`] where deliveries go to standard output and that is gone, [`PublishError::Ended`] for a
-/// bug. The broker's troubles are no errors here.
+/// bug, [`PublishError::Metrics`] on a second run with one registry. The broker's troubles are no errors here.
 ///
 /// # Cancel safety
 /// None: cancel `stop` and wait for it.
 pub async fn run(
-    supply: Supply,
-    plan: Plan,
-    boards: Boards,
+    publisher: Publisher,
     drain: CancellationToken,
     stop: CancellationToken,
 ) -> Result<(), PublishError> {
-    if plan.broker.endpoint == BrokerEndpoint::Stdout {
-        return stdout::run(supply, &plan, &boards, drain, stop).await;
+    let metrics = PublishMetrics::register(&publisher.registry)?;
+    if publisher.broker.endpoint == BrokerEndpoint::Stdout {
+        return stdout::run(publisher, &metrics, drain, stop).await;
     }
-    Office::open(supply, plan, boards).run(drain, stop).await
+    Office::open(publisher, metrics).run(drain, stop).await
 }
 
 /// Everything that runs.
@@ -105,30 +109,26 @@ struct Office {
 }
 
 impl Office {
-    fn open(supply: Supply, plan: Plan, boards: Boards) -> Self {
-        let Plan {
-            broker,
-            delivery,
-            places,
-        } = plan;
-        let instance = supply.instance.to_string();
+    fn open(publisher: Publisher, metrics: PublishMetrics) -> Self {
+        let (broker, delivery) = (publisher.broker, publisher.delivery);
+        let instance = publisher.instance.to_string();
+        let name = publisher.name;
         let settings = Settings {
             window: delivery.window,
             stall_timeout: delivery.stall_timeout,
             ..Settings::default()
         };
         let press = Arc::new(Press {
-            parcels: supply.parcels,
-            destinations: supply.destinations,
+            parcels: publisher.parcels,
+            destinations: publisher.destinations,
             instance: instance.clone(),
-            boot: supply.boot,
+            boot: publisher.boot,
             exchange: broker.exchange.clone(),
             max_message_bytes: broker.max_message_bytes,
         });
         let halt_desks = CancellationToken::new();
         let halt_links = CancellationToken::new();
-        let dialer =
-            |what: &str| Dialer::new(broker.clone(), format!("hookswitch {instance}{what}"));
+        let dialer = |what: &str| Dialer::new(broker.clone(), format!("hookswitch {name}{what}"));
         let mut links = JoinSet::new();
 
         let (line_sender, line_watch) = watch::channel(None);
@@ -175,11 +175,10 @@ impl Office {
             press,
             survey,
             line: line_watch,
-            settle: supply.settle,
-            health: boards.health,
-            live: boards.live,
-            metrics: boards.metrics,
-            places,
+            settle: publisher.settle,
+            health: publisher.health,
+            metrics,
+            places: places(&publisher.routes),
             channel_news: channel_news_sender,
             findings: findings_sender,
             alone,
@@ -187,7 +186,7 @@ impl Office {
         });
         Self {
             engine,
-            feed: supply.feed,
+            feed: publisher.feed,
             line_news,
             channel_news,
             alone_news,

@@ -14,7 +14,13 @@ use crate::{
     route::{Address, Destination, QUARANTINE},
 };
 
-use super::{Boards, Plan, PublishError, Supply, message::is_quarantine, metrics::PublishResult};
+use super::{
+    PublishError, Publisher,
+    board::Board,
+    message::is_quarantine,
+    metrics::{PublishMetrics, PublishResult},
+    place::places,
+};
 
 /// Feed items printed and settled together.
 const BATCH: usize = 64;
@@ -67,30 +73,28 @@ enum Body<'a> {
 
 /// Prints everything that is owed, one line each and in order, until `stop`, or after `drain` until nothing is owed.
 pub(super) async fn run(
-    mut supply: Supply,
-    plan: &Plan,
-    boards: &Boards,
+    mut publisher: Publisher,
+    metrics: &PublishMetrics,
     drain: CancellationToken,
     stop: CancellationToken,
 ) -> Result<(), PublishError> {
-    for place in &plan.places {
-        let name = place.name();
-        boards
-            .health
-            .destination(&name, DestinationState::Ready, None);
+    let places = places(&publisher.routes);
+    let mut board = Board::new(publisher.health.clone(), metrics.clone(), &places);
+    for place in &places {
+        board.set(&place.name(), DestinationState::Ready, None);
     }
-    boards.health.update(|view| view.broker.connected = true);
-    boards.metrics.connected.set(1);
-    let instance = supply.instance.to_string();
+    publisher.health.update(|view| view.broker.connected = true);
+    metrics.connected.set(1);
+    let instance = publisher.instance.to_string();
     let mut items = Vec::with_capacity(BATCH);
     loop {
-        if drain.is_cancelled() && supply.feed.is_empty() {
+        if drain.is_cancelled() && publisher.feed.is_empty() {
             return Ok(());
         }
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
-            taken = supply.feed.recv_many(&mut items, BATCH) => if taken == 0 {
+            taken = publisher.feed.recv_many(&mut items, BATCH) => if taken == 0 {
                 // The journal has closed: nothing more comes.
                 tokio::select! { () = drain.cancelled() => {}, () = stop.cancelled() => {} }
                 return Ok(());
@@ -100,7 +104,7 @@ pub(super) async fn run(
         for item in items.drain(..) {
             // What is withdrawn was printed when it came.
             let FeedItem::Owed(owed) = item else { continue };
-            let (text, settlements) = print(&supply, &instance, &owed).await;
+            let (text, settlements) = print(&publisher, &instance, &owed).await;
             tokio::task::spawn_blocking(move || {
                 let mut out = std::io::stdout().lock();
                 out.write_all(text.as_bytes())?;
@@ -110,28 +114,28 @@ pub(super) async fn run(
             .map_err(|_| PublishError::Ended { part: "printer" })?
             .map_err(PublishError::Stdout)?;
             for settlement in &settlements {
-                boards.metrics.published(match settlement {
+                metrics.published(match settlement {
                     Settlement::Delivered(_) => PublishResult::Ack,
                     Settlement::Poisoned(..) | Settlement::Forgotten(_) => PublishResult::Error,
                 });
             }
-            supply.settle.report(settlements);
+            publisher.settle.report(settlements);
         }
     }
 }
 
-async fn print(supply: &Supply, instance: &str, owed: &[Owed]) -> (String, Vec<Settlement>) {
+async fn print(publisher: &Publisher, instance: &str, owed: &[Owed]) -> (String, Vec<Settlement>) {
     let mut text = String::new();
     let mut settlements = Vec::with_capacity(owed.len());
     for owed in owed {
         let delivery = owed.delivery;
-        match supply.parcels.fetch(delivery).await {
+        match publisher.parcels.fetch(delivery).await {
             Some(parcel) => {
-                text.push_str(&line(&parcel, instance, supply.boot, delivery));
+                text.push_str(&line(&parcel, instance, publisher.boot, delivery));
                 settlements.push(Settlement::Delivered(delivery));
             }
             // As on AMQP: it moves to quarantine, and leaves that with a line that says so.
-            None if !in_quarantine(supply, owed) => settlements.push(Settlement::Poisoned(
+            None if !in_quarantine(publisher, owed) => settlements.push(Settlement::Poisoned(
                 delivery,
                 Refused {
                     code: 0,
@@ -141,7 +145,7 @@ async fn print(supply: &Supply, instance: &str, owed: &[Owed]) -> (String, Vec<S
             None => {
                 text.push_str(&format!(
                     "{{\"queue\":\"{QUARANTINE}\",\"delivery\":\"{}-{}\",\"reason\":\"unreadable\"}}\n",
-                    supply.boot, delivery.0
+                    publisher.boot, delivery.0
                 ));
                 settlements.push(Settlement::Delivered(delivery));
             }
@@ -150,8 +154,8 @@ async fn print(supply: &Supply, instance: &str, owed: &[Owed]) -> (String, Vec<S
     (text, settlements)
 }
 
-fn in_quarantine(supply: &Supply, owed: &Owed) -> bool {
-    supply
+fn in_quarantine(publisher: &Publisher, owed: &Owed) -> bool {
+    publisher
         .destinations
         .get(owed.destination)
         .is_some_and(|destination| is_quarantine(&destination))

@@ -1,8 +1,12 @@
 //! Where deliveries go: what a route names, and the concrete address that admission makes of it.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+use crate::event::CallKey;
+
+use super::partition::partition;
 
 /// The queue of events that no route takes (design 8).
 pub const UNROUTED: &str = "hookswitch.unrouted";
@@ -38,7 +42,7 @@ pub enum Target {
     /// A queue, or with `partitions` the queues `name.0` … `name.{n-1}`.
     Queue {
         /// The queue's name, or the stem of the partitions' names.
-        name: String,
+        name: Arc<str>,
         /// `None`: one queue called `name`.
         partitions: Option<NonZeroU32>,
         /// How it is declared.
@@ -47,10 +51,98 @@ pub enum Target {
     /// An exchange of the operator's with a rendered routing key.
     Exchange {
         /// The exchange's name.
-        exchange: String,
+        exchange: Arc<str>,
         /// The routing key of this event.
-        routing_key: String,
+        routing_key: Arc<str>,
     },
+}
+
+impl Target {
+    /// Where events go that no route takes: [`UNROUTED`].
+    #[must_use]
+    pub fn unrouted() -> Self {
+        Self::plain(UNROUTED)
+    }
+
+    /// Where events go that could not be understood or sent: [`QUARANTINE`].
+    #[must_use]
+    pub fn quarantine() -> Self {
+        Self::plain(QUARANTINE)
+    }
+
+    fn plain(name: &str) -> Self {
+        Self::Queue {
+            name: name.into(),
+            partitions: None,
+            queue_type: QueueType::default(),
+        }
+    }
+
+    /// The partition of a call's events, 0 to n - 1; `None` where the target has no partitions. Unkeyed events are in
+    /// partition 0. With it a caller can look a destination up without building its name.
+    #[must_use]
+    pub fn partition(&self, call: Option<&CallKey>) -> Option<u32> {
+        match self {
+            Self::Queue { partitions, .. } => partitions.map(|count| partition(call, count)),
+            Self::Exchange { .. } => None,
+        }
+    }
+
+    /// The concrete destination of one call's events.
+    #[must_use]
+    pub fn place(&self, call: Option<&CallKey>) -> Destination {
+        Destination {
+            address: self.address(self.partition(call)),
+            family: self.family(),
+        }
+    }
+
+    /// What order is promised over: `queue q`, whatever the partition, or `exchange x key`.
+    #[must_use]
+    pub fn family(&self) -> String {
+        match self {
+            Self::Queue { name, .. } => format!("queue {name}"),
+            Self::Exchange {
+                exchange,
+                routing_key,
+            } => format!("exchange {exchange} {routing_key}"),
+        }
+    }
+
+    /// Every address that [`Target::place`] can give, in the order of the partitions: what is declared and checked.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        match self {
+            Self::Queue {
+                partitions: Some(count),
+                ..
+            } => (0..count.get())
+                .map(|index| self.address(Some(index)))
+                .collect(),
+            Self::Queue {
+                partitions: None, ..
+            }
+            | Self::Exchange { .. } => vec![self.address(None)],
+        }
+    }
+
+    fn address(&self, partition: Option<u32>) -> Address {
+        match self {
+            Self::Queue {
+                name, queue_type, ..
+            } => Address::Queue {
+                name: partition.map_or_else(|| name.to_string(), |index| format!("{name}.{index}")),
+                queue_type: *queue_type,
+            },
+            Self::Exchange {
+                exchange,
+                routing_key,
+            } => Address::Exchange {
+                exchange: exchange.to_string(),
+                routing_key: routing_key.to_string(),
+            },
+        }
+    }
 }
 
 /// A concrete place on the broker.
@@ -94,6 +186,94 @@ impl Destination {
         match &self.address {
             Address::Queue { name, .. } => format!("queue {name}"),
             Address::Exchange { exchange, .. } => format!("exchange {exchange}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn queue(name: &str, partitions: Option<u32>) -> Target {
+        Target::Queue {
+            name: name.into(),
+            partitions: partitions.map(|count| NonZeroU32::new(count).unwrap()),
+            queue_type: QueueType::Classic,
+        }
+    }
+
+    fn names(target: &Target) -> Vec<String> {
+        target
+            .addresses()
+            .into_iter()
+            .map(|address| match address {
+                Address::Queue { name, queue_type } => {
+                    assert_eq!(queue_type, QueueType::Classic);
+                    name
+                }
+                Address::Exchange { .. } => panic!("{address:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_queue_without_partitions_keeps_its_name() {
+        let target = queue("q", None);
+        assert_eq!(names(&target), ["q"]);
+        let placed = target.place(CallKey::new("c").as_ref());
+        assert_eq!(placed.family, "queue q");
+        assert_eq!(placed.channel_name(), "queue q");
+        assert_eq!(target.partition(CallKey::new("c").as_ref()), None);
+    }
+
+    #[test]
+    fn one_partition_is_still_a_numbered_queue() {
+        assert_eq!(names(&queue("q", Some(1))), ["q.0"]);
+    }
+
+    #[test]
+    fn every_partition_is_one_that_is_declared_and_all_are_one_family() {
+        let target = queue("q", Some(3));
+        assert_eq!(names(&target), ["q.0", "q.1", "q.2"]);
+        let declared: HashSet<_> = target.addresses().into_iter().collect();
+        let mut used = HashSet::new();
+        for call in 0..100 {
+            let placed = target.place(CallKey::new(format!("c{call}")).as_ref());
+            assert_eq!(placed.family, "queue q");
+            used.insert(placed.address);
+        }
+        assert_eq!(used, declared);
+        assert_eq!(target.place(None).channel_name(), "queue q.0");
+    }
+
+    #[test]
+    fn an_exchange_is_a_family_per_routing_key_and_one_channel() {
+        let target = Target::Exchange {
+            exchange: "calls".into(),
+            routing_key: "contoso.CallState.CallConnected".into(),
+        };
+        let placed = target.place(CallKey::new("c").as_ref());
+        assert_eq!(
+            placed.family,
+            "exchange calls contoso.CallState.CallConnected"
+        );
+        assert_eq!(placed.channel_name(), "exchange calls");
+        assert_eq!(target.addresses(), [placed.address]);
+    }
+
+    #[test]
+    fn our_own_queues_are_quorum_queues_without_partitions() {
+        for (target, name) in [
+            (Target::unrouted(), "hookswitch.unrouted"),
+            (Target::quarantine(), "hookswitch.quarantine"),
+        ] {
+            let address = Address::Queue {
+                name: name.to_owned(),
+                queue_type: QueueType::Quorum,
+            };
+            assert_eq!(target.addresses(), [address]);
         }
     }
 }

@@ -2,12 +2,28 @@
 
 mod destination;
 mod filter;
+mod partition;
+mod router;
 mod rule;
 mod template;
 
 pub use destination::{
     Address, Destination, DestinationId, QUARANTINE, QueueType, Target, UNROUTED,
 };
-pub use filter::Filter;
+pub use filter::{Filter, FilterError};
+pub use partition::partition;
+pub use router::{Explanation, Router, Verdict};
 pub use rule::{Route, Sink};
-pub use template::Template;
+pub use template::{Template, TemplateError};
+
+/// The known word that a mistyped one most likely meant.
+fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+    /// Below this similarity a suggestion confuses more than it helps.
+    const ALIKE: f64 = 0.7;
+    known
+        .iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate))
+        .filter(|(alike, _)| *alike >= ALIKE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,50 @@
+//! Lists every file under `schemas/` so that the catalogue is compiled into the binary.
+//!
+//! Written here instead of with a crate: the crates for it cannot tell Cargo about new files on a stable compiler,
+//! and "adding an event is a row, a schema file and a sample" must not need a `cargo clean`.
+
+use std::{
+    env,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas");
+    // Cargo looks at everything below it.
+    println!("cargo::rerun-if-changed={}", root.display());
+    let mut files = Vec::new();
+    collect(&root, &mut files)?;
+    files.sort();
+    let mut list = String::from("&[\n");
+    for file in &files {
+        let name = file
+            .strip_prefix(&root)?
+            .to_str()
+            .ok_or("a schema file's name is not UTF-8")?
+            .replace('\\', "/");
+        writeln!(list, "    ({name:?}, include_str!({file:?})),")?;
+    }
+    list.push_str("]\n");
+    let target =
+        PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("schemas.rs");
+    fs::write(target, list)?;
+    Ok(())
+}
+
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

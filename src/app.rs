@@ -1,0 +1,277 @@
+//! The receiver as a whole: what is started in which order, and how it stops (design 9 and 10, style.md "Stopping").
+
+mod error;
+mod reload;
+mod signals;
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use prometheus::Registry;
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    catalog::Catalog,
+    config::{AcceptAfter, Auth, BrokerEndpoint, Config, Schemas},
+    ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
+    journal::{self, Boards},
+    ops::{self, Admin, DriftBoard, Health, Ledger, Listening, LiveFeed},
+    publish::{self, PublishError, Publisher},
+};
+
+pub use error::AppError;
+
+/// Opens the catalogue that a configuration asks for.
+///
+/// # Errors
+/// Whatever is wrong with the operator's directory.
+pub fn open_catalog(schemas: &Schemas) -> Result<Catalog, crate::catalog::CatalogError> {
+    match &schemas.path {
+        Some(path) => Catalog::with_directory(path),
+        None => Catalog::builtin(),
+    }
+}
+
+/// Runs the receiver until a signal stops it.
+///
+/// # Errors
+/// What kept it from starting, or the part that ended by itself.
+pub async fn serve(config: Config) -> Result<(), AppError> {
+    let deadline = config.server.shutdown_timeout;
+    let mut signals = signals::Signals::listen()?;
+    let mut parts = start(config, &signals).await?;
+    let ended = tokio::select! {
+        () = signals.stop() => None,
+        error = parts.ended() => Some(error),
+    };
+    let hurry = CancellationToken::new();
+    let stopping = parts.stop(deadline, hurry.clone());
+    tokio::pin!(stopping);
+    tokio::select! {
+        () = &mut stopping => {}
+        () = signals.stop() => {
+            warn!("second signal: what is still owed stays in the journal for the next start");
+            hurry.cancel();
+            stopping.await;
+        }
+    }
+    ended.map_or(Ok(()), Err)
+}
+
+/// Everything that runs.
+struct Parts {
+    health: Arc<Health>,
+    admin: Listening,
+    ingress: Listening,
+    publisher: JoinSet<Result<(), PublishError>>,
+    drain: CancellationToken,
+    cut: CancellationToken,
+    reloads: JoinSet<()>,
+    closer: journal::Closer,
+}
+
+async fn start(config: Config, signals: &signals::Signals) -> Result<Parts, AppError> {
+    let health = Arc::new(Health::default());
+    let ledger = Arc::new(Ledger::default());
+    let drift = Arc::new(DriftBoard::default());
+    let live = LiveFeed::default();
+    let registry = ops::registry(ledger.clone())?;
+    health.update(|view| {
+        view.needs_broker = config.delivery.accept_after == AcceptAfter::Confirm;
+        view.notices = notices(&config);
+    });
+    for notice in notices(&config) {
+        warn!("{notice}");
+    }
+
+    let catalog = open_catalog(&config.schemas).map_err(AppError::Catalog)?;
+    let catalog = Arc::new(ArcSwap::from_pointee(catalog));
+    // The admin listener answers before the journal is open: its recovery may take long, and `/startupz` says so.
+    let admin_socket = bind("server.admin_listen", config.server.admin_listen)?;
+    let public_socket = bind("server.listen", config.server.listen)?;
+    let journal_id = Arc::new(OnceLock::new());
+    let admin = ops::serve(
+        admin_socket,
+        Admin {
+            health: health.clone(),
+            drift: drift.clone(),
+            live: live.clone(),
+            registry: registry.clone(),
+            instance: config.server.instance.clone(),
+            journal: journal_id.clone(),
+        },
+    )
+    .map_err(AppError::Listener)?;
+    info!(address = %admin.address(), "admin listener is up");
+
+    let boards = Boards {
+        ledger: ledger.clone(),
+        health: health.clone(),
+        live: live.clone(),
+        registry: registry.clone(),
+    };
+    let opened = open_journal(&config, boards).await?;
+    // Set once here, read by `/version`.
+    drop(journal_id.set(opened.instance));
+
+    let drain = CancellationToken::new();
+    let cut = CancellationToken::new();
+    let mut publisher = JoinSet::new();
+    publisher.spawn(publish::run(
+        Publisher {
+            instance: opened.instance,
+            boot: opened.boot,
+            feed: opened.feed,
+            settle: opened.settle,
+            parcels: opened.parcels,
+            destinations: opened.destinations,
+            name: config.server.instance.clone(),
+            broker: config.broker.clone(),
+            delivery: config.delivery,
+            routes: config.routes.clone(),
+            health: health.clone(),
+            registry: registry.clone(),
+        },
+        drain.clone(),
+        cut.clone(),
+    ));
+
+    let mut reloads = JoinSet::new();
+    if let Some(path) = config.schemas.path.clone() {
+        reloads.spawn(reload::watch(
+            path,
+            catalog.clone(),
+            signals.reload(),
+            reload::failures(&registry)?,
+        ));
+    } else {
+        // Present at zero, as every metric, although there is nothing to reload.
+        reload::failures(&registry)?;
+    }
+
+    let ingress = ingress::serve(
+        public_socket,
+        Ingress {
+            settings: Settings::new(&config.server, &config.delivery),
+            pipeline: Arc::new(Pipeline::new(
+                config.apps.clone(),
+                config.routes.clone(),
+                config.server.batch_limit,
+                catalog,
+            )),
+            intake: opened.intake,
+            ledger,
+            drift,
+            metrics: IngressMetrics::register(&registry)?,
+        },
+    )
+    .map_err(AppError::Listener)?;
+    health.update(|view| view.started = true);
+    info!(address = %ingress.address(), instance = %opened.instance, "ready for callbacks");
+    Ok(Parts {
+        health,
+        admin,
+        ingress,
+        publisher,
+        drain,
+        cut,
+        reloads,
+        closer: opened.closer,
+    })
+}
+
+impl Parts {
+    /// Waits for a part that ends although nobody stopped it, which stops the process.
+    async fn ended(&mut self) -> AppError {
+        tokio::select! {
+            error = self.admin.ended() => AppError::Listener(error),
+            error = self.ingress.ended() => AppError::Listener(error),
+            Some(ended) = self.publisher.join_next() => match ended {
+                Ok(Ok(())) => AppError::Ended("the publisher"),
+                Ok(Err(error)) => AppError::Publish(error),
+                Err(_) => AppError::Ended("the publisher's task"),
+            },
+            Some(_) = self.reloads.join_next() => AppError::Ended("the watch over the schemas"),
+        }
+    }
+
+    /// Front to back, under one deadline; `hurry` ends the draining early. What was answered 2xx is on disk already, so
+    /// nothing that is cut short here is lost.
+    async fn stop(mut self, timeout: Duration, hurry: CancellationToken) {
+        let deadline = Instant::now() + timeout;
+        info!("stopping");
+        self.health.update(|view| view.draining = true);
+        self.reloads.shutdown().await;
+        // A good part of the time is kept for what follows.
+        if !self.ingress.stop(timeout / 2).await {
+            warn!("callbacks in progress were cut: their senders got no answer");
+        }
+        self.drain.cancel();
+        tokio::select! {
+            () = finished(&mut self.publisher) => {}
+            () = tokio::time::sleep_until(deadline) => warn!("not everything owed could be delivered in time"),
+            () = hurry.cancelled() => {}
+        }
+        self.cut.cancel();
+        finished(&mut self.publisher).await;
+        let closer = self.closer;
+        if tokio::task::spawn_blocking(move || closer.close()).await.is_err() {
+            warn!("the journal could not be closed in order; its next start recovers it");
+        }
+        self.admin.stop(Duration::from_secs(1)).await;
+        info!("stopped");
+    }
+}
+
+async fn finished(publisher: &mut JoinSet<Result<(), PublishError>>) {
+    while publisher.join_next().await.is_some() {}
+}
+
+async fn open_journal(config: &Config, boards: Boards) -> Result<journal::Opened, AppError> {
+    match config.delivery.accept_after {
+        AcceptAfter::Confirm => {
+            journal::volatile(&config.journal, config.delivery.confirm_timeout, boards)
+                .map_err(AppError::Journal)
+        }
+        AcceptAfter::Journal => {
+            let settings = config.journal.clone();
+            tokio::task::spawn_blocking(move || journal::open(&settings, boards))
+                .await
+                .map_err(|_| AppError::Ended("opening the journal"))?
+                .map_err(AppError::Journal)
+        }
+    }
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).map_err(|source| AppError::Bind {
+        key,
+        address,
+        source,
+    })
+}
+
+/// What an operator should know although it stops nobody.
+fn notices(config: &Config) -> Vec<String> {
+    let mut notices: Vec<String> = config
+        .apps
+        .iter()
+        .filter(|app| app.auth == Auth::None)
+        .map(|app| {
+            format!(
+                "app {} takes callbacks from anybody (auth = \"none\")",
+                app.name
+            )
+        })
+        .collect();
+    if config.broker.endpoint == BrokerEndpoint::Stdout {
+        notices.push("deliveries are printed on stdout, no broker has them".to_owned());
+    }
+    notices
+}

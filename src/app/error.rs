@@ -1,0 +1,57 @@
+//! Why the receiver did not start, or stopped by itself.
+
+use std::{io, net::SocketAddr};
+
+use crate::{catalog::CatalogError, journal::JournalError, publish::PublishError};
+
+/// What ends the receiver.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The operator's schema directory is no good.
+    #[error("cannot load the schemas of schemas.path")]
+    Catalog(#[source] CatalogError),
+    /// A port is taken, or an address is not this machine's.
+    #[error("cannot listen on {address} ({key}): is another program, or another hookswitch, using it?")]
+    Bind {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The journal cannot be opened.
+    #[error("cannot open the journal (journal.path)")]
+    Journal(#[source] JournalError),
+    /// A listener ended.
+    #[error("a listener failed")]
+    Listener(#[source] io::Error),
+    /// The publisher ended.
+    #[error("the publisher failed")]
+    Publish(#[source] PublishError),
+    /// Signals cannot be watched.
+    #[error("cannot watch for signals")]
+    Signals(#[source] io::Error),
+    /// A metric was registered twice or has a malformed name.
+    #[error("cannot register metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// A part that must run until the stop ended before.
+    #[error("{0} ended by itself")]
+    Ended(&'static str),
+}
+
+impl AppError {
+    /// The process's exit code (design 10): 78 where the configuration or what it names must change, 70 for a bug.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Catalog(_) | Self::Bind { .. } | Self::Journal(_) => 78,
+            Self::Listener(_)
+            | Self::Publish(_)
+            | Self::Signals(_)
+            | Self::Metrics(_)
+            | Self::Ended(_) => 70,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! SIGTERM and SIGINT stop, SIGHUP reloads.
+
+use std::sync::Arc;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
+
+use super::AppError;
+
+/// The signals that the receiver knows.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    reload: Arc<Notify>,
+}
+
+impl Signals {
+    pub(super) fn listen() -> Result<Self, AppError> {
+        let on = |kind| signal(kind).map_err(AppError::Signals);
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hang_up: on(SignalKind::hangup())?,
+            reload: Arc::new(Notify::new()),
+        })
+    }
+
+    /// Notified on each SIGHUP while [`Self::stop`] is awaited.
+    pub(super) fn reload(&self) -> Arc<Notify> {
+        self.reload.clone()
+    }
+
+    /// Waits for a signal to stop.
+    pub(super) async fn stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => self.reload.notify_one(),
+            }
+        }
+    }
+}

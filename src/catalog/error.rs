@@ -1,0 +1,44 @@
+//! What can be wrong with a catalogue, for the person who wrote it.
+
+use std::fmt;
+
+/// One thing wrong in one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, relative to the schema directory; the directory itself where no file could be read.
+    pub file: String,
+    /// What is wrong there and what to do.
+    pub what: String,
+}
+
+impl Problem {
+    pub(super) fn new(file: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            what: what.into(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file, self.what)
+    }
+}
+
+/// Why a catalogue was not taken: every problem found, so that the operator mends them in one go. The causes stand in
+/// the texts because there may be many; there is no single `source`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot load the catalogue: {}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct CatalogError {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+impl From<Problem> for CatalogError {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problems: vec![problem],
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The catalogue: which wire types there are, in which generation, with which schema (design 5).
+//!
+//! `schemas/` is compiled in; an operator's directory may lie over it. An event is dispatched on its type, then on the
+//! signs that `catalog.json` gives for each generation, and only then validated: never one big `oneOf`.
+
+mod call_ids;
+mod error;
+mod fault;
+mod files;
+mod load;
+mod pointer;
+mod references;
+mod shape;
+mod table;
+
+#[cfg(test)]
+mod directory_tests;
+#[cfg(test)]
+mod drift_tests;
+#[cfg(test)]
+mod events_tests;
+#[cfg(test)]
+mod testing;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fs, io,
+    path::Path,
+    sync::Arc,
+};
+
+use jsonschema::Validator;
+
+use crate::event::{CallIds, Event, Fault, Generation, Kind};
+
+use self::{
+    call_ids::IdReader,
+    files::Files,
+    shape::{ShapeId, Shapes},
+};
+
+pub use error::{CatalogError, Problem};
+pub use table::Row;
+
+/// Schema errors reported for one event at most; the first ones say enough, and a large hostile body must not fill
+/// the answer.
+const FAULT_LIMIT: usize = 100;
+
+/// What the catalogue makes of one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What the event is about; [`Kind::Unknown`] for a type without a row.
+    pub kind: Kind,
+    /// Its generation; for an invalid event the nearest one. `None` for a type without a row.
+    pub generation: Option<Generation>,
+    /// Its ids, read even where the event is invalid or unknown.
+    pub ids: CallIds,
+    /// Valid or not.
+    pub verdict: Verdict,
+    /// What a valid event holds and its schema does not know: JSON Pointers of members, and of enum values. Array
+    /// indices are `*`, each pointer stands once, at most 64.
+    pub drift: Vec<String>,
+}
+
+/// Whether an event is what its type promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its data fits the schema of its generation.
+    Valid,
+    /// No row has its type.
+    Unknown,
+    /// Its data fits no generation of its type: the errors of the nearest one, 1 to 100.
+    Invalid(Vec<Fault>),
+}
+
+/// Compiled rows and schemas. Built once, never changed: to reload, build another and swap.
+#[derive(Debug)]
+pub struct Catalog {
+    entries: Vec<Entry>,
+    /// Indices into `entries`, in the order in which rows are tried.
+    by_type: HashMap<String, Vec<usize>>,
+    short_types: HashSet<String>,
+    default_ids: Arc<IdReader>,
+    shapes: Shapes,
+    files: Files,
+}
+
+#[derive(Debug)]
+struct Entry {
+    row: Row,
+    validator: Arc<Validator>,
+    ids: Arc<IdReader>,
+    shape: ShapeId,
+}
+
+impl Catalog {
+    /// The catalogue that is compiled into the binary.
+    ///
+    /// # Errors
+    /// Only if the binary was built from broken files; a test keeps that from happening.
+    pub fn builtin() -> Result<Self, CatalogError> {
+        load::builtin()
+    }
+
+    /// The built-in catalogue with an operator's directory laid over it: rows of the same type and generation and
+    /// schema files of the same path replace ours, others are added and tried first.
+    ///
+    /// # Errors
+    /// Every problem found in the directory; then nothing of it is taken.
+    pub fn with_directory(directory: &Path) -> Result<Self, CatalogError> {
+        load::with_directory(directory)
+    }
+
+    /// Dispatches `event` on its type and shape, validates its data and reads its ids.
+    #[must_use]
+    pub fn examine(&self, event: &Event) -> Finding {
+        let Some(rows) = self.by_type.get(&event.attributes.event_type) else {
+            return Finding {
+                kind: Kind::Unknown,
+                generation: None,
+                ids: self.default_ids.read(event),
+                verdict: Verdict::Unknown,
+                drift: Vec::new(),
+            };
+        };
+        let candidates = self.candidates(rows, event);
+        let fitting = candidates
+            .iter()
+            .find(|entry| entry.validator.is_valid(&event.data));
+        if let Some(entry) = fitting {
+            let drift = self.shapes.drift(entry.shape, &event.data);
+            return entry.finding(event, Verdict::Valid, drift);
+        }
+        let (entry, faults) = candidates
+            .into_iter()
+            .map(|entry| (entry, entry.faults(event)))
+            .min_by_key(|(_, faults)| faults.len())
+            .expect("a type is in `by_type` only with a row");
+        entry.finding(event, Verdict::Invalid(faults), Vec::new())
+    }
+
+    /// The entries among `rows` that may be the generation of `event`: those whose signs are there; without any, those
+    /// that need no sign; without any, all. A sign binds, because schemas are open: what is broken in one generation
+    /// would pass as an unknown member of another.
+    fn candidates(&self, rows: &[usize], event: &Event) -> Vec<&Entry> {
+        let entries = || rows.iter().filter_map(|row| self.entries.get(*row));
+        let mut found: Vec<&Entry> = entries()
+            .filter(|entry| entry.row.has_signs_in(event))
+            .collect();
+        if found.is_empty() {
+            found.extend(entries().filter(|entry| entry.row.when.is_empty()));
+        }
+        if found.is_empty() {
+            found.extend(entries());
+        }
+        found
+    }
+
+    /// Every row, in the order of the table.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.entries.iter().map(|entry| &entry.row)
+    }
+
+    /// Whether `name` is a known wire type, in full or its last part.
+    #[must_use]
+    pub fn knows_type(&self, name: &str) -> bool {
+        self.by_type.contains_key(name) || self.short_types.contains(name)
+    }
+
+    /// Every full wire type, sorted, each once.
+    #[must_use]
+    pub fn types(&self) -> Vec<&str> {
+        let all: BTreeSet<&str> = self.rows().map(|row| row.event_type.as_str()).collect();
+        all.into_iter().collect()
+    }
+
+    /// Every generation, sorted, each once.
+    #[must_use]
+    pub fn generations(&self) -> Vec<Generation> {
+        let all: BTreeSet<Generation> = self.rows().map(|row| row.generation.clone()).collect();
+        all.into_iter().collect()
+    }
+
+    /// The rows of a type (full or short name), with the text of their schemas; of one generation only if given.
+    #[must_use]
+    pub fn schemas_of(&self, name: &str, generation: Option<&str>) -> Vec<(&Row, &str)> {
+        self.rows()
+            .filter(|row| row.event_type == name || row.event_type.rsplit('.').next() == Some(name))
+            .filter(|row| generation.is_none_or(|wanted| row.generation.as_str() == wanted))
+            .filter_map(|row| Some((row, self.files.get(&row.schema)?.as_str())))
+            .collect()
+    }
+
+    /// Every file of the catalogue as it is in force, by its path below the schema directory.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
+    /// Writes every file below `directory`, which is made if missing; gives how many. What is written there can be
+    /// read back with [`Catalog::with_directory`].
+    ///
+    /// # Errors
+    /// The first file that could not be written.
+    pub fn export(&self, directory: &Path) -> io::Result<usize> {
+        for (name, text) in self.files() {
+            let path = directory.join(name);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(path, text)?;
+        }
+        Ok(self.files.len())
+    }
+}
+
+impl Entry {
+    fn finding(&self, event: &Event, verdict: Verdict, drift: Vec<String>) -> Finding {
+        Finding {
+            kind: self.row.kind,
+            generation: Some(self.row.generation.clone()),
+            ids: self.ids.read(event),
+            verdict,
+            drift,
+        }
+    }
+
+    /// What is wrong with `event` as this entry sees it; each thing once, though several parts of a schema may say it.
+    fn faults(&self, event: &Event) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for error in self.validator.iter_errors(&event.data).take(FAULT_LIMIT) {
+            let fault = fault::fault(&error);
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+        faults
+    }
+}

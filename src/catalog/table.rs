@@ -1,0 +1,212 @@
+//! `catalog.json`: one row per (generation, wire type), named id sets, and the conditions that tell generations apart.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{EnvelopeForm, Event, Generation, Kind};
+
+use super::{Problem, files::TABLE, pointer::Pointer};
+
+/// The file as written.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Table {
+    #[serde(rename = "$comment", default, skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
+    /// Where ids are, by a name that rows refer to. `default` serves types that no row knows.
+    #[serde(default)]
+    pub(super) ids: BTreeMap<String, IdSet>,
+    #[serde(default)]
+    pub(super) events: Vec<Row>,
+}
+
+/// One line of the catalogue: a wire type in one generation.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Full wire type, e.g. `Microsoft.Communication.CallConnected`.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The generation whose shape this is.
+    pub generation: Generation,
+    /// What the event is about.
+    pub kind: Kind,
+    /// The schema of `data`, relative to the schema directory.
+    pub schema: String,
+    /// The name of the id set.
+    pub(super) ids: String,
+    /// Signs of this generation: one of them is enough. A row without is taken where no other row's signs are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) when: Vec<Condition>,
+}
+
+/// JSON Pointers into `data`, each list in order of preference, and patterns over `subject` and `source`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct IdSet {
+    pub(super) connection: Vec<String>,
+    pub(super) server_call: Vec<String>,
+    pub(super) recording: Vec<String>,
+    pub(super) operation_context: Vec<String>,
+    pub(super) correlation: Vec<String>,
+    /// Regular expressions whose capture groups are named like the ids above.
+    pub(super) patterns: Vec<String>,
+}
+
+/// Signs of a generation; all that are given must be there.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Condition {
+    /// The envelope is one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    envelope: Vec<EnvelopeForm>,
+    /// Each of these places in `data` holds something other than null.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    present: Vec<Place>,
+    /// None of these places in `data` holds anything but null.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    absent: Vec<Place>,
+    /// The event's time is before this instant; an event without a readable time does not fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_before: Option<jiff::Timestamp>,
+    /// `source` starts like this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_prefix: Option<String>,
+    /// `subject` starts like this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject_prefix: Option<String>,
+}
+
+/// A JSON Pointer as written, and split.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(try_from = "String", into = "String")]
+struct Place {
+    text: String,
+    pointer: Pointer,
+}
+
+impl TryFrom<String> for Place {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match Pointer::parse(&text) {
+            Some(pointer) => Ok(Self { text, pointer }),
+            None => Err(format!(
+                "{text:?} is no JSON Pointer: it must start with '/'"
+            )),
+        }
+    }
+}
+
+impl From<Place> for String {
+    fn from(place: Place) -> Self {
+        place.text
+    }
+}
+
+impl Row {
+    /// Whether the signs of this row's generation are there; a row without `when` has none. Pure shape: says nothing
+    /// about validity.
+    pub(super) fn has_signs_in(&self, event: &Event) -> bool {
+        self.when.iter().any(|condition| condition.holds(event))
+    }
+}
+
+impl Condition {
+    fn holds(&self, event: &Event) -> bool {
+        let starts = |prefix: &Option<String>, text: &Option<String>| {
+            prefix.as_ref().is_none_or(|prefix| {
+                text.as_ref()
+                    .is_some_and(|text| text.starts_with(prefix.as_str()))
+            })
+        };
+        (self.envelope.is_empty() || self.envelope.contains(&event.form))
+            && self
+                .present
+                .iter()
+                .all(|place| place.pointer.find(&event.data).is_some())
+            && self
+                .absent
+                .iter()
+                .all(|place| place.pointer.find(&event.data).is_none())
+            && starts(&self.source_prefix, &event.attributes.source)
+            && starts(&self.subject_prefix, &event.attributes.subject)
+            // Last, because reading the time costs more than all the others.
+            && self.time_before.is_none_or(|limit| {
+                event
+                    .attributes
+                    .time
+                    .as_ref()
+                    .and_then(|time| time.parse::<jiff::Timestamp>().ok())
+                    .is_some_and(|time| time < limit)
+            })
+    }
+}
+
+impl Table {
+    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let table: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let place = error.path().to_string();
+            Problem::new(TABLE, format!("at {place}: {}", error.into_inner()))
+        })?;
+        reader
+            .end()
+            .map_err(|error| Problem::new(TABLE, error.to_string()))?;
+        Ok(table)
+    }
+
+    /// Everything that can be said about the rows alone.
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        let mut seen = HashSet::new();
+        for row in &self.events {
+            let mut say = |what: String| {
+                problems.push(Problem::new(
+                    TABLE,
+                    format!("row {} of {}: {what}", row.event_type, row.generation),
+                ));
+            };
+            if row.event_type.is_empty() {
+                say("the type is empty".to_owned());
+            }
+            if !is_generation_name(row.generation.as_str()) {
+                say(format!(
+                    "{:?} is no generation: 1 to 64 of a-z, A-Z, 0-9, '.', '-' and '_'",
+                    row.generation.as_str()
+                ));
+            }
+            if !self.ids.contains_key(&row.ids) {
+                say(format!("no id set is called {:?}", row.ids));
+            }
+            if !seen.insert((row.event_type.as_str(), row.generation.as_str())) {
+                say("listed twice".to_owned());
+            }
+        }
+    }
+
+    /// Lays an operator's table over this one. A row of the same type and generation takes the place of ours; a new
+    /// one is tried before ours, because ours may well fit everything.
+    pub(super) fn overlay(&mut self, other: Self) {
+        self.ids.extend(other.ids);
+        let mut new = Vec::new();
+        for row in other.events {
+            let same = self.events.iter_mut().find(|ours| {
+                ours.event_type == row.event_type && ours.generation == row.generation
+            });
+            match same {
+                Some(ours) => *ours = row,
+                None => new.push(row),
+            }
+        }
+        self.events.splice(0..0, new);
+    }
+}
+
+/// It stands in a header, in metrics and in file names.
+fn is_generation_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}

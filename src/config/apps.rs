@@ -1,0 +1,113 @@
+//! `[[apps]]`: who may send callbacks, and what becomes of events that are not understood.
+
+use crate::event::AppName;
+
+use super::{
+    checked::{App, Auth, OnInvalid, OnUnknown},
+    section::Section,
+    tree::Value,
+};
+
+const LATER: &str = "is not in this version: it comes with the trust boundary";
+
+/// Reads one app; `None` without a usable name.
+pub(super) fn app(section: &mut Section<'_>) -> Option<App> {
+    let name = name(section);
+    auth(section);
+    section.not_yet("event_grid", LATER);
+    section.not_yet("allowed_origins", LATER);
+    let call_keys = [("auto", false), ("path", true)];
+    let on_invalid = [
+        ("quarantine", OnInvalid::Quarantine),
+        ("reject", OnInvalid::Reject),
+    ];
+    let on_unknown = [
+        ("route", OnUnknown::Route),
+        ("quarantine", OnUnknown::Quarantine),
+        ("reject", OnUnknown::Reject),
+    ];
+    let call_key_from_path = section.word("call_key", &call_keys, false);
+    let on_invalid = section.word("on_invalid", &on_invalid, OnInvalid::Quarantine);
+    let on_unknown = section.word("on_unknown", &on_unknown, OnUnknown::Route);
+    let pass_query = pass_query(section);
+    Some(App {
+        name: name?,
+        call_key_from_path,
+        on_invalid,
+        on_unknown,
+        pass_query,
+        auth: Auth::None,
+    })
+}
+
+fn name(section: &mut Section<'_>) -> Option<AppName> {
+    if section.given("name").is_none() {
+        section.refuse("name", "is missing: write name = \"contoso\"");
+    }
+    match AppName::try_from(section.text("name")?) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            section.refuse("name", error);
+            None
+        }
+    }
+}
+
+/// Closed by default (P6): an app without auth must say so itself.
+fn auth(section: &mut Section<'_>) {
+    let Some(given) = section.given("auth") else {
+        section.refuse(
+            "auth",
+            "is missing: write auth = \"none\" to take callbacks from anybody (the only value in this version)",
+        );
+        return;
+    };
+    match &given.node.value {
+        Value::Text(word) if word == "none" => {}
+        Value::Table(_) => given.refuse(
+            "acs, jwt and shared_secret are not in this version, they come with the trust boundary: \
+             write auth = \"none\" and let only the sender reach the listener",
+        ),
+        _ => given.refuse("is not understood: write auth = \"none\" (the only value in this version)"),
+    }
+}
+
+fn pass_query(section: &mut Section<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    for given in section.texts("pass_query") {
+        match given.text() {
+            Some("") => given.refuse("is empty, expected the name of a query parameter"),
+            Some(name) if names.iter().any(|known| known == name) => {
+                given.refuse(format!("{name:?} is named twice"));
+            }
+            Some(name) => names.push(name.to_owned()),
+            None => {}
+        }
+    }
+    names
+}
+
+/// Reads every app, refusing two of one name.
+pub(super) fn apps(top: &mut Section<'_>) -> Vec<App> {
+    let written = top.given("apps").is_some();
+    let mut seen = Vec::<AppName>::new();
+    let apps: Vec<App> = top
+        .tables("apps", |section| {
+            let app = app(section)?;
+            if seen.contains(&app.name) {
+                section.refuse("name", format!("there is an app {} already", app.name));
+            }
+            seen.push(app.name.clone());
+            Some(app)
+        })
+        .into_iter()
+        .flatten()
+        .collect();
+    if !written {
+        top.refuse(
+            "apps",
+            "is missing: write [[apps]] with name = \"contoso\" and auth = \"none\"",
+        );
+    }
+    apps
+}

@@ -1,0 +1,111 @@
+//! `[server]`, `[journal]`, `[delivery]`, `[schemas]`: keys, bounds and defaults.
+
+use std::{path::Path, time::Duration};
+
+use super::{
+    checked::{AcceptAfter, Delivery, Journal, Schemas, Server},
+    section::Section,
+};
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// Reads `[server]`; `host_name` is the default of `instance`.
+pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
+    let here = |port| ([127, 0, 0, 1], port).into();
+    section.not_yet(
+        "tls",
+        "is not in this version: let a proxy in front end TLS until it is",
+    );
+    let server = Server {
+        listen: section.parsed("listen", "0.0.0.0:8080", ([0, 0, 0, 0], 8080).into()),
+        admin_listen: section.parsed("admin_listen", "127.0.0.1:8081", here(8081)),
+        body_limit_bytes: section.integer("body_limit_bytes", 1_024..=16_777_216, 1_048_576),
+        // Event Grid can be told to send up to 5,000 events in one request.
+        batch_limit: section.integer("batch_limit", 1..=5_000, 5_000),
+        request_timeout: section.duration(
+            "request_timeout",
+            seconds(1)..=seconds(300),
+            seconds(15),
+        ),
+        shutdown_timeout: section.duration(
+            "shutdown_timeout",
+            seconds(1)..=seconds(600),
+            seconds(25),
+        ),
+        connection_limit: section.integer("connection_limit", 1..=1_000_000, 4_096),
+        in_flight_limit: section.integer("in_flight_limit", 1..=100_000, 512),
+        instance: section
+            .text("instance")
+            .unwrap_or_else(|| host_name.to_owned()),
+    };
+    let collide = server.listen.port() != 0
+        && server.listen.port() == server.admin_listen.port()
+        && (server.listen.ip() == server.admin_listen.ip()
+            || server.listen.ip().is_unspecified()
+            || server.admin_listen.ip().is_unspecified());
+    if collide {
+        section.refuse(
+            "admin_listen",
+            "is the address of server.listen: the admin listener needs a port of its own",
+        );
+    }
+    let named = (1..=64).contains(&server.instance.len())
+        && server.instance.bytes().all(|byte| byte.is_ascii_graphic());
+    if !named {
+        section.refuse(
+            "instance",
+            "is no instance name: write 1 to 64 visible ASCII characters, different for each replica",
+        );
+    }
+    server
+}
+
+/// Reads `[journal]`.
+pub(super) fn journal(section: &mut Section<'_>) -> Journal {
+    Journal {
+        path: section
+            .path("path")
+            .unwrap_or_else(|| Path::new("data/journal").to_owned()),
+        limit_bytes: section.integer("limit_bytes", 65_536..=1 << 50, 1 << 30),
+        destination_share: section.share("destination_share", 0.5),
+        limit_deliveries: section.integer("limit_deliveries", 1..=100_000_000, 2_000_000),
+    }
+}
+
+/// Reads `[delivery]`.
+pub(super) fn delivery(section: &mut Section<'_>) -> Delivery {
+    let modes = [
+        ("journal", AcceptAfter::Journal),
+        ("confirm", AcceptAfter::Confirm),
+    ];
+    Delivery {
+        accept_after: section.word("accept_after", &modes, AcceptAfter::Journal),
+        confirm_timeout: section.duration(
+            "confirm_timeout",
+            Duration::from_millis(100)..=seconds(60),
+            seconds(5),
+        ),
+        stall_timeout: section.duration("stall_timeout", seconds(1)..=seconds(3_600), seconds(120)),
+        // Beyond 200 one stuck queue was measured to stall the other channels of its connection.
+        window: section.integer("window", 1..=200, 128),
+    }
+}
+
+/// Reads `[schemas]`.
+pub(super) fn schemas(section: &mut Section<'_>) -> Schemas {
+    let path = section.path("path");
+    if let Some(path) = &path
+        && !path.is_dir()
+    {
+        section.refuse(
+            "path",
+            format!(
+                "{} is no directory: write one that holds catalog.json",
+                path.display()
+            ),
+        );
+    }
+    Schemas { path }
+}

@@ -1,0 +1,212 @@
+//! Why a callback's body is no list of events, and what the sender is told.
+
+use serde::Serialize;
+
+use crate::event::{Fault, Malformed};
+
+use super::{Element, media::Media};
+
+/// Faults shown of a callback in which no envelope was recognised: a batch of thousands is not answered with thousands.
+const FAULTS_SHOWN: usize = 32;
+
+/// Header values shown in answers are cut here.
+const HEADER_SHOWN: usize = 100;
+
+/// Why a callback's body is no list of events. [`DecodeError::status`] says what it is answered with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// 415: the body is encoded; nothing is inflated before it is trusted.
+    #[error("content-encoding {encoding:?} is not taken: send the body as it is")]
+    ContentEncoding {
+        /// The header's value, cut.
+        encoding: String,
+    },
+    /// 415: another media type, and no JSON; or a charset that is not UTF-8.
+    #[error(
+        "content-type {media_type:?} is not taken: send application/json, application/cloudevents+json or application/cloudevents-batch+json in UTF-8"
+    )]
+    MediaType {
+        /// The header's value, cut.
+        media_type: String,
+    },
+    /// 400: not JSON as we take it.
+    #[error("body is not JSON as it must be, at byte {offset}: {problem}")]
+    Json {
+        /// Where, in bytes from the start of the body.
+        offset: usize,
+        /// What.
+        problem: JsonProblem,
+    },
+    /// 400: `[]`.
+    #[error("body is an empty array: send at least one event")]
+    EmptyArray,
+    /// 413: more elements than `server.batch_limit`.
+    #[error("body holds more than the {limit} events that one callback may")]
+    TooManyEvents {
+        /// The most there may be.
+        limit: usize,
+    },
+    /// 400: no element has a recognisable envelope.
+    #[error("no element of the body has a recognisable envelope")]
+    NoEnvelope {
+        /// The first faults, by element.
+        faults: Vec<DecodeFault>,
+    },
+}
+
+/// What is wrong with a text that ought to be JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonProblem {
+    /// Nothing but whitespace.
+    #[error("the body is empty")]
+    Empty,
+    /// A byte order mark, which RFC 8259 section 8.1 forbids.
+    #[error("a byte order mark stands before the text")]
+    ByteOrderMark,
+    /// Not UTF-8.
+    #[error("not UTF-8")]
+    NotUtf8,
+    /// Two members of one object have one name; the position is where the second name begins.
+    #[error("a member name stands twice in one object")]
+    DuplicateName,
+    /// Nested too deeply; the position is the bracket that opens one level too many.
+    #[error("nested deeper than {limit} levels")]
+    TooDeep {
+        /// The deepest that is taken.
+        limit: usize,
+    },
+    /// A number that no double can hold.
+    #[error("number out of range")]
+    NumberOutOfRange,
+    /// Half of a surrogate pair in a `\u` escape.
+    #[error("lone surrogate in a \\u escape")]
+    LoneSurrogate,
+    /// Anything else that is not JSON.
+    #[error("{0}")]
+    Syntax(String),
+}
+
+/// One entry of the answer's `errors` list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DecodeFault {
+    /// Which element of the body, from 0; absent where the body as a whole is meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// Byte position in the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<usize>,
+    /// Where in the element, and what.
+    #[serde(flatten)]
+    pub fault: Fault,
+}
+
+impl DecodeError {
+    pub(super) fn content_encoding(encoding: &str) -> Self {
+        Self::ContentEncoding {
+            encoding: cut(encoding),
+        }
+    }
+
+    pub(super) fn media_type(media_type: Option<&str>) -> Self {
+        Self::MediaType {
+            media_type: cut(media_type.unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn no_envelope(elements: Vec<Element>) -> Self {
+        let malformed = |element| match element {
+            Element::Malformed(Malformed { faults, .. }) => Some(faults),
+            Element::Event(_) => None,
+        };
+        let faults = elements
+            .into_iter()
+            .filter_map(malformed)
+            .enumerate()
+            .flat_map(|(index, faults)| {
+                faults.into_iter().map(move |fault| DecodeFault {
+                    index: Some(index),
+                    offset: None,
+                    fault,
+                })
+            })
+            .take(FAULTS_SHOWN)
+            .collect();
+        Self::NoEnvelope { faults }
+    }
+
+    /// The same error as it is answered under a content type: what is neither JSON nor said to be is 415 (design 4).
+    pub(super) fn under(self, media: Media, content_type: Option<&str>) -> Self {
+        match (&self, media) {
+            (Self::Json { problem, .. }, Media::Other) if problem.is_no_json_at_all() => {
+                Self::media_type(content_type)
+            }
+            _ => self,
+        }
+    }
+
+    /// The HTTP status that answers it: 400, 413 or 415.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::Json { .. } | Self::EmptyArray | Self::NoEnvelope { .. } => 400,
+            Self::TooManyEvents { .. } => 413,
+            Self::ContentEncoding { .. } | Self::MediaType { .. } => 415,
+        }
+    }
+
+    /// The position in the body, where the error has one.
+    #[must_use]
+    pub const fn offset(&self) -> Option<usize> {
+        match self {
+            Self::Json { offset, .. } => Some(*offset),
+            _ => None,
+        }
+    }
+
+    /// The answer's `errors` list. Never a value of the body.
+    #[must_use]
+    pub fn errors(&self) -> Vec<DecodeFault> {
+        match self {
+            Self::NoEnvelope { faults } => faults.clone(),
+            Self::Json { offset, problem } => vec![DecodeFault {
+                index: None,
+                offset: Some(*offset),
+                fault: Fault::new("", problem.to_string()),
+            }],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl JsonProblem {
+    /// Sorts the errors of `serde_json` that are not syntax by their words: it has no other way to tell them apart.
+    /// A test holds the words against the library.
+    pub(super) fn of(error: &serde_json::Error) -> Self {
+        let text = error.to_string();
+        let message = text
+            .rsplit_once(" at line ")
+            .map_or(text.as_str(), |(message, _)| message);
+        match message {
+            "number out of range" => Self::NumberOutOfRange,
+            "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
+                Self::LoneSurrogate
+            }
+            other => Self::Syntax(other.to_owned()),
+        }
+    }
+
+    /// True for a body that no reader would call JSON.
+    const fn is_no_json_at_all(&self) -> bool {
+        match self {
+            Self::Empty | Self::ByteOrderMark | Self::NotUtf8 | Self::Syntax(_) => true,
+            Self::DuplicateName
+            | Self::TooDeep { .. }
+            | Self::NumberOutOfRange
+            | Self::LoneSurrogate => false,
+        }
+    }
+}
+
+fn cut(value: &str) -> String {
+    value.chars().take(HEADER_SHOWN).collect()
+}

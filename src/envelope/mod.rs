@@ -1,0 +1,104 @@
+//! Envelopes: the bytes of a callback to events, whichever wrapping the sender used (design 4). No actix types.
+//!
+//! The form is recognised from headers and body, never from configuration. Each body is parsed once, into
+//! `serde_json` values and the byte slices they came from; a structured CloudEvent is passed on as its slice, so not a
+//! byte of it changes.
+
+mod cloud_events;
+mod error;
+mod event_grid;
+mod head;
+mod json;
+mod mapping;
+mod media;
+mod position;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+use crate::event::{Event, Malformed};
+
+pub use error::{DecodeError, DecodeFault, JsonProblem};
+pub use head::Head;
+pub use mapping::{digest, event_id, event_source};
+
+/// How much one body may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most events in one callback.
+    pub batch: usize,
+    /// How deeply arrays and objects may be nested, the batch's array included; at most 127, where the JSON parser
+    /// itself stops.
+    pub depth: usize,
+}
+
+impl Limits {
+    /// Nesting beyond this is refused (issue text, design 4).
+    pub const DEPTH: usize = 64;
+
+    /// At most `batch` events, nested no deeper than [`Limits::DEPTH`].
+    #[must_use]
+    pub const fn new(batch: usize) -> Self {
+        Self {
+            batch,
+            depth: Self::DEPTH,
+        }
+    }
+}
+
+/// One element of a callback.
+#[derive(Clone, Debug)]
+pub enum Element {
+    /// Its envelope was recognised.
+    Event(Event),
+    /// It was not, but that of another element was.
+    Malformed(Malformed),
+}
+
+/// Takes the events out of a callback, in the order of its array. At least one element is an [`Element::Event`].
+///
+/// # Errors
+/// What makes the whole callback unreadable, see [`DecodeError`].
+pub fn decode(head: &Head<'_>, body: &Bytes, limits: &Limits) -> Result<Vec<Element>, DecodeError> {
+    if let Some(encoding) = head.inflating_encoding() {
+        return Err(DecodeError::content_encoding(encoding));
+    }
+    let media = media::Media::of(head.content_type)?;
+    let elements = if head.is_binary(media) {
+        vec![cloud_events::binary(head, media, body, limits)?]
+    } else {
+        json::read(body, limits)
+            .map_err(|error| error.under(media, head.content_type))?
+            .into_iter()
+            .map(recognise)
+            .collect()
+    };
+    let has_event = elements
+        .iter()
+        .any(|element| matches!(element, Element::Event(_)));
+    if has_event {
+        Ok(elements)
+    } else {
+        Err(DecodeError::no_envelope(elements))
+    }
+}
+
+/// Tells the forms apart: CloudEvents have `specversion`, Event Grid and its private-preview cousin `eventType`.
+fn recognise(parsed: json::Parsed) -> Element {
+    let json::Parsed { raw, value } = parsed;
+    let serde_json::Value::Object(members) = value else {
+        return mapping::malformed(raw, &serde_json::Map::new(), vec![mapping::not_an_object()]);
+    };
+    let has = |name| members.get(name).is_some_and(|value| !value.is_null());
+    if has("specversion") {
+        cloud_events::structured(raw, members)
+    } else if has("eventType") {
+        event_grid::map(raw, members)
+    } else {
+        let faults = vec![mapping::no_envelope(&members)];
+        mapping::malformed(raw, &members, faults)
+    }
+}

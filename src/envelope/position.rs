@@ -1,0 +1,57 @@
+//! Byte positions of errors: what the sender needs to find the place, worked out once a body is refused.
+
+/// The byte at which `serde_json` stopped: it counts lines from 1, and in a line the bytes up to and including that
+/// one. An error at the end of the text has no byte, so there it is the length.
+pub(super) fn of_error(error: &serde_json::Error, text: &str) -> usize {
+    if error.is_eof() {
+        return text.len();
+    }
+    let before: usize = text
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1))
+        .map(str::len)
+        .sum();
+    (before + error.column().saturating_sub(1)).min(text.len())
+}
+
+/// Where the member name begins that was read last before `stopped`: `serde_json` stops at what stands behind a
+/// name that we refuse, so the last quote is the one that closes it.
+pub(super) fn of_name(text: &str, stopped: usize) -> usize {
+    let bytes = text.as_bytes();
+    let read = bytes.get(..=stopped).unwrap_or(bytes);
+    let closing = read.iter().rposition(|byte| *byte == b'"');
+    let name = closing.and_then(|at| read.get(..at)).unwrap_or(read);
+    // Within a string every quote has an odd number of backslashes before it, the one that opens it has none.
+    name.iter()
+        .enumerate()
+        .rev()
+        .find(|(at, byte)| {
+            let before = name.get(..*at).unwrap_or_default();
+            let slashes = before
+                .iter()
+                .rev()
+                .take_while(|byte| **byte == b'\\')
+                .count();
+            **byte == b'"' && slashes % 2 == 0
+        })
+        .map_or(stopped, |(at, _)| at)
+}
+
+/// The bracket that opens level `depth` + 1 of a text that is JSON up to there.
+pub(super) fn of_level_beyond(text: &str, depth: usize) -> usize {
+    let mut open = 0;
+    let mut in_string = false;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string && open == depth => return at,
+            b'[' | b'{' if !in_string => open += 1,
+            b']' | b'}' if !in_string => open -= 1,
+            _ => {}
+        }
+    }
+    text.len()
+}

@@ -1,0 +1,104 @@
+//! The body of a callback, read under every limit before anything looks at it.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{error::PayloadError, web::Payload};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
+
+/// Why a body was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// More than `server.body_limit_bytes`, by its head or by what came.
+    #[error("the body is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// It did not come within `server.request_timeout`.
+    #[error("the body did not come in time")]
+    Slow,
+    /// All bodies in progress together hold as much memory as they may.
+    #[error("the callbacks in progress hold as much memory as they may")]
+    Crowded,
+    /// The sender broke off, or its framing is wrong.
+    #[error("the body is incomplete or wrongly framed")]
+    Broken(#[source] PayloadError),
+}
+
+/// How much memory the bodies of all callbacks in progress may hold together, counted in KiB as they grow: without it
+/// the bound would be the product of the body limit and the number of callbacks.
+#[derive(Clone, Debug)]
+pub(super) struct BodyRoom(Arc<Semaphore>);
+
+const KIB: usize = 1_024;
+
+impl BodyRoom {
+    /// Room for `bytes`, rounded up to whole KiB.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes.div_ceil(KIB))))
+    }
+
+    fn take(&self, kib: usize) -> Result<OwnedSemaphorePermit, BodyError> {
+        let kib = u32::try_from(kib).map_err(|_| BodyError::Crowded)?;
+        self.0
+            .clone()
+            .try_acquire_many_owned(kib)
+            .map_err(|_| BodyError::Crowded)
+    }
+}
+
+/// A body and the room it takes until it is dropped.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// All of it.
+    pub(super) bytes: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Reads a body of at most `limit_bytes` until `timeout` has passed. `announced` is its `Content-Length`: one over the
+/// limit is refused before a byte is read.
+///
+/// # Cancel safety
+/// Dropping the future drops what was read.
+pub(super) async fn read(
+    mut payload: Payload,
+    announced: Option<u64>,
+    limit_bytes: usize,
+    timeout: Duration,
+    room: &BodyRoom,
+) -> Result<Body, BodyError> {
+    let too_large = || BodyError::TooLarge { limit_bytes };
+    let announced = usize::try_from(announced.unwrap_or(0)).map_err(|_| too_large())?;
+    if announced > limit_bytes {
+        return Err(too_large());
+    }
+    let deadline = Instant::now() + timeout;
+    let mut held = room.take(1)?;
+    // An announced length is a promise of the sender's, not a reason to give it memory.
+    let mut bytes = BytesMut::with_capacity(announced.min(16 * KIB));
+    loop {
+        let chunk = match timeout_at(deadline, payload.next()).await {
+            Err(_elapsed) => return Err(BodyError::Slow),
+            Ok(Some(chunk)) => chunk.map_err(BodyError::Broken)?,
+            Ok(None) => break,
+        };
+        let length = bytes.len() + chunk.len();
+        if length > limit_bytes {
+            return Err(too_large());
+        }
+        let missing = length.div_ceil(KIB).saturating_sub(held.num_permits());
+        if missing > 0 {
+            held.merge(room.take(missing)?);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Body {
+        bytes: bytes.freeze(),
+        _room: held,
+    })
+}

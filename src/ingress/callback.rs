@@ -1,0 +1,322 @@
+//! One request on the public listener, from its head to its answer.
+//!
+//! The order of the checks is a promise (design 4): limits come first, then who speaks, then what it says. A handler may
+//! be dropped at any `.await` because the sender hung up; until the callback is handed to the journal nothing has
+//! happened, and from then on the journal finishes it alone.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
+
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    http::{ConnectionType, Method, header},
+    web::{Data, Payload},
+};
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, field};
+
+use crate::{
+    envelope::Head,
+    journal::{Admitted, Callback, Intake},
+    ops::{DriftBoard, Ledger, Outcome},
+    report::Chain,
+};
+
+use super::{
+    IngressError, IngressMetrics, Note, Pipeline, Prepared, Rejection, Settings, answer, arrival,
+    body::{self, BodyRoom},
+    carriage::{self, Place},
+    error::{outcome_of, reject_reason},
+};
+
+/// Ids in logs are cut here: a sender chooses them.
+const ID_SHOWN: usize = 128;
+
+/// What all handlers share.
+pub(super) struct Desk {
+    pub(super) settings: Settings,
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) intake: Intake,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) drift: Arc<DriftBoard>,
+    pub(super) metrics: IngressMetrics,
+    pub(super) places: Arc<Semaphore>,
+    pub(super) room: BodyRoom,
+    pub(super) stopping: CancellationToken,
+}
+
+/// Answers one request.
+pub(super) async fn answer(
+    request: HttpRequest,
+    payload: Payload,
+    desk: Data<Desk>,
+) -> HttpResponse {
+    // First of all: this is the instant that "order of arrival" means.
+    let arrival = arrival::next();
+    let received = Timestamp::now();
+    let place = Place::of(request.uri().path());
+    let visit = desk.metrics.visit(matches!(place, Place::Callbacks { .. }));
+    let span = tracing::info_span!(
+        "callback",
+        arrival,
+        app = field::Empty,
+        events = field::Empty,
+        event_id = field::Empty,
+        call_connection_id = field::Empty,
+        correlation_id = field::Empty,
+    );
+    let answered = caught(desk.callback(&request, payload, place, arrival, received))
+        .instrument(span.clone())
+        .await;
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(error) => {
+            let _in = span.enter();
+            match &error {
+                IngressError::Panic(_) => {
+                    tracing::error!(error = %Chain(&error), "a callback met a bug");
+                }
+                // Counted by class; a line for each at a higher level would drown the log of a busy day.
+                _ => tracing::debug!(error = %Chain(&error), "callback refused"),
+            }
+            error.response()
+        }
+    };
+    if desk.stopping.is_cancelled() {
+        // The sender's next request must go to somebody else.
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
+    let status = response.status();
+    visit.answered(outcome_of(status), status.as_u16());
+    response
+}
+
+/// A panic is our bug, and the sender must learn that from a status and not from a torn connection.
+async fn caught<T>(
+    handling: impl Future<Output = Result<T, IngressError>>,
+) -> Result<T, IngressError> {
+    // Whatever a handler leaves half-done is dropped with it; what it shares with others is behind atomics and locks
+    // that survive poisoning.
+    AssertUnwindSafe(handling)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(IngressError::Panic(words_of(panic.as_ref()))))
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|words| (*words).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without words".to_owned())
+}
+
+impl Desk {
+    async fn callback(
+        &self,
+        request: &HttpRequest,
+        payload: Payload,
+        place: Place<'_>,
+        arrival: u64,
+        received: Timestamp,
+    ) -> Result<HttpResponse, IngressError> {
+        let Place::Callbacks { app, rest } = place else {
+            return Err(IngressError::Path);
+        };
+        let app = self.pipeline.app(app).ok_or(IngressError::App)?;
+        Span::current().record("app", app.name.as_str());
+        if request.method() != Method::POST {
+            return Err(IngressError::Method);
+        }
+
+        // Limits.
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| IngressError::Crowded {
+                limit: self.settings.in_flight_limit,
+            })?;
+        if request.headers().contains_key(header::CONTENT_ENCODING) {
+            return Err(IngressError::ContentEncoding);
+        }
+        let path = carriage::path(rest)?;
+        let query = carriage::query(request.query_string(), &app.pass_query)?;
+        let body = body::read(
+            payload,
+            content_length(request),
+            self.settings.body_limit_bytes,
+            // The other half was for the head.
+            self.settings.request_timeout / 2,
+            &self.room,
+        )
+        .await?;
+
+        // Who speaks is asked here; `auth = "none"` is the only answer that the configuration takes so far.
+
+        // What it says.
+        let mut head = Head::default();
+        for (name, value) in request.headers() {
+            head.header(name.as_str(), value.as_bytes());
+        }
+        let prepared = self
+            .pipeline
+            .prepare(app, &head, &body.bytes, path.as_deref())
+            .inspect_err(|rejection| self.book_rejection(rejection))?;
+        self.note(&prepared.notes);
+        let (traceparent, tracestate) = trace_context(request);
+        let Prepared { offers, notes } = prepared;
+        let callback = Callback {
+            arrival,
+            app: app.name.clone(),
+            received,
+            path,
+            query,
+            traceparent,
+            tracestate,
+            offers,
+        };
+        self.store(callback, &notes).await
+    }
+
+    async fn store(
+        &self,
+        callback: Callback,
+        notes: &[Note],
+    ) -> Result<HttpResponse, IngressError> {
+        let stored =
+            tokio::time::timeout(self.settings.store_timeout, self.intake.submit(callback));
+        // After the time-out the journal may still take the callback, and books what it does; a resend is a duplicate.
+        let receipt = match stored.await.map_err(|_| IngressError::StoreTimeout)? {
+            Ok(receipt) => receipt,
+            Err(refusal) => {
+                self.metrics.rejected(reject_reason(&refusal), notes.len());
+                self.count(notes, std::iter::repeat(Outcome::Refused));
+                return Err(refusal.into());
+            }
+        };
+        self.count(
+            notes,
+            receipt.outcomes().iter().map(|admitted| match admitted {
+                Admitted::Accepted => Outcome::Accepted,
+                Admitted::Duplicate => Outcome::Duplicate,
+                Admitted::Quarantined => Outcome::Quarantined,
+            }),
+        );
+        tracing::debug!("callback accepted");
+        Ok(answer::accepted(&receipt, notes))
+    }
+
+    /// The journal books what it decides; what is refused before it must be booked here (P3).
+    fn book_rejection(&self, rejection: &Rejection) {
+        if let Rejection::Events { reason, notes } = rejection {
+            self.note(notes);
+            self.ledger
+                .decide(std::iter::repeat_n(Outcome::Refused, notes.len()));
+            self.metrics.rejected(*reason, notes.len());
+            self.count(notes, std::iter::repeat(Outcome::Refused));
+        }
+    }
+
+    fn count(&self, notes: &[Note], outcomes: impl Iterator<Item = Outcome>) {
+        for (note, outcome) in notes.iter().zip(outcomes) {
+            self.metrics
+                .event(&note.type_label, &note.generation_label, outcome);
+        }
+    }
+
+    /// Names the events on the span and shows their drift.
+    fn note(&self, notes: &[Note]) {
+        let span = Span::current();
+        span.record("events", notes.len());
+        if let [only] = notes {
+            for (name, id) in [
+                ("event_id", &only.id),
+                ("call_connection_id", &only.connection),
+                ("correlation_id", &only.correlation),
+            ] {
+                if let Some(id) = id {
+                    span.record(name, shown(id));
+                }
+            }
+        }
+        for note in notes {
+            tracing::debug!(
+                event_id = note.id.as_deref().map(shown),
+                event_type = note.event_type.as_deref().map(shown),
+                call_connection_id = note.connection.as_deref().map(shown),
+                faults = note.faults.len(),
+                "event received"
+            );
+            for pointer in &note.drift {
+                self.drift.note(&note.type_label, pointer);
+                self.metrics.drift();
+            }
+        }
+    }
+}
+
+fn shown(id: &str) -> &str {
+    id.get(..id.floor_char_boundary(ID_SHOWN)).unwrap_or(id)
+}
+
+fn content_length(request: &HttpRequest) -> Option<u64> {
+    // actix has refused a head in which it is no number.
+    request
+        .headers()
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+fn trace_context(request: &HttpRequest) -> (Option<String>, Option<String>) {
+    let mut parents = request.headers().get_all("traceparent");
+    let parent = parents
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .and_then(carriage::traceparent)
+        // More than one is no trace context (Trace Context, 3.2.1).
+        .filter(|_| parents.next().is_none());
+    // Without its parent, the state says nothing (3.3).
+    let state = parent.as_ref().and_then(|_| {
+        let lines: Vec<&str> = request
+            .headers()
+            .get_all("tracestate")
+            .map(|value| value.to_str().unwrap_or("not text"))
+            .collect();
+        carriage::tracestate(lines.into_iter())
+    });
+    (parent, state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_becomes_a_500_that_says_nothing_about_it() {
+        let outcome: Result<(), _> = caught(async { panic!("the inner {}", "words") }).await;
+        let error = outcome.unwrap_err();
+        assert!(error.to_string().contains("the inner words"), "{error}");
+        let response = error.response();
+        assert_eq!(response.status(), 500);
+        let body = actix_web::body::to_bytes(response.into_body())
+            .await
+            .unwrap_or_default();
+        let body = std::str::from_utf8(&body).unwrap();
+        assert!(body.contains("\"status\":500"), "{body}");
+        assert!(!body.contains("inner words"), "{body}");
+    }
+
+    #[test]
+    fn long_ids_are_cut_between_characters() {
+        assert_eq!(shown("short"), "short");
+        let long = format!("{}ä", "x".repeat(ID_SHOWN - 1));
+        assert_eq!(shown(&long).len(), ID_SHOWN - 1);
+    }
+}

@@ -1,0 +1,228 @@
+//! Why a callback is not answered 2xx, and the one place where that becomes a status.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+};
+
+use crate::{
+    envelope::DecodeError,
+    journal::Refusal,
+    ops::{Problem, ProblemError},
+};
+
+use super::{
+    BodyError, CallbackOutcome, CarriageError, RejectReason, Rejection, answer::ERRORS_SHOWN,
+};
+
+/// Why a callback is not answered 2xx.
+#[derive(Debug, thiserror::Error)]
+pub enum IngressError {
+    /// Nothing is served at this path.
+    #[error("nothing is served at this path: callbacks go to /callbacks/{{app}}")]
+    Path,
+    /// No app has this name.
+    #[error("no app has this name")]
+    App,
+    /// Only POST is answered.
+    #[error("callbacks are sent with POST")]
+    Method,
+    /// The body is encoded.
+    #[error("a content-encoding is not taken: send the body as it is")]
+    ContentEncoding,
+    /// Path or query cannot be carried.
+    #[error(transparent)]
+    Carriage(#[from] CarriageError),
+    /// The body was not taken.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// The callback was refused for what is in it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Too many callbacks are in progress.
+    #[error("{limit} callbacks are in progress, which is as many as may be")]
+    Crowded {
+        /// `server.in_flight_limit`.
+        limit: usize,
+    },
+    /// The journal refused it.
+    #[error(transparent)]
+    Journal(#[from] Refusal),
+    /// The journal took too long.
+    #[error("the journal did not answer in time")]
+    StoreTimeout,
+    /// A bug.
+    #[error("the handler panicked: {0}")]
+    Panic(String),
+}
+
+/// The one place where an error becomes a status, and so a promise about who acts next.
+pub(super) fn status_of(error: &IngressError) -> StatusCode {
+    match error {
+        IngressError::Path | IngressError::App => StatusCode::NOT_FOUND,
+        IngressError::Method => StatusCode::METHOD_NOT_ALLOWED,
+        IngressError::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        // The same request will fail again.
+        IngressError::Carriage(_) => StatusCode::BAD_REQUEST,
+        IngressError::Body(error) => match error {
+            BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::Slow => StatusCode::REQUEST_TIMEOUT,
+            BodyError::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+            BodyError::Broken(_) => StatusCode::BAD_REQUEST,
+        },
+        IngressError::Rejected(Rejection::Envelope(error)) => {
+            StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST)
+        }
+        IngressError::Rejected(Rejection::Events { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+        // A good callback that we could not keep: the sender still owns it and will try again.
+        IngressError::Crowded { .. } | IngressError::Journal(_) | IngressError::StoreTimeout => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        IngressError::Panic(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The class under which a refusal is counted: a function of its status.
+pub(super) fn outcome_of(status: StatusCode) -> CallbackOutcome {
+    match status.as_u16() {
+        202 => CallbackOutcome::Accepted,
+        400 => CallbackOutcome::BadRequest,
+        404 => CallbackOutcome::NotFound,
+        405 => CallbackOutcome::Method,
+        408 => CallbackOutcome::Timeout,
+        413 => CallbackOutcome::TooLarge,
+        415 => CallbackOutcome::Unsupported,
+        422 => CallbackOutcome::Invalid,
+        503 => CallbackOutcome::Unavailable,
+        _ => CallbackOutcome::Error,
+    }
+}
+
+/// Seconds after which a sender may try again. Short for what passes by itself, long for what needs a person.
+fn retry_after(error: &IngressError) -> Option<u16> {
+    Some(match error {
+        IngressError::Crowded { .. } | IngressError::Body(BodyError::Crowded) => 1,
+        IngressError::StoreTimeout => 5,
+        IngressError::Journal(refusal) => match refusal {
+            Refusal::Busy => 1,
+            Refusal::Closing | Refusal::NotConfirmed => 5,
+            Refusal::Full { .. } | Refusal::DestinationFull { .. } => 10,
+            Refusal::DiskFull => 30,
+            Refusal::Failed => 60,
+        },
+        _ => return None,
+    })
+}
+
+/// Why the journal refused events, for metrics.
+pub(super) fn reject_reason(refusal: &Refusal) -> RejectReason {
+    match refusal {
+        Refusal::Full { .. } => RejectReason::JournalFull,
+        Refusal::DestinationFull { .. } => RejectReason::DestinationFull,
+        Refusal::DiskFull => RejectReason::DiskFull,
+        Refusal::Failed => RejectReason::JournalFailed,
+        Refusal::Busy => RejectReason::Busy,
+        Refusal::Closing => RejectReason::Closing,
+        Refusal::NotConfirmed => RejectReason::NotConfirmed,
+    }
+}
+
+/// What the sender reads. Names the class and the broken field; never a host, a queue, a path on disk or a secret, which
+/// is why it does not show the error's own words where those may hold one.
+fn detail_of(error: &IngressError) -> String {
+    match error {
+        IngressError::Journal(refusal) => match refusal {
+            Refusal::Full { .. } => "the journal is full",
+            Refusal::DestinationFull { .. } => {
+                "a destination of this callback's events owes as much as it may"
+            }
+            Refusal::DiskFull => "there is no room to keep the callback",
+            Refusal::Failed => "the journal failed",
+            Refusal::Busy => "too many callbacks wait to be kept",
+            Refusal::Closing => "shutting down",
+            Refusal::NotConfirmed => "the broker did not confirm in time",
+        }
+        .to_owned(),
+        IngressError::Rejected(Rejection::Envelope(error)) => error.to_string(),
+        IngressError::Panic(_) => "a bug in the receiver; its log says more".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn title_of(status: StatusCode) -> (&'static str, &'static str) {
+    match status.as_u16() {
+        // Where the status says it all, RFC 9457 (4.2.1) wants `about:blank` and its phrase.
+        422 => (
+            "urn:hookswitch:problem:events-not-taken",
+            "Events not taken",
+        ),
+        400 => ("urn:hookswitch:problem:not-a-callback", "Not a callback"),
+        503 => ("urn:hookswitch:problem:not-now", "Not now"),
+        _ => (
+            "about:blank",
+            status.canonical_reason().unwrap_or("Refused"),
+        ),
+    }
+}
+
+/// Pointers from the root of the body, taken as an array of events: `/0/data/…`.
+fn errors_of(error: &IngressError) -> Vec<ProblemError> {
+    match error {
+        IngressError::Rejected(Rejection::Events { notes, .. }) => notes
+            .iter()
+            .enumerate()
+            .flat_map(|(index, note)| {
+                note.faults.iter().map(move |fault| ProblemError {
+                    pointer: format!("/{index}{}", fault.pointer),
+                    message: fault.message.clone(),
+                    offset: None,
+                })
+            })
+            .take(ERRORS_SHOWN)
+            .collect(),
+        IngressError::Rejected(Rejection::Envelope(error)) => envelope_errors(error),
+        _ => Vec::new(),
+    }
+}
+
+fn envelope_errors(error: &DecodeError) -> Vec<ProblemError> {
+    error
+        .errors()
+        .into_iter()
+        .map(|found| ProblemError {
+            pointer: found.index.map_or_else(
+                || found.fault.pointer.clone(),
+                |index| format!("/{index}{}", found.fault.pointer),
+            ),
+            message: found.fault.message,
+            offset: found.offset,
+        })
+        .collect()
+}
+
+impl IngressError {
+    /// The answer.
+    pub(super) fn response(&self) -> HttpResponse {
+        let status = status_of(self);
+        let (class, title) = title_of(status);
+        let problem = Problem {
+            errors: errors_of(self),
+            ..Problem::new(status, class, title, detail_of(self))
+        };
+        let mut response = problem.response();
+        if let Some(seconds) = retry_after(self) {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            response
+                .headers_mut()
+                .insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        response
+    }
+}

@@ -1,0 +1,386 @@
+//! What ingress counts. Labels come from closed sets and stand at zero from the start (deploy conventions, 9).
+
+use std::time::Instant;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+use crate::ops::Outcome;
+
+/// What became of one callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallbackOutcome {
+    /// 202.
+    Accepted,
+    /// 400.
+    BadRequest,
+    /// 404.
+    NotFound,
+    /// 405.
+    Method,
+    /// 408.
+    Timeout,
+    /// 413.
+    TooLarge,
+    /// 415.
+    Unsupported,
+    /// 422.
+    Invalid,
+    /// 503.
+    Unavailable,
+    /// 500.
+    Error,
+    /// The sender hung up before it was answered.
+    Abandoned,
+}
+
+impl CallbackOutcome {
+    /// Every outcome; a closed label set.
+    pub const ALL: [Self; 11] = [
+        Self::Accepted,
+        Self::BadRequest,
+        Self::NotFound,
+        Self::Method,
+        Self::Timeout,
+        Self::TooLarge,
+        Self::Unsupported,
+        Self::Invalid,
+        Self::Unavailable,
+        Self::Error,
+        Self::Abandoned,
+    ];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::BadRequest => "bad_request",
+            Self::NotFound => "not_found",
+            Self::Method => "method_not_allowed",
+            Self::Timeout => "timeout",
+            Self::TooLarge => "too_large",
+            Self::Unsupported => "unsupported",
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+            Self::Error => "error",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+/// Why the events of a callback with a known envelope were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectReason {
+    /// At least one is invalid, and the app says `on_invalid = "reject"`.
+    Invalid,
+    /// At least one is of an unknown type, and the app says `on_unknown = "reject"`.
+    Unknown,
+    /// The journal is full.
+    JournalFull,
+    /// One destination owes as much as it may.
+    DestinationFull,
+    /// No room on the journal's disk.
+    DiskFull,
+    /// The journal failed.
+    JournalFailed,
+    /// Too many callbacks wait for the journal.
+    Busy,
+    /// Shutting down.
+    Closing,
+    /// The broker did not confirm in time.
+    NotConfirmed,
+}
+
+impl RejectReason {
+    /// Every reason; a closed label set.
+    pub const ALL: [Self; 9] = [
+        Self::Invalid,
+        Self::Unknown,
+        Self::JournalFull,
+        Self::DestinationFull,
+        Self::DiskFull,
+        Self::JournalFailed,
+        Self::Busy,
+        Self::Closing,
+        Self::NotConfirmed,
+    ];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unknown => "unknown",
+            Self::JournalFull => "journal_full",
+            Self::DestinationFull => "destination_full",
+            Self::DiskFull => "disk_full",
+            Self::JournalFailed => "journal_failed",
+            Self::Busy => "busy",
+            Self::Closing => "closing",
+            Self::NotConfirmed => "not_confirmed",
+        }
+    }
+}
+
+/// Status codes that the public listener gives itself; actix answers a broken request line before we see it.
+const CODES: [u16; 10] = [202, 400, 404, 405, 408, 413, 415, 422, 500, 503];
+
+/// Bounds of both histograms, seconds: one fsync is around 1 ms on a good disk and 100 ms on a bad one.
+const SECONDS: [f64; 13] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+
+/// The metrics of the public listener.
+#[derive(Clone, Debug)]
+pub struct IngressMetrics {
+    callbacks: IntCounterVec,
+    callback_seconds: Histogram,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    in_flight: IntGauge,
+    by_type: IntCounterVec,
+    rejected: IntCounterVec,
+    drift: IntCounter,
+}
+
+impl IngressMetrics {
+    /// Makes all of them, with every series of a small label set at zero, and registers them.
+    ///
+    /// # Errors
+    /// If they are on `registry` already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels)
+        };
+        let metrics = Self {
+            callbacks: counters(
+                "hookswitch_callbacks_total",
+                "Callbacks by what became of them; one refused before its envelope was known counts here only",
+                &["outcome"],
+            )?,
+            callback_seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "hookswitch_callback_duration_seconds",
+                    "From the head of a callback to its answer",
+                )
+                .buckets(SECONDS.to_vec()),
+            )?,
+            requests: counters(
+                "hookswitch_http_requests_total",
+                "Requests to the public listener by route and status code",
+                &["route", "code"],
+            )?,
+            request_seconds: HistogramVec::new(
+                HistogramOpts::new(
+                    "hookswitch_http_request_duration_seconds",
+                    "From the head of a request to its answer, by route",
+                )
+                .buckets(SECONDS.to_vec()),
+                &["route"],
+            )?,
+            in_flight: IntGauge::new(
+                "hookswitch_callbacks_in_flight",
+                "Callbacks in progress now",
+            )?,
+            by_type: counters(
+                "hookswitch_events_by_type_total",
+                "Events by type, generation and what became of them; types that the catalogue does not know are other",
+                &["type", "generation", "outcome"],
+            )?,
+            rejected: counters(
+                "hookswitch_events_rejected_total",
+                "Events of refused callbacks by why the callback was refused",
+                &["reason"],
+            )?,
+            drift: IntCounter::new(
+                "hookswitch_drift_total",
+                "Members and enum values that the schemas do not know; /drift on the admin listener lists them",
+            )?,
+        };
+        for outcome in CallbackOutcome::ALL {
+            metrics.callbacks.with_label_values(&[outcome.as_str()]);
+        }
+        for reason in RejectReason::ALL {
+            metrics.rejected.with_label_values(&[reason.as_str()]);
+        }
+        for code in CODES {
+            metrics
+                .requests
+                .with_label_values(&["callbacks", &code.to_string()]);
+        }
+        metrics.requests.with_label_values(&["other", "404"]);
+        for route in ["callbacks", "other"] {
+            metrics.request_seconds.with_label_values(&[route]);
+        }
+        registry.register(Box::new(metrics.callbacks.clone()))?;
+        registry.register(Box::new(metrics.callback_seconds.clone()))?;
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.request_seconds.clone()))?;
+        registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.by_type.clone()))?;
+        registry.register(Box::new(metrics.rejected.clone()))?;
+        registry.register(Box::new(metrics.drift.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Begins to count one request; `of_callbacks` says whether its path is one of a callback.
+    pub(super) fn visit(&self, of_callbacks: bool) -> Visit {
+        if of_callbacks {
+            self.in_flight.inc();
+        }
+        Visit {
+            metrics: self.clone(),
+            of_callbacks,
+            begun: Instant::now(),
+            answered: None,
+        }
+    }
+
+    /// Counts one event whose fate is decided. Both labels come from the catalogue or are `other`.
+    pub(super) fn event(&self, event_type: &str, generation: &str, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::Accepted => "accepted",
+            Outcome::Duplicate => "duplicate",
+            Outcome::Quarantined => "quarantined",
+            Outcome::Refused => "refused",
+        };
+        self.by_type
+            .with_label_values(&[event_type, generation, outcome])
+            .inc();
+    }
+
+    /// Counts `events` of one refused callback.
+    pub(super) fn rejected(&self, reason: RejectReason, events: usize) {
+        self.rejected
+            .with_label_values(&[reason.as_str()])
+            .inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+    }
+
+    /// Counts one unknown member or enum value.
+    pub(super) fn drift(&self) {
+        self.drift.inc();
+    }
+}
+
+/// One request being counted: it is counted even if its handler is dropped because the sender hung up.
+pub(super) struct Visit {
+    metrics: IngressMetrics,
+    of_callbacks: bool,
+    begun: Instant,
+    answered: Option<(CallbackOutcome, u16)>,
+}
+
+impl Visit {
+    /// The request is answered.
+    pub(super) fn answered(mut self, outcome: CallbackOutcome, code: u16) {
+        self.answered = Some((outcome, code));
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let route = if self.of_callbacks {
+            "callbacks"
+        } else {
+            "other"
+        };
+        if self.of_callbacks {
+            self.metrics.in_flight.dec();
+            let outcome = self
+                .answered
+                .map_or(CallbackOutcome::Abandoned, |(outcome, _)| outcome);
+            self.metrics
+                .callbacks
+                .with_label_values(&[outcome.as_str()])
+                .inc();
+            self.metrics.callback_seconds.observe(seconds);
+        }
+        if let Some((_, code)) = self.answered {
+            self.metrics
+                .requests
+                .with_label_values(&[route, &code.to_string()])
+                .inc();
+            self.metrics
+                .request_seconds
+                .with_label_values(&[route])
+                .observe(seconds);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::TextEncoder;
+
+    use super::*;
+
+    fn check(registry: &Registry, lines: &[&str]) {
+        let text = TextEncoder::new()
+            .encode_to_string(&registry.gather())
+            .unwrap();
+        for line in lines {
+            assert!(
+                text.lines().any(|found| found == *line),
+                "{line} is missing in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_small_label_sets_stand_at_zero_from_the_start() {
+        let registry = Registry::new();
+        IngressMetrics::register(&registry).unwrap();
+        let mut lines: Vec<String> = vec![
+            "hookswitch_callbacks_in_flight 0".into(),
+            "hookswitch_drift_total 0".into(),
+            "hookswitch_callback_duration_seconds_count 0".into(),
+            "hookswitch_http_request_duration_seconds_count{route=\"callbacks\"} 0".into(),
+        ];
+        for outcome in CallbackOutcome::ALL {
+            let outcome = outcome.as_str();
+            lines.push(format!(
+                "hookswitch_callbacks_total{{outcome=\"{outcome}\"}} 0"
+            ));
+        }
+        for reason in RejectReason::ALL {
+            let reason = reason.as_str();
+            lines.push(format!(
+                "hookswitch_events_rejected_total{{reason=\"{reason}\"}} 0"
+            ));
+        }
+        for code in CODES {
+            lines.push(format!(
+                "hookswitch_http_requests_total{{code=\"{code}\",route=\"callbacks\"}} 0"
+            ));
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        check(&registry, &lines);
+    }
+
+    #[test]
+    fn a_visit_is_counted_once_even_when_it_is_dropped_unanswered() {
+        let registry = Registry::new();
+        let metrics = IngressMetrics::register(&registry).unwrap();
+        let visit = metrics.visit(true);
+        check(&registry, &["hookswitch_callbacks_in_flight 1"]);
+        drop(visit);
+        metrics.visit(true).answered(CallbackOutcome::Accepted, 202);
+        metrics
+            .visit(false)
+            .answered(CallbackOutcome::NotFound, 404);
+        check(
+            &registry,
+            &[
+                "hookswitch_callbacks_in_flight 0",
+                "hookswitch_callbacks_total{outcome=\"abandoned\"} 1",
+                "hookswitch_callbacks_total{outcome=\"accepted\"} 1",
+                "hookswitch_callbacks_total{outcome=\"not_found\"} 0",
+                "hookswitch_http_requests_total{code=\"202\",route=\"callbacks\"} 1",
+                "hookswitch_http_requests_total{code=\"404\",route=\"other\"} 1",
+            ],
+        );
+    }
+}

@@ -1,0 +1,27 @@
+//! The public listener: callbacks in, answers out (design 4). The only room besides `ops` and the emulator that knows
+//! actix-web; what happens to a callback between its bytes and the journal stands in [`Pipeline`], without HTTP.
+
+mod answer;
+pub(crate) mod arrival;
+mod body;
+mod callback;
+mod carriage;
+mod error;
+mod listener;
+mod metrics;
+mod pipeline;
+mod settings;
+
+#[cfg(test)]
+mod listener_tests;
+#[cfg(test)]
+mod testing;
+
+pub use answer::{Accepted, Kept};
+pub use body::BodyError;
+pub use carriage::CarriageError;
+pub use error::IngressError;
+pub use listener::{Ingress, serve};
+pub use metrics::{CallbackOutcome, IngressMetrics, RejectReason};
+pub use pipeline::{Note, Pipeline, Prepared, Rejection};
+pub use settings::Settings;

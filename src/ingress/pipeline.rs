@@ -1,0 +1,297 @@
+//! From the bytes of a callback to what is offered for admission: envelope, catalogue, policies, routes. No HTTP.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+use crate::{
+    admit::{CallRule, Identity, Offer, Quarantine, QuarantineReason},
+    catalog::{Catalog, Finding, Verdict},
+    config::{App, OnInvalid, OnUnknown},
+    envelope::{self, DecodeError, Element, Head, Limits},
+    event::{CallIds, CallKey, EnvelopeForm, Event, Fault, Kind, Malformed},
+    route::{Route, Router, Target},
+};
+
+use super::RejectReason;
+
+/// The label of types and generations that the catalogue does not know.
+const OTHER: &str = "other";
+
+/// Everything that decides what becomes of a callback before it meets other callbacks.
+#[derive(Debug)]
+pub struct Pipeline {
+    apps: HashMap<String, App>,
+    catalog: Arc<ArcSwap<Catalog>>,
+    router: Router,
+    limits: Limits,
+}
+
+/// A callback that may be offered to the journal.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its events, in the order of its array.
+    pub offers: Vec<Offer>,
+    /// One for each offer.
+    pub notes: Vec<Note>,
+}
+
+/// What answers, logs and metrics say about one event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Its id as received.
+    pub id: Option<String>,
+    /// Its type as received.
+    pub event_type: Option<String>,
+    /// Its type for metrics: a type of the catalogue, or `other`.
+    pub type_label: String,
+    /// Its generation for metrics: one of the catalogue, or `other`.
+    pub generation_label: String,
+    /// ACS call connection id, for logs.
+    pub connection: Option<String>,
+    /// ACS correlation id, for logs.
+    pub correlation: Option<String>,
+    /// What is wrong with it, by JSON Pointer from its root; empty for a good event.
+    pub faults: Vec<Fault>,
+    /// Where it holds what its schema does not know.
+    pub drift: Vec<String>,
+}
+
+/// Why a callback is refused before the journal saw it.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejection {
+    /// Its envelope was not recognised.
+    #[error("the envelope was not recognised")]
+    Envelope(#[from] DecodeError),
+    /// The app wants a callback with such an event refused as a whole (`on_invalid`, `on_unknown`).
+    #[error("{} of {} events are not taken", .notes.iter().filter(|note| !note.faults.is_empty()).count(), .notes.len())]
+    Events {
+        /// The class.
+        reason: RejectReason,
+        /// One for each event, good ones too.
+        notes: Vec<Note>,
+    },
+}
+
+/// What a policy makes of one event.
+enum Fate {
+    Route,
+    Quarantine(QuarantineReason),
+    Reject(RejectReason),
+}
+
+impl Pipeline {
+    /// For these apps and routes. The catalogue may be swapped for another at any time; each callback sees one.
+    #[must_use]
+    pub fn new(
+        apps: Vec<App>,
+        routes: Vec<Route>,
+        batch_limit: usize,
+        catalog: Arc<ArcSwap<Catalog>>,
+    ) -> Self {
+        Self {
+            apps: apps
+                .into_iter()
+                .map(|app| (app.name.as_str().to_owned(), app))
+                .collect(),
+            catalog,
+            router: Router::new(routes),
+            limits: Limits::new(batch_limit),
+        }
+    }
+
+    /// The app with this name.
+    #[must_use]
+    pub fn app(&self, name: &str) -> Option<&App> {
+        self.apps.get(name)
+    }
+
+    /// Decides for each event of a callback where it goes. `path` is what followed the app in the callback's path.
+    ///
+    /// # Errors
+    /// If the callback is to be refused as a whole.
+    pub fn prepare(
+        &self,
+        app: &App,
+        head: &Head<'_>,
+        body: &Bytes,
+        path: Option<&str>,
+    ) -> Result<Prepared, Rejection> {
+        let elements = envelope::decode(head, body, &self.limits)?;
+        let catalog = self.catalog.load();
+        let mut prepared = Prepared {
+            offers: Vec::with_capacity(elements.len()),
+            notes: Vec::with_capacity(elements.len()),
+        };
+        let mut rejected: Option<RejectReason> = None;
+        for element in elements {
+            let (offer, note, fate) = match element {
+                Element::Event(event) => self.event(app, event, &catalog, path),
+                Element::Malformed(malformed) => malformed_event(app, malformed, path),
+            };
+            if let Fate::Reject(reason) = fate {
+                // Invalid is the graver word where a callback has both.
+                if rejected != Some(RejectReason::Invalid) {
+                    rejected = Some(reason);
+                }
+            }
+            prepared.offers.push(offer);
+            prepared.notes.push(note);
+        }
+        match rejected {
+            Some(reason) => Err(Rejection::Events {
+                reason,
+                notes: prepared.notes,
+            }),
+            None => Ok(prepared),
+        }
+    }
+
+    fn event(
+        &self,
+        app: &App,
+        event: Event,
+        catalog: &Catalog,
+        path: Option<&str>,
+    ) -> (Offer, Note, Fate) {
+        let Finding {
+            kind,
+            generation,
+            ids,
+            verdict,
+            drift,
+        } = catalog.examine(&event);
+        let known = verdict != Verdict::Unknown;
+        let (fate, faults) = match verdict {
+            Verdict::Valid => (Fate::Route, Vec::new()),
+            Verdict::Invalid(faults) => (on_invalid(app, QuarantineReason::Invalid), faults),
+            Verdict::Unknown => match app.on_unknown {
+                OnUnknown::Route => (Fate::Route, Vec::new()),
+                OnUnknown::Quarantine => (
+                    Fate::Quarantine(QuarantineReason::Unknown),
+                    vec![unknown_type(&event)],
+                ),
+                OnUnknown::Reject => (
+                    Fate::Reject(RejectReason::Unknown),
+                    vec![unknown_type(&event)],
+                ),
+            },
+        };
+        let note = Note {
+            id: event.attributes.id.clone(),
+            event_type: Some(event.attributes.event_type.clone()),
+            type_label: if known {
+                event.attributes.event_type.clone()
+            } else {
+                OTHER.to_owned()
+            },
+            generation_label: generation.as_ref().map_or_else(
+                || OTHER.to_owned(),
+                |generation| generation.as_str().to_owned(),
+            ),
+            connection: ids.connection.clone(),
+            correlation: ids.correlation.clone(),
+            faults: faults.clone(),
+            drift,
+        };
+        let identity = Identity {
+            named: event
+                .attributes
+                .id
+                .as_ref()
+                .map(|id| (envelope::event_source(&event).into_owned(), id.clone())),
+            digest: envelope::digest(&event.raw),
+        };
+        let (body, targets, quarantine) = match fate {
+            Fate::Quarantine(reason) => (
+                event.raw.clone(),
+                vec![Target::quarantine()],
+                Some(Quarantine { reason, faults }),
+            ),
+            // What is rejected is never offered, so where it would go does not matter.
+            Fate::Route | Fate::Reject(_) => (
+                event.cloud_event.clone(),
+                self.router
+                    .route(&app.name, &event, kind, generation.as_ref()),
+                None,
+            ),
+        };
+        let offer = Offer {
+            body,
+            event_id: envelope::event_id(&event).into_owned(),
+            event_type: event.attributes.event_type,
+            kind,
+            generation,
+            correlation_id: ids.correlation.clone(),
+            identity,
+            call: call_rule(app, ids, path),
+            targets,
+            quarantine,
+        };
+        (offer, note, fate)
+    }
+}
+
+fn malformed_event(app: &App, malformed: Malformed, path: Option<&str>) -> (Offer, Note, Fate) {
+    let Malformed {
+        raw,
+        id,
+        event_type,
+        faults,
+    } = malformed;
+    let digest = envelope::digest(&raw);
+    let note = Note {
+        id: id.clone(),
+        event_type: event_type.clone(),
+        type_label: OTHER.to_owned(),
+        generation_label: OTHER.to_owned(),
+        connection: None,
+        correlation: None,
+        faults: faults.clone(),
+        drift: Vec::new(),
+    };
+    let offer = Offer {
+        body: raw,
+        event_type: event_type.unwrap_or_default(),
+        event_id: id.unwrap_or_else(|| format!("{digest:032x}")),
+        kind: Kind::Unknown,
+        generation: None,
+        correlation_id: None,
+        // Without an envelope nothing says in which namespace its id is unique: it is compared by content.
+        identity: Identity {
+            named: None,
+            digest,
+        },
+        call: call_rule(app, CallIds::default(), path),
+        targets: vec![Target::quarantine()],
+        quarantine: Some(Quarantine {
+            reason: QuarantineReason::Malformed,
+            faults,
+        }),
+    };
+    (offer, note, on_invalid(app, QuarantineReason::Malformed))
+}
+
+fn on_invalid(app: &App, reason: QuarantineReason) -> Fate {
+    match app.on_invalid {
+        OnInvalid::Quarantine => Fate::Quarantine(reason),
+        OnInvalid::Reject => Fate::Reject(RejectReason::Invalid),
+    }
+}
+
+fn call_rule(app: &App, ids: CallIds, path: Option<&str>) -> CallRule {
+    if app.call_key_from_path {
+        CallRule::Path(path.and_then(CallKey::new))
+    } else {
+        CallRule::Auto(ids)
+    }
+}
+
+fn unknown_type(event: &Event) -> Fault {
+    let pointer = match event.form {
+        EnvelopeForm::CloudEvents => "/type",
+        EnvelopeForm::EventGrid | EnvelopeForm::PrivatePreview => "/eventType",
+    };
+    Fault::new(pointer, "the catalogue does not know this type")
+}

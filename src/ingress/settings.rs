@@ -1,0 +1,47 @@
+//! The numbers that bound the public listener.
+
+use std::time::Duration;
+
+use crate::config::{AcceptAfter, Delivery, Server};
+
+/// How long the journal may take to make a callback durable before its sender is told to try again.
+const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Memory for the bodies of all callbacks in progress, unless a few of the largest need more.
+const BODY_ROOM_BYTES: usize = 64 * 1_024 * 1_024;
+
+/// Bounds of the public listener (P5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Largest body.
+    pub body_limit_bytes: usize,
+    /// Memory for the bodies of all callbacks in progress.
+    pub body_room_bytes: usize,
+    /// How long head and body may take together: half for each.
+    pub request_timeout: Duration,
+    /// How long a callback waits for the journal; what is stored after that is a duplicate when it is sent again.
+    pub store_timeout: Duration,
+    /// Connections in total.
+    pub connection_limit: usize,
+    /// Callbacks in progress at once.
+    pub in_flight_limit: usize,
+}
+
+impl Settings {
+    /// What the configuration says.
+    #[must_use]
+    pub fn new(server: &Server, delivery: &Delivery) -> Self {
+        Self {
+            body_limit_bytes: server.body_limit_bytes,
+            body_room_bytes: BODY_ROOM_BYTES.max(server.body_limit_bytes.saturating_mul(4)),
+            request_timeout: server.request_timeout,
+            // In `confirm` mode the journal answers by itself at `confirm_timeout`; this bound must lie behind it.
+            store_timeout: match delivery.accept_after {
+                AcceptAfter::Journal => STORE_TIMEOUT,
+                AcceptAfter::Confirm => STORE_TIMEOUT + delivery.confirm_timeout,
+            },
+            connection_limit: server.connection_limit,
+            in_flight_limit: server.in_flight_limit,
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! The admin listener (design 11): probes, metrics, version, live feed, drift. Never on the public port, GET only.
+
+use std::{
+    io,
+    net::TcpListener,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    http::{Method, StatusCode, header},
+    web,
+};
+use prometheus::Registry;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    Bounds, DriftBoard, Health, Listening, LiveFeed, Probe, Problem,
+    follow::{Wanted, follow},
+    livez,
+    metrics::{TEXT_FORMAT, text},
+    readyz, startupz,
+};
+
+/// Connections in total: probes, a scraper or two, a few people.
+const CONNECTIONS: usize = 128;
+
+/// Listeners to the live feed at once, so that they never crowd out the probes.
+const FOLLOWERS: usize = 32;
+
+/// How often the executor shows that it moves.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Without a heartbeat for so long the executor counts as stalled. Far beyond what a busy machine causes: a restart of a
+/// slow process makes it slower.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// What the admin listener shows.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Probes.
+    pub health: Arc<Health>,
+    /// `/drift`.
+    pub drift: Arc<DriftBoard>,
+    /// `/live`.
+    pub live: LiveFeed,
+    /// `/metrics`.
+    pub registry: Registry,
+    /// Name of this instance, for `/version`.
+    pub instance: String,
+    /// The journal's UUID, for `/version`, as soon as it is known: this listener runs before the journal is open.
+    pub journal: Arc<OnceLock<Uuid>>,
+}
+
+/// Serves `admin` on `listener`, which is bound already.
+///
+/// # Errors
+/// If the listener cannot be made non-blocking or its threads cannot be started.
+pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Listening> {
+    serve_with_heart(listener, admin, Heart::default())
+}
+
+fn serve_with_heart(listener: TcpListener, admin: Admin, heart: Heart) -> io::Result<Listening> {
+    let address = listener.local_addr()?;
+    let stopping = CancellationToken::new();
+    let desk = web::Data::new(Desk {
+        admin,
+        heart: heart.clone(),
+        followers: Arc::new(Semaphore::new(FOLLOWERS)),
+        stopping: stopping.clone(),
+    });
+    let bounds = Bounds::new(CONNECTIONS, 1);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(desk.clone())
+            .default_service(web::to(answer))
+    })
+    .workers(bounds.workers)
+    .max_connections(bounds.connections_per_worker)
+    .disable_signals()
+    // `Listening::stop` has the deadline; this one must not come before it.
+    .shutdown_timeout(3_600)
+    .listen(listener)?
+    .run();
+    let mut listening = Listening::start(address, server, stopping);
+    listening.beside(async move { heart.beat().await });
+    Ok(listening)
+}
+
+/// Beats on the process's main executor, and is looked at from the admin listener's own thread.
+#[derive(Clone, Debug)]
+struct Heart(Arc<std::sync::Mutex<Instant>>);
+
+impl Default for Heart {
+    fn default() -> Self {
+        Self(Arc::new(std::sync::Mutex::new(Instant::now())))
+    }
+}
+
+impl Heart {
+    async fn beat(&self) {
+        let mut ticks = tokio::time::interval(HEARTBEAT);
+        loop {
+            ticks.tick().await;
+            *self.last() = Instant::now();
+        }
+    }
+
+    fn stalled(&self, now: Instant) -> bool {
+        now.saturating_duration_since(*self.last()) > STALLED
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+struct Desk {
+    admin: Admin,
+    heart: Heart,
+    followers: Arc<Semaphore>,
+    stopping: CancellationToken,
+}
+
+#[derive(Serialize)]
+struct Version<'a> {
+    name: &'static str,
+    version: &'static str,
+    instance: &'a str,
+    journal: Option<&'a Uuid>,
+}
+
+async fn answer(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
+    let page = match request.path() {
+        "/livez" => Desk::livez,
+        "/readyz" => Desk::readyz,
+        "/startupz" => Desk::startupz,
+        "/metrics" => Desk::metrics,
+        "/version" => Desk::version,
+        "/drift" => Desk::drift,
+        "/live" => Desk::live,
+        _ => {
+            return Problem::new(
+                StatusCode::NOT_FOUND,
+                "about:blank",
+                "Not Found",
+                "the admin listener has /livez, /readyz, /startupz, /metrics, /version, /live and /drift",
+            )
+            .response();
+        }
+    };
+    if request.method() != Method::GET {
+        let mut response = Problem::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "about:blank",
+            "Method Not Allowed",
+            "only GET is answered here",
+        )
+        .response();
+        response
+            .headers_mut()
+            .insert(header::ALLOW, header::HeaderValue::from_static("GET"));
+        return response;
+    }
+    page(&desk, &request)
+}
+
+impl Desk {
+    fn livez(&self, _: &HttpRequest) -> HttpResponse {
+        probe(&livez(
+            &self.admin.health.view(),
+            self.heart.stalled(Instant::now()),
+        ))
+    }
+
+    fn readyz(&self, _: &HttpRequest) -> HttpResponse {
+        let broker_counts = self.admin.health.broker_counts(Instant::now());
+        probe(&readyz(&self.admin.health.view(), broker_counts))
+    }
+
+    fn startupz(&self, _: &HttpRequest) -> HttpResponse {
+        probe(&startupz(&self.admin.health.view()))
+    }
+
+    fn metrics(&self, _: &HttpRequest) -> HttpResponse {
+        match text(&self.admin.registry) {
+            Ok(text) => HttpResponse::Ok()
+                .insert_header((header::CONTENT_TYPE, TEXT_FORMAT))
+                .body(text),
+            Err(error) => {
+                tracing::error!(%error, "cannot write metrics");
+                Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "about:blank",
+                    "Internal Server Error",
+                    "the metrics cannot be written; the log says why",
+                )
+                .response()
+            }
+        }
+    }
+
+    fn version(&self, _: &HttpRequest) -> HttpResponse {
+        HttpResponse::Ok().json(Version {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            instance: &self.admin.instance,
+            journal: self.admin.journal.get(),
+        })
+    }
+
+    fn drift(&self, _: &HttpRequest) -> HttpResponse {
+        HttpResponse::Ok().json(self.admin.drift.view())
+    }
+
+    fn live(&self, request: &HttpRequest) -> HttpResponse {
+        let wanted = match web::Query::<Wanted>::from_query(request.query_string()) {
+            Ok(wanted) => wanted.into_inner(),
+            Err(error) => {
+                return Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "about:blank",
+                    "Bad Request",
+                    format!("{error}; /live takes app, call, kind and queue, each once"),
+                )
+                .response();
+            }
+        };
+        let Ok(place) = self.followers.clone().try_acquire_owned() else {
+            let mut response = Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "about:blank",
+                "Service Unavailable",
+                format!("{FOLLOWERS} others follow the live feed already"),
+            )
+            .response();
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
+            return response;
+        };
+        HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .streaming(follow(
+                &self.admin.live,
+                wanted,
+                self.stopping.clone(),
+                place,
+            ))
+    }
+}
+
+fn probe(probe: &Probe) -> HttpResponse {
+    let status = if probe.ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    HttpResponse::build(status)
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(probe)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        event::Kind,
+        ops::{DestinationState, JournalState, LiveEvent, LiveStage, new_registry},
+    };
+
+    fn admin() -> Admin {
+        Admin {
+            health: Arc::default(),
+            drift: Arc::default(),
+            live: LiveFeed::default(),
+            registry: new_registry().unwrap(),
+            instance: "hookswitch-0".into(),
+            journal: Arc::default(),
+        }
+    }
+
+    fn start(admin: &Admin) -> Listening {
+        serve(TcpListener::bind("127.0.0.1:0").unwrap(), admin.clone()).unwrap()
+    }
+
+    async fn get(listening: &Listening, path: &str) -> reqwest::Response {
+        reqwest::get(format!("http://{}{path}", listening.address()))
+            .await
+            .unwrap()
+    }
+
+    async fn check(listening: &Listening, path: &str, status: u16) -> Value {
+        let response = get(listening, path).await;
+        assert_eq!(response.status(), status, "{path}");
+        response.json().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_probes_follow_the_board() {
+        let admin = admin();
+        let listening = start(&admin);
+        check(&listening, "/livez", 200).await;
+        let body = check(&listening, "/startupz", 503).await;
+        assert_eq!(
+            body["reasons"][0],
+            "the journal is being opened or recovered"
+        );
+        check(&listening, "/readyz", 503).await;
+        admin.health.update(|view| {
+            view.started = true;
+            view.journal = JournalState::Writable;
+        });
+        admin
+            .health
+            .destination("queue q", DestinationState::Missing, None);
+        check(&listening, "/startupz", 200).await;
+        let body = check(&listening, "/readyz", 200).await;
+        assert_eq!(body["ok"], true);
+        assert_eq!(body["destinations"][0]["state"], "missing");
+        admin
+            .health
+            .update(|view| view.journal = JournalState::Failed);
+        check(&listening, "/livez", 503).await;
+        assert!(listening.stop(Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn a_stalled_executor_fails_liveness_only() {
+        let Some(long_ago) = Instant::now().checked_sub(STALLED * 2) else {
+            return; // the machine started a minute ago
+        };
+        let heart = Heart::default();
+        *heart.last() = long_ago;
+        assert!(heart.stalled(Instant::now()));
+        assert!(!Heart::default().stalled(Instant::now()));
+        // Served by a runtime that moves, it recovers with the first beat.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listening = serve_with_heart(listener, admin(), heart.clone()).unwrap();
+        tokio::time::timeout(Duration::from_secs(5), async {
+            while heart.stalled(Instant::now()) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("the heart beats");
+        check(&listening, "/livez", 200).await;
+    }
+
+    #[tokio::test]
+    async fn version_names_the_journal_as_soon_as_it_is_open() {
+        let admin = admin();
+        let listening = start(&admin);
+        assert_eq!(
+            check(&listening, "/version", 200).await["journal"],
+            Value::Null
+        );
+        let journal = Uuid::new_v4();
+        admin.journal.set(journal).unwrap();
+        let body = check(&listening, "/version", 200).await;
+        assert_eq!(body["journal"], journal.to_string());
+        assert_eq!(body["instance"], "hookswitch-0");
+        assert_eq!(body["name"], "hookswitch");
+    }
+
+    #[tokio::test]
+    async fn drift_and_metrics_are_shown() {
+        let admin = admin();
+        admin.drift.note("T", "/data/new");
+        let listening = start(&admin);
+        let body = check(&listening, "/drift", 200).await;
+        assert_eq!(body["series"]["T"]["/data/new"], 1);
+        let response = get(&listening, "/metrics").await;
+        assert_eq!(response.headers()["content-type"], TEXT_FORMAT);
+        let text = response.text().await.unwrap();
+        assert!(text.contains("hookswitch_build_info{"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_problems() {
+        let listening = start(&admin());
+        let body = check(&listening, "/callbacks/dev", 404).await;
+        assert_eq!(body["status"], 404);
+        let body = check(&listening, "/live?queue=a&size=3", 400).await;
+        assert!(body["detail"].as_str().unwrap().contains("size"), "{body}");
+        check(&listening, "/live?kind=callstate", 400).await;
+        let response = reqwest::Client::new()
+            .post(format!("http://{}/metrics", listening.address()))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 405);
+        assert_eq!(response.headers()["allow"], "GET");
+        assert_eq!(
+            response.headers()["content-type"],
+            "application/problem+json"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_live_feed_is_filtered_and_ends_with_the_listener() {
+        let admin = admin();
+        let listening = start(&admin);
+        let mut response = get(&listening, "/live?app=a").await;
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.chunk().await.unwrap().unwrap(), ": following\n\n");
+        for app in ["b", "a"] {
+            admin.live.send(|| LiveEvent {
+                stage: LiveStage::Accepted,
+                at: jiff::Timestamp::UNIX_EPOCH,
+                app: app.into(),
+                call: None,
+                kind: Kind::CallState.as_str().into(),
+                event_type: "T".into(),
+                id: format!("of {app}"),
+                destination: None,
+                sequence: None,
+            });
+        }
+        let chunk = response.chunk().await.unwrap().unwrap();
+        let chunk = std::str::from_utf8(&chunk).unwrap();
+        assert!(chunk.starts_with("event: line\ndata: {"), "{chunk}");
+        assert!(chunk.contains("of a") && !chunk.contains("of b"), "{chunk}");
+        assert!(listening.stop(Duration::from_secs(5)).await);
+        assert_eq!(response.chunk().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn followers_never_crowd_out_the_probes() {
+        let listening = start(&admin());
+        let mut followers = Vec::new();
+        for _ in 0..FOLLOWERS {
+            let response = get(&listening, "/live").await;
+            assert_eq!(response.status(), 200);
+            followers.push(response);
+        }
+        let refused = get(&listening, "/live").await;
+        assert_eq!(refused.status(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+        check(&listening, "/livez", 200).await;
+    }
+}

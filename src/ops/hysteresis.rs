@@ -1,0 +1,93 @@
+//! Readiness that follows the broker without fluttering (`confirm` mode).
+
+use std::time::{Duration, Instant};
+
+/// How long the broker must be away before readiness says so: shorter absences (a reconnect, a leader election) are
+/// bridged by callbacks that wait for their confirm.
+pub(super) const AWAY: Duration = Duration::from_secs(10);
+
+/// How long the broker must be back before readiness says so.
+pub(super) const BACK: Duration = Duration::from_secs(2);
+
+/// Follows a flag, but only after it has stayed changed for a while. Knows no clock of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hysteresis {
+    /// What the flag was last told to be, and since when.
+    flag: bool,
+    since: Option<Instant>,
+    /// What is said.
+    said: bool,
+}
+
+impl Hysteresis {
+    /// The flag is now `flag`.
+    pub(super) fn tell(&mut self, flag: bool, now: Instant) {
+        self.said = self.says(now);
+        if flag != self.flag || self.since.is_none() {
+            self.flag = flag;
+            self.since = Some(now);
+        }
+    }
+
+    /// What is to be said at `now`.
+    pub(super) fn says(&self, now: Instant) -> bool {
+        let patience = if self.flag { BACK } else { AWAY };
+        match self.since {
+            Some(since) if now.saturating_duration_since(since) >= patience => self.flag,
+            _ => self.said,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(steps: &[(u64, bool)], at: u64, expected: bool) {
+        let start = Instant::now();
+        let mut watch = Hysteresis::default();
+        for (second, flag) in steps {
+            watch.tell(*flag, start + Duration::from_secs(*second));
+        }
+        assert_eq!(
+            watch.says(start + Duration::from_secs(at)),
+            expected,
+            "{steps:?} at {at}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_to_be_there_before_it_was_seen() {
+        check(&[], 100, false);
+        check(&[(0, false)], 100, false);
+        check(&[(0, true)], 1, false);
+        check(&[(0, true)], 2, true);
+    }
+
+    #[test]
+    fn a_short_absence_does_not_show() {
+        check(&[(0, true), (100, false)], 109, true);
+        check(&[(0, true), (100, false), (105, true)], 105, true);
+        check(&[(0, true), (100, false)], 110, false);
+    }
+
+    #[test]
+    fn a_broker_that_flutters_after_a_long_absence_is_not_back() {
+        check(
+            &[(0, true), (10, false), (30, true), (31, false)],
+            32,
+            false,
+        );
+        check(&[(0, true), (10, false), (30, true)], 31, false);
+        check(&[(0, true), (10, false), (30, true)], 32, true);
+    }
+
+    #[test]
+    fn being_told_the_same_again_does_not_restart_the_clock() {
+        check(
+            &[(0, true), (10, false), (15, false), (19, false)],
+            20,
+            false,
+        );
+    }
+}

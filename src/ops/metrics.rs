@@ -1,0 +1,59 @@
+//! The registry on which every room puts its metrics, and how `/metrics` writes it.
+
+use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
+
+/// `Content-Type` of the text format.
+pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A registry with what describes the process itself: `hookswitch_build_info`, and memory, CPU time and open files under
+/// the names that Prometheus client libraries share.
+///
+/// # Errors
+/// Only if a metric name is malformed, which a test rules out.
+pub fn new_registry() -> prometheus::Result<Registry> {
+    let registry = Registry::new();
+    let build = IntGaugeVec::new(
+        Opts::new(
+            "hookswitch_build_info",
+            "Always 1; the label says which version runs",
+        ),
+        &["version"],
+    )?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    registry.register(Box::new(build))?;
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(
+        prometheus::process_collector::ProcessCollector::for_self(),
+    ))?;
+    Ok(registry)
+}
+
+/// Everything on `registry` in the text format. Each collector is asked once, so that numbers which belong together (the
+/// ledger of P3) come from one snapshot.
+pub(super) fn text(registry: &Registry) -> prometheus::Result<String> {
+    TextEncoder::new().encode_to_string(&registry.gather())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_and_process_are_on_every_registry() {
+        let text = text(&new_registry().unwrap()).unwrap();
+        let line = format!(
+            "hookswitch_build_info{{version=\"{}\"}} 1",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert!(text.contains(&line), "{text}");
+        if cfg!(target_os = "linux") {
+            for name in [
+                "process_resident_memory_bytes",
+                "process_cpu_seconds_total",
+                "process_open_fds",
+            ] {
+                assert!(text.contains(name), "{name} is missing in\n{text}");
+            }
+        }
+    }
+}

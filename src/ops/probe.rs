@@ -1,0 +1,215 @@
+//! What the three probes answer (P7): rules on a snapshot of the health board, without I/O.
+
+use serde::Serialize;
+
+use super::{BrokerState, DestinationState, HealthView, JournalState};
+
+/// The answer to one probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Probe {
+    /// 200 if true, else 503.
+    pub ok: bool,
+    /// Why not; empty when `ok`.
+    pub reasons: Vec<String>,
+    /// Only of `/readyz`.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+}
+
+/// What `/readyz` always lists, whether it makes the instance unready or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// The journal.
+    pub journal: JournalState,
+    /// The broker.
+    pub broker: BrokerState,
+    /// By channel name. One destination's trouble never makes an instance unready.
+    pub destinations: Vec<DestinationStanding>,
+    /// Things that an operator should know and that take nobody out of service.
+    pub notices: Vec<String>,
+}
+
+/// How one destination stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DestinationStanding {
+    /// Channel name.
+    pub name: String,
+    /// Its state.
+    pub state: DestinationState,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+impl Probe {
+    fn of(reasons: Vec<&str>) -> Self {
+        Self {
+            ok: reasons.is_empty(),
+            reasons: reasons.into_iter().map(str::to_owned).collect(),
+            standing: None,
+        }
+    }
+}
+
+/// Liveness: only what a restart repairs. A full disk, a broker that is away or keys that cannot be fetched are not
+/// repaired by one, and a probe that failed for them would make an outage a crash loop.
+#[must_use]
+pub fn livez(view: &HealthView, executor_stalled: bool) -> Probe {
+    let mut reasons = Vec::new();
+    if view.journal == JournalState::Failed {
+        reasons.push("the journal failed and takes nothing until restart");
+    }
+    if executor_stalled {
+        reasons.push("the executor has not moved for a long time");
+    }
+    Probe::of(reasons)
+}
+
+/// Start-up: configuration and schemas loaded, journal open and recovered, listeners bound. Never the broker.
+#[must_use]
+pub fn startupz(view: &HealthView) -> Probe {
+    Probe::of(match (view.started, view.journal) {
+        (true, _) => vec![],
+        (false, JournalState::Opening) => vec!["the journal is being opened or recovered"],
+        (false, _) => vec!["start-up is not over"],
+    })
+}
+
+/// Readiness: a callback accepted now will be kept. `broker_counts` is whether the broker counts as there, which
+/// matters in `confirm` mode only: in `journal` mode a broker outage must not turn senders away.
+#[must_use]
+pub fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
+    let mut reasons = Vec::new();
+    if !view.started {
+        reasons.push("start-up is not over");
+    }
+    if view.draining {
+        reasons.push("shutting down");
+    }
+    match view.journal {
+        JournalState::Writable => {}
+        JournalState::Opening => reasons.push("the journal is being opened or recovered"),
+        JournalState::Full => reasons.push("the journal is full"),
+        JournalState::DiskFull => reasons.push("the journal's disk is full"),
+        JournalState::Failed => reasons.push("the journal failed and takes nothing until restart"),
+    }
+    if view.needs_broker && !broker_counts {
+        reasons.push("the broker does not take messages, and accept_after is \"confirm\"");
+    }
+    let standing = Standing {
+        journal: view.journal,
+        broker: view.broker,
+        destinations: view
+            .destinations
+            .iter()
+            .map(|(name, (state, why))| DestinationStanding {
+                name: name.clone(),
+                state: *state,
+                why: why.clone(),
+            })
+            .collect(),
+        notices: view.notices.clone(),
+    };
+    Probe {
+        standing: Some(standing),
+        ..Probe::of(reasons)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> HealthView {
+        HealthView {
+            started: true,
+            journal: JournalState::Writable,
+            ..HealthView::default()
+        }
+    }
+
+    /// Expected (live, started, ready).
+    fn check(view: &HealthView, broker_counts: bool, expected: (bool, bool, bool)) {
+        let found = (
+            livez(view, false).ok,
+            startupz(view).ok,
+            readyz(view, broker_counts).ok,
+        );
+        assert_eq!(found, expected, "{view:?}");
+    }
+
+    #[test]
+    fn the_health_matrix_of_the_journal() {
+        for (journal, live, ready) in [
+            (JournalState::Opening, true, false),
+            (JournalState::Writable, true, true),
+            (JournalState::Full, true, false),
+            (JournalState::DiskFull, true, false),
+            (JournalState::Failed, false, false),
+        ] {
+            check(
+                &HealthView { journal, ..good() },
+                false,
+                (live, true, ready),
+            );
+        }
+    }
+
+    #[test]
+    fn before_the_start_is_over_nothing_but_liveness_is_good() {
+        check(&HealthView::default(), false, (true, false, false));
+    }
+
+    #[test]
+    fn a_draining_instance_lives_but_is_not_ready() {
+        let view = HealthView {
+            draining: true,
+            ..good()
+        };
+        check(&view, true, (true, true, false));
+    }
+
+    #[test]
+    fn only_confirm_mode_follows_the_broker() {
+        check(&good(), false, (true, true, true));
+        let confirm = HealthView {
+            needs_broker: true,
+            ..good()
+        };
+        check(&confirm, false, (true, true, false));
+        check(&confirm, true, (true, true, true));
+    }
+
+    #[test]
+    fn one_destination_in_trouble_is_listed_and_takes_nobody_out_of_service() {
+        for state in DestinationState::ALL {
+            let mut view = good();
+            view.notices.push("app contoso has no auth".into());
+            view.destinations
+                .insert("queue q".into(), (state, Some("because".into())));
+            let probe = readyz(&view, false);
+            assert!(probe.ok);
+            let body = serde_json::to_value(&probe).unwrap();
+            assert_eq!(body["destinations"][0]["state"], state.as_str());
+            assert_eq!(body["destinations"][0]["why"], "because");
+            assert_eq!(body["notices"][0], "app contoso has no auth");
+            assert_eq!(body["journal"], "writable");
+        }
+    }
+
+    #[test]
+    fn every_probe_that_fails_says_why() {
+        let failed = HealthView {
+            journal: JournalState::Failed,
+            ..HealthView::default()
+        };
+        for probe in [
+            livez(&failed, false),
+            livez(&good(), true),
+            startupz(&failed),
+            readyz(&failed, false),
+        ] {
+            assert!(!probe.ok && !probe.reasons.is_empty());
+        }
+    }
+}

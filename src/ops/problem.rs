@@ -1,0 +1,73 @@
+//! Problem documents (RFC 9457): what every refusal of either listener looks like.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderValue},
+    },
+};
+use serde::Serialize;
+
+/// A refusal as the sender sees it. Names the broken field, never a host, a path on disk or a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// URI reference that names the class (RFC 9457, 3.1.1).
+    #[serde(rename = "type")]
+    pub class: &'static str,
+    /// The class in words; the same for every occurrence.
+    pub title: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// This occurrence in words.
+    pub detail: String,
+    /// By JSON Pointer from the body's root; extension member.
+    pub errors: Vec<ProblemError>,
+}
+
+/// One thing wrong with the body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProblemError {
+    /// JSON Pointer (RFC 6901) from the body's root.
+    pub pointer: String,
+    /// What is wrong there.
+    pub message: String,
+    /// Byte position in the body, where that says more than the pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<usize>,
+}
+
+impl Problem {
+    /// A problem without places.
+    #[must_use]
+    pub fn new(
+        status: StatusCode,
+        class: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            class,
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The response that carries it.
+    #[must_use]
+    pub fn response(&self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body =
+            serde_json::to_string(self).expect("strings and numbers are always written as JSON");
+        let mut response = HttpResponse::build(status);
+        response.insert_header((
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        ));
+        // A cache between the sender and us must not answer for us.
+        response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+        response.body(body)
+    }
+}

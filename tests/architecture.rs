@@ -1,0 +1,219 @@
+//! The plan of the house (ARCHITECTURE.md, "Rooms"): which room may use which, and where the two big libraries may be
+//! named. An arrow that turns round fails here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each room with the rooms it may use. A room not listed as allowed is not used.
+const ALLOWED: [(&str, &[&str]); 14] = [
+    ("event", &[]),
+    ("report", &[]),
+    ("envelope", &["event"]),
+    ("catalog", &["event"]),
+    ("route", &["event"]),
+    ("dispatch", &["route"]),
+    ("ops", &["event", "report"]),
+    ("admit", &["event", "route"]),
+    ("config", &["event", "catalog", "route", "report"]),
+    (
+        "journal",
+        &[
+            "event", "route", "admit", "dispatch", "ops", "config", "report",
+        ],
+    ),
+    (
+        "ingress",
+        &[
+            "event", "envelope", "catalog", "route", "admit", "journal", "ops", "config", "report",
+        ],
+    ),
+    (
+        "publish",
+        &[
+            "event", "route", "admit", "dispatch", "journal", "ops", "config", "report",
+        ],
+    ),
+    (
+        "app",
+        &[
+            "event", "catalog", "route", "journal", "ingress", "publish", "ops", "config",
+            "report", "dispatch",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "event", "envelope", "catalog", "route", "admit", "ingress", "journal", "publish",
+            "ops", "config", "report", "app",
+        ],
+    ),
+];
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("src is readable") {
+        let path = entry.expect("src is readable").path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The room a file belongs to: the first part of its path below `src`.
+fn room(path: &Path) -> String {
+    let below = path
+        .strip_prefix(src())
+        .expect("the file lies below src")
+        .iter()
+        .next()
+        .expect("a first part");
+    below
+        .to_str()
+        .expect("UTF-8")
+        .trim_end_matches(".rs")
+        .to_owned()
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The code of a file without its unit tests and comments: tests may look into other rooms for their fixtures.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).expect("a source file");
+    let text = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Rooms named after `crate::`, also inside a group `use crate::{a::X, b::Y}`.
+fn rooms_used(code: &str, rooms: &BTreeSet<&str>) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for part in code.split("crate::").skip(1) {
+        if let Some(group) = part.strip_prefix('{') {
+            let mut depth = 0_i32;
+            let mut word = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+                if depth == 0 && (c.is_alphanumeric() || c == '_') {
+                    word.push(c);
+                } else {
+                    if rooms.contains(word.as_str()) {
+                        used.insert(word.clone());
+                    }
+                    word.clear();
+                }
+            }
+        } else {
+            let word: String = part
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            if rooms.contains(word.as_str()) {
+                used.insert(word);
+            }
+        }
+    }
+    used
+}
+
+#[test]
+fn every_arrow_between_rooms_is_in_the_plan() {
+    let plan: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
+    let rooms: BTreeSet<&str> = plan.keys().copied().collect();
+    let mut files = Vec::new();
+    sources(&src(), &mut files);
+    let mut wrong = Vec::new();
+    let mut arrows = 0;
+    for path in files {
+        let from = room(&path);
+        if from == "main" || from == "lib" {
+            continue;
+        }
+        let Some(allowed) = plan.get(from.as_str()) else {
+            wrong.push(format!(
+                "{}: room {from} is not in the plan",
+                path.display()
+            ));
+            continue;
+        };
+        for to in rooms_used(&code(&path), &rooms) {
+            arrows += 1;
+            if to != from && !allowed.contains(&to.as_str()) {
+                wrong.push(format!("{}: {from} -> {to}", path.display()));
+            }
+        }
+    }
+    assert!(arrows > 20, "the arrows are found at all");
+    assert!(wrong.is_empty(), "not in the plan:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_plan_has_no_circle() {
+    let plan: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    while done.len() < plan.len() {
+        let next = plan
+            .iter()
+            .find(|(room, uses)| {
+                !done.contains(*room) && uses.iter().all(|used| done.contains(used))
+            })
+            .map(|(room, _)| *room);
+        match next {
+            Some(room) => done.insert(room),
+            None => panic!(
+                "a circle among {:?}",
+                plan.keys().filter(|room| !done.contains(*room))
+            ),
+        };
+    }
+}
+
+#[test]
+fn the_big_libraries_stay_in_their_rooms() {
+    let mut files = Vec::new();
+    sources(&src(), &mut files);
+    let mut named = 0;
+    for path in files {
+        let (room, code) = (room(&path), code(&path));
+        let file = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        for (library, rooms) in [
+            ("actix_web", &["ingress", "ops", "emulator"][..]),
+            ("lapin", &["publish"][..]),
+            ("rusqlite", &["journal"][..]),
+            ("jsonschema", &["catalog"][..]),
+        ] {
+            if !code.contains(&format!("{library}::")) {
+                continue;
+            }
+            named += 1;
+            // The wings that consume (design 13) and the check of broker URLs name lapin too.
+            let wing = library == "lapin"
+                && matches!((room.as_str(), file), ("cli", "consume") | ("config", _));
+            assert!(
+                rooms.contains(&room.as_str()) || wing,
+                "{} names {library}",
+                path.display()
+            );
+        }
+    }
+    assert!(named >= 4, "the libraries are found at all");
+}

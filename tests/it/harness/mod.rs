@@ -1,0 +1,40 @@
+//! What the tests of the whole stand on: a broker node, a receiver process, senders, and a reader of queues.
+
+mod event;
+mod metrics;
+mod node;
+mod queue;
+mod receiver;
+mod sender;
+
+pub(crate) use event::call_events;
+pub(crate) use metrics::Scraper;
+pub(crate) use node::{Node, shared_amqp_url};
+pub(crate) use queue::{Expected, Taken, check_calls, connect, declare, delete, take_all};
+pub(crate) use receiver::{Receiver, free_port};
+pub(crate) use sender::{post, post_until_accepted};
+
+use std::{future::Future, time::Duration};
+
+/// Polls `probe` until it gives a value; panics with `what` after `limit`.
+pub(crate) async fn eventually<T, F>(what: &str, limit: Duration, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = tokio::time::Instant::now() + limit;
+    loop {
+        if let Some(value) = probe().await {
+            return value;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not within {limit:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A name that no other test and no other run uses.
+pub(crate) fn unique(stem: &str) -> String {
+    format!("{stem}-{}", uuid::Uuid::new_v4().simple())
+}

@@ -1,0 +1,103 @@
+//! A RabbitMQ node of a test's own, through `dev/rabbitmq`, for tests that stop it or cut everybody's connections.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The broker that tests share when they leave each other alone.
+pub(crate) fn shared_amqp_url() -> String {
+    std::env::var_os("HOOKSWITCH_TEST_AMQP")
+        .map(|url| url.into_string().expect("HOOKSWITCH_TEST_AMQP is UTF-8"))
+        .unwrap_or_else(|| "amqp://guest:guest@127.0.0.1:5672/%2f".to_owned())
+}
+
+/// A private node; stopped when dropped.
+pub(crate) struct Node {
+    dir: tempfile::TempDir,
+    url: String,
+}
+
+impl Node {
+    /// Makes and starts one.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let url = run(&["start", path(dir.path())]);
+        Self { dir, url }
+    }
+
+    /// Makes one and stops it again: its port is known, nothing answers on it yet.
+    pub(crate) fn stopped() -> Self {
+        let node = Self::start();
+        node.stop();
+        node
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn stop(&self) {
+        run(&["stop", path(self.dir.path())]);
+    }
+
+    pub(crate) fn start_again(&self) {
+        let url = run(&["start", path(self.dir.path())]);
+        assert_eq!(url, self.url, "a node keeps its port");
+    }
+
+    /// Closes every connection once a second for `seconds`, from inside the broker: one `rabbitmqctl` a second would
+    /// itself take half of a small machine.
+    pub(crate) fn close_connections_every_second(&self, seconds: u32) {
+        run(&[
+            "ctl",
+            path(self.dir.path()),
+            "eval",
+            &format!(
+                "spawn(fun() -> F = fun F(0) -> ok; F(N) -> timer:sleep(1000), \
+                 [catch rabbit_networking:close_connection(P, \"closed by the test\") \
+                 || P <- rabbit_networking:connections()], F(N - 1) end, F({seconds}) end)."
+            ),
+        ]);
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let stopped = Command::new(script())
+            .arg("stop")
+            .arg(self.dir.path())
+            .status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            eprintln!(
+                "the RabbitMQ node in {} did not stop",
+                self.dir.path().display()
+            );
+        }
+    }
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("dev/rabbitmq")
+}
+
+fn path(dir: &Path) -> &str {
+    dir.to_str()
+        .expect("temporary directories have UTF-8 names")
+}
+
+fn run(args: &[&str]) -> String {
+    let output = Command::new(script())
+        .args(args)
+        .output()
+        .expect("dev/rabbitmq runs");
+    assert!(
+        output.status.success(),
+        "dev/rabbitmq {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .expect("dev/rabbitmq prints UTF-8")
+        .trim()
+        .to_owned()
+}

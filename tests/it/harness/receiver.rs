@@ -1,0 +1,135 @@
+//! The receiver as its users run it: the binary, a configuration file, signals.
+
+use std::{
+    fs::File,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use super::eventually;
+
+/// A port that was free a moment ago. The receiver keeps it across restarts, as a deployed one would.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port on loopback")
+        .port()
+}
+
+/// A receiver process with its own directory; killed when dropped.
+pub(crate) struct Receiver {
+    dir: tempfile::TempDir,
+    pub(crate) port: u16,
+    pub(crate) admin_port: u16,
+    child: Option<Child>,
+}
+
+impl Receiver {
+    /// Writes the configuration; `rest` follows the `[server]` and `[journal]` tables.
+    pub(crate) fn new(rest: &str) -> Self {
+        let receiver = Self {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+            port: free_port(),
+            admin_port: free_port(),
+            child: None,
+        };
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:{}\"\nadmin_listen = \"127.0.0.1:{}\"\n\n[journal]\npath = {:?}\n\n{rest}",
+            receiver.port,
+            receiver.admin_port,
+            receiver.dir.path().join("journal"),
+        );
+        std::fs::write(receiver.config(), text).expect("the configuration is written");
+        receiver
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.path().join("hookswitch.toml")
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts the process and waits until it is ready.
+    pub(crate) async fn start(&mut self) {
+        self.spawn();
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin_port);
+        eventually("the receiver is ready", Duration::from_secs(30), || async {
+            let answer = reqwest::get(&url).await.ok()?;
+            answer.status().is_success().then_some(())
+        })
+        .await;
+    }
+
+    /// Starts the process and waits for nothing.
+    pub(crate) fn spawn(&mut self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("log"))
+            .expect("the log file opens");
+        let child = Command::new(env!("CARGO_BIN_EXE_hookswitch"))
+            .arg("serve")
+            .arg("--config")
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("hookswitch starts");
+        self.child = Some(child);
+    }
+
+    /// SIGKILL, as the kernel's out-of-memory killer would.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("SIGKILL is sent");
+        child.wait().expect("it ends");
+    }
+
+    /// SIGTERM, and its exit code.
+    pub(crate) fn stop(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("it runs");
+        let sent = Command::new("kill")
+            .arg("-TERM")
+            .arg(child.id().to_string())
+            .status()
+            .expect("kill runs");
+        assert!(sent.success(), "SIGTERM is sent");
+        child.wait().expect("it ends").code()
+    }
+
+    pub(crate) fn callback_url(&self, app: &str) -> String {
+        format!("http://127.0.0.1:{}/callbacks/{app}", self.port)
+    }
+
+    pub(crate) fn metrics_url(&self) -> String {
+        format!("http://127.0.0.1:{}/metrics", self.admin_port)
+    }
+
+    /// All that it logged so far, over all its lives.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // It may have ended by itself; then there is nothing to kill.
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(40).collect();
+            eprintln!("--- end of the receiver's log");
+            for line in tail.into_iter().rev() {
+                eprintln!("{line}");
+            }
+        }
+    }
+}

@@ -1,12 +1,25 @@
 //! A journal for tests of ingress: it decides what the test says and keeps nothing.
 
-use tokio::sync::{mpsc, oneshot};
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, TryRecvError},
+    },
+    time::Duration,
+};
 
-use super::{Admitted, Callback, Intake, Receipt, Refusal, doors::Command};
+use tokio::sync::oneshot;
+
+use crate::ops::Ledger;
+
+use super::{
+    Admitted, Callback, Intake, Receipt, Refusal,
+    doors::{Append, Command},
+};
 
 /// The other end of an [`Intake`].
 #[derive(Debug)]
-pub(crate) struct StandIn(mpsc::UnboundedReceiver<Command>);
+pub(crate) struct StandIn(Receiver<Command>);
 
 /// A callback that waits for its outcome.
 #[derive(Debug)]
@@ -16,21 +29,22 @@ pub(crate) struct Waiting {
 }
 
 impl StandIn {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the same channel as the real journal's; the intake bounds what waits"
-    )]
     pub(crate) fn open() -> (Intake, Self) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Intake::new(sender), Self(receiver))
+        let (sender, receiver) = mpsc::channel();
+        (Intake::new(sender, Arc::new(Ledger::default())), Self(receiver))
     }
 
-    /// The next callback offered.
+    /// The next callback offered; `None` once nobody can offer one any more.
     pub(crate) async fn next(&mut self) -> Option<Waiting> {
         loop {
-            match self.0.recv().await? {
-                Command::Append { callback, reply } => return Some(Waiting { callback, reply }),
-                Command::Settle(_) | Command::Close => {}
+            match self.0.try_recv() {
+                Ok(Command::Append(Append {
+                    callback, reply, ..
+                })) => return Some(Waiting { callback, reply }),
+                Ok(Command::Settle(_) | Command::Close) => {}
+                // The real journal waits on a thread; here the test's own runtime must go on.
+                Err(TryRecvError::Empty) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(TryRecvError::Disconnected) => return None,
             }
         }
     }

@@ -1,11 +1,15 @@
 //! The handles of an open journal: thin senders to the thread that owns the store.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock, mpsc::Sender},
+};
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
     dispatch::{ChannelId, DeliveryId, Owed},
+    ops::{Ledger, Outcome},
     route::{Destination, DestinationId},
 };
 
@@ -17,30 +21,40 @@ const WAITING_LIMIT: usize = 4_096;
 /// What the writer is told.
 #[derive(Debug)]
 pub(super) enum Command {
-    Append {
-        callback: Callback,
-        reply: oneshot::Sender<Result<Receipt, Refusal>>,
-    },
+    Append(Append),
     Settle(Vec<Settlement>),
     Close,
+}
+
+/// A callback that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Append {
+    pub(super) callback: Callback,
+    pub(super) reply: oneshot::Sender<Result<Receipt, Refusal>>,
+    /// Its place among those that may wait. Held here and not by the one who asks: a sender that hangs up leaves its
+    /// callback behind.
+    pub(super) place: OwnedSemaphorePermit,
 }
 
 /// Where ingress offers callbacks.
 #[derive(Clone, Debug)]
 pub struct Intake {
-    commands: mpsc::UnboundedSender<Command>,
+    commands: Sender<Command>,
     room: Arc<Semaphore>,
+    ledger: Arc<Ledger>,
 }
 
 impl Intake {
-    pub(super) fn new(commands: mpsc::UnboundedSender<Command>) -> Self {
+    pub(super) fn new(commands: Sender<Command>, ledger: Arc<Ledger>) -> Self {
         Self {
             commands,
             room: Arc::new(Semaphore::new(WAITING_LIMIT)),
+            ledger,
         }
     }
 
-    /// Makes every event of `callback` durable, or nothing of it.
+    /// Makes every event of `callback` durable, or nothing of it. The outcome of each of its events, refusals too, is
+    /// booked in the ledger before the answer is given.
     ///
     /// # Errors
     /// Every [`Refusal`]; the sender still owns the events.
@@ -49,20 +63,36 @@ impl Intake {
     /// Dropping the future does not take the callback back: it may still become durable. That is what happens when a
     /// sender hangs up, and a resend is then a duplicate.
     pub async fn submit(&self, callback: Callback) -> Result<Receipt, Refusal> {
-        let Ok(_place) = self.room.try_acquire() else {
-            return Err(Refusal::Busy);
+        let events = callback.offers.len();
+        let Ok(place) = self.room.clone().try_acquire_owned() else {
+            return Err(self.refused(events, Refusal::Busy));
         };
         let (reply, answer) = oneshot::channel();
-        self.commands
-            .send(Command::Append { callback, reply })
-            .map_err(|_| Refusal::Closing)?;
-        answer.await.unwrap_or(Err(Refusal::Closing))
+        let append = Append {
+            callback,
+            reply,
+            place,
+        };
+        if self.commands.send(Command::Append(append)).is_err() {
+            return Err(self.refused(events, Refusal::Closing));
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            // It was told after the journal had been told to close.
+            Err(_) => Err(self.refused(events, Refusal::Closing)),
+        }
+    }
+
+    fn refused(&self, events: usize, refusal: Refusal) -> Refusal {
+        self.ledger
+            .decide(std::iter::repeat_n(Outcome::Refused, events));
+        refusal
     }
 }
 
 /// Where publish reports what became of deliveries. Bounded by what is in flight at the broker.
 #[derive(Clone, Debug)]
-pub struct Settle(pub(super) mpsc::UnboundedSender<Command>);
+pub struct Settle(pub(super) Sender<Command>);
 
 impl Settle {
     /// Reports; the journal forgets them with its next commit. Never fails for the caller: after the journal has
@@ -119,9 +149,26 @@ pub struct Destinations(Arc<RwLock<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    rows: Vec<Arc<Destination>>,
-    ids: std::collections::HashMap<Arc<Destination>, DestinationId>,
+    rows: Vec<Row>,
+    ids: HashMap<Arc<Destination>, DestinationId>,
     channels: Vec<String>,
+    channel_ids: HashMap<String, ChannelId>,
+    family_ids: HashMap<String, u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    destination: Arc<Destination>,
+    channel: ChannelId,
+    family: u32,
+}
+
+/// A destination with the short names that the dispatcher knows it by.
+#[derive(Clone, Debug)]
+pub(super) struct Interned {
+    pub(super) destination: Arc<Destination>,
+    pub(super) channel: ChannelId,
+    pub(super) family: u32,
 }
 
 impl Destinations {
@@ -131,7 +178,8 @@ impl Destinations {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
         usize::try_from(id.0)
             .ok()
-            .and_then(|index| table.rows.get(index).cloned())
+            .and_then(|index| table.rows.get(index))
+            .map(|row| row.destination.clone())
     }
 
     /// The name of a channel, as [`Destination::channel_name`] makes it.
@@ -153,6 +201,71 @@ impl Destinations {
             .map(|(destination, id)| (*id, destination.clone()))
             .collect()
     }
+
+    /// The id of `destination`, a new one where it is seen for the first time.
+    pub(super) fn intern(&self, destination: Destination) -> DestinationId {
+        if let Some(id) = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ids
+            .get(&destination)
+        {
+            return *id;
+        }
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(destination)
+    }
+
+    pub(super) fn interned(&self, id: DestinationId) -> Option<Interned> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let row = table.rows.get(usize::try_from(id.0).ok()?)?.clone();
+        Some(Interned {
+            destination: row.destination,
+            channel: row.channel,
+            family: row.family,
+        })
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        short(table.rows.len())
+    }
+}
+
+impl Table {
+    fn add(&mut self, destination: Destination) -> DestinationId {
+        let destination = Arc::new(destination);
+        let name = destination.channel_name();
+        let channel = match self.channel_ids.get(&name) {
+            Some(channel) => *channel,
+            None => {
+                let channel = ChannelId(short(self.channels.len()));
+                self.channels.push(name.clone());
+                self.channel_ids.insert(name, channel);
+                channel
+            }
+        };
+        let next_family = short(self.family_ids.len());
+        let family = *self
+            .family_ids
+            .entry(destination.family.clone())
+            .or_insert(next_family);
+        let id = DestinationId(short(self.rows.len()));
+        self.ids.insert(destination.clone(), id);
+        self.rows.push(Row {
+            destination,
+            channel,
+            family,
+        });
+        id
+    }
+}
+
+fn short(count: usize) -> u32 {
+    u32::try_from(count).expect("there are far less than 2^32 destinations")
 }
 
 /// An open journal.
@@ -179,7 +292,7 @@ pub struct Opened {
 /// Closes the journal.
 #[derive(Debug)]
 pub struct Closer {
-    pub(super) commands: mpsc::UnboundedSender<Command>,
+    pub(super) commands: Sender<Command>,
     pub(super) thread: std::thread::JoinHandle<()>,
 }
 

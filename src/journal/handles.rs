@@ -10,6 +10,7 @@ use crate::{
     admit::{Offer, Quarantine},
     dispatch::{DeliveryId, RecordId, Refused},
     event::{AppName, CallKey, Generation, Kind},
+    ops::{Health, Ledger, LiveFeed},
     route::Destination,
 };
 
@@ -220,4 +221,17 @@ pub enum JournalError {
         #[source]
         source: rusqlite::Error,
     },
+}
+
+/// The boards that a journal writes on.
+#[derive(Clone, Debug)]
+pub struct Boards {
+    /// The books of P3.
+    pub ledger: Arc<Ledger>,
+    /// How the journal stands.
+    pub health: Arc<Health>,
+    /// Lines for `hookswitch tail`.
+    pub live: LiveFeed,
+    /// Where its own metrics are registered, once.
+    pub registry: prometheus::Registry,
 }

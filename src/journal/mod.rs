@@ -3,12 +3,30 @@
 //! Two stores speak the same four handles: [`open`] keeps everything in SQLite, [`volatile`] (for `confirm` mode)
 //! keeps it in memory until the broker has confirmed. Neither ingress nor publish can tell which one it talks to.
 
+mod cache;
+mod directory;
 mod doors;
+#[cfg(test)]
+mod fault;
 mod handles;
+mod index;
+mod load;
+mod metrics;
+mod open;
+mod poison;
+mod reader;
+mod salvage;
+mod stage;
 #[cfg(test)]
 pub(crate) mod stand_in;
+mod store;
+mod trouble;
+mod volatile;
+mod writer;
 
 pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, Opened, Parcels, Settle};
 pub use handles::{
-    Admitted, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal, Settlement,
+    Admitted, Boards, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal, Settlement,
 };
+pub use open::open;
+pub use volatile::volatile;

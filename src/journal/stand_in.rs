@@ -1,38 +1,53 @@
 //! A journal for tests of ingress: it decides what the test says and keeps nothing.
 
-use tokio::sync::{mpsc, oneshot};
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
 
-use super::{Admitted, Callback, Intake, Receipt, Refusal, doors::Command};
+use tokio::sync::mpsc::UnboundedReceiver;
 
-/// The other end of an [`Intake`].
+use crate::ops::Ledger;
+
+use super::{
+    Admitted, Callback, Intake, Receipt, Refusal,
+    doors::{Append, Command},
+};
+
+/// The other end of an [`Intake`]. Unlike the real journal it books nothing but what the intake itself refuses.
 #[derive(Debug)]
-pub(crate) struct StandIn(mpsc::UnboundedReceiver<Command>);
+pub(crate) struct StandIn(UnboundedReceiver<Waiting>);
 
 /// A callback that waits for its outcome.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) callback: Callback,
-    reply: oneshot::Sender<Result<Receipt, Refusal>>,
-}
+pub(crate) struct Waiting(Append);
 
 impl StandIn {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the same channel as the real journal's; the intake bounds what waits"
+        reason = "the intake bounds what waits, as it does for the real journal"
     )]
-    pub(crate) fn open() -> (Intake, Self) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Intake::new(sender), Self(receiver))
+    pub(crate) fn open(ledger: Arc<Ledger>) -> (Intake, Self) {
+        let (commands, told) = mpsc::channel();
+        let (offer, offered) = tokio::sync::mpsc::unbounded_channel();
+        // The real journal blocks a thread on its commands; this one hands them on to a test that awaits them. It ends
+        // with the last intake, or with the test.
+        thread::spawn(move || {
+            for command in told {
+                let Command::Append(append) = command else {
+                    continue;
+                };
+                if offer.send(Waiting(append)).is_err() {
+                    return;
+                }
+            }
+        });
+        (Intake::new(commands, ledger), Self(offered))
     }
 
     /// The next callback offered.
     pub(crate) async fn next(&mut self) -> Option<Waiting> {
-        loop {
-            match self.0.recv().await? {
-                Command::Append { callback, reply } => return Some(Waiting { callback, reply }),
-                Command::Settle(_) | Command::Close => {}
-            }
-        }
+        self.0.recv().await
     }
 }
 
@@ -40,6 +55,7 @@ impl Waiting {
     /// Makes it durable: quarantined where the offer says so, else accepted.
     pub(crate) fn keep(self) -> Callback {
         let outcomes = self
+            .0
             .callback
             .offers
             .iter()
@@ -54,12 +70,12 @@ impl Waiting {
     /// Answers with these outcomes.
     pub(crate) fn decide(self, outcomes: Vec<Admitted>) -> Callback {
         // The sender may have hung up, which is a test's business.
-        drop(self.reply.send(Ok(Receipt { outcomes })));
-        self.callback
+        drop(self.0.reply.send(Ok(Receipt { outcomes })));
+        self.0.callback
     }
 
     /// Refuses it.
     pub(crate) fn refuse(self, refusal: Refusal) {
-        drop(self.reply.send(Err(refusal)));
+        drop(self.0.reply.send(Err(refusal)));
     }
 }

@@ -59,6 +59,12 @@ impl LiveFeed {
         }
     }
 
+    /// Whether anybody would see a line: where making one needs more than a closure can get.
+    #[must_use]
+    pub fn has_listeners(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
     /// A listener from now on.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<LiveEvent>> {

@@ -1,0 +1,687 @@
+//! The one place where duplicate, call key, sequence and partition are decided, one event at a time.
+//!
+//! Decisions are staged: later decisions of the same group see them, but they can be taken back to any [`Mark`], and
+//! they count only once [`Admission::commit`] has been called, which is after the transaction that holds
+//! [`Admission::changes`]. Time is given by the caller in milliseconds and never runs backwards here.
+
+use crate::{
+    event::{AppName, CallIds, CallKey, ServerCallKey},
+    route::{Destination, DestinationId},
+};
+
+use super::{
+    CallRule, Offer,
+    changes::{BindingRow, CallRow, Changes, DuplicateRow, SequenceRow, WindowName},
+    digest::Digester,
+    shelf::{Hashed, Shelf, Slot},
+    window::Window,
+};
+
+const DAY: i64 = 24 * 60 * 60 * 1_000;
+const MINUTE: i64 = 60 * 1_000;
+
+/// A use is written to disk only when it is this much later than the one written before: an id then may live this
+/// much longer than 24 h after a restart, and most events write no row for it.
+const USE_GRAIN: i64 = 5 * MINUTE;
+
+/// How much admission may remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Keys in each duplicate window.
+    pub duplicates: usize,
+    /// Call keys, and as many bindings and sequences.
+    pub calls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            duplicates: 1_000_000,
+            calls: 1_000_000,
+        }
+    }
+}
+
+/// A call key in use.
+#[derive(Clone, Debug)]
+struct Call {
+    app: AppName,
+    key: CallKey,
+}
+
+/// What an id other than a call connection stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+enum Bound {
+    /// One call: its slot and, because slots are used again, its row.
+    One(Slot, i64),
+    /// An operation context that more than one call has used.
+    #[default]
+    Many,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+struct SequenceKey {
+    call: i64,
+    destination: u32,
+}
+
+impl Hashed for SequenceKey {
+    fn hash(&self) -> u64 {
+        // Rows are small consecutive numbers: spread them over all bits (Fibonacci hashing).
+        (self.call.cast_unsigned() ^ (u64::from(self.destination) << 40))
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .rotate_left(32)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sequence {
+    call: Slot,
+    next: i64,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self(u32::MAX)
+    }
+}
+
+/// What became of an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Known already.
+    Duplicate,
+    /// To be kept and delivered.
+    New {
+        /// Its call; `None` for unkeyed and quarantined events.
+        call: Option<CallKey>,
+        /// Where it goes, one for each target.
+        placed: Vec<Placed>,
+    },
+}
+
+/// One delivery, as admission decided it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Which destination.
+    pub destination: DestinationId,
+    /// Sequence and line; `None` for unkeyed events.
+    pub line: Option<Line>,
+}
+
+/// The place of a delivery in the line of its call at its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// `hookswitch-sequence`.
+    pub sequence: i64,
+    /// Where the sequence is kept, for [`Admission::settled`].
+    pub slot: Slot,
+    /// Its row on disk.
+    pub row: i64,
+    /// Names the call while anything of it is owed: equal numbers are the same call of the same app.
+    pub call: u64,
+}
+
+/// A point in the stage to which it can be taken back.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Mark(usize);
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Remembered(WindowName),
+    CallAdded(Slot),
+    CallUsed(Slot),
+    BindingAdded(Slot),
+    BindingUsed(Slot),
+    /// With what it was before.
+    BindingChanged(Slot, Bound),
+    SequenceAdded(Slot),
+    SequenceTaken(Slot),
+}
+
+/// Rows that left memory and are still on disk.
+#[derive(Debug, Default)]
+struct Gone {
+    calls: Vec<i64>,
+    bindings: Vec<i64>,
+    sequences: Vec<i64>,
+}
+
+/// Everything that later events are judged by.
+#[derive(Debug)]
+pub struct Admission {
+    limits: Limits,
+    now: i64,
+    named: Window,
+    unnamed: Window,
+    calls: Shelf<u128, Option<Call>>,
+    bindings: Shelf<u128, Bound>,
+    sequences: Shelf<SequenceKey, Sequence>,
+    digester: Digester,
+    stage: Vec<Step>,
+    gone: Gone,
+    /// First positions of the windows as the disk knows them.
+    window_starts: [i64; 2],
+    duplicates_evicted: u64,
+    calls_evicted: u64,
+}
+
+impl Admission {
+    /// Nothing is known yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            now: i64::MIN / 2,
+            named: Window::new(DAY, limits.duplicates),
+            unnamed: Window::new(MINUTE, limits.duplicates),
+            calls: Shelf::new(),
+            bindings: Shelf::new(),
+            sequences: Shelf::new(),
+            digester: Digester::default(),
+            stage: Vec::new(),
+            gone: Gone::default(),
+            window_starts: [0; 2],
+            duplicates_evicted: 0,
+            calls_evicted: 0,
+        }
+    }
+
+    /// Begins a group at `now` (milliseconds since the epoch): what has expired by then is forgotten. A clock that was
+    /// put back changes nothing until it has caught up.
+    pub fn begin(&mut self, now: i64) {
+        debug_assert!(
+            self.stage.is_empty(),
+            "a group is committed or rolled back before the next"
+        );
+        self.now = self.now.max(now);
+        self.trim();
+    }
+
+    /// Decides about one event. `intern` names destinations.
+    pub fn decide(
+        &mut self,
+        app: &AppName,
+        offer: &Offer,
+        intern: &mut dyn FnMut(Destination) -> DestinationId,
+    ) -> Verdict {
+        let (name, key) = self.digester.identity(app, &offer.identity);
+        if self.window(name).contains(key) {
+            return Verdict::Duplicate;
+        }
+        let now = self.now;
+        self.window(name).push(key, now);
+        self.stage.push(Step::Remembered(name));
+
+        let call = if offer.quarantine.is_some() {
+            None
+        } else {
+            match &offer.call {
+                CallRule::Auto(ids) => self.resolve(app, ids),
+                CallRule::Path(key) => key.as_ref().map(|key| self.use_call(app, key)),
+            }
+        };
+        let key = call.and_then(|slot| self.calls.value(slot).as_ref().map(|call| call.key.clone()));
+        let placed = offer
+            .targets
+            .iter()
+            .map(|target| {
+                let destination = intern(target.place(key.as_ref()));
+                Placed {
+                    destination,
+                    line: call.map(|call| self.take(call, destination)),
+                }
+            })
+            .collect();
+        Verdict::New { call: key, placed }
+    }
+
+    /// Admits again what was salvaged from a damaged journal: its key is known, its sequence there is not taken over,
+    /// because the new journal has a name of its own.
+    pub fn readmit(&mut self, app: &AppName, call: Option<&CallKey>, destination: DestinationId) -> Placed {
+        let line = call.map(|key| {
+            let call = self.use_call(app, key);
+            self.take(call, destination)
+        });
+        Placed { destination, line }
+    }
+
+    /// Where the stage stands.
+    pub fn mark(&self) -> Mark {
+        Mark(self.stage.len())
+    }
+
+    /// Takes back everything decided since `mark`.
+    pub fn roll_back_to(&mut self, mark: Mark) {
+        while self.stage.len() > mark.0 {
+            match self.stage.pop() {
+                Some(Step::Remembered(name)) => self.window(name).pop(),
+                Some(Step::CallAdded(slot)) => drop(self.calls.remove(slot)),
+                Some(Step::BindingAdded(slot)) => {
+                    self.bindings.remove(slot);
+                }
+                Some(Step::BindingChanged(slot, before)) => *self.bindings.value_mut(slot) = before,
+                Some(Step::SequenceAdded(slot)) => {
+                    self.sequences.remove(slot);
+                }
+                Some(Step::SequenceTaken(slot)) => self.sequences.value_mut(slot).next -= 1,
+                Some(Step::CallUsed(_) | Step::BindingUsed(_)) | None => {}
+            }
+        }
+    }
+
+    /// Takes back the whole group.
+    pub fn roll_back(&mut self) {
+        self.roll_back_to(Mark(0));
+    }
+
+    /// What the transaction of this group must write, each row once.
+    #[must_use]
+    pub fn changes(&self) -> Changes<'_> {
+        let mut changes = Changes {
+            forget_before: [
+                (WindowName::Named, &self.named),
+                (WindowName::Unnamed, &self.unnamed),
+            ]
+            .into_iter()
+            .zip(self.window_starts)
+            .filter(|((_, window), stored)| window.first() != *stored)
+            .map(|((name, window), _)| (name, window.first()))
+            .collect(),
+            calls_gone: &self.gone.calls,
+            bindings_gone: &self.gone.bindings,
+            sequences_gone: &self.gone.sequences,
+            ..Changes::default()
+        };
+        let (mut calls, mut bindings, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
+        let mut remembered = [0_i64; 2];
+        for step in &self.stage {
+            match *step {
+                Step::Remembered(name) => {
+                    let [named, unnamed] = &mut remembered;
+                    *match name {
+                        WindowName::Named => named,
+                        WindowName::Unnamed => unnamed,
+                    } += 1;
+                }
+                Step::CallAdded(slot) | Step::CallUsed(slot) => calls.push(slot),
+                Step::BindingAdded(slot)
+                | Step::BindingUsed(slot)
+                | Step::BindingChanged(slot, _) => bindings.push(slot),
+                Step::SequenceAdded(_) => {}
+                Step::SequenceTaken(slot) => sequences.push(slot),
+            }
+        }
+        let [named, unnamed] = remembered;
+        for (name, window, count) in [
+            (WindowName::Named, &self.named, named),
+            (WindowName::Unnamed, &self.unnamed, unnamed),
+        ] {
+            let next = window.next();
+            changes.duplicates.extend((next - count..next).filter_map(|position| {
+                let (key, at) = window.get(position)?;
+                Some(DuplicateRow { window: name, position, key, at })
+            }));
+        }
+        changes.calls = once_each(calls)
+            .filter(|&slot| self.is_stale(self.calls.stored(slot)))
+            .filter_map(|slot| {
+                let call = self.calls.value(slot).as_ref()?;
+                Some(CallRow {
+                    row: self.calls.row(slot),
+                    app: &call.app,
+                    key: &call.key,
+                    used: self.now,
+                })
+            })
+            .collect();
+        let changed: Vec<Slot> = self
+            .stage
+            .iter()
+            .filter_map(|step| match step {
+                Step::BindingChanged(slot, _) => Some(*slot),
+                _ => None,
+            })
+            .collect();
+        changes.bindings = once_each(bindings)
+            .filter(|slot| self.is_stale(self.bindings.stored(*slot)) || changed.contains(slot))
+            .map(|slot| BindingRow {
+                row: self.bindings.row(slot),
+                id: self.bindings.key(slot),
+                call: match *self.bindings.value(slot) {
+                    Bound::One(_, row) => Some(row),
+                    Bound::Many => None,
+                },
+                used: self.now,
+            })
+            .collect();
+        changes.sequences = once_each(sequences)
+            .map(|slot| {
+                let key = self.sequences.key(slot);
+                SequenceRow {
+                    row: self.sequences.row(slot),
+                    call: key.call,
+                    destination: DestinationId(key.destination),
+                    next: self.sequences.value(slot).next,
+                    used: self.now,
+                }
+            })
+            .collect();
+        changes
+    }
+
+    /// The group is durable: its decisions count from now on, and its deliveries are owed.
+    pub fn commit(&mut self) {
+        let now = self.now;
+        for step in std::mem::take(&mut self.stage) {
+            match step {
+                Step::Remembered(_) | Step::SequenceAdded(_) => {}
+                Step::CallAdded(slot) | Step::CallUsed(slot) => {
+                    self.calls.touch(slot, now);
+                    if self.is_stale(self.calls.stored(slot)) {
+                        self.calls.set_stored(slot, now);
+                    }
+                }
+                Step::BindingAdded(slot)
+                | Step::BindingUsed(slot)
+                | Step::BindingChanged(slot, _) => {
+                    self.bindings.touch(slot, now);
+                    if self.is_stale(self.bindings.stored(slot)) {
+                        self.bindings.set_stored(slot, now);
+                    }
+                }
+                Step::SequenceTaken(slot) => {
+                    self.sequences.touch(slot, now);
+                    self.pin(slot);
+                }
+            }
+        }
+        self.gone = Gone::default();
+        self.window_starts = [self.named.first(), self.unnamed.first()];
+        self.trim();
+    }
+
+    /// A delivery with this line is owed no more.
+    pub fn settled(&mut self, line: Slot) {
+        let call = self.sequences.value(line).call;
+        self.sequences.unpin(line, self.now);
+        self.calls.unpin(call, self.now);
+    }
+
+    /// Call keys in use.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Duplicate keys that left early for the limit since this was last asked.
+    pub fn take_duplicates_evicted(&mut self) -> u64 {
+        std::mem::take(&mut self.duplicates_evicted)
+    }
+
+    /// Call keys, bindings and sequences that left early for the limit since this was last asked.
+    pub fn take_calls_evicted(&mut self) -> u64 {
+        std::mem::take(&mut self.calls_evicted)
+    }
+
+    fn window(&mut self, name: WindowName) -> &mut Window {
+        match name {
+            WindowName::Named => &mut self.named,
+            WindowName::Unnamed => &mut self.unnamed,
+        }
+    }
+
+    fn is_stale(&self, stored: i64) -> bool {
+        stored.saturating_add(USE_GRAIN) <= self.now
+    }
+
+    /// The call key of an event, in the order of design 5, and what the event teaches about its other ids.
+    fn resolve(&mut self, app: &AppName, ids: &CallIds) -> Option<Slot> {
+        let server = ids.server_call.as_deref().map(|id| {
+            let folded = ServerCallKey::new(id);
+            (self.digester.binding(app, "server", folded.as_str()), id)
+        });
+        let recording = ids
+            .recording
+            .as_deref()
+            .map(|id| (self.digester.binding(app, "recording", id), id));
+        let context = ids
+            .operation_context
+            .as_deref()
+            .map(|id| self.digester.binding(app, "context", id));
+
+        let connection = ids.connection.as_deref().and_then(CallKey::new);
+        let call = if let Some(key) = connection {
+            self.use_call(app, &key)
+        } else if let Some((binding, id)) = server {
+            self.use_bound(app, binding, id)?
+        } else if let Some((binding, id)) = recording {
+            self.use_bound(app, binding, id)?
+        } else {
+            // A context alone names a call only while one call has used it; being asked for counts as a use.
+            let slot = self.bindings.find(&context?)?;
+            let call = self.bound_call(slot);
+            self.stage.push(Step::BindingUsed(slot));
+            if let Some(call) = call {
+                self.stage.push(Step::CallUsed(call));
+            }
+            return call;
+        };
+        for (binding, _) in [server, recording].into_iter().flatten() {
+            self.learn(binding, call);
+        }
+        if let Some(binding) = context {
+            self.learn_context(binding, call);
+        }
+        Some(call)
+    }
+
+    /// The call of a server call or recording id: the one first seen with it, else the id itself.
+    fn use_bound(&mut self, app: &AppName, binding: u128, id: &str) -> Option<Slot> {
+        if let Some(slot) = self.bindings.find(&binding)
+            && let Some(call) = self.bound_call(slot)
+        {
+            self.stage.push(Step::BindingUsed(slot));
+            self.stage.push(Step::CallUsed(call));
+            return Some(call);
+        }
+        let call = self.use_call(app, &CallKey::new(id)?);
+        // Bound to itself: an id once used as a key stays its own key.
+        self.learn(binding, call);
+        Some(call)
+    }
+
+    /// The first binding of an id wins.
+    fn learn(&mut self, binding: u128, call: Slot) {
+        match self.bindings.find(&binding) {
+            Some(slot) if self.bound_call(slot).is_some() => {
+                self.stage.push(Step::BindingUsed(slot));
+            }
+            // Its call was forgotten early.
+            Some(slot) => self.rebind(slot, Bound::One(call, self.calls.row(call))),
+            None => self.bind(binding, call),
+        }
+    }
+
+    fn learn_context(&mut self, binding: u128, call: Slot) {
+        match self.bindings.find(&binding) {
+            Some(slot) => match *self.bindings.value(slot) {
+                Bound::One(other, row) if (other, row) != (call, self.calls.row(call)) => {
+                    self.rebind(slot, Bound::Many);
+                }
+                Bound::One(..) | Bound::Many => self.stage.push(Step::BindingUsed(slot)),
+            },
+            None => self.bind(binding, call),
+        }
+    }
+
+    fn bind(&mut self, binding: u128, call: Slot) {
+        let bound = Bound::One(call, self.calls.row(call));
+        let slot = self.bindings.insert(binding, bound, self.now);
+        self.stage.push(Step::BindingAdded(slot));
+    }
+
+    fn rebind(&mut self, slot: Slot, bound: Bound) {
+        let before = std::mem::replace(self.bindings.value_mut(slot), bound);
+        self.stage.push(Step::BindingChanged(slot, before));
+    }
+
+    fn bound_call(&self, binding: Slot) -> Option<Slot> {
+        match *self.bindings.value(binding) {
+            Bound::One(call, row) => self.calls.holds(call, row).then_some(call),
+            Bound::Many => None,
+        }
+    }
+
+    fn use_call(&mut self, app: &AppName, key: &CallKey) -> Slot {
+        let hash = self.digester.call(app, key);
+        if let Some(slot) = self.calls.find(&hash) {
+            self.stage.push(Step::CallUsed(slot));
+            return slot;
+        }
+        let call = Call {
+            app: app.clone(),
+            key: key.clone(),
+        };
+        let slot = self.calls.insert(hash, Some(call), self.now);
+        self.stage.push(Step::CallAdded(slot));
+        slot
+    }
+
+    fn take(&mut self, call: Slot, destination: DestinationId) -> Line {
+        let row = self.calls.row(call);
+        let key = SequenceKey {
+            call: row,
+            destination: destination.0,
+        };
+        let slot = self.sequences.find(&key).unwrap_or_else(|| {
+            let slot = self
+                .sequences
+                .insert(key, Sequence { call, next: 1 }, self.now);
+            self.stage.push(Step::SequenceAdded(slot));
+            slot
+        });
+        let value = self.sequences.value_mut(slot);
+        let sequence = value.next;
+        value.next += 1;
+        self.stage.push(Step::SequenceTaken(slot));
+        Line {
+            sequence,
+            slot,
+            row: self.sequences.row(slot),
+            call: row.cast_unsigned(),
+        }
+    }
+
+    fn pin(&mut self, sequence: Slot) {
+        let call = self.sequences.value(sequence).call;
+        self.sequences.pin(sequence);
+        self.calls.pin(call);
+    }
+
+    /// Forgets what has expired, and what is too much.
+    fn trim(&mut self) {
+        self.duplicates_evicted += self.named.trim(self.now) + self.unnamed.trim(self.now);
+        let (now, limit) = (self.now, self.limits.calls);
+        let mut early = 0;
+        // Sequences before calls: a sequence needs its call.
+        early += drop_old(&mut self.sequences, now, limit, &mut self.gone.sequences);
+        early += drop_old(&mut self.bindings, now, limit, &mut self.gone.bindings);
+        early += drop_old(&mut self.calls, now, limit, &mut self.gone.calls);
+        self.calls_evicted += early;
+    }
+}
+
+/// What was on disk when the journal was opened.
+impl Admission {
+    /// A duplicate key; in order of position.
+    pub fn restore_duplicate(&mut self, row: DuplicateRow) {
+        self.now = self.now.max(row.at);
+        self.window(row.window).restore(row.position, row.key, row.at);
+        self.window_starts = [self.named.first(), self.unnamed.first()];
+    }
+
+    /// A call key; least lately used first.
+    pub fn restore_call(&mut self, row: i64, app: AppName, key: CallKey, used: i64) -> Slot {
+        let hash = self.digester.call(&app, &key);
+        let slot = self
+            .calls
+            .restore(hash, Some(Call { app, key }), row, used.saturating_add(USE_GRAIN));
+        self.calls.set_stored(slot, used);
+        slot
+    }
+
+    /// A binding; least lately used first. `call` is what [`Admission::restore_call`] gave, `None` for an ambiguous one.
+    pub fn restore_binding(&mut self, row: i64, id: u128, call: Option<Slot>, used: i64) {
+        let bound = call.map_or(Bound::Many, |slot| Bound::One(slot, self.calls.row(slot)));
+        let slot = self
+            .bindings
+            .restore(id, bound, row, used.saturating_add(USE_GRAIN));
+        self.bindings.set_stored(slot, used);
+    }
+
+    /// A binding whose call is gone: its row may go too.
+    pub fn drop_binding(&mut self, row: i64) {
+        self.gone.bindings.push(row);
+    }
+
+    /// A sequence whose call is gone: its row may go too.
+    pub fn drop_sequence(&mut self, row: i64) {
+        self.gone.sequences.push(row);
+    }
+
+    /// A sequence; least lately used first.
+    pub fn restore_sequence(
+        &mut self,
+        row: i64,
+        call: Slot,
+        destination: DestinationId,
+        next: i64,
+        used: i64,
+    ) -> Slot {
+        let key = SequenceKey {
+            call: self.calls.row(call),
+            destination: destination.0,
+        };
+        self.sequences
+            .restore(key, Sequence { call, next }, row, used)
+    }
+
+    /// A delivery that is still owed has this sequence.
+    pub fn restore_owed(&mut self, sequence: Slot) {
+        self.pin(sequence);
+    }
+
+    /// The call of a sequence, as [`Line::call`] names it.
+    #[must_use]
+    pub fn call_of(&self, sequence: Slot) -> u64 {
+        self.sequences.key(sequence).call.cast_unsigned()
+    }
+}
+
+fn once_each(mut slots: Vec<Slot>) -> impl Iterator<Item = Slot> {
+    slots.sort_unstable();
+    slots.dedup();
+    slots.into_iter()
+}
+
+fn drop_old<K: Hashed + Copy + Default, V: Default>(
+    shelf: &mut Shelf<K, V>,
+    now: i64,
+    limit: usize,
+    gone: &mut Vec<i64>,
+) -> u64 {
+    let mut early = 0;
+    while let Some((slot, used)) = shelf.oldest() {
+        if used.saturating_add(DAY) > now {
+            if shelf.len() <= limit {
+                break;
+            }
+            early += 1;
+        }
+        gone.push(shelf.row(slot));
+        shelf.remove(slot);
+    }
+    early
+}

@@ -1,0 +1,96 @@
+//! What admission wants written, in the words of the tables that keep it.
+
+use crate::{
+    event::{AppName, CallKey},
+    route::DestinationId,
+};
+
+/// Which of the two duplicate windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WindowName {
+    /// Events with an id: 24 h.
+    Named,
+    /// Events without: 60 s.
+    Unnamed,
+}
+
+impl WindowName {
+    /// Its number on disk.
+    #[must_use]
+    pub const fn number(self) -> i64 {
+        match self {
+            Self::Named => 0,
+            Self::Unnamed => 1,
+        }
+    }
+
+    /// The window with this number.
+    #[must_use]
+    pub const fn from_number(number: i64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Named),
+            1 => Some(Self::Unnamed),
+            _ => None,
+        }
+    }
+}
+
+/// A key of a duplicate window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the columns of a table")]
+pub struct DuplicateRow {
+    pub window: WindowName,
+    pub position: i64,
+    pub key: u128,
+    /// Milliseconds since the epoch.
+    pub at: i64,
+}
+
+/// A call key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the columns of a table")]
+pub struct CallRow<'a> {
+    pub row: i64,
+    pub app: &'a AppName,
+    pub key: &'a CallKey,
+    pub used: i64,
+}
+
+/// What another id of a call stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the columns of a table")]
+pub struct BindingRow {
+    pub row: i64,
+    /// Digest of app, kind of id, and id.
+    pub id: u128,
+    /// Row of the call; `None` where more than one call has used it.
+    pub call: Option<i64>,
+    pub used: i64,
+}
+
+/// The sequence of a call at a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the columns of a table")]
+pub struct SequenceRow {
+    pub row: i64,
+    pub call: i64,
+    pub destination: DestinationId,
+    /// The number that the next delivery gets.
+    pub next: i64,
+    pub used: i64,
+}
+
+/// Rows to write (insert or replace, by row) and to delete.
+#[derive(Debug, Default)]
+#[allow(missing_docs, reason = "one member for each table")]
+pub struct Changes<'a> {
+    pub duplicates: Vec<DuplicateRow>,
+    /// Keys before this position have left the window.
+    pub forget_before: Vec<(WindowName, i64)>,
+    pub calls: Vec<CallRow<'a>>,
+    pub bindings: Vec<BindingRow>,
+    pub sequences: Vec<SequenceRow>,
+    pub calls_gone: &'a [i64],
+    pub bindings_gone: &'a [i64],
+    pub sequences_gone: &'a [i64],
+}

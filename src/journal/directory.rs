@@ -1,0 +1,179 @@
+//! The journal's directory: its lock, its reserve of disk space, the mark that asks for a salvage.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use super::JournalError;
+
+/// Given up when the disk is full, so that what was confirmed can still be deleted.
+const RESERVE_BYTES: usize = 16 * 1024 * 1024;
+
+const DATABASE: &str = "journal.db";
+const RESERVE: &str = "reserve";
+const DAMAGED: &str = "damaged-found";
+const SALVAGING: &str = "salvaging.db";
+const SALVAGED: &str = "salvaged.db";
+
+/// A directory that this process alone uses, as long as this value lives.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    /// Unlocked by the system when it is closed, however the process ends.
+    _lock: File,
+}
+
+impl Directory {
+    pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
+        let failed = |source| JournalError::Directory {
+            path: path.to_owned(),
+            source,
+        };
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(JournalError::Locked {
+                    path: path.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        // A directory that can be read but not written is found here and not at the first callback.
+        let probe = path.join("probe");
+        File::create(&probe).map_err(failed)?;
+        fs::remove_file(&probe).map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join(DATABASE)
+    }
+
+    /// Writes the reserve in full (a file with a hole would reserve nothing). On failure nothing of it is left.
+    pub(super) fn make_reserve(&self) -> io::Result<()> {
+        let path = self.path.join(RESERVE);
+        if fs::metadata(&path).is_ok_and(|found| found.len() >= RESERVE_BYTES as u64) {
+            return Ok(());
+        }
+        let written = File::create(&path).and_then(|mut file| {
+            let block = vec![0_u8; 1024 * 1024];
+            for _ in 0..RESERVE_BYTES / block.len() {
+                file.write_all(&block)?;
+            }
+            file.sync_all()
+        });
+        if written.is_err() {
+            self.give_up_reserve();
+        }
+        written
+    }
+
+    pub(super) fn give_up_reserve(&self) {
+        if let Err(error) = fs::remove_file(self.path.join(RESERVE))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, path = %self.path.display(), "cannot give up the journal's reserve file");
+        }
+    }
+
+    /// Makes the next start salvage this journal: damage was found where opening does not look.
+    pub(super) fn mark_damaged(&self) {
+        if let Err(error) = File::create(self.path.join(DAMAGED)) {
+            tracing::warn!(%error, path = %self.path.display(), "cannot mark the journal as damaged");
+        }
+    }
+
+    pub(super) fn is_marked_damaged(&self) -> bool {
+        self.path.join(DAMAGED).exists()
+    }
+
+    /// Moves the database aside; the answer is where it now is.
+    pub(super) fn set_aside(&self) -> Result<PathBuf, JournalError> {
+        let failed = |source| JournalError::Directory {
+            path: self.path.clone(),
+            source,
+        };
+        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
+        let aside = self.path.join(format!("damaged-{stamp}"));
+        fs::create_dir(&aside).map_err(failed)?;
+        for suffix in ["", "-wal"] {
+            let name = format!("{DATABASE}{suffix}");
+            match fs::rename(self.path.join(&name), aside.join(&name)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        // The index of the log is rebuilt from the log.
+        drop(fs::remove_file(self.path.join(format!("{DATABASE}-shm"))));
+        self.sync().map_err(failed)?;
+        Ok(aside.join(DATABASE))
+    }
+
+    /// Where a salvage builds the new database; what an earlier attempt left there is gone.
+    pub(super) fn salvaging(&self) -> io::Result<PathBuf> {
+        for suffix in ["", "-wal", "-shm"] {
+            remove_if_there(&self.path.join(format!("{SALVAGING}{suffix}")))?;
+        }
+        Ok(self.path.join(SALVAGING))
+    }
+
+    /// The new database is complete: from now on it is the journal, whatever happens to this process.
+    pub(super) fn finish_salvaging(&self) -> io::Result<()> {
+        let made = self.path.join(SALVAGING);
+        File::open(&made)?.sync_all()?;
+        fs::rename(made, self.path.join(SALVAGED))?;
+        self.sync()
+    }
+
+    /// Puts a complete salvaged database, if there is one, in the place of the damaged one.
+    pub(super) fn take_salvaged(&self) -> Result<(), JournalError> {
+        let salvaged = self.path.join(SALVAGED);
+        if !salvaged.exists() {
+            return Ok(());
+        }
+        if self.database().exists() {
+            self.set_aside()?;
+        }
+        let take = || {
+            for suffix in ["-wal", "-shm"] {
+                remove_if_there(&self.path.join(format!("{DATABASE}{suffix}")))?;
+            }
+            fs::rename(&salvaged, self.database())?;
+            remove_if_there(&self.path.join(DAMAGED))?;
+            self.sync()
+        };
+        take().map_err(|source| JournalError::Directory {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Makes the directory's entries durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,30 @@
+//! Lets commits fail in tests: a full disk and a failing fsync are hard to come by.
+
+use std::sync::{Arc, Mutex};
+
+use rusqlite::ffi;
+
+/// What the next commits come to, until it is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    DiskFull,
+    Fsync,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fault(Arc<Mutex<Option<Trouble>>>);
+
+impl Fault {
+    pub(super) fn set(&self, trouble: Option<Trouble>) {
+        *self.0.lock().unwrap() = trouble;
+    }
+
+    pub(super) fn strike(&self) -> rusqlite::Result<()> {
+        let code = match *self.0.lock().unwrap() {
+            None => return Ok(()),
+            Some(Trouble::DiskFull) => ffi::SQLITE_FULL,
+            Some(Trouble::Fsync) => ffi::SQLITE_IOERR_FSYNC,
+        };
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+}

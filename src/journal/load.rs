@@ -1,0 +1,289 @@
+//! Reads everything but the bodies when a journal is opened.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, ErrorCode, Row};
+use uuid::Uuid;
+
+use crate::{
+    admit::{Admission, DuplicateRow, Limits, WindowName},
+    dispatch::{DeliveryId, Lane, Owed, RecordId},
+    event::{AppName, CallKey},
+    route::DestinationId,
+};
+
+use super::{
+    Destinations,
+    index::{Index, Pending},
+    store::{FORMAT, Store},
+};
+
+/// Databases up to this size are checked page by page; larger ones would keep a restart waiting.
+const CHECKED_PAGES: i64 = 16_384;
+
+/// What a journal held when it was opened.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) instance: Uuid,
+    pub(super) boot: u64,
+    pub(super) destinations: Destinations,
+    pub(super) admission: Admission,
+    pub(super) index: Index,
+    /// The first delivery id that was never used, as far as this journal knows.
+    pub(super) next_id: u64,
+}
+
+/// Why a journal could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error("its format is {0}")]
+    Newer(i64),
+    /// It can be opened, but what is in it makes no sense: salvage what can be read.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    #[error("the database failed")]
+    Database(#[source] rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for LoadError {
+    fn from(error: rusqlite::Error) -> Self {
+        if is_damage(&error) {
+            Self::Damaged(error.to_string())
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
+/// Whether an error of reading says that the file is not what was written.
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            matches!(
+                failure.code,
+                // `Unknown` is SQLITE_ERROR: a table or column that is not there.
+                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown
+            ) || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_READ
+                || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_CORRUPTFS
+        }
+        // Every other error of rusqlite's is about a value that is not of the type or number that was written.
+        _ => true,
+    }
+}
+
+/// Loads the journal in `store`; counts this opening.
+pub(super) fn load(store: &Store, limits: Limits) -> Result<Loaded, LoadError> {
+    let connection = store.connection();
+    let format: i64 = meta(connection, "format")?;
+    if format > FORMAT {
+        return Err(LoadError::Newer(format));
+    }
+    check(connection)?;
+    let instance: String = meta(connection, "instance")?;
+    let instance = Uuid::parse_str(&instance)
+        .map_err(|_| LoadError::Damaged("its instance id is no UUID".to_owned()))?;
+    let destinations = load_destinations(connection)?;
+    let mut admission = Admission::new(limits);
+    let sequences = load_admission(connection, &mut admission)?;
+    let (index, next_id) = load_index(connection, &destinations, &mut admission, &sequences)?;
+    let boot: i64 = meta(connection, "boot")?;
+    let boot = boot + 1;
+    connection.execute("UPDATE meta SET value = ?1 WHERE key = 'boot'", [boot])?;
+    Ok(Loaded {
+        instance,
+        boot: boot.cast_unsigned(),
+        destinations,
+        admission,
+        index,
+        next_id,
+    })
+}
+
+fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<T> {
+    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| {
+        row.get(0)
+    })
+}
+
+fn check(connection: &Connection) -> Result<(), LoadError> {
+    let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    if pages > CHECKED_PAGES {
+        return Ok(());
+    }
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if verdict == "ok" {
+        Ok(())
+    } else {
+        Err(LoadError::Damaged(verdict))
+    }
+}
+
+fn load_destinations(connection: &Connection) -> Result<Destinations, LoadError> {
+    let destinations = Destinations::default();
+    each(
+        connection,
+        "SELECT id, destination FROM destination ORDER BY id",
+        |row| {
+            let destination: String = row.get(1)?;
+            let destination = serde_json::from_str(&destination)
+                .map_err(|error| LoadError::Damaged(format!("a destination is no JSON: {error}")))?;
+            if destinations.intern(destination) == DestinationId(row.get(0)?) {
+                Ok(())
+            } else {
+                Err(LoadError::Damaged("destinations are missing".to_owned()))
+            }
+        },
+    )?;
+    Ok(destinations)
+}
+
+/// Fills `admission`; the answer finds sequences by row.
+pub(super) fn load_admission(
+    connection: &Connection,
+    admission: &mut Admission,
+) -> Result<HashMap<i64, crate::admit::Slot>, LoadError> {
+    each(
+        connection,
+        "SELECT which, position, key, at FROM duplicate ORDER BY which, position",
+        |row| {
+            let window = WindowName::from_number(row.get(0)?)
+                .ok_or_else(|| LoadError::Damaged("unknown duplicate window".to_owned()))?;
+            admission.restore_duplicate(DuplicateRow {
+                window,
+                position: row.get(1)?,
+                key: u128::from_be_bytes(row.get(2)?),
+                at: row.get(3)?,
+            });
+            Ok(())
+        },
+    )?;
+    let mut calls = HashMap::new();
+    each(
+        connection,
+        "SELECT id, app, key, used FROM call ORDER BY used, id",
+        |row| {
+            let app = AppName::try_from(row.get::<_, String>(1)?)
+                .map_err(|error| LoadError::Damaged(error.to_string()))?;
+            let key = CallKey::new(row.get::<_, String>(2)?)
+                .ok_or_else(|| LoadError::Damaged("an empty call key".to_owned()))?;
+            let id = row.get(0)?;
+            calls.insert(id, admission.restore_call(id, app, key, row.get(3)?));
+            Ok(())
+        },
+    )?;
+    each(
+        connection,
+        "SELECT id, digest, call, used FROM binding ORDER BY used, id",
+        |row| {
+            let id = row.get(0)?;
+            let call = match row.get::<_, Option<i64>>(2)? {
+                None => None,
+                Some(call) => match calls.get(&call) {
+                    Some(slot) => Some(*slot),
+                    None => {
+                        admission.drop_binding(id);
+                        return Ok(());
+                    }
+                },
+            };
+            let digest = u128::from_be_bytes(row.get(1)?);
+            admission.restore_binding(id, digest, call, row.get(3)?);
+            Ok(())
+        },
+    )?;
+    let mut sequences = HashMap::new();
+    each(
+        connection,
+        "SELECT id, call, destination, next, used FROM sequence ORDER BY used, id",
+        |row| {
+            let id = row.get(0)?;
+            let Some(call) = calls.get(&row.get::<_, i64>(1)?) else {
+                admission.drop_sequence(id);
+                return Ok(());
+            };
+            let destination = DestinationId(row.get(2)?);
+            let slot =
+                admission.restore_sequence(id, *call, destination, row.get(3)?, row.get(4)?);
+            sequences.insert(id, slot);
+            Ok(())
+        },
+    )?;
+    Ok(sequences)
+}
+
+fn load_index(
+    connection: &Connection,
+    destinations: &Destinations,
+    admission: &mut Admission,
+    sequences: &HashMap<i64, crate::admit::Slot>,
+) -> Result<(Index, u64), LoadError> {
+    let known = destinations.count();
+    let mut index = Index::default();
+    let mut last = 0;
+    each(
+        connection,
+        "SELECT id, record, destination, line, bytes, received, moved IS NOT NULL FROM delivery ORDER BY id",
+        |row| {
+            let id: i64 = row.get(0)?;
+            let destination = DestinationId(row.get(2)?);
+            if destination.0 >= known {
+                return Err(LoadError::Damaged(
+                    "a delivery to an unknown destination".to_owned(),
+                ));
+            }
+            let line = match row.get::<_, Option<i64>>(3)? {
+                None => None,
+                Some(line) => Some(*sequences.get(&line).ok_or_else(|| {
+                    LoadError::Damaged("a delivery without its sequence".to_owned())
+                })?),
+            };
+            if let Some(line) = line {
+                admission.restore_owed(line);
+            }
+            let pending = Pending {
+                record: RecordId(row.get::<_, i64>(1)?.cast_unsigned()),
+                destination,
+                line,
+                bytes: row.get(4)?,
+                received: row.get(5)?,
+            };
+            last = id.cast_unsigned();
+            index.add(DeliveryId(last), pending, row.get(6)?);
+            Ok(())
+        },
+    )?;
+    Ok((index, last + 1))
+}
+
+/// How the dispatcher knows a delivery that an earlier process may have sent.
+pub(super) fn owed_before(
+    delivery: DeliveryId,
+    pending: &Pending,
+    destinations: &Destinations,
+    admission: &Admission,
+) -> Option<Owed> {
+    let interned = destinations.interned(pending.destination)?;
+    Some(Owed {
+        delivery,
+        destination: pending.destination,
+        channel: interned.channel,
+        lane: pending.line.map(|line| Lane {
+            family: interned.family,
+            call: admission.call_of(line),
+        }),
+        unknown: true,
+    })
+}
+
+fn each(
+    connection: &Connection,
+    query: &str,
+    mut take: impl FnMut(&Row<'_>) -> Result<(), LoadError>,
+) -> Result<(), LoadError> {
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        take(row)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,267 @@
+//! Opens a journal: lock, load or salvage, hand out what is owed, start the threads.
+
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use crate::{admit::Limits, config, dispatch::Owed};
+
+use super::{
+    Boards, Closer, FeedItem, Intake, JournalError, Opened, Parcels, Settle,
+    cache::Cache,
+    directory::Directory,
+    load::{LoadError, Loaded, load, owed_before},
+    metrics::Metrics,
+    reader::{Desk, Reader},
+    salvage::salvage,
+    store::{FORMAT, Store},
+    trouble::Condition,
+    writer::{Booking, Bounds, Deletes, Writer},
+};
+
+/// Deliveries in one item of the feed at start.
+const FEED_BATCH: usize = 1_024;
+
+/// What only tests set otherwise.
+#[derive(Clone, Debug)]
+pub(super) struct Tuning {
+    pub(super) limits: Limits,
+    pub(super) cache_bytes: usize,
+    #[cfg(test)]
+    pub(super) fault: super::fault::Fault,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            cache_bytes: 64 * 1024 * 1024,
+            #[cfg(test)]
+            fault: super::fault::Fault::default(),
+        }
+    }
+}
+
+/// Opens the journal in `settings.path`, and makes it where there is none. Everything it owes is in the feed when this
+/// returns. A damaged journal is salvaged; that and its figures stand in the log, the metrics and the health notices.
+///
+/// # Errors
+/// [`JournalError`]: the directory cannot be used, is in use, or was written by a newer hookswitch.
+pub fn open(settings: &config::Journal, boards: &Boards) -> Result<Opened, JournalError> {
+    open_tuned(settings, boards, Tuning::default())
+}
+
+pub(super) fn open_tuned(
+    settings: &config::Journal,
+    boards: &Boards,
+    tuning: Tuning,
+) -> Result<Opened, JournalError> {
+    let directory = Arc::new(Directory::open(&settings.path)?);
+    let metrics = Metrics::register(&boards.registry, settings.limit_bytes)
+        .expect("the metrics are well named and a registry has one journal");
+    let (store, loaded) = load_or_salvage(&directory, &tuning, &metrics, boards)?;
+    #[cfg(test)]
+    let store = Store {
+        fault: tuning.fault.clone(),
+        ..store
+    };
+
+    let database = |doing| {
+        let path = settings.path.clone();
+        move |source| JournalError::Database {
+            path,
+            doing,
+            source,
+        }
+    };
+    let reader = Store::reader(&directory.database()).map_err(database("open it for reading"))?;
+    let mut condition = Condition::new();
+    if let Err(error) = directory.make_reserve() {
+        tracing::warn!(%error, path = %settings.path.display(), "no room for the journal's reserve file");
+        condition.found_disk_full();
+    }
+
+    let Loaded {
+        instance,
+        boot,
+        destinations,
+        admission,
+        index,
+        next_id,
+    } = loaded;
+    let (feed_sender, feed) = tokio::sync::mpsc::unbounded_channel();
+    let mut batch: Vec<Owed> = Vec::with_capacity(FEED_BATCH);
+    for (delivery, pending) in index.iter() {
+        batch.extend(owed_before(delivery, pending, &destinations, &admission));
+        if batch.len() == FEED_BATCH {
+            drop(feed_sender.send(FeedItem::Owed(std::mem::take(&mut batch))));
+        }
+    }
+    if !batch.is_empty() {
+        drop(feed_sender.send(FeedItem::Owed(batch)));
+    }
+    boards.ledger.book(|counts| {
+        counts.recovered = index.deliveries();
+        counts.pending = index.deliveries();
+    });
+
+    let cache = Arc::new(Cache::new(tuning.cache_bytes));
+    let (requests, asked) = mpsc::channel();
+    let reader = Reader {
+        connection: reader,
+        destinations: destinations.clone(),
+        directory: directory.clone(),
+        metrics: metrics.clone(),
+        logged: HashSet::new(),
+    };
+    let reading = spawn("journal-reader", &settings.path, move || reader.run(&asked))?;
+    let (commands, told) = mpsc::channel();
+    let stored_destinations = destinations.count();
+    let mut writer = Writer {
+        directory,
+        store,
+        admission,
+        index,
+        destinations: destinations.clone(),
+        stored_destinations,
+        next_id,
+        cache: cache.clone(),
+        boards: boards.clone(),
+        metrics,
+        feed: feed_sender,
+        bounds: bounds(settings),
+        condition,
+        deletes: Deletes::default(),
+        poisoned: Vec::new(),
+        booking: Booking::default(),
+        reader: Some((requests.clone(), reading)),
+    };
+    writer.show();
+    let writing = spawn("journal-writer", &settings.path, move || writer.run(&told))?;
+    Ok(Opened {
+        instance,
+        boot,
+        intake: Intake::new(commands.clone(), boards.ledger.clone()),
+        feed,
+        settle: Settle(commands.clone()),
+        parcels: Parcels(Arc::new(Desk { cache, requests })),
+        destinations,
+        closer: Closer {
+            commands,
+            thread: writing,
+        },
+    })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a share of a byte count: both are positive, and a few bytes more or less do not matter"
+)]
+fn bounds(settings: &config::Journal) -> Bounds {
+    Bounds {
+        bytes: settings.limit_bytes,
+        deliveries: settings.limit_deliveries,
+        destination_bytes: (settings.limit_bytes as f64 * settings.destination_share) as u64,
+    }
+}
+
+pub(super) fn spawn(
+    name: &str,
+    path: &Path,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, JournalError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|source| JournalError::Directory {
+            path: path.to_owned(),
+            source,
+        })
+}
+
+fn load_or_salvage(
+    directory: &Directory,
+    tuning: &Tuning,
+    metrics: &Metrics,
+    boards: &Boards,
+) -> Result<(Store, Loaded), JournalError> {
+    // A salvage that was cut short after its work was done.
+    directory.take_salvaged()?;
+    let why = match try_load(directory, tuning.limits) {
+        Ok(opened) if !directory.is_marked_damaged() => return Ok(opened),
+        Ok(_) => "damage was found while it was in use".to_owned(),
+        Err(LoadError::Damaged(why)) => why,
+        Err(error) => return Err(refusal(directory, error)),
+    };
+    tracing::error!(
+        why,
+        path = %directory.path().display(),
+        "the journal is damaged: what can be read goes into a new one"
+    );
+    let salvaged = salvage(directory, tuning.limits).map_err(|error| refusal(directory, error))?;
+    let aside = directory.set_aside()?;
+    directory.take_salvaged()?;
+    metrics.salvaged.inc_by(salvaged.recovered);
+    metrics.lost.inc_by(salvaged.lost);
+    tracing::error!(
+        recovered = salvaged.recovered,
+        lost = salvaged.lost,
+        aside = %aside.display(),
+        "the journal was salvaged"
+    );
+    let notice = format!(
+        "the journal was damaged: {} records were salvaged into a new one, {} are lost; the damaged one is in {}",
+        salvaged.recovered,
+        salvaged.lost,
+        aside.display()
+    );
+    boards.health.update(|view| view.notices.push(notice));
+    try_load(directory, tuning.limits).map_err(|error| refusal(directory, error))
+}
+
+fn try_load(directory: &Directory, limits: Limits) -> Result<(Store, Loaded), LoadError> {
+    let attempt = || {
+        let store = Store::open(&directory.database())?;
+        let loaded = load(&store, limits)?;
+        Ok((store, loaded))
+    };
+    match attempt() {
+        // Opening writes a little; the reserve is there to be given up.
+        Err(LoadError::Database(rusqlite::Error::SqliteFailure(error, _)))
+            if error.code == rusqlite::ErrorCode::DiskFull =>
+        {
+            directory.give_up_reserve();
+            attempt()
+        }
+        other => other,
+    }
+}
+
+fn refusal(directory: &Directory, error: LoadError) -> JournalError {
+    let path = directory.path().to_owned();
+    match error {
+        LoadError::Newer(found) => JournalError::Newer {
+            path,
+            found,
+            known: FORMAT,
+        },
+        LoadError::Damaged(why) => JournalError::Database {
+            path,
+            doing: "read what was salvaged",
+            source: rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+                Some(why),
+            ),
+        },
+        LoadError::Database(source) => JournalError::Database {
+            path,
+            doing: "open it",
+            source,
+        },
+    }
+}

@@ -1,0 +1,167 @@
+//! Reads parcels that are no longer in memory, on a thread and a connection of its own.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender},
+    },
+};
+
+use rusqlite::{Connection, OptionalExtension as _};
+use tokio::sync::oneshot;
+
+use crate::dispatch::{DeliveryId, RecordId};
+
+use super::{
+    Destinations, Facts, Parcel, Record, cache::Cache, directory::Directory, doors::FetchParcel,
+    metrics::Metrics, store::checksum,
+};
+
+/// Damaged deliveries whose damage is logged once each; beyond that only counted.
+const LOGGED_LIMIT: usize = 1_000;
+
+/// What the reader is asked.
+#[derive(Debug)]
+pub(super) enum Request {
+    Fetch(DeliveryId, oneshot::Sender<Option<Parcel>>),
+    Stop,
+}
+
+/// Where publish asks: memory first, then the reader's thread.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) cache: Arc<Cache>,
+    pub(super) requests: Sender<Request>,
+}
+
+impl FetchParcel for Desk {
+    fn fetch(
+        &self,
+        delivery: DeliveryId,
+    ) -> Result<Option<Parcel>, oneshot::Receiver<Option<Parcel>>> {
+        if let Some(parcel) = self.cache.get(delivery) {
+            return Ok(Some(parcel));
+        }
+        let (reply, answer) = oneshot::channel();
+        // After the journal has closed nobody answers, which reads as `None`.
+        drop(self.requests.send(Request::Fetch(delivery, reply)));
+        Err(answer)
+    }
+}
+
+/// Why a parcel cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadError {
+    #[error("the database cannot be read")]
+    Database(#[from] rusqlite::Error),
+    #[error("its record is missing")]
+    Missing,
+    #[error("its checksum is wrong")]
+    Checksum,
+    #[error("its facts are no longer JSON of this format")]
+    Facts(#[from] serde_json::Error),
+    #[error("its destination is unknown")]
+    Destination,
+}
+
+/// The reader's thread.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) connection: Connection,
+    pub(super) destinations: Destinations,
+    pub(super) directory: Arc<Directory>,
+    pub(super) metrics: Metrics,
+    pub(super) logged: HashSet<DeliveryId>,
+}
+
+impl Reader {
+    pub(super) fn run(mut self, requests: &Receiver<Request>) {
+        while let Ok(Request::Fetch(delivery, reply)) = requests.recv() {
+            if reply.is_closed() {
+                continue;
+            }
+            let parcel = match read_parcel(&self.connection, &self.destinations, delivery) {
+                Ok(parcel) => parcel,
+                Err(error) => {
+                    self.unreadable(delivery, &error);
+                    None
+                }
+            };
+            drop(reply.send(parcel));
+        }
+    }
+
+    fn unreadable(&mut self, delivery: DeliveryId, error: &ReadError) {
+        self.metrics.unreadable.inc();
+        if self.logged.len() < LOGGED_LIMIT && self.logged.insert(delivery) {
+            tracing::error!(
+                delivery = delivery.0,
+                error = ?error,
+                path = %self.directory.path().display(),
+                "a record is damaged on disk: restart to salvage the journal"
+            );
+            self.directory.mark_damaged();
+        }
+    }
+}
+
+/// The parcel of a delivery; `None` where it is not owed.
+pub(super) fn read_parcel(
+    connection: &Connection,
+    destinations: &Destinations,
+    delivery: DeliveryId,
+) -> Result<Option<Parcel>, ReadError> {
+    let row = connection
+        .prepare_cached(
+            "SELECT d.record, d.destination, d.sequence, d.moved, r.facts, r.body, r.crc \
+             FROM delivery d LEFT JOIN record r ON r.id = d.record WHERE d.id = ?1",
+        )?
+        .query_row([delivery.0.cast_signed()], |row| {
+            let facts: Option<String> = row.get(4)?;
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, u32>(1)?,
+                row.get::<_, Option<i64>>(2)?,
+                row.get::<_, Option<String>>(3)?,
+                match facts {
+                    Some(facts) => Some((facts, row.get::<_, Vec<u8>>(5)?, row.get::<_, u32>(6)?)),
+                    None => None,
+                },
+            ))
+        })
+        .optional()?;
+    let Some((record, destination, sequence, moved, stored)) = row else {
+        return Ok(None);
+    };
+    let (facts, body, crc) = stored.ok_or(ReadError::Missing)?;
+    let record = check_record(record, &facts, body, crc)?;
+    let moved = moved.map(|moved| serde_json::from_str(&moved)).transpose()?;
+    let destination = destinations
+        .get(crate::route::DestinationId(destination))
+        .ok_or(ReadError::Destination)?;
+    Ok(Some(Parcel {
+        record: Arc::new(record),
+        destination,
+        sequence,
+        moved,
+    }))
+}
+
+/// Makes a record of its columns, if they are as they were written.
+pub(super) fn check_record(
+    id: i64,
+    facts: &str,
+    body: Vec<u8>,
+    crc: u32,
+) -> Result<Record, ReadError> {
+    if checksum(facts, &body) != crc {
+        return Err(ReadError::Checksum);
+    }
+    let facts: Facts = serde_json::from_str(facts)?;
+    Ok(Record {
+        id: RecordId(id.cast_unsigned()),
+        facts,
+        body: body.into(),
+    })
+}

@@ -1,0 +1,367 @@
+//! Saves what can be read of a damaged journal into a new one with an id of its own.
+//!
+//! The new database is made beside the damaged one and takes its place when it is complete: a process that dies on
+//! the way begins again. Rows are read by id, and an id whose page is damaged is stepped over.
+
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::{Seek as _, SeekFrom, Write as _},
+    path::Path,
+    sync::Arc,
+};
+
+use rusqlite::{Connection, ErrorCode, Row, types::Value};
+
+use crate::{
+    admit::{Admission, Limits, Placed},
+    dispatch::RecordId,
+    route::{Destination, DestinationId},
+};
+
+use super::{
+    Destinations, Record,
+    directory::Directory,
+    load::{LoadError, load_admission},
+    reader::check_record,
+    stage::new_record,
+    store::Store,
+};
+
+/// Ids looked at beyond the last readable one where the last id itself cannot be read.
+const BLIND_STEPS: i64 = 100_000;
+
+/// Records in one transaction of the new journal.
+const CHUNK: u64 = 10_000;
+
+/// What a salvage came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Salvaged {
+    pub(super) recovered: u64,
+    /// Records known to be gone: their deliveries could be read and they could not, or the other way round.
+    pub(super) lost: u64,
+}
+
+/// A delivery of the damaged journal.
+#[derive(Debug)]
+struct OldDelivery {
+    destination: DestinationId,
+    sequence: Option<i64>,
+    moved: Option<String>,
+}
+
+/// Makes the new database next to the damaged one; see [`Directory::take_salvaged`].
+pub(super) fn salvage(directory: &Directory, limits: Limits) -> Result<Salvaged, LoadError> {
+    let target = directory.salvaging().map_err(|error| {
+        LoadError::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    })?;
+    let store = Store::open(&target)?;
+    let mut salvaged = Salvaged::default();
+    match open_damaged(&directory.database()) {
+        Ok(damaged) => copy(&damaged, &store, limits, &mut salvaged)?,
+        Err(error) => {
+            tracing::error!(%error, "nothing of the damaged journal can be read");
+        }
+    }
+    store.close()?;
+    directory.finish_salvaging().map_err(|error| {
+        LoadError::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    })?;
+    Ok(salvaged)
+}
+
+fn open_damaged(path: &Path) -> rusqlite::Result<Connection> {
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        Ok(connection)
+    };
+    match open() {
+        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::NotADatabase => {
+            if let Err(error) = mend_header(path) {
+                tracing::warn!(%error, "cannot mend the header of the damaged journal");
+            }
+            open()
+        }
+        other => other,
+    }
+}
+
+/// Writes the parts of the header that are the same in all of our databases (SQLite file format, section 1.3).
+fn mend_header(path: &Path) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(b"SQLite format 3\0\x10\x00\x02\x02\x00\x40\x20\x20")?;
+    file.seek(SeekFrom::Start(44))?;
+    file.write_all(&4_u32.to_be_bytes())?;
+    file.seek(SeekFrom::Start(56))?;
+    file.write_all(&1_u32.to_be_bytes())?;
+    file.sync_all()
+}
+
+fn copy(
+    damaged: &Connection,
+    store: &Store,
+    limits: Limits,
+    salvaged: &mut Salvaged,
+) -> Result<(), LoadError> {
+    let mut admission = Admission::new(limits);
+    store.begin()?;
+    copy_admission(damaged, store)?;
+    store.commit()?;
+    drop(load_admission(store.connection(), &mut admission)?);
+
+    let places = read_destinations(damaged);
+    let mut deliveries = read_deliveries(damaged);
+    let destinations = Destinations::default();
+    let mut stored = 0;
+    let mut next_id = 1;
+    store.begin()?;
+    let mut failed = None;
+    let last = last_id(damaged, "record").max(deliveries.keys().next_back().copied());
+    scan(damaged, "SELECT id, facts, body, crc FROM record WHERE id >= ?1 ORDER BY id", &[], last, |row| {
+        let id: i64 = row.get(0)?;
+        let owed = deliveries.remove(&id).unwrap_or_default();
+        let record = (|| {
+            let facts: String = row.get(1)?;
+            check_record(id, &facts, row.get(2)?, row.get(3)?)
+        })();
+        let owed: Vec<_> = owed
+            .into_iter()
+            .filter_map(|delivery| Some((places.get(&delivery.destination.0)?.clone(), delivery)))
+            .collect();
+        let (Ok(mut record), false) = (record, owed.is_empty()) else {
+            salvaged.lost += 1;
+            return Ok(());
+        };
+        record.facts.recovered = true;
+        record.id = RecordId(next_id);
+        next_id += owed.len() as u64;
+        salvaged.recovered += 1;
+        let written = write_record(store, &mut admission, &destinations, &mut stored, record, owed);
+        if let Err(error) = written {
+            failed = Some(error);
+        } else if salvaged.recovered.is_multiple_of(CHUNK) {
+            failed = next_chunk(store, &mut admission).err();
+        }
+        if failed.is_some() {
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        }
+        Ok(())
+    });
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    // Their records were not found.
+    salvaged.lost += deliveries.len() as u64;
+    store.write(&admission.changes())?;
+    store.commit()?;
+    Ok(())
+}
+
+fn next_chunk(store: &Store, admission: &mut Admission) -> rusqlite::Result<()> {
+    store.write(&admission.changes())?;
+    store.commit()?;
+    admission.commit();
+    store.begin()
+}
+
+fn write_record(
+    store: &Store,
+    admission: &mut Admission,
+    destinations: &Destinations,
+    stored: &mut u32,
+    record: Record,
+    owed: Vec<(Destination, OldDelivery)>,
+) -> rusqlite::Result<()> {
+    let mut placed = Vec::new();
+    let mut moved = Vec::new();
+    for (destination, old) in owed {
+        let id = destinations.intern(destination);
+        // What moved to quarantine keeps its number there and stands in no line.
+        let in_line = old.moved.is_none() && record.facts.quarantine.is_none();
+        let call = record.facts.call.as_ref().filter(|_| in_line);
+        let place: Placed = admission.readmit(&record.facts.app, call, id);
+        if let Some(interned) = destinations.interned(id) {
+            placed.push((place, interned));
+            moved.push((old.moved, old.sequence));
+        }
+    }
+    while *stored < destinations.count() {
+        let id = DestinationId(*stored);
+        if let Some(destination) = destinations.get(id) {
+            store.insert_destination(id, &destination)?;
+        }
+        *stored += 1;
+    }
+    let new = new_record(Arc::new(record), &placed);
+    store.insert_record(&new.record, &new.facts)?;
+    for (delivery, (moved, sequence)) in new.deliveries.into_iter().zip(moved) {
+        let mut row = delivery.row;
+        if let Some(moved) = moved {
+            row.moved = serde_json::from_str(&moved).ok();
+            row.sequence = sequence;
+        }
+        store.insert_delivery(&row)?;
+    }
+    Ok(())
+}
+
+/// Duplicate keys, call keys and bindings go over as they are; sequences begin anew under the new journal's id.
+fn copy_admission(damaged: &Connection, store: &Store) -> rusqlite::Result<()> {
+    for which in [0, 1] {
+        copy_rows(
+            damaged,
+            store,
+            "SELECT position, which, key, at FROM duplicate WHERE position >= ?1 AND which = ?2 ORDER BY position",
+            &[which],
+            "INSERT OR REPLACE INTO duplicate (position, which, key, at) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+    }
+    copy_rows(
+        damaged,
+        store,
+        "SELECT id, app, key, used FROM call WHERE id >= ?1 ORDER BY id",
+        &[],
+        "INSERT OR REPLACE INTO call (id, app, key, used) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    copy_rows(
+        damaged,
+        store,
+        "SELECT id, digest, call, used FROM binding WHERE id >= ?1 ORDER BY id",
+        &[],
+        "INSERT OR REPLACE INTO binding (id, digest, call, used) VALUES (?1, ?2, ?3, ?4)",
+    )
+}
+
+fn copy_rows(
+    damaged: &Connection,
+    store: &Store,
+    query: &str,
+    more: &[i64],
+    insert: &str,
+) -> rusqlite::Result<()> {
+    let mut failed = None;
+    scan(damaged, query, more, None, |row| {
+        let values: Vec<Value> = (0..4).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+        if !plausible(&values) {
+            return Ok(());
+        }
+        let written = store
+            .connection()
+            .prepare_cached(insert)
+            .and_then(|mut statement| statement.execute(rusqlite::params_from_iter(values)));
+        if let Err(error) = written {
+            failed = Some(error);
+            return Err(rusqlite::Error::QueryReturnedNoRows);
+        }
+        Ok(())
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// Rows of admission whose damage shows would make the new journal damaged too.
+fn plausible(values: &[Value]) -> bool {
+    match values {
+        // A digest before a row or nothing (binding), or after a window (duplicate).
+        [_, Value::Blob(digest), Value::Integer(_) | Value::Null, Value::Integer(_)]
+        | [_, Value::Integer(0 | 1), Value::Blob(digest), Value::Integer(_)] => digest.len() == 16,
+        [_, Value::Text(app), Value::Text(key), Value::Integer(_)] => {
+            crate::event::AppName::try_from(app.clone()).is_ok() && !key.is_empty()
+        }
+        _ => false,
+    }
+}
+
+fn read_destinations(damaged: &Connection) -> BTreeMap<u32, Destination> {
+    let mut destinations = BTreeMap::new();
+    scan(
+        damaged,
+        "SELECT id, destination FROM destination WHERE id >= ?1 ORDER BY id",
+        &[],
+        None,
+        |row| {
+            let text: String = row.get(1)?;
+            if let Ok(destination) = serde_json::from_str(&text) {
+                destinations.insert(row.get(0)?, destination);
+            }
+            Ok(())
+        },
+    );
+    destinations
+}
+
+/// By record.
+fn read_deliveries(damaged: &Connection) -> BTreeMap<i64, Vec<OldDelivery>> {
+    let mut deliveries: BTreeMap<i64, Vec<OldDelivery>> = BTreeMap::new();
+    scan(
+        damaged,
+        "SELECT id, record, destination, sequence, moved FROM delivery WHERE id >= ?1 ORDER BY id",
+        &[],
+        last_id(damaged, "delivery").max(last_id(damaged, "record")),
+        |row| {
+            let delivery = OldDelivery {
+                destination: DestinationId(row.get(2)?),
+                sequence: row.get(3)?,
+                moved: row.get(4)?,
+            };
+            deliveries.entry(row.get(1)?).or_default().push(delivery);
+            Ok(())
+        },
+    );
+    deliveries
+}
+
+fn last_id(damaged: &Connection, table: &str) -> Option<i64> {
+    damaged
+        .query_row(
+            &format!("SELECT id FROM {table} ORDER BY id DESC LIMIT 1"),
+            [],
+            |row| row.get(0),
+        )
+        .ok()
+}
+
+/// Gives every row that can be read, in order of the first column, which the query compares with `?1`. A row whose
+/// values make no sense is left out; `take` ends the scan with [`rusqlite::Error::QueryReturnedNoRows`].
+fn scan(
+    damaged: &Connection,
+    query: &str,
+    more: &[i64],
+    last: Option<i64>,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) {
+    let Ok(mut statement) = damaged.prepare(query) else {
+        return;
+    };
+    let mut from = i64::MIN;
+    let mut good = 0;
+    loop {
+        let bound = std::iter::once(&from).chain(more);
+        let Ok(mut rows) = statement.query(rusqlite::params_from_iter(bound)) else {
+            return;
+        };
+        loop {
+            match rows.next() {
+                Ok(None) => return,
+                Ok(Some(row)) => {
+                    let Ok(id) = row.get::<_, i64>(0) else { break };
+                    if id < from {
+                        // Pages that point in a circle.
+                        break;
+                    }
+                    good = id;
+                    from = id.saturating_add(1);
+                    if let Err(rusqlite::Error::QueryReturnedNoRows) = take(row) {
+                        return;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        // Step over the damaged page, id by id.
+        from = from.max(0).saturating_add(1);
+        if from > last.unwrap_or(0).max(good.saturating_add(BLIND_STEPS)) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A callback on its way into a commit: what of it will be written, and what its sender will be told.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::{
+    admit::{Offer, Placed},
+    dispatch::{Lane, Owed},
+    event::CallKey,
+    ops::{LiveEvent, LiveStage, Outcome},
+    route::{Address, Destination},
+};
+
+use super::{
+    Admitted, Callback, Facts, Parcel, Receipt, Record, Refusal,
+    doors::Interned,
+    store::{DeliveryRow, json},
+};
+
+/// An event to be written.
+#[derive(Debug)]
+pub(super) struct NewRecord {
+    pub(super) record: Arc<Record>,
+    /// Its facts as JSON.
+    pub(super) facts: String,
+    pub(super) deliveries: Vec<NewDelivery>,
+}
+
+/// A delivery to be written, and how the dispatcher and the publisher will know it.
+#[derive(Debug)]
+pub(super) struct NewDelivery {
+    pub(super) row: DeliveryRow,
+    pub(super) owed: Owed,
+    pub(super) parcel: Parcel,
+    pub(super) line: Option<crate::admit::Slot>,
+}
+
+/// A callback with its fate.
+#[derive(Debug)]
+pub(super) struct Staged {
+    pub(super) reply: oneshot::Sender<Result<Receipt, Refusal>>,
+    /// Given back when the answer is.
+    pub(super) _place: OwnedSemaphorePermit,
+    pub(super) events: usize,
+    pub(super) outcomes: Vec<Admitted>,
+    pub(super) records: Vec<NewRecord>,
+}
+
+impl Staged {
+    /// Its deliveries, in order of admission.
+    pub(super) fn deliveries(&self) -> impl Iterator<Item = &NewDelivery> {
+        self.records.iter().flat_map(|record| &record.deliveries)
+    }
+}
+
+/// How an outcome is booked.
+pub(super) fn outcome(admitted: Admitted) -> Outcome {
+    match admitted {
+        Admitted::Accepted => Outcome::Accepted,
+        Admitted::Duplicate => Outcome::Duplicate,
+        Admitted::Quarantined => Outcome::Quarantined,
+    }
+}
+
+/// The facts of an event of `callback`.
+pub(super) fn facts(callback: &Callback, offer: &Offer, call: Option<CallKey>) -> Facts {
+    Facts {
+        app: callback.app.clone(),
+        call,
+        kind: offer.kind,
+        generation: offer.generation.clone(),
+        event_type: offer.event_type.clone(),
+        event_id: offer.event_id.clone(),
+        correlation_id: offer.correlation_id.clone(),
+        received: callback.received,
+        path: callback.path.clone(),
+        query: callback.query.clone(),
+        traceparent: callback.traceparent.clone(),
+        tracestate: callback.tracestate.clone(),
+        quarantine: offer.quarantine.clone(),
+        recovered: false,
+    }
+}
+
+/// The bytes of an event on their own: kept as a slice they would keep the whole callback in memory.
+pub(super) fn own(body: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(body)
+}
+
+/// A record with its deliveries; the first id is that of the record too.
+pub(super) fn new_record(
+    record: Arc<Record>,
+    placed: &[(Placed, Interned)],
+) -> NewRecord {
+    let facts = json(&record.facts);
+    let bytes = u32::try_from(facts.len() + record.body.len()).unwrap_or(u32::MAX);
+    let received = u32::try_from(record.facts.received.as_second().max(1)).unwrap_or(u32::MAX);
+    let mut id = record.id.0;
+    let deliveries = placed
+        .iter()
+        .map(|(placed, interned)| {
+            let delivery = crate::dispatch::DeliveryId(id);
+            id += 1;
+            NewDelivery {
+                row: DeliveryRow {
+                    id: delivery,
+                    record: record.id,
+                    destination: placed.destination,
+                    sequence: placed.line.map(|line| line.sequence),
+                    line: placed.line.map(|line| line.row),
+                    bytes,
+                    received,
+                    moved: None,
+                },
+                owed: Owed {
+                    delivery,
+                    destination: placed.destination,
+                    channel: interned.channel,
+                    lane: placed.line.map(|line| Lane {
+                        family: interned.family,
+                        call: line.call,
+                    }),
+                    unknown: false,
+                },
+                parcel: Parcel {
+                    record: record.clone(),
+                    destination: interned.destination.clone(),
+                    sequence: placed.line.map(|line| line.sequence),
+                    moved: None,
+                },
+                line: placed.line.map(|line| line.slot),
+            }
+        })
+        .collect();
+    NewRecord {
+        record,
+        facts,
+        deliveries,
+    }
+}
+
+/// A line for `hookswitch tail`.
+pub(super) fn live_line(stage: LiveStage, facts: &Facts, place: Option<&Parcel>) -> LiveEvent {
+    LiveEvent {
+        stage,
+        at: jiff::Timestamp::now(),
+        app: facts.app.to_string(),
+        call: facts.call.as_ref().map(ToString::to_string),
+        kind: facts.kind.to_string(),
+        event_type: facts.event_type.clone(),
+        id: facts.event_id.clone(),
+        destination: place.map(|parcel| name(&parcel.destination)),
+        sequence: place.and_then(|parcel| parcel.sequence),
+    }
+}
+
+/// A destination as people know it: the queue, or the exchange and the routing key.
+pub(super) fn name(destination: &Destination) -> String {
+    match &destination.address {
+        Address::Queue { name, .. } => name.to_string(),
+        Address::Exchange {
+            exchange,
+            routing_key,
+        } => format!("{exchange} {routing_key}"),
+    }
+}

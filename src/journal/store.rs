@@ -1,0 +1,277 @@
+//! The database: its tables, and every statement that the writer runs on them.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, params};
+
+use crate::{
+    admit::{Changes, Quarantine},
+    dispatch::{DeliveryId, RecordId},
+    route::{Destination, DestinationId},
+};
+
+use super::Record;
+
+/// The format that this hookswitch writes, and the newest that it reads.
+pub(super) const FORMAT: i64 = 1;
+
+/// Statements kept prepared; there are about twenty.
+const STATEMENTS: usize = 64;
+
+const SCHEMA: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE destination (id INTEGER PRIMARY KEY, destination TEXT NOT NULL);
+CREATE TABLE record (id INTEGER PRIMARY KEY, facts TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE delivery (
+    id INTEGER PRIMARY KEY, record INTEGER NOT NULL, destination INTEGER NOT NULL, sequence INTEGER, line INTEGER,
+    bytes INTEGER NOT NULL, received INTEGER NOT NULL, moved TEXT);
+CREATE TABLE duplicate (
+    which INTEGER NOT NULL, position INTEGER NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (which, position)) WITHOUT ROWID;
+CREATE TABLE call (id INTEGER PRIMARY KEY, app TEXT NOT NULL, key TEXT NOT NULL, used INTEGER NOT NULL);
+CREATE TABLE binding (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, call INTEGER, used INTEGER NOT NULL);
+CREATE TABLE sequence (
+    id INTEGER PRIMARY KEY, call INTEGER NOT NULL, destination INTEGER NOT NULL, next INTEGER NOT NULL,
+    used INTEGER NOT NULL);
+";
+
+/// A delivery as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct DeliveryRow {
+    pub(super) id: DeliveryId,
+    pub(super) record: RecordId,
+    pub(super) destination: DestinationId,
+    pub(super) sequence: Option<i64>,
+    /// Row of its sequence.
+    pub(super) line: Option<i64>,
+    pub(super) bytes: u32,
+    pub(super) received: u32,
+    pub(super) moved: Option<Quarantine>,
+}
+
+/// The connection of the writer.
+#[derive(Debug)]
+pub(super) struct Store {
+    connection: Connection,
+    /// Where tests let a commit fail.
+    #[cfg(test)]
+    pub(super) fault: super::fault::Fault,
+}
+
+impl Store {
+    /// Opens the database at `path`, and makes it where there is none.
+    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        // These two must come before the first table; on an existing database they change nothing.
+        connection.pragma_update(None, "page_size", 4096)?;
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "wal_autocheckpoint", 2000)?;
+        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        connection.pragma_update(None, "cache_size", -16_384)?;
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        let store = Self {
+            connection,
+            #[cfg(test)]
+            fault: super::fault::Fault::default(),
+        };
+        let tables: i64 =
+            store
+                .connection
+                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if tables == 0 {
+            store.create()?;
+        }
+        Ok(store)
+    }
+
+    fn create(&self) -> rusqlite::Result<()> {
+        self.connection.execute_batch(&format!("BEGIN;{SCHEMA}"))?;
+        for (key, value) in [("format", FORMAT), ("boot", 0)] {
+            self.connection
+                .execute("INSERT INTO meta VALUES (?1, ?2)", params![key, value])?;
+        }
+        self.connection.execute(
+            "INSERT INTO meta VALUES ('instance', ?1)",
+            [uuid::Uuid::new_v4().to_string()],
+        )?;
+        self.connection.execute_batch("COMMIT")
+    }
+
+    /// A second connection to the database at `path`, for reading.
+    pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.pragma_update(None, "cache_size", -4096)?;
+        Ok(connection)
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn begin(&self) -> rusqlite::Result<()> {
+        self.execute("BEGIN IMMEDIATE", params![])
+    }
+
+    /// Ends the transaction; everything of it is on disk, after an fsync, when this returns.
+    pub(super) fn commit(&self) -> rusqlite::Result<()> {
+        #[cfg(test)]
+        self.fault.strike()?;
+        self.execute("COMMIT", params![])
+    }
+
+    /// Takes the transaction back. An error is of no interest: SQLite has then done it already.
+    pub(super) fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.execute("ROLLBACK", params![])
+        {
+            tracing::debug!(%error, "rollback failed");
+        }
+    }
+
+    pub(super) fn insert_destination(
+        &self,
+        id: DestinationId,
+        destination: &Destination,
+    ) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO destination VALUES (?1, ?2)",
+            params![id.0, json(destination)],
+        )
+    }
+
+    /// `facts` is the record's facts as JSON.
+    pub(super) fn insert_record(&self, record: &Record, facts: &str) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT INTO record VALUES (?1, ?2, ?3, ?4)",
+            params![
+                number(record.id.0),
+                facts,
+                &record.body[..],
+                checksum(facts, &record.body)
+            ],
+        )
+    }
+
+    pub(super) fn insert_delivery(&self, row: &DeliveryRow) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                number(row.id.0),
+                number(row.record.0),
+                row.destination.0,
+                row.sequence,
+                row.line,
+                row.bytes,
+                row.received,
+                row.moved.as_ref().map(json),
+            ],
+        )
+    }
+
+    pub(super) fn delete_delivery(&self, id: DeliveryId) -> rusqlite::Result<()> {
+        self.execute("DELETE FROM delivery WHERE id = ?1", [number(id.0)])
+    }
+
+    pub(super) fn delete_record(&self, id: RecordId) -> rusqlite::Result<()> {
+        self.execute("DELETE FROM record WHERE id = ?1", [number(id.0)])
+    }
+
+    /// Writes what admission decided.
+    pub(super) fn write(&self, changes: &Changes<'_>) -> rusqlite::Result<()> {
+        for row in &changes.duplicates {
+            self.execute(
+                "INSERT OR REPLACE INTO duplicate VALUES (?1, ?2, ?3, ?4)",
+                params![
+                    row.window.number(),
+                    row.position,
+                    row.key.to_be_bytes(),
+                    row.at
+                ],
+            )?;
+        }
+        for (window, first) in &changes.forget_before {
+            self.execute(
+                "DELETE FROM duplicate WHERE which = ?1 AND position < ?2",
+                params![window.number(), first],
+            )?;
+        }
+        for row in &changes.calls {
+            self.execute(
+                "INSERT OR REPLACE INTO call VALUES (?1, ?2, ?3, ?4)",
+                params![row.row, row.app.as_str(), row.key.as_str(), row.used],
+            )?;
+        }
+        for row in &changes.bindings {
+            self.execute(
+                "INSERT OR REPLACE INTO binding VALUES (?1, ?2, ?3, ?4)",
+                params![row.row, row.id.to_be_bytes(), row.call, row.used],
+            )?;
+        }
+        for row in &changes.sequences {
+            self.execute(
+                "INSERT OR REPLACE INTO sequence VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![row.row, row.call, row.destination.0, row.next, row.used],
+            )?;
+        }
+        for (statement, rows) in [
+            ("DELETE FROM call WHERE id = ?1", changes.calls_gone),
+            ("DELETE FROM binding WHERE id = ?1", changes.bindings_gone),
+            ("DELETE FROM sequence WHERE id = ?1", changes.sequences_gone),
+        ] {
+            for row in rows {
+                self.execute(statement, [row])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pages that hold nothing.
+    pub(super) fn free_pages(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .pragma_query_value(None, "freelist_count", |row| row.get(0))
+    }
+
+    /// Gives up to `pages` free pages back to the file system.
+    pub(super) fn vacuum(&self, pages: u32) -> rusqlite::Result<()> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let mut rows = statement.query([])?;
+        // Each step frees one page.
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+
+    /// Moves the log into the database and closes it.
+    pub(super) fn close(self) -> rusqlite::Result<()> {
+        let checkpoint = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.connection.flush_prepared_statement_cache();
+        let closed = self.connection.close().map_err(|(_, error)| error);
+        checkpoint.and(closed)
+    }
+
+    fn execute(&self, statement: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(statement)?.execute(params)?;
+        Ok(())
+    }
+}
+
+/// CRC32C over the facts and the body as stored.
+pub(super) fn checksum(facts: &str, body: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(facts.as_bytes()), body)
+}
+
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("our own types have string keys and no failing serializers")
+}
+
+/// Ids count up from 1 by one: they never reach 2^63.
+fn number(id: u64) -> i64 {
+    id.cast_signed()
+}

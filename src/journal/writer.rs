@@ -1,0 +1,519 @@
+//! The thread that owns the store: whatever waits becomes one transaction, one fsync, and then the answers.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{
+    admit::{Admission, Verdict},
+    dispatch::{DeliveryId, Owed, RecordId, Refused},
+    ops::{JournalState, LiveStage, Outcome},
+    route::DestinationId,
+};
+
+use super::{
+    Admitted, Boards, Destinations, FeedItem, Receipt, Record, Refusal, Settlement,
+    cache::Cache,
+    directory::Directory,
+    doors::{Append, Command},
+    index::{Index, Pending},
+    metrics::Metrics,
+    reader::{Request, read_parcel},
+    stage::{NewRecord, Staged, facts, live_line, name, new_record, outcome, own},
+    store::Store,
+    trouble::Condition,
+};
+
+/// Commands that one commit may take.
+const GROUP_LIMIT: usize = 512;
+
+/// How long the writer waits for a command before it looks after the store.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Free pages that are worth giving back, and how many at once: the writer must not keep callbacks waiting for it.
+const FREE_PAGES: i64 = 1_024;
+const VACUUM_PAGES: u32 = 2_048;
+
+/// Bounds of what may be owed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) bytes: u64,
+    pub(super) deliveries: u64,
+    pub(super) destination_bytes: u64,
+}
+
+/// Rows that are owed no more and still on disk.
+#[derive(Debug, Default)]
+pub(super) struct Deletes {
+    pub(super) deliveries: Vec<DeliveryId>,
+    pub(super) records: Vec<RecordId>,
+}
+
+/// What changed in the books since they were last written.
+#[derive(Debug, Default)]
+pub(super) struct Booking {
+    outcomes: Vec<Outcome>,
+    owed: u64,
+    delivered: u64,
+    pub(super) moved: u64,
+}
+
+/// The owner of the store.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) directory: Arc<Directory>,
+    pub(super) store: Store,
+    pub(super) admission: Admission,
+    pub(super) index: Index,
+    pub(super) destinations: Destinations,
+    /// Destinations with a lower id are on disk.
+    pub(super) stored_destinations: u32,
+    pub(super) next_id: u64,
+    pub(super) cache: Arc<Cache>,
+    pub(super) boards: Boards,
+    pub(super) metrics: Metrics,
+    pub(super) feed: UnboundedSender<FeedItem>,
+    pub(super) bounds: Bounds,
+    pub(super) condition: Condition,
+    pub(super) deletes: Deletes,
+    pub(super) poisoned: Vec<(DeliveryId, Refused)>,
+    pub(super) booking: Booking,
+    pub(super) reader: Option<(Sender<Request>, JoinHandle<()>)>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    appends: Vec<Append>,
+    settlements: Vec<Settlement>,
+    closing: bool,
+}
+
+impl Group {
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Append(append) => self.appends.push(append),
+            Command::Settle(settlements) => self.settlements.extend(settlements),
+            Command::Close => self.closing = true,
+        }
+    }
+}
+
+impl Writer {
+    /// Runs until it is told to close or nobody is left to tell it anything.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            let mut group = Group::default();
+            match commands.recv_timeout(IDLE) {
+                Ok(command) => group.take(command),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.idle();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let mut count = 1;
+            while count < GROUP_LIMIT
+                && !group.closing
+                && let Ok(command) = commands.try_recv()
+            {
+                group.take(command);
+                count += 1;
+            }
+            let closing = group.closing;
+            self.process(group);
+            if closing {
+                break;
+            }
+        }
+        self.finish();
+    }
+
+    fn process(&mut self, group: Group) {
+        let Group {
+            mut appends,
+            settlements,
+            ..
+        } = group;
+        self.settle(settlements);
+        self.probe();
+
+        appends.sort_by_key(|append| append.callback.arrival);
+        if let Some(now) = appends
+            .iter()
+            .map(|append| append.callback.received.as_millisecond())
+            .max()
+        {
+            self.admission.begin(now);
+        }
+        let mut staged = Vec::new();
+        let mut refused = Vec::new();
+        for append in appends {
+            match self.stage(append) {
+                Ok(callback) => staged.push(callback),
+                Err(refusal) => refused.push(refusal),
+            }
+        }
+
+        let (answers, owed) = match self.write(&staged) {
+            Ok(written) => {
+                let mut owed = written.moved;
+                if written.committed {
+                    self.admission.commit();
+                }
+                owed.extend(self.committed(&staged));
+                (Ok(()), owed)
+            }
+            Err(refusal) => {
+                for delivery in staged.iter().flat_map(Staged::deliveries) {
+                    self.index.remove(delivery.row.id);
+                }
+                self.admission.roll_back();
+                (Err(refusal), Vec::new())
+            }
+        };
+        for callback in &staged {
+            match &answers {
+                Ok(()) => self
+                    .booking
+                    .outcomes
+                    .extend(callback.outcomes.iter().copied().map(outcome)),
+                Err(_) => self.book_refused(callback.events),
+            }
+        }
+        for (callback, _) in &refused {
+            self.book_refused(callback.events);
+        }
+        self.show();
+
+        for callback in staged {
+            let answer = match &answers {
+                Ok(()) => Ok(Receipt {
+                    outcomes: callback.outcomes,
+                }),
+                Err(refusal) => Err(refusal.clone()),
+            };
+            // Whoever asked may have hung up; a resend is then a duplicate.
+            drop(callback.reply.send(answer));
+        }
+        for (callback, refusal) in refused {
+            drop(callback.reply.send(Err(refusal)));
+        }
+        self.hand_out(owed);
+    }
+
+    /// What is owed from now on goes to the dispatcher.
+    fn hand_out(&self, owed: Vec<Owed>) {
+        if !owed.is_empty() {
+            // Nobody publishes any more: it stays owed for the next process.
+            drop(self.feed.send(FeedItem::Owed(owed)));
+        }
+    }
+
+    fn book_refused(&mut self, events: usize) {
+        self.booking
+            .outcomes
+            .extend(std::iter::repeat_n(Outcome::Refused, events));
+    }
+
+    /// Takes note of what became of deliveries. That is true whatever becomes of the next commit.
+    fn settle(&mut self, settlements: Vec<Settlement>) {
+        for settlement in settlements {
+            match settlement {
+                Settlement::Delivered(delivery) => self.delivered(delivery),
+                Settlement::Poisoned(delivery, refused) => {
+                    let waits = self.poisoned.iter().any(|(known, _)| *known == delivery);
+                    if self.index.get(delivery).is_some() && !waits {
+                        self.poisoned.push((delivery, refused));
+                    }
+                }
+                // Nothing is withdrawn from a journal; what is durable stays owed.
+                Settlement::Forgotten(delivery) => {
+                    tracing::error!(delivery = delivery.0, "a journalled delivery was withdrawn");
+                }
+            }
+        }
+    }
+
+    fn delivered(&mut self, delivery: DeliveryId) {
+        let Some((pending, last)) = self.index.remove(delivery) else {
+            return;
+        };
+        self.booking.delivered += 1;
+        if let Some(line) = pending.line {
+            self.admission.settled(line);
+        }
+        if self.condition.writes() {
+            self.deletes.deliveries.push(delivery);
+            if last {
+                self.deletes.records.push(pending.record);
+            }
+        }
+        let cached = self.cache.remove(delivery);
+        if self.boards.live.has_listeners()
+            && let Some(parcel) = cached.or_else(|| {
+                read_parcel(self.store.connection(), &self.destinations, delivery)
+                    .ok()
+                    .flatten()
+            })
+        {
+            self.boards
+                .live
+                .send(|| live_line(LiveStage::Delivered, &parcel.record.facts, Some(&parcel)));
+        }
+    }
+
+    /// Admits one callback, all or nothing.
+    fn stage(&mut self, append: Append) -> Result<Staged, (Staged, Refusal)> {
+        let Append {
+            callback,
+            reply,
+            place,
+        } = append;
+        let mut staged = Staged {
+            reply,
+            _place: place,
+            events: callback.offers.len(),
+            outcomes: Vec::with_capacity(callback.offers.len()),
+            records: Vec::new(),
+        };
+        if !self.condition.writes() {
+            return Err((staged, Refusal::Failed));
+        }
+        let mark = self.admission.mark();
+        for offer in &callback.offers {
+            let destinations = &self.destinations;
+            let verdict =
+                self.admission
+                    .decide(&callback.app, offer, &mut |destination| {
+                        destinations.intern(destination)
+                    });
+            let Verdict::New { call, placed } = verdict else {
+                staged.outcomes.push(Admitted::Duplicate);
+                continue;
+            };
+            staged.outcomes.push(if offer.quarantine.is_some() {
+                Admitted::Quarantined
+            } else {
+                Admitted::Accepted
+            });
+            let record = Arc::new(Record {
+                id: RecordId(self.next_id),
+                facts: facts(&callback, offer, call),
+                body: own(&offer.body),
+            });
+            let placed: Vec<_> = placed
+                .into_iter()
+                .filter_map(|placed| {
+                    let interned = self.destinations.interned(placed.destination)?;
+                    Some((placed, interned))
+                })
+                .collect();
+            self.next_id += placed.len().max(1) as u64;
+            staged.records.push(new_record(record, &placed));
+        }
+        if let Some(refusal) = self.no_room(&staged.records) {
+            self.admission.roll_back_to(mark);
+            return Err((staged, refusal));
+        }
+        for delivery in staged.deliveries() {
+            self.index.add(
+                delivery.row.id,
+                Pending {
+                    record: delivery.row.record,
+                    destination: delivery.row.destination,
+                    line: delivery.line,
+                    bytes: delivery.row.bytes,
+                    received: delivery.row.received,
+                },
+                false,
+            );
+        }
+        Ok(staged)
+    }
+
+    /// Why these records cannot be taken, if so. No records need no room: duplicates are always welcome.
+    fn no_room(&mut self, records: &[NewRecord]) -> Option<Refusal> {
+        if records.is_empty() {
+            return None;
+        }
+        if self.condition.disk_full() {
+            return Some(Refusal::DiskFull);
+        }
+        let mut bytes = 0;
+        let mut deliveries = 0;
+        let mut destinations: Vec<(DestinationId, u64)> = Vec::new();
+        for record in records {
+            for (place, delivery) in record.deliveries.iter().enumerate() {
+                let row = &delivery.row;
+                if place == 0 {
+                    bytes += u64::from(row.bytes);
+                }
+                deliveries += 1;
+                match destinations
+                    .iter_mut()
+                    .find(|(destination, _)| *destination == row.destination)
+                {
+                    Some((_, needed)) => *needed += u64::from(row.bytes),
+                    None => destinations.push((row.destination, u64::from(row.bytes))),
+                }
+            }
+        }
+        for (used, needed, limit, unit) in [
+            (self.index.bytes(), bytes, self.bounds.bytes, "bytes"),
+            (
+                self.index.deliveries(),
+                deliveries,
+                self.bounds.deliveries,
+                "deliveries",
+            ),
+        ] {
+            if used + needed > limit {
+                self.condition.found_full(bytes, deliveries);
+                return Some(Refusal::Full { used, limit, unit });
+            }
+        }
+        let limit = self.bounds.destination_bytes;
+        destinations.into_iter().find_map(|(destination, needed)| {
+            let used = self.index.owed_bytes(destination);
+            (used + needed > limit).then(|| Refusal::DestinationFull {
+                destination: self
+                    .destinations
+                    .get(destination)
+                    .map_or_else(String::new, |destination| name(&destination)),
+                used,
+                limit,
+            })
+        })
+    }
+
+    /// The group is durable: the publisher can have it.
+    fn committed(&mut self, staged: &[Staged]) -> Vec<Owed> {
+        let mut owed = Vec::new();
+        let mut parcels = Vec::new();
+        let mut events = 0_u32;
+        for record in staged.iter().flat_map(|callback| &callback.records) {
+            events += 1;
+            for delivery in &record.deliveries {
+                owed.push(delivery.owed);
+                parcels.push((delivery.owed.delivery, delivery.parcel.clone()));
+            }
+            let facts = &record.record.facts;
+            self.boards.live.send(|| match facts.quarantine {
+                Some(_) => live_line(
+                    LiveStage::Quarantined,
+                    facts,
+                    record.deliveries.first().map(|delivery| &delivery.parcel),
+                ),
+                None => live_line(LiveStage::Accepted, facts, None),
+            });
+        }
+        if events > 0 {
+            self.metrics.batch_size.observe(f64::from(events));
+        }
+        self.booking.owed += owed.len() as u64;
+        self.cache.insert_all(parcels);
+        owed
+    }
+
+    /// Writes the books, the gauges and the health board.
+    pub(super) fn show(&mut self) {
+        let booking = std::mem::take(&mut self.booking);
+        let pending = self.index.deliveries();
+        self.boards.ledger.book(|counts| {
+            for outcome in booking.outcomes {
+                counts.received += 1;
+                match outcome {
+                    Outcome::Accepted => counts.accepted += 1,
+                    Outcome::Duplicate => counts.duplicate += 1,
+                    Outcome::Quarantined => counts.quarantined += 1,
+                    Outcome::Refused => counts.refused += 1,
+                }
+            }
+            counts.owed += booking.owed;
+            counts.delivered += booking.delivered;
+            counts.moved += booking.moved;
+            counts.pending = pending;
+        });
+        let gauges = &self.metrics.gauges;
+        gauges.bytes.store(self.index.bytes(), Ordering::Relaxed);
+        gauges
+            .records
+            .store(self.index.records(), Ordering::Relaxed);
+        gauges.oldest.store(
+            self.index.oldest().map_or(0, i64::from),
+            Ordering::Relaxed,
+        );
+        self.metrics
+            .call_keys
+            .set(i64::try_from(self.admission.calls()).unwrap_or(i64::MAX));
+        self.metrics
+            .duplicates_evicted
+            .inc_by(self.admission.take_duplicates_evicted());
+        self.metrics
+            .calls_evicted
+            .inc_by(self.admission.take_calls_evicted());
+        if let Some(state) = self.condition.news(&self.index, &self.bounds) {
+            tracing::info!(?state, "journal state");
+            self.boards.health.update(|view| view.journal = state);
+        }
+    }
+
+    pub(super) fn book_moved(&mut self, moved: u64) {
+        self.booking.moved += moved;
+        self.booking.owed += moved;
+    }
+
+    /// Nothing to do for a while: tries again what failed for lack of room, gives free pages back.
+    fn idle(&mut self) {
+        self.probe();
+        if self.has_leftovers() {
+            let owed = self.write_leftovers();
+            self.show();
+            self.hand_out(owed);
+        } else if self.condition.state() == JournalState::Writable
+            && self.store.free_pages().is_ok_and(|pages| pages > FREE_PAGES)
+            && let Err(error) = self.store.vacuum(VACUUM_PAGES)
+        {
+            self.failed(&error);
+        }
+        self.show();
+    }
+
+    /// Writes what waits although nothing new came. A failure has been dealt with; it is tried again.
+    fn write_leftovers(&mut self) -> Vec<Owed> {
+        match self.write(&[]) {
+            Ok(written) => {
+                if written.committed {
+                    self.admission.commit();
+                }
+                written.moved
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn finish(mut self) {
+        if self.has_leftovers() {
+            // Nobody publishes any more; what moved is owed to the quarantine by the next process.
+            drop(self.write_leftovers());
+        }
+        self.show();
+        if let Some((requests, thread)) = self.reader.take() {
+            drop(requests.send(Request::Stop));
+            if thread.join().is_err() {
+                tracing::error!("the thread that reads the journal panicked");
+            }
+        }
+        if let Err(error) = self.store.close() {
+            tracing::warn!(%error, "the journal was not closed cleanly; nothing is lost by that");
+        }
+    }
+}

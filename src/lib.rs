@@ -5,6 +5,7 @@
 
 pub mod admit;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod envelope;

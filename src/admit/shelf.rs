@@ -201,9 +201,8 @@ impl<K: Hashed + Copy + Default, V: Default> Shelf<K, V> {
         (self.oldest != NIL).then(|| (Slot(self.oldest), self.node(self.oldest).used))
     }
 
-    /// Every entry, in no order.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
-        self.table.iter().map(|&index| Slot(index))
+    pub(crate) fn is_pinned(&self, slot: Slot) -> bool {
+        self.node(slot.0).pins > 0
     }
 
     fn link(&mut self, index: u32) {

@@ -89,7 +89,6 @@ fn pass_query(section: &mut Section<'_>) -> Vec<String> {
 
 /// Reads every app, refusing two of one name.
 pub(super) fn apps(top: &mut Section<'_>) -> Vec<App> {
-    let written = top.given("apps").is_some();
     let mut seen = Vec::<AppName>::new();
     let apps: Vec<App> = top
         .tables("apps", |section| {
@@ -103,11 +102,13 @@ pub(super) fn apps(top: &mut Section<'_>) -> Vec<App> {
         .into_iter()
         .flatten()
         .collect();
-    if !written {
-        top.refuse(
-            "apps",
-            "is missing: write [[apps]] with name = \"contoso\" and auth = \"none\"",
-        );
+    let example = "write [[apps]] with name = \"contoso\" and auth = \"none\"";
+    match top.given("apps").map(|given| &given.node.value) {
+        None => top.refuse("apps", format!("is missing: {example}")),
+        Some(Value::List(items)) if items.is_empty() => {
+            top.refuse("apps", format!("is empty: {example}"));
+        }
+        Some(_) => {}
     }
     apps
 }

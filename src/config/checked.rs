@@ -29,7 +29,7 @@ impl fmt::Debug for Secret {
 }
 
 /// All of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Listeners and limits.
     pub server: Server,
@@ -191,4 +191,34 @@ pub struct App {
     pub pass_query: Vec<String>,
     /// Who may speak.
     pub auth: Auth,
+}
+
+impl Config {
+    /// What an operator should know that is no mistake; for `check-config`, the log and the health board.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        for app in &self.apps {
+            let name = &app.name;
+            match app.auth {
+                Auth::None => notices.push(format!(
+                    "app {name} has no auth: whoever reaches the listener may speak for it"
+                )),
+            }
+            if app.on_invalid == OnInvalid::Reject || app.on_unknown == OnUnknown::Reject {
+                notices.push(format!(
+                    "app {name} rejects events with 422, which Event Grid sends again for 24 hours"
+                ));
+            }
+            let routed = |route: &crate::route::Route| {
+                route.app.as_ref().is_none_or(|wanted| wanted == name)
+            };
+            if !self.routes.iter().any(routed) {
+                notices.push(format!(
+                    "app {name} has no route: its events go to hookswitch.unrouted"
+                ));
+            }
+        }
+        notices
+    }
 }

@@ -150,8 +150,10 @@ impl Sources {
                 findings.add(&place, "", "apps and routes are set in the file only");
                 continue;
             }
-            if set(&mut layer, &key, &place, value).is_none() {
-                let message = "names no setting: write HOOKSWITCH__SECTION__KEY, and not a table and a key in it";
+            // A value for a whole table would be lost under a flag for a key in it.
+            let is_setting = key.contains('.');
+            if !is_setting || set(&mut layer, &key, &place, value).is_none() {
+                let message = "names no setting: write HOOKSWITCH__SECTION__KEY";
                 findings.add(&place, "", message);
             }
         }

@@ -56,7 +56,7 @@ impl Findings {
     /// The problems in the order in which they stand in the file; `None` where there are none.
     pub(super) fn into_problems(self) -> Option<Problems> {
         let mut found = self.0.into_inner();
-        found.sort_by(|(left, _), (right, _)| left.cmp(right));
+        found.sort();
         found.dedup();
         let lines: Vec<String> = found.into_iter().map(|(_, text)| text).collect();
         (!lines.is_empty()).then_some(Problems(lines))
@@ -69,6 +69,12 @@ impl Findings {
 pub struct Problems(Vec<String>);
 
 impl Problems {
+    /// A problem that showed only when something was tried.
+    #[must_use]
+    pub fn one(line: String) -> Self {
+        Self(vec![line])
+    }
+
     /// The lines; never empty.
     #[must_use]
     pub fn lines(&self) -> &[String] {

@@ -46,10 +46,13 @@ impl Given<'_> {
     }
 
     fn expected(&self, what: impl Display) {
-        self.refuse(format!(
-            "is {}, expected {what}",
-            self.node.value.description()
-        ));
+        if self.node.place.is_untyped() {
+            // It is always a text there, which says nothing.
+            self.refuse(format!("expected {what}"));
+        } else {
+            let found = self.node.value.description();
+            self.refuse(format!("is {found}, expected {what}"));
+        }
     }
 
     /// The text of a value that is one.

@@ -7,7 +7,7 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 
 use actix_web::{
-    HttpMessage, HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse,
     http::{ConnectionType, Method, header},
     web::{Data, Payload},
 };

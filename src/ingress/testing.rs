@@ -1,1 +1,259 @@
+//! What the tests of this room share: a small catalogue of its own, an app, a listener on a port of its own.
 
+use std::{net::TcpListener, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use prometheus::{Registry, TextEncoder};
+use serde_json::{Value, json};
+
+use crate::{
+    catalog::Catalog,
+    config::{App, Auth, OnInvalid, OnUnknown},
+    event::AppName,
+    journal::{
+        Callback,
+        stand_in::{StandIn, Waiting},
+    },
+    ops::{DriftBoard, Ledger, LedgerCollector, Listening, new_registry},
+    route::{QueueType, Route, Sink},
+};
+
+use super::{Ingress, IngressMetrics, Pipeline, Settings, serve};
+
+/// The one type that the test catalogue has beside the built-in ones.
+pub(super) const RANG: &str = "Example.Calling.BellRang";
+
+pub(super) fn catalog() -> Arc<ArcSwap<Catalog>> {
+    let directory = tempfile::tempdir().unwrap();
+    let table = json!({
+        "ids": {
+            "default": {},
+            "bell": { "connection": ["/callConnectionId"], "correlation": ["/correlationId"] },
+        },
+        "events": [{
+            "type": RANG, "generation": "test", "kind": "CallState",
+            "schema": "test/BellRang.schema.json", "ids": "bell",
+        }],
+    });
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "callConnectionId": { "type": "string" },
+            "correlationId": { "type": "string" },
+        },
+        "required": ["callConnectionId"],
+    });
+    std::fs::create_dir(directory.path().join("test")).unwrap();
+    std::fs::write(directory.path().join("catalog.json"), table.to_string()).unwrap();
+    std::fs::write(
+        directory.path().join("test/BellRang.schema.json"),
+        schema.to_string(),
+    )
+    .unwrap();
+    let catalog = Catalog::with_directory(directory.path()).unwrap();
+    Arc::new(ArcSwap::from_pointee(catalog))
+}
+
+pub(super) fn app(name: &str) -> App {
+    App {
+        name: AppName::try_from(name.to_owned()).unwrap(),
+        call_key_from_path: false,
+        on_invalid: OnInvalid::Quarantine,
+        on_unknown: OnUnknown::Route,
+        pass_query: vec!["callerId".to_owned()],
+        auth: Auth::None,
+    }
+}
+
+/// Apps by name: `contoso` with every default, `strict` that rejects, `careful` that quarantines what is unknown, `path`
+/// whose call key is the path.
+pub(super) fn pipeline() -> Pipeline {
+    let apps = vec![
+        app("contoso"),
+        App {
+            on_invalid: OnInvalid::Reject,
+            on_unknown: OnUnknown::Reject,
+            ..app("strict")
+        },
+        App {
+            on_unknown: OnUnknown::Quarantine,
+            ..app("careful")
+        },
+        App {
+            call_key_from_path: true,
+            ..app("path")
+        },
+    ];
+    let route = Route {
+        name: "calls".into(),
+        app: None,
+        kinds: vec![crate::event::Kind::CallState],
+        types: vec![],
+        generations: vec![],
+        filters: vec![],
+        sink: Sink::Queue {
+            name: "calls".into(),
+            partitions: None,
+            queue_type: QueueType::Quorum,
+        },
+    };
+    Pipeline::new(apps, vec![route], 10, catalog())
+}
+
+/// A good event.
+pub(super) fn rang(id: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": id, "source": "calling/callConnections/c1", "type": RANG,
+        "data": { "callConnectionId": "c1", "correlationId": "r1" },
+    })
+}
+
+/// An event without the member that its type requires.
+pub(super) fn broken(id: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": id, "source": "s", "type": RANG, "data": { "correlationId": 7 },
+    })
+}
+
+/// An event of a type without a row.
+pub(super) fn strange(id: &str) -> Value {
+    json!({ "specversion": "1.0", "id": id, "source": "s", "type": "Example.New", "data": {} })
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        body_limit_bytes: 4_096,
+        body_room_bytes: 64 * 1_024,
+        request_timeout: Duration::from_secs(20),
+        store_timeout: Duration::from_secs(20),
+        connection_limit: 64,
+        in_flight_limit: 16,
+    }
+}
+
+/// A public listener, and the other side of everything that it touches.
+pub(super) struct Door {
+    pub(super) listening: Listening,
+    pub(super) journal: StandIn,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) drift: Arc<DriftBoard>,
+    pub(super) client: reqwest::Client,
+    registry: Registry,
+}
+
+impl Door {
+    pub(super) fn open(settings: Settings) -> Self {
+        let (intake, journal) = StandIn::open();
+        let registry = new_registry().unwrap();
+        let ledger = Arc::new(Ledger::default());
+        registry
+            .register(Box::new(LedgerCollector::new(ledger.clone()).unwrap()))
+            .unwrap();
+        let drift = Arc::new(DriftBoard::default());
+        let ingress = Ingress {
+            settings,
+            pipeline: Arc::new(pipeline()),
+            intake,
+            ledger: ledger.clone(),
+            drift: drift.clone(),
+            metrics: IngressMetrics::register(&registry).unwrap(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            listening: serve(listener, ingress).unwrap(),
+            journal,
+            ledger,
+            drift,
+            client: reqwest::Client::new(),
+            registry,
+        }
+    }
+
+    pub(super) fn post(
+        &self,
+        path: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::RequestBuilder {
+        self.client
+            .post(format!("http://{}{path}", self.listening.address()))
+            .header("content-type", "application/json")
+            .body(body)
+    }
+
+    /// Sends `request` while the journal keeps what it is offered.
+    pub(super) async fn kept(
+        &mut self,
+        request: reqwest::RequestBuilder,
+    ) -> (reqwest::Response, Callback) {
+        let (response, waiting) = tokio::join!(request.send(), async {
+            self.journal.next().await.unwrap().keep()
+        });
+        (response.unwrap(), waiting)
+    }
+
+    /// Sends `request` while the journal does with it what `decide` says.
+    pub(super) async fn decided(
+        &mut self,
+        request: reqwest::RequestBuilder,
+        decide: impl FnOnce(Waiting),
+    ) -> reqwest::Response {
+        let (response, ()) = tokio::join!(request.send(), async {
+            decide(self.journal.next().await.unwrap());
+        });
+        response.unwrap()
+    }
+
+    /// Sends `request`, expects a problem of this status that never reached the journal, and gives it.
+    pub(super) async fn problem(&mut self, request: reqwest::RequestBuilder, status: u16) -> Value {
+        let sent = request.send();
+        let response = tokio::select! {
+            response = sent => response.unwrap(),
+            offered = self.journal.next() => panic!("offered to the journal: {offered:?}"),
+        };
+        problem_in(response, status).await
+    }
+
+    pub(super) fn metrics(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap()
+    }
+
+    /// Waits until `/metrics` has this line: some things are counted after the answer is on its way.
+    pub(super) async fn counted(&self, line: &str) {
+        let found = tokio::time::timeout(Duration::from_secs(5), async {
+            while !self.metrics().lines().any(|found| found == line) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        assert!(
+            found.await.is_ok(),
+            "{line} never showed in\n{}",
+            self.metrics()
+        );
+    }
+}
+
+/// Checks that `response` is a well-formed problem document and gives it.
+pub(super) async fn problem_in(response: reqwest::Response, status: u16) -> Value {
+    let found = response.status().as_u16();
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/problem+json"
+    );
+    let retry_after = response
+        .headers()
+        .get("retry-after")
+        .map(|seconds| seconds.to_str().unwrap().parse::<u32>().unwrap());
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(found, status, "{problem}");
+    assert_eq!(problem["status"], status, "{problem}");
+    for member in ["type", "title", "detail"] {
+        let text = problem[member].as_str().unwrap();
+        assert!(!text.is_empty(), "{member} of {problem}");
+    }
+    assert!(problem["errors"].is_array(), "{problem}");
+    assert_eq!(retry_after.is_some(), status == 503, "{problem}");
+    problem
+}

@@ -21,6 +21,7 @@ mod stage;
 pub(crate) mod stand_in;
 mod store;
 mod trouble;
+mod volatile;
 mod writer;
 
 pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, Opened, Parcels, Settle};
@@ -28,3 +29,4 @@ pub use handles::{
     Admitted, Boards, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal, Settlement,
 };
 pub use open::open;
+pub use volatile::volatile;

@@ -5,7 +5,7 @@ use crate::{
     dispatch::{DeliveryId, Owed, Refused},
     event::Fault,
     ops::LiveStage,
-    route::{QueueType, Target},
+    route::{Destination, QUARANTINE, Target},
 };
 
 use super::{
@@ -15,9 +15,6 @@ use super::{
     store::DeliveryRow,
     writer::Writer,
 };
-
-/// The queue of quarantined events (design 8).
-pub(super) const QUARANTINE_QUEUE: &str = "hookswitch.quarantine";
 
 /// A delivery that takes the place of another one.
 #[derive(Debug)]
@@ -30,13 +27,8 @@ pub(super) struct Moved {
 }
 
 /// Where quarantined deliveries go.
-pub(super) fn quarantine() -> crate::route::Destination {
-    Target::Queue {
-        name: QUARANTINE_QUEUE.into(),
-        partitions: None,
-        queue_type: QueueType::default(),
-    }
-    .place(None)
+pub(super) fn quarantine() -> Destination {
+    Target::quarantine().place(None)
 }
 
 /// Why a refused delivery lies in quarantine.
@@ -149,7 +141,7 @@ impl Writer {
         );
         self.boards.health.update(|view| {
             let notice = format!(
-                "a delivery to {QUARANTINE_QUEUE} was refused by the broker; it is kept in the journal and tried again after a restart"
+                "a delivery to {QUARANTINE} was refused by the broker; it is kept in the journal and tried again after a restart"
             );
             if !view.notices.contains(&notice) {
                 view.notices.push(notice);

@@ -96,8 +96,10 @@ impl Listening {
             graceful.await;
             while self.tasks.join_next().await.is_some() {}
         };
-        tokio::time::timeout(deadline, all).await.is_ok()
-        // Dropping the tasks drops the server, which forces its workers to stop.
+        let answered = tokio::time::timeout(deadline, all).await.is_ok();
+        // Dropping the server forces its workers to stop and cuts their connections.
+        self.tasks.shutdown().await;
+        answered
     }
 }
 

@@ -1,0 +1,333 @@
+//! A naive admission, written from design 5 without regard to cost, and the property that the real one agrees with it.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use crate::{
+    event::{AppName, CallIds, CallKey, Kind, ServerCallKey},
+    route::{Destination, DestinationId, QueueType, Target},
+};
+
+use super::{Admission, CallRule, Identity, Limits, Offer, Verdict};
+
+const DAY: i64 = 86_400_000;
+const MINUTE: i64 = 60_000;
+
+#[derive(Clone, Debug)]
+enum Meaning {
+    One(String),
+    Many,
+}
+
+/// Everything by its full name, nothing is ever cleaned up, expiry is asked for at each look.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    now: i64,
+    seen: HashMap<(String, Identity2), i64>,
+    bindings: HashMap<(&'static str, String, String), (Meaning, i64)>,
+    sequences: HashMap<(String, String, u32), (i64, i64)>,
+}
+
+type Identity2 = (Option<(String, String)>, u128);
+
+impl Model {
+    fn decide(&mut self, app: &str, offer: &Offer) -> Option<(Option<String>, Vec<Option<i64>>)> {
+        let identity = (offer.identity.named.clone(), offer.identity.digest);
+        let span = if identity.0.is_some() { DAY } else { MINUTE };
+        let now = self.now;
+        if self
+            .seen
+            .get(&(app.to_owned(), identity.clone()))
+            .is_some_and(|at| at + span > now)
+        {
+            return None;
+        }
+        self.seen.insert((app.to_owned(), identity), now);
+        let call = match &offer.call {
+            _ if offer.quarantine.is_some() => None,
+            CallRule::Path(key) => key.as_ref().map(ToString::to_string),
+            CallRule::Auto(ids) => self.resolve(app, ids),
+        };
+        let sequences = (0..)
+            .take(offer.targets.len())
+            .map(|place| {
+                let call = call.clone()?;
+                let (next, used) = self
+                    .sequences
+                    .entry((app.to_owned(), call, place))
+                    .or_insert((1, now));
+                if *used + DAY <= now {
+                    *next = 1;
+                }
+                *used = now;
+                *next += 1;
+                Some(*next - 1)
+            })
+            .collect();
+        Some((call, sequences))
+    }
+
+    fn resolve(&mut self, app: &str, ids: &CallIds) -> Option<String> {
+        let server = ids
+            .server_call
+            .as_ref()
+            .map(|id| ("server", app.to_owned(), ServerCallKey::new(id).as_str().to_owned()));
+        let recording = ids
+            .recording
+            .as_ref()
+            .map(|id| ("recording", app.to_owned(), id.clone()));
+        let context = ids
+            .operation_context
+            .as_ref()
+            .map(|id| ("context", app.to_owned(), id.clone()));
+        let call = if let Some(connection) = &ids.connection {
+            connection.clone()
+        } else if let Some(name) = &server {
+            self.own_or_bound(name, ids.server_call.as_ref()?)
+        } else if let Some(name) = &recording {
+            self.own_or_bound(name, ids.recording.as_ref()?)
+        } else {
+            let call = match self.look(context.as_ref()?)? {
+                Meaning::One(call) => Some(call),
+                Meaning::Many => None,
+            };
+            self.touch(&context?);
+            return call;
+        };
+        for name in [server, recording].into_iter().flatten() {
+            if self.look(&name).is_some() {
+                self.touch(&name);
+            } else {
+                self.bindings
+                    .insert(name, (Meaning::One(call.clone()), self.now));
+            }
+        }
+        if let Some(name) = context {
+            let meaning = match self.look(&name) {
+                Some(Meaning::One(other)) if other == call => Meaning::One(other),
+                Some(_) => Meaning::Many,
+                None => Meaning::One(call.clone()),
+            };
+            self.bindings.insert(name, (meaning, self.now));
+        }
+        Some(call)
+    }
+
+    fn own_or_bound(&self, name: &(&'static str, String, String), id: &str) -> String {
+        match self.look(name) {
+            Some(Meaning::One(call)) => call,
+            _ => id.to_owned(),
+        }
+    }
+
+    fn look(&self, name: &(&'static str, String, String)) -> Option<Meaning> {
+        self.bindings
+            .get(name)
+            .filter(|(_, used)| used + DAY > self.now)
+            .map(|(meaning, _)| meaning.clone())
+    }
+
+    fn touch(&mut self, name: &(&'static str, String, String)) {
+        if let Some((_, used)) = self.bindings.get_mut(name) {
+            *used = self.now;
+        }
+    }
+}
+
+fn offer(call: CallRule, named: Option<u8>, digest: u8, targets: u8) -> Offer {
+    Offer {
+        body: bytes::Bytes::from_static(b"{}"),
+        event_type: "Microsoft.Communication.CallConnected".into(),
+        event_id: "id".into(),
+        kind: Kind::CallState,
+        generation: None,
+        correlation_id: None,
+        identity: Identity {
+            named: named.map(|id| ("source".into(), id.to_string())),
+            digest: digest.into(),
+        },
+        call,
+        targets: (0..targets)
+            .map(|place| Target::Queue {
+                name: format!("q{place}").into(),
+                partitions: None,
+                queue_type: QueueType::Quorum,
+            })
+            .collect(),
+        quarantine: None,
+    }
+}
+
+fn id(prefix: &'static str) -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        3 => Just(None),
+        2 => (0..3_u8).prop_map(move |n| Some(format!("{prefix}{n}"))),
+        // The other spelling of the same server call.
+        1 => (0..3_u8).prop_map(move |n| Some(format!("{prefix}{n}=="))),
+    ]
+}
+
+fn offers() -> impl Strategy<Value = Offer> {
+    let rule = prop_oneof![
+        9 => (id("c"), id("s"), id("r"), id("o")).prop_map(|(connection, server_call, recording, operation_context)| {
+            CallRule::Auto(CallIds { connection, server_call, recording, operation_context, correlation: None })
+        }),
+        1 => id("p").prop_map(|key| CallRule::Path(key.and_then(CallKey::new))),
+    ];
+    (rule, proptest::option::of(0..20_u8), 0..20_u8, 1..3_u8)
+        .prop_map(|(rule, named, digest, targets)| offer(rule, named, digest, targets))
+}
+
+#[derive(Clone, Debug)]
+struct Group {
+    wait: i64,
+    callbacks: Vec<(bool, bool, Vec<Offer>)>,
+    fails: bool,
+}
+
+fn groups() -> impl Strategy<Value = Vec<Group>> {
+    let wait = prop_oneof![Just(0), Just(1_000), Just(MINUTE), Just(DAY / 3), Just(DAY)];
+    let callback = (any::<bool>(), prop::bool::weighted(0.2), prop::collection::vec(offers(), 1..4));
+    let group = (wait, prop::collection::vec(callback, 1..4), prop::bool::weighted(0.2))
+        .prop_map(|(wait, callbacks, fails)| Group { wait, callbacks, fails });
+    prop::collection::vec(group, 1..25)
+}
+
+proptest! {
+    #[test]
+    fn admission_decides_what_the_naive_one_decides(groups in groups()) {
+        let mut admission = Admission::new(Limits::default());
+        let mut model = Model::default();
+        let mut names: Vec<Destination> = Vec::new();
+        let mut now = 0;
+        for group in groups {
+            now += group.wait;
+            admission.begin(now);
+            model.now = now;
+            let before = model.clone();
+            let mut owed = Vec::new();
+            for (first_app, refused, offers) in group.callbacks {
+                let app = AppName::try_from(if first_app { "a" } else { "b" }.to_owned()).unwrap();
+                let mark = admission.mark();
+                let kept = model.clone();
+                let kept_owed = owed.len();
+                for offer in offers {
+                    let verdict = admission.decide(&app, &offer, &mut |destination| {
+                        let place = names.iter().position(|name| *name == destination).unwrap_or_else(|| {
+                            names.push(destination);
+                            names.len() - 1
+                        });
+                        DestinationId(u32::try_from(place).unwrap())
+                    });
+                    let expected = model.decide(app.as_str(), &offer);
+                    match (verdict, expected) {
+                        (Verdict::Duplicate, None) => {}
+                        (Verdict::New { call, placed }, Some((expected_call, sequences))) => {
+                            prop_assert_eq!(call.map(|key| key.to_string()), expected_call);
+                            let found: Vec<_> = placed.iter().map(|placed| placed.line.map(|line| line.sequence)).collect();
+                            prop_assert_eq!(found, sequences);
+                            owed.extend(placed.iter().filter_map(|placed| placed.line.map(|line| line.slot)));
+                        }
+                        other => prop_assert!(false, "they disagree: {:?}", other),
+                    }
+                }
+                if refused {
+                    admission.roll_back_to(mark);
+                    model = kept;
+                    owed.truncate(kept_owed);
+                }
+            }
+            if group.fails {
+                admission.roll_back();
+                model = before;
+            } else {
+                admission.commit();
+                // Confirmed at once, so that what is owed keeps nothing alive.
+                owed.into_iter().for_each(|slot| admission.settled(slot));
+            }
+        }
+    }
+}
+
+fn decide(admission: &mut Admission, offer: &Offer) -> Verdict {
+    let app = AppName::try_from("a".to_owned()).unwrap();
+    admission.decide(&app, offer, &mut |_| DestinationId(0))
+}
+
+fn connection(key: &str, digest: u8) -> Offer {
+    let ids = CallIds {
+        connection: Some(key.into()),
+        ..CallIds::default()
+    };
+    offer(CallRule::Auto(ids), None, digest, 1)
+}
+
+fn line(verdict: &Verdict) -> super::Line {
+    match verdict {
+        Verdict::New { placed, .. } => placed[0].line.unwrap(),
+        Verdict::Duplicate => panic!("taken for a duplicate"),
+    }
+}
+
+#[test]
+fn a_sequence_does_not_expire_while_something_of_it_is_owed() {
+    let mut admission = Admission::new(Limits::default());
+    admission.begin(0);
+    let first = line(&decide(&mut admission, &connection("c", 1)));
+    admission.commit();
+    admission.begin(3 * DAY);
+    let second = line(&decide(&mut admission, &connection("c", 2)));
+    assert_eq!((second.sequence, second.call), (2, first.call));
+    admission.commit();
+    admission.settled(first.slot);
+    admission.settled(second.slot);
+    admission.begin(4 * DAY);
+    assert_eq!(line(&decide(&mut admission, &connection("c", 3))).sequence, 1);
+}
+
+#[test]
+fn beyond_the_limit_the_least_lately_used_call_leaves_early_and_is_counted() {
+    let mut admission = Admission::new(Limits {
+        duplicates: 10,
+        calls: 2,
+    });
+    for (now, key) in [(1, "c1"), (2, "c2"), (3, "c1"), (4, "c3")] {
+        admission.begin(now);
+        let digest = u8::try_from(now).unwrap();
+        let slot = line(&decide(&mut admission, &connection(key, digest))).slot;
+        admission.commit();
+        admission.settled(slot);
+    }
+    admission.begin(5);
+    assert_eq!(admission.calls(), 2);
+    assert!(admission.take_calls_evicted() >= 1);
+    assert_eq!(line(&decide(&mut admission, &connection("c1", 9))).sequence, 3);
+    assert_eq!(line(&decide(&mut admission, &connection("c2", 10))).sequence, 1);
+}
+
+#[test]
+fn a_clock_that_was_put_back_forgets_nothing_and_repeats_nothing() {
+    let mut admission = Admission::new(Limits::default());
+    admission.begin(DAY);
+    assert_ne!(decide(&mut admission, &connection("c", 1)), Verdict::Duplicate);
+    admission.commit();
+    admission.begin(0);
+    assert_eq!(decide(&mut admission, &connection("c", 1)), Verdict::Duplicate);
+}
+
+#[test]
+fn a_group_writes_each_row_once() {
+    let mut admission = Admission::new(Limits::default());
+    admission.begin(0);
+    for digest in 0..5 {
+        decide(&mut admission, &connection("c", digest));
+    }
+    let changes = admission.changes();
+    assert_eq!((changes.duplicates.len(), changes.calls.len(), changes.sequences.len()), (5, 1, 1));
+    assert_eq!(changes.sequences[0].next, 6);
+    admission.commit();
+    admission.begin(MINUTE);
+    decide(&mut admission, &connection("c", 9));
+    assert_eq!(admission.changes().calls.len(), 0, "its last use is known well enough");
+}

@@ -253,15 +253,15 @@ async fn a_deleted_queue_holds_up_only_itself_and_catches_up_when_it_is_declared
     check_calls("partitioned", &parts, &load.expected());
     let digits = take_distinct(&url, &format!("{stem}.digits")).await;
     check_calls("digits", &[digits], &load.expected_digits());
-    let ready = reqwest::get(format!("http://127.0.0.1:{}/readyz", receiver.admin_port))
-        .await
-        .expect("an answer");
+    let ready_url = format!("http://127.0.0.1:{}/readyz", receiver.admin_port);
+    let ready = reqwest::get(ready_url).await.expect("an answer");
     assert_eq!(
         ready.status(),
         200,
         "one missing queue takes nobody out of service"
     );
-    assert!(ready.text().await.expect("a body").contains("missing"));
+    let ready = ready.text().await.expect("a body");
+    assert!(ready.contains("missing"), "{ready}");
 
     declare(&admin, &deleted, "classic").await;
     owes_nothing(&receiver, Duration::from_secs(60)).await;

@@ -237,7 +237,10 @@ async fn a_deleted_queue_holds_up_only_itself_and_catches_up_when_it_is_declared
         })
         .await;
         // What a consumer took before the deletion is gone with the queue; what follows must join on to it.
-        let before = take_all(&url, &deleted, Duration::from_millis(300), |_| false).await;
+        let before = take_all(&url, &deleted, Duration::from_secs(5), |taken| {
+            taken.len() >= 200
+        })
+        .await;
         *taken_before.lock().expect("no panic") = before;
         delete(&admin, &deleted).await;
     };

@@ -214,7 +214,10 @@ impl Parts {
         self.cut.cancel();
         finished(&mut self.publisher).await;
         let closer = self.closer;
-        if tokio::task::spawn_blocking(move || closer.close()).await.is_err() {
+        if tokio::task::spawn_blocking(move || closer.close())
+            .await
+            .is_err()
+        {
             warn!("the journal could not be closed in order; its next start recovers it");
         }
         self.admin.stop(Duration::from_secs(1)).await;

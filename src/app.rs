@@ -11,7 +11,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use prometheus::Registry;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -110,8 +109,7 @@ async fn start(
         registry: registry.clone(),
     };
     let opened = open_journal(&config, boards).await?;
-    // Set once here, read by `/version`.
-    drop(journal_id.set(opened.instance));
+    journal_id.get_or_init(|| opened.instance);
 
     let drain = CancellationToken::new();
     let cut = CancellationToken::new();

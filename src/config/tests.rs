@@ -908,7 +908,7 @@ fn a_configuration_printed_and_read_again_is_the_same() {
          [broker]\nurl_file = {path:?}\nexchange = \"x\"\ndeclare = false\n[broker.tls]\nca_file = {path:?}\n\
          [[apps]]\nname = \"a\"\nauth = \"none\"\ncall_key = \"path\"\non_invalid = \"reject\"\non_unknown = \"quarantine\"\npass_query = [\"b\\nc\"]\n\
          [[routes]]\nname = \"r\"\nqueue = \"q\\u0007\"\nqueue_type = \"classic\"\n\
-         filter = [{{ any = [{{ not = {{ suffix = {{ \"data.a\" = \"\\\"\\n\" }} }} }}, {{ all = [{{ exact = {{ id = \"\" }} }}] }}] }}]\n",
+         filter = [{{ any = [{{ not = {{ suffix = {{ \"data.a\" = \"\\\"\\n\" }} }} }}, {{ all = [{{ exact = {{ id = \"\\u0007é\" }} }}] }}] }}]\n",
         dir.path()
     );
     for text in [

@@ -375,8 +375,6 @@ async fn a_failed_fsync_refuses_until_restart_and_deliveries_go_on() {
 }
 
 #[tokio::test]
-
-#[tokio::test]
 async fn after_closing_the_answer_is_that_it_is_closing() {
     let directory = tempfile::tempdir().unwrap();
     let running = Running::open(directory.path());

@@ -73,7 +73,11 @@ impl Running {
 
     pub(super) async fn accept(&self, offers: Vec<Offer>) {
         let outcomes = self.submit(offers).await.expect("it is taken");
-        assert!(outcomes.iter().all(|outcome| *outcome == Admitted::Accepted));
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| *outcome == Admitted::Accepted)
+        );
     }
 
     /// The next `count` deliveries of the feed.
@@ -159,7 +163,10 @@ impl Running {
 
 /// What an event with this id says.
 pub(super) fn body(id: &str) -> Bytes {
-    Bytes::from(format!("{{\"id\":{id:?},\"padding\":\"{}\"}}", "x".repeat(600)))
+    Bytes::from(format!(
+        "{{\"id\":{id:?},\"padding\":\"{}\"}}",
+        "x".repeat(600)
+    ))
 }
 
 pub(super) fn callback(offers: Vec<Offer>) -> Callback {

@@ -4,7 +4,9 @@
 //! `ARCHITECTURE.md` for the rooms and what each of them may know.
 
 pub mod admit;
+pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod dispatch;
 pub mod envelope;
@@ -12,5 +14,6 @@ pub mod event;
 pub mod ingress;
 pub mod journal;
 pub mod ops;
+pub mod publish;
 pub mod report;
 pub mod route;

@@ -1,3 +1,7 @@
 //! The `hookswitch` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hookswitch::cli::main()
+}

@@ -20,6 +20,8 @@ mod drift_tests;
 #[cfg(test)]
 mod events_tests;
 #[cfg(test)]
+mod payload_tests;
+#[cfg(test)]
 mod testing;
 
 use std::{

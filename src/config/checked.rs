@@ -192,3 +192,33 @@ pub struct App {
     /// Who may speak.
     pub auth: Auth,
 }
+
+impl Config {
+    /// What an operator should know that is no mistake; for `check-config`, the log and the health board.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        for app in &self.apps {
+            let name = &app.name;
+            match app.auth {
+                Auth::None => notices.push(format!(
+                    "app {name} has no auth: whoever reaches the listener may speak for it"
+                )),
+            }
+            if app.on_invalid == OnInvalid::Reject || app.on_unknown == OnUnknown::Reject {
+                notices.push(format!(
+                    "app {name} rejects events with 422, which Event Grid sends again for 24 hours"
+                ));
+            }
+            let routed = |route: &crate::route::Route| {
+                route.app.as_ref().is_none_or(|wanted| wanted == name)
+            };
+            if !self.routes.iter().any(routed) {
+                notices.push(format!(
+                    "app {name} has no route: its events go to hookswitch.unrouted"
+                ));
+            }
+        }
+        notices
+    }
+}

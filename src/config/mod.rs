@@ -7,6 +7,7 @@ mod apps;
 mod broker;
 mod checked;
 mod layers;
+mod print;
 mod problems;
 mod queues;
 mod routes;
@@ -21,23 +22,51 @@ pub use checked::{
 };
 pub use layers::{Base, Flag, Sources};
 pub use problems::Problems;
-pub use routes::Vocabulary;
+pub use settings::BATCH_LIMIT;
 
-use std::error::Error;
-
-use crate::{event::AppName, report::Chain};
+use crate::{
+    catalog::{Catalog, CatalogError},
+    event::AppName,
+};
 
 use problems::Findings;
+use routes::Vocabulary;
 use section::Section;
 
-/// Reads and checks a configuration. `vocabulary` opens the catalogue for the checked `[schemas]` and says which words
-/// routes may use.
+/// Reads and checks a configuration, and opens the catalogue that its `[schemas]` name: routes are checked against it.
 ///
 /// # Errors
 /// Everything that is wrong, at once.
-pub fn load(
+pub fn load(sources: &Sources) -> Result<(Config, Catalog), Problems> {
+    let mut catalog = None;
+    let config = load_with(sources, |schemas| {
+        let opened = open_catalog(schemas).map_err(|error| {
+            let problems = error.problems.iter();
+            problems.map(ToString::to_string).collect::<Vec<_>>()
+        })?;
+        let vocabulary = Vocabulary::of(&opened);
+        catalog = Some(opened);
+        Ok(vocabulary)
+    })?;
+    let catalog = catalog.expect("a configuration without problems has opened its catalogue");
+    Ok((config, catalog))
+}
+
+/// Opens the catalogue that `[schemas]` names; also what a reload calls.
+///
+/// # Errors
+/// Everything that is wrong with the directory.
+pub fn open_catalog(schemas: &Schemas) -> Result<Catalog, CatalogError> {
+    match &schemas.path {
+        Some(directory) => Catalog::with_directory(directory),
+        None => Catalog::builtin(),
+    }
+}
+
+/// [`load`] with any words of a catalogue.
+fn load_with(
     sources: &Sources,
-    vocabulary: impl FnOnce(&Schemas) -> Result<Vocabulary, Box<dyn Error>>,
+    vocabulary: impl FnOnce(&Schemas) -> Result<Vocabulary, Vec<String>>,
 ) -> Result<Config, Problems> {
     let findings = Findings::default();
     let config = sources.joined(&findings).map(|(place, entries)| {
@@ -55,7 +84,7 @@ pub fn load(
 fn config(
     top: &mut Section<'_>,
     sources: &Sources,
-    vocabulary: impl FnOnce(&Schemas) -> Result<Vocabulary, Box<dyn Error>>,
+    vocabulary: impl FnOnce(&Schemas) -> Result<Vocabulary, Vec<String>>,
 ) -> Config {
     let server = top.table("server", |section| {
         let server = settings::server(section, &sources.host_name());
@@ -77,7 +106,11 @@ fn config(
         let usable = schemas.path.as_ref().is_none_or(|path| path.is_dir());
         match vocabulary(&schemas) {
             Ok(found) => words = Some(found),
-            Err(error) if usable => section.refuse("path", Chain(error.as_ref())),
+            Err(problems) if usable => {
+                for problem in problems {
+                    section.refuse("path", problem);
+                }
+            }
             Err(_) => {}
         }
         schemas

@@ -69,6 +69,12 @@ impl Findings {
 pub struct Problems(Vec<String>);
 
 impl Problems {
+    /// A problem that showed only when something was tried.
+    #[must_use]
+    pub fn one(line: String) -> Self {
+        Self(vec![line])
+    }
+
     /// The lines; never empty.
     #[must_use]
     pub fn lines(&self) -> &[String] {

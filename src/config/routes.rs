@@ -3,6 +3,7 @@
 use std::{fmt::Display, num::NonZeroU32, str::FromStr};
 
 use crate::{
+    catalog::Catalog,
     event::{AppName, Generation, Kind},
     route::{Filter, QueueType, Route, Sink, Template},
 };
@@ -15,14 +16,26 @@ use super::{
 
 /// The words of the catalogue that a route may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Vocabulary {
-    /// Every wire type, full (`Microsoft.Communication.PlayFailed`) or short.
-    pub types: Vec<String>,
+pub(super) struct Vocabulary {
+    /// Every full wire type.
+    pub(super) types: Vec<String>,
     /// Every generation.
-    pub generations: Vec<String>,
+    pub(super) generations: Vec<String>,
 }
 
 impl Vocabulary {
+    /// The words of `catalog`.
+    pub(super) fn of(catalog: &Catalog) -> Self {
+        let generations = catalog.generations();
+        Self {
+            types: catalog.types().into_iter().map(str::to_owned).collect(),
+            generations: generations
+                .iter()
+                .map(|generation| generation.as_str().to_owned())
+                .collect(),
+        }
+    }
+
     /// Full and short names of every type: a route may use either.
     fn type_names(&self) -> impl Iterator<Item = &str> + Clone {
         self.types

@@ -7,6 +7,9 @@ use super::{
     section::Section,
 };
 
+/// The default of `server.batch_limit`: Event Grid can be told to send up to 5,000 events in one request.
+pub const BATCH_LIMIT: usize = 5_000;
+
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
@@ -22,8 +25,7 @@ pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
         listen: section.parsed("listen", "0.0.0.0:8080", ([0, 0, 0, 0], 8080).into()),
         admin_listen: section.parsed("admin_listen", "127.0.0.1:8081", here(8081)),
         body_limit_bytes: section.integer("body_limit_bytes", 1_024..=16_777_216, 1_048_576),
-        // Event Grid can be told to send up to 5,000 events in one request.
-        batch_limit: section.integer("batch_limit", 1..=5_000, 5_000),
+        batch_limit: section.integer("batch_limit", 1..=BATCH_LIMIT, BATCH_LIMIT),
         request_timeout: section.duration(
             "request_timeout",
             seconds(1)..=seconds(300),

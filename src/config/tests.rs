@@ -1,6 +1,6 @@
 //! Configurations as operators write them, and every way in which they can be wrong.
 
-use std::{error::Error, ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use crate::{
     event::{AppName, Generation, Kind},
@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     AcceptAfter, Base, BrokerEndpoint, Config, Flag, OnInvalid, OnUnknown, Problems, Schemas,
-    Secret, Sources, Tls, Vocabulary, load,
+    Secret, Sources, Tls, load_with, routes::Vocabulary,
 };
 
 /// The least that is a configuration; tests put more below it.
@@ -21,7 +21,7 @@ name = \"contoso\"
 auth = \"none\"
 ";
 
-fn words(_: &Schemas) -> Result<Vocabulary, Box<dyn Error>> {
+fn words(_: &Schemas) -> Result<Vocabulary, Vec<String>> {
     Ok(Vocabulary {
         types: [
             "Microsoft.Communication.PlayFailed",
@@ -35,7 +35,7 @@ fn words(_: &Schemas) -> Result<Vocabulary, Box<dyn Error>> {
 }
 
 fn read(text: &str) -> Result<Config, Problems> {
-    load(&Sources::text("f.toml", text), words)
+    load_with(&Sources::text("f.toml", text), words)
 }
 
 fn good(text: &str) -> Config {
@@ -50,7 +50,7 @@ fn check(text: &str, expected: &[&str]) {
 
 #[track_caller]
 fn check_sources(sources: &Sources, expected: &[&str]) {
-    let problems = load(sources, words).expect_err("refused");
+    let problems = load_with(sources, words).expect_err("refused");
     let fits = problems.lines().len() == expected.len()
         && problems
             .lines()
@@ -80,7 +80,7 @@ fn repository(path: &str) -> PathBuf {
 fn the_least_configuration_has_the_defaults_of_the_design() {
     let mut sources = Sources::text("f.toml", SMALL);
     sources.environment = environment(&[("HOSTNAME", "hookswitch-7")]);
-    let config = load(&sources, words).unwrap();
+    let config = load_with(&sources, words).unwrap();
     let server = &config.server;
     assert_eq!(server.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(server.admin_listen.to_string(), "127.0.0.1:8081");
@@ -116,7 +116,7 @@ fn the_least_configuration_has_the_defaults_of_the_design() {
 fn the_annotated_file_is_read_in_full() {
     let mut sources = Sources::file(repository("config/hookswitch.toml"));
     sources.environment.clear();
-    let config = load(&sources, words).unwrap();
+    let config = load_with(&sources, words).unwrap();
     assert_eq!(config.server.instance, "hookswitch-0");
     assert_eq!(config.apps[0].pass_query, ["callerId"]);
     let app = AppName::try_from("contoso".to_owned()).ok();
@@ -182,7 +182,7 @@ fn the_annotated_file_shows_the_defaults() {
 fn the_demo_file_is_good() {
     let mut sources = Sources::file(repository("config/demo.toml"));
     sources.environment.clear();
-    let config = load(&sources, words).unwrap();
+    let config = load_with(&sources, words).unwrap();
     let names: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
     assert_eq!(names, ["contoso", "fabrikam"]);
     assert_eq!(config.routes.len(), 3);
@@ -325,7 +325,7 @@ fn the_environment_wins_over_the_file_and_flags_win_over_both() {
         key: "server.listen",
         value: "127.0.0.1:21".to_owned(),
     }];
-    let config = load(&sources, words).unwrap();
+    let config = load_with(&sources, words).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:21");
     assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:12");
     assert_eq!(config.delivery.window, 7);
@@ -344,7 +344,7 @@ fn a_secret_in_the_environment_replaces_its_file_form_and_the_other_way_round() 
     let file = path.to_str().unwrap();
     let mut sources = Sources::text("f.toml", SMALL);
     sources.environment = environment(&[("HOOKSWITCH__BROKER__URL_FILE", file)]);
-    let config = load(&sources, words).unwrap();
+    let config = load_with(&sources, words).unwrap();
     assert_eq!(
         config.broker.endpoint,
         BrokerEndpoint::AmqpFile(path.clone())
@@ -353,7 +353,7 @@ fn a_secret_in_the_environment_replaces_its_file_form_and_the_other_way_round() 
     let with_file = SMALL.replace("url = \"stdout:\"", &format!("url_file = {file:?}"));
     let mut sources = Sources::text("f.toml", &with_file);
     sources.environment = environment(&[("HOOKSWITCH__BROKER__URL", "stdout:")]);
-    let config = load(&sources, words).unwrap();
+    let config = load_with(&sources, words).unwrap();
     assert_eq!(config.broker.endpoint, BrokerEndpoint::Stdout);
 
     let both = SMALL.replace("url =", &format!("url_file = {file:?}\nurl ="));
@@ -398,7 +398,7 @@ fn wrong_names_and_values_in_the_environment_are_refused_by_name() {
 fn the_development_receiver_listens_on_loopback_only() {
     let mut sources = Sources::development("j");
     sources.environment.clear();
-    let config = load(&sources, words).unwrap();
+    let config = load_with(&sources, words).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.journal.path, PathBuf::from("j"));
     assert_eq!(config.broker.endpoint, BrokerEndpoint::Stdout);
@@ -885,10 +885,55 @@ fn the_directory_of_schemas_must_exist_and_open() {
     );
     let dir = tempfile::tempdir().unwrap();
     let text = format!("{SMALL}[schemas]\npath = {:?}\n", dir.path());
-    let broken = |_: &Schemas| Err("catalog.json is broken".into());
-    let problems = load(&Sources::text("f.toml", &text), broken).unwrap_err();
+    let broken = |_: &Schemas| Err(vec!["catalog.json is broken".to_owned()]);
+    let problems = load_with(&Sources::text("f.toml", &text), broken).unwrap_err();
     assert_eq!(
         problems.lines(),
         ["f.toml:7: schemas.path: catalog.json is broken"]
     );
+}
+
+#[test]
+fn a_configuration_printed_and_read_again_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("it's \"a\" file");
+    std::fs::write(&path, "amqps://h\n").unwrap();
+    let annotated = std::fs::read_to_string(repository("config/hookswitch.toml")).unwrap();
+    let demo = std::fs::read_to_string(repository("config/demo.toml")).unwrap();
+    let odd = format!(
+        "[server]\nlisten = \"[::1]:0\"\ninstance = \"a\\\"b\"\nrequest_timeout = \"1m 30s\"\n\
+         [journal]\npath = {path:?}\ndestination_share = 1\n\
+         [delivery]\naccept_after = \"confirm\"\nconfirm_timeout = \"250ms\"\n\
+         [schemas]\npath = {:?}\n\
+         [broker]\nurl_file = {path:?}\nexchange = \"x\"\ndeclare = false\n[broker.tls]\nca_file = {path:?}\n\
+         [[apps]]\nname = \"a\"\nauth = \"none\"\ncall_key = \"path\"\non_invalid = \"reject\"\non_unknown = \"quarantine\"\npass_query = [\"b\\nc\"]\n\
+         [[routes]]\nname = \"r\"\nqueue = \"q\\u0007\"\nqueue_type = \"classic\"\n\
+         filter = [{{ any = [{{ not = {{ suffix = {{ \"data.a\" = \"\\\"\\n\" }} }} }}, {{ all = [{{ exact = {{ id = \"\\u0007é\" }} }}] }}] }}]\n",
+        dir.path()
+    );
+    for text in [
+        annotated,
+        demo,
+        odd,
+        SMALL.replace("stdout:", "amqp://u@h/v?heartbeat=3"),
+    ] {
+        let config = good(&text.replace("guest:guest", "guest:***"));
+        assert_eq!(good(&config.to_string()), config, "{config}");
+    }
+}
+
+#[test]
+fn a_printed_configuration_shows_no_password() {
+    for url in [
+        "amqp://u:hunter2@h/%2f",
+        "amqp://u:hunter2%40@h",
+        "amqp://:hunter2@h",
+        "amqp://u:hun@hunter2@h/@",
+    ] {
+        let printed = good(&SMALL.replace("stdout:", url)).to_string();
+        assert!(
+            !printed.contains("hunter2") && printed.contains(":***@h"),
+            "{printed}"
+        );
+    }
 }

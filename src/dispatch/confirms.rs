@@ -135,6 +135,11 @@ impl Outstanding {
         self.broken = true;
     }
 
+    /// It turned out that this publish was never handed to the library: there will be no confirmation of it.
+    pub fn not_sent(&mut self, attempt: AttemptId) {
+        self.unresolved.remove(&attempt);
+    }
+
     /// Every confirmation that was outstanding when this round began has been polled once. Appends the outcomes that
     /// are certain now. True: poll all of them again without waiting, because that will make more certain.
     #[must_use]

@@ -285,13 +285,19 @@ impl Dispatcher {
             self.hold(id, Hold::Free);
         }
         let delivery = self.entries[slot].delivery;
+        self.end(slot, Output::Done { delivery }, out);
+    }
+
+    /// Done or poisoned: the lane goes on, at once or when the journal knows.
+    fn end(&mut self, slot: Slot, news: Output, out: &mut Vec<Output>) {
         if self.settings.await_settled && self.entries[slot].lane().is_some() {
+            let destination = self.entries[slot].destination;
             self.entries[slot].stage = Stage::Settling;
             self.settling += 1;
-            self.owe_less(id);
-            out.push(Output::Done { delivery });
+            self.owe_less(destination);
+            out.push(news);
         } else {
-            self.settle(slot, Output::Done { delivery }, out);
+            self.settle(slot, news, out);
         }
     }
 
@@ -399,12 +405,11 @@ impl Dispatcher {
             return;
         };
         let delivery = self.entries[slot].delivery;
-        let news = if self.entries[slot].withdrawn {
-            Output::Forgotten { delivery }
+        if self.entries[slot].withdrawn {
+            self.settle(slot, Output::Forgotten { delivery }, out);
         } else {
-            Output::Poisoned { delivery, refused }
-        };
-        self.settle(slot, news, out);
+            self.end(slot, Output::Poisoned { delivery, refused }, out);
+        }
     }
 
     fn withdraw(&mut self, delivery: DeliveryId, out: &mut Vec<Output>) {

@@ -5,12 +5,20 @@
 //! of fault schedules against it.
 
 mod backoff;
+#[cfg(test)]
+mod broker_model;
 mod channel;
 mod confirms;
 mod dispatcher;
+#[cfg(test)]
+mod property;
 mod protocol;
+#[cfg(test)]
+mod rules;
 mod sending;
 mod table;
+#[cfg(test)]
+mod world_model;
 
 pub use channel::{ChannelView, HeldFor};
 pub use confirms::{Attached, Outcome, Outstanding, Verdict};

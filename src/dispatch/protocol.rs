@@ -111,7 +111,7 @@ pub enum Input {
     /// nothing sent on the old one can land any more. Covers every loss that was told before it; so it must not be
     /// told for one connection after the loss of the next.
     Fenced,
-    /// The journal has made durable that this delivery is done (with [`Settings::await_settled`] only): its lane goes on.
+    /// The journal has made durable that this delivery is done or poisoned (with [`Settings::await_settled`] only): its lane goes on.
     Settled {
         /// Which one.
         delivery: DeliveryId,
@@ -212,7 +212,7 @@ pub struct Settings {
     pub backoff_initial: Duration,
     /// Ceiling of the back-off.
     pub backoff_max: Duration,
-    /// After [`Output::Done`] a lane waits for [`Input::Settled`]. Without it a process that is killed between a confirm
+    /// After [`Output::Done`] and [`Output::Poisoned`] a lane waits for [`Input::Settled`]. Without it a process that is killed between a confirm
     /// and the journal's next commit leaves a delivery owed whose successor may be in the queue already; the next
     /// process then sends an older one after a newer one, which P2 excludes. For `journal` mode; in `confirm` mode
     /// nothing is remembered that could be sent again.

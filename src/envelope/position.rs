@@ -21,18 +21,16 @@ pub(super) fn of_name(text: &str, stopped: usize) -> usize {
     let read = bytes.get(..=stopped).unwrap_or(bytes);
     let closing = read.iter().rposition(|byte| *byte == b'"');
     let name = closing.and_then(|at| read.get(..at)).unwrap_or(read);
-    // Within a string every quote has an odd number of backslashes before it, the one that opens it has none.
+    // Within a string every quote has an odd number of backslashes before it, the one that opens it has none. Only
+    // before quotes are they counted, so that each is looked at once: the name may be as long as the body.
     name.iter()
         .enumerate()
         .rev()
-        .find(|(at, byte)| {
+        .filter(|(_, byte)| **byte == b'"')
+        .find(|(at, _)| {
             let before = name.get(..*at).unwrap_or_default();
-            let slashes = before
-                .iter()
-                .rev()
-                .take_while(|byte| **byte == b'\\')
-                .count();
-            **byte == b'"' && slashes % 2 == 0
+            let slashes = before.iter().rev().take_while(|byte| **byte == b'\\');
+            slashes.count() % 2 == 0
         })
         .map_or(stopped, |(at, _)| at)
 }

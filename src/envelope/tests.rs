@@ -409,6 +409,20 @@ fn two_members_of_one_name_are_refused_at_any_depth_even_when_spelt_differently(
 }
 
 #[test]
+fn refusing_a_body_costs_no_more_than_reading_it() {
+    // A quadratic step over any of these takes most of an hour, so this test would not end.
+    let long = 300_000;
+    for unit in [r"\\", r#"\""#, "x"] {
+        let name = unit.repeat(long);
+        let body = format!("{{\"{name}\":1,\"{name}\":2}}");
+        assert_eq!(refused(body).0, name.len() + 6);
+    }
+    let many = "{},\n".repeat(4_000);
+    assert_eq!(refused(format!("[{many}x]")).0, many.len() + 1);
+    assert_eq!(refused(" ".repeat(long) + "x").0, long);
+}
+
+#[test]
 fn sixty_four_levels_are_read_and_one_more_is_refused() {
     let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
     assert!(matches!(

@@ -15,6 +15,8 @@ mod settings;
 #[cfg(test)]
 mod listener_tests;
 #[cfg(test)]
+mod pipeline_tests;
+#[cfg(test)]
 mod testing;
 
 pub use answer::{Accepted, Kept};

@@ -144,9 +144,9 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn open(settings: Settings) -> Self {
-        let (intake, journal) = StandIn::open();
         let registry = new_registry().unwrap();
         let ledger = Arc::new(Ledger::default());
+        let (intake, journal) = StandIn::open(ledger.clone());
         registry
             .register(Box::new(LedgerCollector::new(ledger.clone()).unwrap()))
             .unwrap();

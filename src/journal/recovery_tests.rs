@@ -36,7 +36,7 @@ fn salvaged(running: &Running, outcome: &str) -> u64 {
         .unwrap();
     let name = format!("hookswitch_journal_salvaged_records_total{{outcome=\"{outcome}\"}} ");
     let line = text.lines().find(|line| line.starts_with(&name)).unwrap();
-    line[name.len()..].parse().unwrap()
+    line.strip_prefix(&name).unwrap().parse().unwrap()
 }
 
 /// Opens it and checks that everything it still has is whole, in order and numbered from 1 without gaps where the

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::report::Chain;
+
 /// Why the publisher, a connection of it, or a check failed. Most are tried again; the first log line names them.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
@@ -62,6 +64,9 @@ pub enum PublishError {
     /// Standard output is gone.
     #[error("cannot write deliveries to standard output")]
     Stdout(#[source] std::io::Error),
+    /// The publisher's metrics are on this registry already.
+    #[error("cannot register the publisher's metrics")]
+    Metrics(#[from] prometheus::Error),
     /// A part of the publisher ended before it was told to: a bug.
     #[error("the publisher's {part} ended before it was told to")]
     Ended {
@@ -81,17 +86,6 @@ impl PublishError {
 }
 
 /// The error and all its causes on one line, for a log field or a board.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let text = next.to_string();
-        // The library repeats its cause in its own message.
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        cause = next.source();
-    }
-    line
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    Chain(error).to_string()
 }

@@ -68,11 +68,7 @@ impl Link {
 }
 
 fn cut(socket: &Socket) {
-    if let Some(socket) = socket
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take()
-    {
+    if let Some(socket) = socket.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // It fails only where the connection is gone already, which is what was wanted.
         drop(socket.shutdown(Shutdown::Both));
     }
@@ -118,6 +114,23 @@ impl Dialer {
         };
         self.number += 1;
         open(uri, tls, &self.name, self.number).await
+    }
+
+    /// Tries every URL once, in turn, for those who do not come back later.
+    ///
+    /// # Errors
+    /// That of the last one.
+    pub(super) async fn dial_any(&mut self) -> Result<Link, PublishError> {
+        let count = urls(&self.broker.endpoint).await?.len();
+        for _ in 1..count {
+            match self.dial().await {
+                Ok(link) => return Ok(link),
+                Err(error) => {
+                    tracing::warn!(error = %super::error::chain(&error), "trying the next broker")
+                }
+            }
+        }
+        self.dial().await
     }
 }
 

@@ -87,9 +87,9 @@ impl Cause {
     pub(super) fn refused_alone(self) -> Verdict {
         match self {
             Self::Channel(Some(code::CONTENT_TOO_LARGE | code::PRECONDITION_FAILED))
-            | Self::Connection(
-                code::FRAME_ERROR | code::SYNTAX_ERROR | code::UNEXPECTED_FRAME,
-            ) => Verdict::Refused,
+            | Self::Connection(code::FRAME_ERROR | code::SYNTAX_ERROR | code::UNEXPECTED_FRAME) => {
+                Verdict::Refused
+            }
             // May be the message, may be a broker in trouble: refused only if it happens again and again.
             Self::Connection(code::INTERNAL_ERROR) => Verdict::Suspect,
             Self::Channel(_) => Verdict::NotLanded,
@@ -150,13 +150,18 @@ mod tests {
             false,
             Loss::Refused { settled: false },
         );
-        check(closed(AMQPHardError::CONNECTIONFORCED), false, Loss::Unfenced);
+        check(
+            closed(AMQPHardError::CONNECTIONFORCED),
+            false,
+            Loss::Unfenced,
+        );
         check(ErrorKind::MissingHeartbeatError, false, Loss::Unfenced);
     }
 
     #[test]
     fn a_closed_channel_is_settled_only_while_its_connection_stands() {
-        let error = ErrorKind::InvalidChannelState(ChannelState::Closed, "channel.close-ok received");
+        let error =
+            ErrorKind::InvalidChannelState(ChannelState::Closed, "channel.close-ok received");
         assert_eq!(Cause::of(&error, true).loss(), Loss::Settled);
         assert_eq!(Cause::of(&error, false).loss(), Loss::Unfenced);
         let error = ErrorKind::InvalidChannelState(ChannelState::Error, "basic.publish");
@@ -176,7 +181,10 @@ mod tests {
     fn an_internal_error_is_poison_only_when_it_repeats() {
         assert_eq!(Cause::Connection(541).refused_alone(), Verdict::Suspect);
         assert_eq!(Cause::Connection(501).refused_alone(), Verdict::Refused);
-        assert_eq!(Cause::Channel(Some(404)).refused_alone(), Verdict::NotLanded);
+        assert_eq!(
+            Cause::Channel(Some(404)).refused_alone(),
+            Verdict::NotLanded
+        );
         assert_eq!(Cause::Connection(320).refused_alone(), Verdict::Unknown);
     }
 }

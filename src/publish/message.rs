@@ -230,8 +230,7 @@ fn assemble(
         properties = properties.with_type(headers.short("hookswitch-type", &facts.event_type));
     }
     if let Some(id) = &facts.correlation_id {
-        properties =
-            properties.with_correlation_id(headers.short("hookswitch-correlation-id", id));
+        properties = properties.with_correlation_id(headers.short("hookswitch-correlation-id", id));
     }
     Message {
         exchange,

@@ -2,19 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::{
-    config::{Broker, Config, Delivery},
-    route::{Address, Destination, QUARANTINE, QueueType, Sink, UNROUTED},
-};
+use crate::route::{Address, Destination, QUARANTINE, QueueType, Route, Sink, UNROUTED};
 
 /// What one channel serves: a queue (one partition), or an exchange with all its routing keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Place {
     /// One queue.
-    Queue {
-        name: String,
-        queue_type: QueueType,
-    },
+    Queue { name: String, queue_type: QueueType },
     /// One exchange of the operator's.
     Exchange { name: String },
 }
@@ -42,40 +36,18 @@ impl Place {
     }
 }
 
-/// What the publisher takes from the configuration.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    pub(super) broker: Broker,
-    pub(super) delivery: Delivery,
-    /// Every place a route can lead to, and the two queues of our own.
-    pub(super) places: Vec<Place>,
-}
-
-impl Plan {
-    /// The publisher's part of `config`.
-    #[must_use]
-    pub fn of(config: &Config) -> Self {
-        let own = [UNROUTED, QUARANTINE].map(|name| Place::Queue {
-            name: name.to_owned(),
-            queue_type: QueueType::default(),
-        });
-        let mut seen = HashSet::new();
-        let mut places = Vec::new();
-        for place in own
-            .into_iter()
-            .chain(config.routes.iter().flat_map(|route| of_sink(&route.sink)))
-        {
-            // The first route that names a queue says how it is declared; config refuses two that disagree.
-            if seen.insert(place.name()) {
-                places.push(place);
-            }
-        }
-        Self {
-            broker: config.broker.clone(),
-            delivery: config.delivery,
-            places,
-        }
-    }
+/// Every place a route can lead to, and the two queues of our own.
+pub(super) fn places(routes: &[Route]) -> Vec<Place> {
+    let own = [UNROUTED, QUARANTINE].map(|name| Place::Queue {
+        name: name.to_owned(),
+        queue_type: QueueType::default(),
+    });
+    let mut seen = HashSet::new();
+    own.into_iter()
+        .chain(routes.iter().flat_map(|route| of_sink(&route.sink)))
+        // Two routes may name one queue; config refuses them if they disagree about it.
+        .filter(|place| seen.insert(place.name()))
+        .collect()
 }
 
 fn of_sink(sink: &Sink) -> Vec<Place> {

@@ -46,7 +46,9 @@ impl Verdict {
 pub(super) enum Depth {
     /// Only look whether it is there.
     Look,
-    /// Declare it as design 8 says: made where it is missing, compared where it is there.
+    /// Declare it as design 8 says, which compares its arguments; a queue that is there already stays as it is.
+    Compare,
+    /// The same, and bind it to `broker.exchange`: what is missing is made.
     Declare,
 }
 

@@ -1,0 +1,83 @@
+//! `hookswitch check-config`: everything that is wrong with a configuration, at once.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use crate::config::{self, Sources};
+
+use super::{Failure, Outcome, summary};
+
+/// Check a configuration and show every problem at once
+///
+/// Reads the file and the environment as `serve` would, opens no port and no journal. Exits 78 if anything is wrong.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  hookswitch check-config config/hookswitch.toml")]
+pub(super) struct CheckConfigArgs {
+    /// The configuration file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// Print every setting with the value in force, as a configuration file; passwords as ***
+    #[arg(long)]
+    print: bool,
+}
+
+pub(super) fn run(args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let (config, _) = config::load(&Sources::file(&args.file))?;
+    journal_can_be_written(&config.journal.path)?;
+    if args.print {
+        write!(out, "{config}")?;
+        return Ok(Outcome::Good);
+    }
+    writeln!(out, "{} is good", args.file.display())?;
+    summary::print(&config, out)?;
+    Ok(Outcome::Good)
+}
+
+/// The journal is made when it is opened; here only the place where it will be is tried, and nothing is left there.
+fn journal_can_be_written(path: &Path) -> Result<(), Failure> {
+    let place = path
+        .ancestors()
+        .map(|place| match place.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => place,
+        })
+        .find(|place| place.exists())
+        .unwrap_or(Path::new("."));
+    let attempt = if place.is_dir() {
+        tempfile::tempfile_in(place).map(drop)
+    } else {
+        Err(io::Error::from(io::ErrorKind::NotADirectory))
+    };
+    attempt.map_err(|error| {
+        let message = format!(
+            "journal.path: cannot write {} (tried in {}): {error}",
+            path.display(),
+            place.display()
+        );
+        Failure::Configuration(config::Problems::one(message))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_may_be_new_but_not_below_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        journal_can_be_written(&dir.path().join("a/b/journal")).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let failure = journal_can_be_written(&file.join("journal")).unwrap_err();
+        assert!(
+            failure.to_string().contains("journal.path: cannot write"),
+            "{failure}"
+        );
+    }
+}

@@ -1,0 +1,26 @@
+//! `hookswitch completions`: scripts that let a shell complete our commands and flags.
+
+use std::io::Write;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, Failure, Outcome};
+
+/// Print the completion script of a shell
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  hookswitch completions bash > /etc/bash_completion.d/hookswitch"
+)]
+pub(super) struct CompletionsArgs {
+    /// Which shell
+    shell: Shell,
+}
+
+pub(super) fn run(args: &CompletionsArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let mut script = Vec::new();
+    // Into memory first: the generator panics where it cannot write, and a closed pipe is no bug.
+    clap_complete::generate(args.shell, &mut Cli::command(), "hookswitch", &mut script);
+    out.write_all(&script)?;
+    Ok(Outcome::Good)
+}

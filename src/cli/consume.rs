@@ -1,0 +1,53 @@
+//! `hookswitch consume`: take events from a queue.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Take events from a queue, one a line
+///
+/// An event is acknowledged after it was printed. The queue has one active consumer: while an application consumes it,
+/// this one waits.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  hookswitch consume --config config/demo.toml contoso.calls.0 --count 10"
+)]
+pub struct ConsumeArgs {
+    /// The configuration file, for its broker
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Full name of the queue; of a partitioned one with its number
+    #[arg(value_name = "QUEUE")]
+    pub queue: String,
+
+    /// Stop after so many events
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+
+    /// Stop when nothing came for so long, such as 2s
+    #[arg(long, value_name = "TIME")]
+    pub idle: Option<humantime::Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: ConsumeArgs,
+    }
+
+    #[test]
+    fn the_demo_calls_it_like_this() {
+        let words = "consume --config config/demo.toml contoso.calls.0 --idle 1s";
+        let args = Alone::try_parse_from(words.split(' ')).unwrap().args;
+        assert_eq!(args.queue, "contoso.calls.0");
+        assert_eq!(args.idle.unwrap().as_secs(), 1);
+        assert_eq!(args.count, None);
+    }
+}

@@ -1,0 +1,204 @@
+//! The command line: one file per command (design 10).
+//!
+//! A new command is a file with its arguments and a `run`, a variant of [`Command`] and a line in [`Command::run`].
+
+mod check_config;
+mod completions;
+pub mod consume;
+mod explain;
+mod logging;
+mod payload;
+mod schemas;
+mod serve;
+mod summary;
+mod tail;
+mod validate;
+
+use std::{
+    io::{self, Write},
+    panic,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+use crate::{app::AppError, config::Problems, report::Chain};
+
+/// Webhook callback receiver and event router for Azure Communication Services Call Automation
+///
+/// Takes the callbacks of calls over HTTP, makes every event durable before it answers, and delivers the events of each
+/// call in order to RabbitMQ queues.
+#[derive(Debug, Parser)]
+#[command(
+    name = "hookswitch",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 good, 1 a check found something, 64 usage, 78 configuration, 70 a bug.\n\n\
+                  Example:\n  hookswitch check-config config/hookswitch.toml"
+)]
+struct Cli {
+    #[command(flatten)]
+    log: logging::LogArgs,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::ServeArgs),
+    CheckConfig(check_config::CheckConfigArgs),
+    Validate(validate::ValidateArgs),
+    Explain(explain::ExplainArgs),
+    Schemas(schemas::SchemasArgs),
+    Tail(tail::TailArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    fn run(self, out: &mut dyn Write) -> Result<Outcome, Failure> {
+        match self {
+            Self::Serve(args) => serve::run(&args),
+            Self::CheckConfig(args) => check_config::run(&args, out),
+            Self::Validate(args) => validate::run(&args, out),
+            Self::Explain(args) => explain::run(&args, out),
+            Self::Schemas(args) => schemas::run(&args, out),
+            Self::Tail(args) => tail::run(&args, out)
+                .map(|()| Outcome::Good)
+                .map_err(Failure::from),
+            Self::Completions(args) => completions::run(&args, out),
+        }
+    }
+}
+
+/// How a command ended that did its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Nothing to complain about.
+    Good,
+    /// The check found something.
+    Found,
+}
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// It was called in a way that makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The configuration, or what it names, cannot be used.
+    #[error(transparent)]
+    Configuration(#[from] Problems),
+    /// The receiver did not start, or stopped by itself.
+    #[error(transparent)]
+    Receiver(#[from] AppError),
+    /// Anything else.
+    #[error(transparent)]
+    Work(#[from] anyhow::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Work(error.into())
+    }
+}
+
+impl Failure {
+    /// True where whoever read our output has read enough (`hookswitch schemas list | head`), which is no failure.
+    fn is_closed_pipe(&self) -> bool {
+        match self {
+            Self::Work(error) => error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe),
+            Self::Usage(_) | Self::Configuration(_) | Self::Receiver(_) => false,
+        }
+    }
+
+    /// The exit code of `sysexits.h`, where it has one for this.
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Usage(_) => ExitCode::from(64),
+            Self::Configuration(_) => ExitCode::from(78),
+            Self::Receiver(error) => ExitCode::from(error.exit_code()),
+            Self::Work(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    // The panic has printed its message and place already; what is left is an exit code that says "a bug".
+    panic::catch_unwind(run).unwrap_or_else(|_| ExitCode::from(70))
+}
+
+fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked_for = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            );
+            // Nobody is left to tell when even this cannot be printed.
+            drop(error.print());
+            return if asked_for {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(64)
+            };
+        }
+    };
+    let result = cli.log.start().and_then(|()| {
+        // Not locked: the development receiver prints its deliveries from another thread.
+        let mut out = io::BufWriter::new(io::stdout());
+        let outcome = cli.command.run(&mut out)?;
+        out.flush()?;
+        Ok(outcome)
+    });
+    match result {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Found) => ExitCode::FAILURE,
+        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(failure) => {
+            match &failure {
+                Failure::Receiver(error) => eprintln!("hookswitch: {}", Chain(error)),
+                Failure::Work(error) => eprintln!("hookswitch: {}", Chain(error.as_ref())),
+                // Each line of it says where and what by itself.
+                Failure::Configuration(problems) => eprintln!("{problems}"),
+                Failure::Usage(message) => eprintln!("hookswitch: {message}"),
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent_and_every_command_shows_an_example() {
+        let mut cli = Cli::command();
+        cli.clone().debug_assert();
+        cli.build();
+        for command in cli.get_subcommands() {
+            let help = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(help.contains("Example"), "{}", command.get_name());
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_and_other_errors_are() {
+        let error = |kind| Failure::from(io::Error::from(kind));
+        assert!(error(io::ErrorKind::BrokenPipe).is_closed_pipe());
+        assert!(!error(io::ErrorKind::StorageFull).is_closed_pipe());
+    }
+}

@@ -1,0 +1,127 @@
+//! A good configuration in a few lines: apps, routes, queues, and what deserves a second thought.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
+
+use crate::{
+    config::{App, Auth, BrokerEndpoint, Config, OnInvalid, OnUnknown},
+    route::{Address, QUARANTINE, Route, Sink, Target, UNROUTED},
+};
+
+/// Prints the summary.
+pub(super) fn print(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "apps:")?;
+    for app in &config.apps {
+        writeln!(out, "  {}", describe_app(app))?;
+    }
+    writeln!(out, "routes:")?;
+    for route in &config.routes {
+        writeln!(out, "  {}", describe_route(route))?;
+    }
+    writeln!(out, "queues:")?;
+    for queue in queues(config) {
+        writeln!(out, "  {queue}")?;
+    }
+    let notices = config.notices();
+    if !notices.is_empty() {
+        writeln!(out, "mind that:")?;
+    }
+    for notice in notices {
+        writeln!(out, "  {notice}")?;
+    }
+    Ok(())
+}
+
+fn describe_app(app: &App) -> String {
+    let auth = match app.auth {
+        Auth::None => "no auth",
+    };
+    let call_key = if app.call_key_from_path {
+        "path"
+    } else {
+        "auto"
+    };
+    let invalid = match app.on_invalid {
+        OnInvalid::Quarantine => "quarantined",
+        OnInvalid::Reject => "rejected",
+    };
+    let unknown = match app.on_unknown {
+        OnUnknown::Route => "routed",
+        OnUnknown::Quarantine => "quarantined",
+        OnUnknown::Reject => "rejected",
+    };
+    format!(
+        "{}: /callbacks/{}, {auth}, call key {call_key}, invalid events {invalid}, unknown types {unknown}",
+        app.name, app.name
+    )
+}
+
+fn describe_route(route: &Route) -> String {
+    let words = |noun: &str, words: Vec<&str>| {
+        let list = words.join(", ");
+        (!list.is_empty()).then(|| format!("{noun} {list}"))
+    };
+    let app = route.app.as_ref().map(|app| format!("app {app}"));
+    let filters: Vec<String> = route.filters.iter().map(ToString::to_string).collect();
+    let parts: Vec<String> = [
+        app.or_else(|| Some("every app".to_owned())),
+        words(
+            "kinds",
+            route.kinds.iter().map(|kind| kind.as_str()).collect(),
+        ),
+        words("types", route.types.iter().map(String::as_str).collect()),
+        words(
+            "generations",
+            route.generations.iter().map(|name| name.as_str()).collect(),
+        ),
+        words("filter", filters.iter().map(String::as_str).collect()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let sink = match &route.sink {
+        Sink::Queue {
+            name,
+            partitions: None,
+            queue_type,
+        } => format!("{} queue {name}", queue_type.as_str()),
+        Sink::Queue {
+            name,
+            partitions: Some(count),
+            queue_type,
+        } => format!("{} queue {name} in {count} partitions", queue_type.as_str()),
+        Sink::Exchange {
+            exchange,
+            routing_key,
+        } => format!("exchange {exchange} with routing key {routing_key}"),
+    };
+    format!("{}: {} -> {sink}", route.name, parts.join(", "))
+}
+
+/// Every queue that is published to, by name.
+fn queues(config: &Config) -> BTreeSet<String> {
+    let of_routes = config.routes.iter().filter_map(|route| match &route.sink {
+        Sink::Queue {
+            name,
+            partitions,
+            queue_type,
+        } => Some(Target::Queue {
+            name: name.as_str().into(),
+            partitions: *partitions,
+            queue_type: *queue_type,
+        }),
+        Sink::Exchange { .. } => None,
+    });
+    let own = [UNROUTED, QUARANTINE].map(str::to_owned);
+    of_routes
+        .flat_map(|target| target.addresses())
+        .filter_map(|address| match address {
+            Address::Queue { name, .. } => Some(name),
+            Address::Exchange { .. } => None,
+        })
+        .chain(own)
+        .filter(|_| config.broker.endpoint != BrokerEndpoint::Stdout)
+        .collect()
+}

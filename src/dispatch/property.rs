@@ -1,0 +1,147 @@
+//! The property test: random schedules of everything that can happen, against a model of the broker (P2, P3, P4).
+//!
+//! `HOOKSWITCH_SCHEDULES=1000000 cargo test --release --lib dispatch::property -- --nocapture` runs a million of them;
+//! `HOOKSWITCH_SEED` repeats a run by the seed that it printed.
+
+use std::{cell::RefCell, time::Instant};
+
+use proptest::{
+    collection::vec,
+    prelude::any,
+    test_runner::{Config, RngSeed, TestError, TestRunner},
+};
+
+use super::world_model::{Figures, Kept, World};
+
+/// One schedule of this many steps at most.
+const STEPS: usize = 400;
+
+fn number_from_environment(name: &str) -> Option<u64> {
+    std::env::var_os(name)?.to_str()?.parse().ok()
+}
+
+fn run_one(kept: Kept, numbers: &[u64]) -> Result<Figures, String> {
+    let first = numbers.first().copied().unwrap_or_default();
+    let mut world = World::new(kept, first);
+    for (step, number) in numbers.iter().enumerate() {
+        world.act(*number);
+        if let Some(broken) = world.broken {
+            return Err(format!("step {step}: {broken}"));
+        }
+    }
+    world.finish(first.rotate_left(32));
+    match world.broken {
+        Some(broken) => Err(format!("while draining: {broken}")),
+        None => Ok(world.figures),
+    }
+}
+
+/// Runs schedules until one breaks a promise.
+fn run(kept: Kept, schedules: u64, seed: u64, shrink: u32) -> Result<Figures, String> {
+    let figures = RefCell::new(Figures::default());
+    let config = Config {
+        cases: u32::try_from(schedules).unwrap_or(u32::MAX),
+        rng_seed: RngSeed::Fixed(seed),
+        max_shrink_iters: shrink,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let outcome = TestRunner::new(config).run(&vec(any::<u64>(), 1..=STEPS), |numbers| {
+        let one = run_one(kept, &numbers).map_err(proptest::test_runner::TestCaseError::fail)?;
+        figures.borrow_mut().add(&one);
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => Ok(figures.into_inner()),
+        Err(TestError::Fail(reason, numbers)) => Err(format!(
+            "{reason}\nseed {seed}, shrunk to {} steps: {numbers:?}",
+            numbers.len()
+        )),
+        Err(TestError::Abort(reason)) => panic!("the runner gave up: {reason}"),
+    }
+}
+
+#[test]
+fn no_schedule_of_faults_breaks_order_loses_a_delivery_or_holds_up_a_neighbour() {
+    let schedules = number_from_environment("HOOKSWITCH_SCHEDULES").unwrap_or(2_000);
+    let seed = number_from_environment("HOOKSWITCH_SEED").unwrap_or_else(rand::random);
+    let began = Instant::now();
+    match run(Kept::ALL, schedules, seed, 3_000) {
+        Err(broken) => panic!("{broken}"),
+        Ok(figures) => {
+            println!(
+                "{schedules} schedules, seed {seed}, {:.1} s: {figures:?}",
+                began.elapsed().as_secs_f64()
+            );
+            // A schedule in which nothing goes wrong shows nothing.
+            for (what, count) in [
+                ("losses", figures.losses),
+                ("fences", figures.fences),
+                ("restarts", figures.restarts),
+                ("late copies", figures.late),
+                ("repeats", figures.repeats),
+                ("nacks", figures.nacks),
+                ("returns", figures.returns),
+                ("returns on the wrong confirmation", figures.mispaired),
+                ("sent alone", figures.alone),
+                ("poisoned", figures.poisoned),
+                ("forgotten", figures.forgotten),
+                ("closed after a stall", figures.closes),
+            ] {
+                assert!(count > schedules / 20, "hardly any {what}: {figures:?}");
+            }
+        }
+    }
+}
+
+/// Takes a rule out and wants the property to fail, with this promise.
+fn must_break(kept: Kept, promise: &str) {
+    match run(kept, 2_000, 7, 0) {
+        Ok(figures) => panic!("{kept:?} broke nothing: {figures:?}"),
+        Err(broken) => assert!(broken.contains(promise), "{promise} expected: {broken}"),
+    }
+}
+
+#[test]
+fn without_one_unconfirmed_per_call_order_breaks() {
+    must_break(
+        Kept {
+            one_per_lane: false,
+            ..Kept::ALL
+        },
+        "P2",
+    );
+}
+
+#[test]
+fn without_the_fence_order_breaks() {
+    must_break(
+        Kept {
+            fence: false,
+            ..Kept::ALL
+        },
+        "P2",
+    );
+}
+
+#[test]
+fn without_polling_all_confirmations_a_returned_delivery_counts_as_done() {
+    must_break(
+        Kept {
+            poll_all: false,
+            ..Kept::ALL
+        },
+        "P3",
+    );
+}
+
+#[test]
+fn without_waiting_for_the_journal_a_killed_process_leaves_an_older_one_after_a_newer_one() {
+    must_break(
+        Kept {
+            await_settled: false,
+            ..Kept::ALL
+        },
+        "P2",
+    );
+}

@@ -1,0 +1,517 @@
+//! One test per scheduling rule.
+
+use std::time::Duration;
+
+use crate::route::DestinationId;
+
+use super::{
+    AttemptId, ChannelId, DeliveryId, Dispatcher, HeldFor, Input, Lane, Loss, Output, Owed,
+    Refused, Settings,
+};
+
+const CHANNEL: ChannelId = ChannelId(1);
+const OTHER: ChannelId = ChannelId(2);
+
+/// A dispatcher, its clock, and answers for what it sends.
+struct Desk {
+    dispatcher: Dispatcher,
+    now: Duration,
+    next: u64,
+}
+
+impl Desk {
+    fn with(settings: Settings) -> Self {
+        Self {
+            dispatcher: Dispatcher::new(settings),
+            now: Duration::ZERO,
+            next: 0,
+        }
+    }
+
+    fn open() -> Self {
+        let mut desk = Self::with(Settings::default());
+        desk.tell(Input::Opened { channel: CHANNEL });
+        desk
+    }
+
+    fn tell(&mut self, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.dispatcher.step(self.now, input, &mut out);
+        out
+    }
+
+    /// One more delivery to destination `to` on `channel`, in the lane of `call`.
+    fn owe_to(&mut self, to: u32, channel: ChannelId, call: Option<u64>) -> Vec<Output> {
+        self.owe_from(to, channel, call, false)
+    }
+
+    fn owe_from(
+        &mut self,
+        to: u32,
+        channel: ChannelId,
+        call: Option<u64>,
+        unknown: bool,
+    ) -> Vec<Output> {
+        self.next += 1;
+        self.tell(Input::Accepted(Owed {
+            delivery: DeliveryId(self.next),
+            destination: DestinationId(to),
+            channel,
+            lane: call.map(|call| Lane { family: 0, call }),
+            unknown,
+        }))
+    }
+
+    fn owe(&mut self, call: u64) -> Vec<Output> {
+        self.owe_to(1, CHANNEL, Some(call))
+    }
+
+    /// Lets time pass to the dispatcher's next deadline.
+    fn wait(&mut self) -> Vec<Output> {
+        self.now = self.dispatcher.deadline().expect("something is timed");
+        self.tell(Input::Tick)
+    }
+}
+
+/// Delivery, attempt and `alone` of everything that is published.
+fn sent(out: &[Output]) -> Vec<(u64, u64, bool)> {
+    out.iter()
+        .filter_map(|output| match output {
+            Output::Publish {
+                attempt,
+                delivery,
+                alone,
+                ..
+            } => Some((delivery.0, attempt.0, *alone)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn confirmed(attempt: u64) -> Input {
+    Input::Confirmed {
+        attempt: AttemptId(attempt),
+    }
+}
+
+fn returned(attempt: u64) -> Input {
+    Input::Returned {
+        attempt: AttemptId(attempt),
+    }
+}
+
+fn nacked(attempt: u64) -> Input {
+    Input::Nacked {
+        attempt: AttemptId(attempt),
+    }
+}
+
+fn lost(loss: Loss) -> Input {
+    Input::ChannelLost {
+        channel: CHANNEL,
+        loss,
+    }
+}
+
+fn opened() -> Input {
+    Input::Opened { channel: CHANNEL }
+}
+
+fn done(delivery: u64) -> Output {
+    Output::Done {
+        delivery: DeliveryId(delivery),
+    }
+}
+
+fn forgotten(delivery: u64) -> Output {
+    Output::Forgotten {
+        delivery: DeliveryId(delivery),
+    }
+}
+
+fn withdraw(delivery: u64) -> Input {
+    Input::Withdraw {
+        delivery: DeliveryId(delivery),
+    }
+}
+
+fn refused() -> Refused {
+    Refused {
+        code: 406,
+        text: "PRECONDITION_FAILED".to_owned(),
+    }
+}
+
+#[test]
+fn the_next_of_a_call_goes_out_when_the_one_before_it_is_confirmed() {
+    let mut desk = Desk::open();
+    assert_eq!(sent(&desk.owe(7)), [(1, 1, false)]);
+    assert_eq!(sent(&desk.owe(7)), []);
+    let out = desk.tell(confirmed(1));
+    assert_eq!(out.first(), Some(&done(1)));
+    assert_eq!(sent(&out), [(2, 2, false)]);
+    assert_eq!(desk.dispatcher.pending(), 1);
+}
+
+#[test]
+fn different_calls_and_unkeyed_events_wait_for_nobody() {
+    let mut desk = Desk::open();
+    assert_eq!(sent(&desk.owe(1)).len(), 1);
+    assert_eq!(sent(&desk.owe(2)).len(), 1);
+    assert_eq!(sent(&desk.owe_to(1, CHANNEL, None)).len(), 1);
+    assert_eq!(sent(&desk.owe_to(1, CHANNEL, None)).len(), 1);
+}
+
+#[test]
+fn a_call_that_moves_to_another_partition_waits_for_its_old_one() {
+    let mut desk = Desk::open();
+    desk.tell(Input::Opened { channel: OTHER });
+    desk.owe(7);
+    assert_eq!(sent(&desk.owe_to(2, OTHER, Some(7))), []);
+    assert_eq!(sent(&desk.tell(confirmed(1))), [(2, 2, false)]);
+}
+
+#[test]
+fn with_a_journal_a_call_goes_on_only_when_the_journal_knows_of_the_confirm() {
+    let mut desk = Desk::with(Settings {
+        await_settled: true,
+        ..Settings::default()
+    });
+    desk.tell(opened());
+    desk.owe(7);
+    desk.owe(7);
+    assert_eq!(desk.tell(confirmed(1)), [done(1)]);
+    assert_eq!(desk.dispatcher.pending(), 1);
+    let settled = Input::Settled {
+        delivery: DeliveryId(1),
+    };
+    assert_eq!(sent(&desk.tell(settled.clone())), [(2, 2, false)]);
+    assert_eq!(desk.tell(settled), []);
+}
+
+#[test]
+fn the_window_bounds_what_is_unconfirmed_on_a_channel() {
+    let mut desk = Desk::with(Settings {
+        window: 2,
+        ..Settings::default()
+    });
+    for call in 0..5 {
+        desk.owe(call);
+    }
+    assert_eq!(sent(&desk.tell(opened())).len(), 2);
+    assert_eq!(sent(&desk.tell(confirmed(1))).len(), 1);
+}
+
+#[test]
+fn nothing_is_sent_before_the_channel_is_open_or_while_blocked() {
+    let mut desk = Desk::with(Settings::default());
+    assert_eq!(desk.owe(1), []);
+    desk.tell(Input::Blocked(true));
+    assert_eq!(desk.tell(opened()), []);
+    assert_eq!(sent(&desk.tell(Input::Blocked(false))), [(1, 1, false)]);
+}
+
+#[test]
+fn after_a_settled_loss_the_unconfirmed_are_sent_again_in_their_order() {
+    let mut desk = Desk::open();
+    for call in 0..3 {
+        desk.owe(call);
+    }
+    assert_eq!(desk.tell(lost(Loss::Settled)), []);
+    desk.owe(3);
+    let again: Vec<_> = sent(&desk.tell(opened()))
+        .into_iter()
+        .map(|(delivery, ..)| delivery)
+        .collect();
+    assert_eq!(again, [1, 2, 3, 4]);
+}
+
+#[test]
+fn after_a_loss_without_a_word_the_unknown_wait_for_the_fence_and_others_do_not() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.tell(lost(Loss::Unfenced));
+    desk.owe(1);
+    desk.owe(2);
+    assert_eq!(sent(&desk.tell(opened())), [(3, 2, false)]);
+    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 3, false)]);
+}
+
+#[test]
+fn a_loss_after_a_fence_waits_for_the_next_fence() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.tell(lost(Loss::Unfenced));
+    desk.tell(opened());
+    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 2, false)]);
+    desk.tell(lost(Loss::Unfenced));
+    assert_eq!(desk.tell(opened()), []);
+    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 3, false)]);
+}
+
+#[test]
+fn what_an_earlier_process_may_have_sent_waits_for_the_first_fence_only() {
+    let mut desk = Desk::open();
+    assert_eq!(desk.owe_from(1, CHANNEL, Some(1), true), []);
+    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 1, false)]);
+    assert_eq!(
+        sent(&desk.owe_from(1, CHANNEL, Some(2), true)),
+        [(2, 2, false)]
+    );
+}
+
+#[test]
+fn a_confirm_before_the_loss_counts_and_one_after_it_does_not() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.owe(2);
+    assert_eq!(desk.tell(confirmed(1)), [done(1)]);
+    desk.tell(lost(Loss::Settled));
+    assert_eq!(desk.tell(confirmed(2)), []);
+    assert_eq!(desk.dispatcher.pending(), 1);
+}
+
+#[test]
+fn after_a_refusal_each_suspect_is_sent_alone_one_at_a_time_and_the_poison_is_found() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.owe(1);
+    desk.owe(2);
+    desk.tell(lost(Loss::Refused { settled: true }));
+    desk.owe(3);
+    assert_eq!(
+        sent(&desk.tell(opened())),
+        [(1, 3, true), (4, 4, false)],
+        "one suspect alone, and others beside it"
+    );
+    let out = desk.tell(Input::AloneRefused {
+        attempt: AttemptId(3),
+        refused: refused(),
+    });
+    assert_eq!(
+        out.first(),
+        Some(&Output::Poisoned {
+            delivery: DeliveryId(1),
+            refused: refused()
+        })
+    );
+    assert_eq!(
+        sent(&out),
+        [(3, 5, true), (2, 6, false)],
+        "the next suspect, and the next of the poison's call"
+    );
+    assert_eq!(desk.tell(confirmed(5)), [done(3)]);
+}
+
+#[test]
+fn a_suspect_of_an_unsettled_refusal_waits_for_the_fence() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.tell(lost(Loss::Refused { settled: false }));
+    assert_eq!(desk.tell(opened()), []);
+    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 2, true)]);
+}
+
+#[test]
+fn a_suspect_without_an_outcome_goes_alone_again_after_a_wait() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.tell(lost(Loss::Refused { settled: true }));
+    desk.tell(opened());
+    let unknown = Input::AloneUnknown {
+        attempt: AttemptId(2),
+    };
+    assert_eq!(desk.tell(unknown), []);
+    assert_eq!(sent(&desk.wait()), [(1, 3, true)]);
+    assert_eq!(desk.tell(nacked(3)), []);
+    assert_eq!(sent(&desk.wait()), [(1, 4, true)]);
+}
+
+#[test]
+fn a_suspect_that_is_sent_alone_outlives_the_loss_of_its_channel() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.tell(lost(Loss::Refused { settled: true }));
+    desk.tell(opened());
+    desk.tell(lost(Loss::Unfenced));
+    assert_eq!(desk.tell(confirmed(2)), [done(1)]);
+}
+
+#[test]
+fn after_nacks_one_probe_goes_first_and_its_confirm_frees_the_rest() {
+    let mut desk = Desk::open();
+    for call in 0..3 {
+        desk.owe(call);
+    }
+    for attempt in 1..=3 {
+        assert_eq!(desk.tell(nacked(attempt)), []);
+    }
+    let probe = desk.wait();
+    assert!(
+        desk.now <= Duration::from_millis(100),
+        "a burst counts once"
+    );
+    assert_eq!(sent(&probe), [(1, 4, false)]);
+    assert_eq!(sent(&desk.tell(confirmed(4))).len(), 2);
+}
+
+#[test]
+fn the_wait_grows_with_each_failure_and_a_confirm_resets_it() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    let mut waits = Vec::new();
+    for attempt in 1..=9 {
+        let before = desk.now;
+        desk.tell(nacked(attempt));
+        desk.wait();
+        waits.push(desk.now - before);
+    }
+    assert!(waits[4] > waits[0] * 4, "{waits:?}");
+    assert!(waits[8] <= Settings::default().backoff_max, "{waits:?}");
+    desk.tell(confirmed(10));
+    desk.owe(1);
+    let before = desk.now;
+    desk.tell(nacked(11));
+    desk.wait();
+    assert!(desk.now - before <= Duration::from_millis(100));
+}
+
+#[test]
+fn a_return_holds_its_destination_and_not_the_others_of_the_exchange() {
+    let mut desk = Desk::open();
+    desk.owe_to(1, CHANNEL, Some(1));
+    desk.owe_to(2, CHANNEL, Some(2));
+    desk.tell(returned(1));
+    assert_eq!(desk.owe_to(1, CHANNEL, Some(3)), []);
+    assert_eq!(sent(&desk.owe_to(2, CHANNEL, Some(4))), [(4, 3, false)]);
+    let view = desk.dispatcher.channels().next().expect("one channel");
+    assert_eq!(view.held, [(DestinationId(1), HeldFor::Return)]);
+    assert_eq!((view.owed, view.in_flight), (4, 2));
+}
+
+#[test]
+fn a_held_destination_is_looked_at_again_ever_more_rarely_until_it_is_there() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.owe(2);
+    desk.tell(returned(1));
+    desk.tell(returned(2));
+    let recheck = Output::Recheck {
+        destination: DestinationId(1),
+    };
+    let answer = |usable| Input::Rechecked {
+        destination: DestinationId(1),
+        usable,
+    };
+    let mut last = Duration::ZERO;
+    for _ in 0..4 {
+        let before = desk.now;
+        assert_eq!(desk.wait(), std::slice::from_ref(&recheck));
+        assert!(desk.now - before > last / 2);
+        last = desk.now - before;
+        assert_eq!(desk.tell(answer(false)), []);
+    }
+    desk.wait();
+    assert_eq!(sent(&desk.tell(answer(true))), [(1, 3, false)], "a probe");
+    assert_eq!(sent(&desk.tell(confirmed(3))), [(2, 4, false)]);
+}
+
+#[test]
+fn a_delivery_that_could_not_be_sent_waits_alone() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    assert_eq!(
+        desk.tell(Input::NotSent {
+            attempt: AttemptId(1)
+        }),
+        []
+    );
+    assert_eq!(sent(&desk.owe(2)), [(2, 2, false)]);
+    let out = desk.wait();
+    assert_eq!(sent(&out), [(1, 3, false)]);
+    assert!(
+        matches!(out[..], [Output::Publish { count: 2, .. }]),
+        "{out:?}"
+    );
+}
+
+#[test]
+fn a_stalled_channel_is_closed_once_and_then_its_connection_is_cut_once() {
+    let mut desk = Desk::open();
+    desk.tell(Input::Opened { channel: OTHER });
+    desk.owe(1);
+    desk.owe_to(2, OTHER, Some(2));
+    let close = |channel| Output::CloseChannel { channel };
+    assert_eq!(desk.wait(), [close(CHANNEL), close(OTHER)]);
+    assert_eq!(desk.now, Settings::default().stall_timeout);
+    assert_eq!(desk.owe(3), [], "nothing is sent on a channel that closes");
+    assert_eq!(desk.wait(), [Output::CutConnection]);
+    assert_eq!(desk.dispatcher.deadline(), None);
+}
+
+#[test]
+fn the_stall_clock_stands_still_while_blocked() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.now = Duration::from_secs(100);
+    desk.tell(Input::Blocked(true));
+    assert_eq!(desk.dispatcher.deadline(), None);
+    desk.now = Duration::from_secs(1_000);
+    assert_eq!(desk.tell(Input::Blocked(false)), []);
+    assert_eq!(desk.dispatcher.deadline(), Some(Duration::from_secs(1_020)));
+}
+
+#[test]
+fn what_was_not_sent_is_forgotten_at_once_when_withdrawn() {
+    let mut desk = Desk::open();
+    for _ in 0..3 {
+        desk.owe(1);
+    }
+    assert_eq!(desk.tell(withdraw(2)), [forgotten(2)]);
+    assert_eq!(sent(&desk.tell(confirmed(1))), [(3, 2, false)]);
+    let mut closed = Desk::with(Settings::default());
+    closed.owe(1);
+    assert_eq!(closed.tell(withdraw(1)), [forgotten(1)]);
+    assert_eq!(closed.tell(opened()), []);
+    assert_eq!(closed.dispatcher.pending(), 0);
+}
+
+#[test]
+fn what_was_sent_is_withdrawn_only_when_it_failed() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.owe(2);
+    assert_eq!(desk.tell(withdraw(1)), []);
+    assert_eq!(desk.tell(withdraw(2)), []);
+    assert_eq!(desk.tell(confirmed(1)), [done(1)]);
+    assert_eq!(desk.tell(nacked(2)), [forgotten(2)]);
+}
+
+#[test]
+fn a_withdrawn_delivery_of_which_a_copy_may_land_holds_its_call_until_the_fence() {
+    let mut desk = Desk::open();
+    desk.owe(1);
+    desk.owe(1);
+    desk.tell(withdraw(1));
+    desk.tell(lost(Loss::Unfenced));
+    assert_eq!(desk.tell(opened()), []);
+    let out = desk.tell(Input::Fenced);
+    assert_eq!(out.first(), Some(&forgotten(1)));
+    assert_eq!(sent(&out), [(2, 2, false)]);
+}
+
+#[test]
+fn those_that_wait_are_not_looked_through() {
+    let mut desk = Desk::with(Settings::default());
+    for call in 0..100_000 {
+        desk.owe(call % 10_000);
+    }
+    let out = desk.tell(opened());
+    assert_eq!(sent(&out).len(), 128);
+    // Were each of these 50,000 steps to look at 100,000 deliveries, this would take minutes.
+    for _ in 0..25_000 {
+        assert_eq!(desk.tell(Input::Tick), []);
+        assert_eq!(desk.tell(Input::Blocked(true)), []);
+    }
+    assert_eq!(desk.dispatcher.pending(), 100_000);
+}

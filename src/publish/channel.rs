@@ -1,0 +1,425 @@
+//! One channel for one destination, and the one task that owns it (design 7).
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use lapin::{Channel, options::ConfirmSelectOptions};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    dispatch::{AttemptId, ChannelId, Loss, Outcome, Outstanding, Refused},
+    ops::DestinationState,
+};
+
+use super::{
+    backoff::Backoff,
+    error::chain,
+    line::{LinkWatch, pause},
+    link::Link,
+    loss::Cause,
+    place::Place,
+    publication::{Ending, Press, Sheet, publish},
+    surveyor::Survey,
+    topology::Verdict,
+};
+
+/// channel.open and confirm.select.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+/// After one publish failed because the channel is gone, the others fail within moments.
+const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Close-Ok at the end of the process; what is unconfirmed then is the next process's to send again.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Orders taken in one turn.
+const BATCH: usize = 64;
+
+/// What the engine tells a channel's task.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Publish. `epoch`: the opening of the channel that it is meant for; a later one ignores it, because the
+    /// dispatcher has been told that the earlier one was lost and sends again what it wants sent.
+    Publish { epoch: u64, sheet: Sheet },
+    /// It stalls: close it.
+    Close { epoch: u64 },
+}
+
+/// What a channel's task tells the engine, in this order.
+#[derive(Debug)]
+pub(super) enum ChannelNews {
+    /// Open on connection `link`, topology checked.
+    Opened { epoch: u64, link: u64 },
+    /// These publishes ended.
+    Ended(Vec<Ended>),
+    /// It is gone; what has not ended has not.
+    Lost { loss: Loss, why: String },
+    /// It cannot be opened, for now.
+    Standing(DestinationState, Option<String>),
+}
+
+/// One publish that ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) attempt: AttemptId,
+    pub(super) how: How,
+    /// From the hand-over to the answer.
+    pub(super) took: Duration,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// The broker said.
+    Outcome(Outcome),
+    /// It can never be sent.
+    Unsendable(Refused),
+}
+
+/// What a channel's task works with.
+pub(super) struct Desk {
+    pub(super) id: ChannelId,
+    pub(super) place: Place,
+    pub(super) press: Arc<Press>,
+    pub(super) survey: Survey,
+    pub(super) line: LinkWatch,
+    pub(super) news: mpsc::Sender<(ChannelId, ChannelNews)>,
+    pub(super) halt: CancellationToken,
+}
+
+impl Desk {
+    /// Opens the channel whenever there is a connection, and publishes until `halt`.
+    pub(super) async fn serve(mut self, mut orders: mpsc::Receiver<Order>) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut epoch = 0;
+        let halt = self.halt.clone();
+        while !halt.is_cancelled() && !orders.is_closed() {
+            let opened = tokio::select! {
+                opened = self.open() => opened,
+                () = halt.cancelled() => return,
+            };
+            let (link, channel) = match opened {
+                Ok(open) => open,
+                Err((state, why)) => {
+                    self.tell(ChannelNews::Standing(state, Some(why))).await;
+                    pause(&mut backoff, &self.halt).await;
+                    continue;
+                }
+            };
+            epoch += 1;
+            self.tell(ChannelNews::Opened {
+                epoch,
+                link: link.number,
+            })
+            .await;
+            let opened = Instant::now();
+            let (cause, why) = self.publish(&link, &channel, epoch, &mut orders).await;
+            let loss = cause.loss();
+            tracing::debug!(
+                destination = self.place.name(),
+                ?loss,
+                why,
+                "a publishing channel is gone"
+            );
+            self.tell(ChannelNews::Lost { loss, why }).await;
+            // A channel that stood for a while is opened again at once; one that falls as soon as it stands is not.
+            if opened.elapsed() > Duration::from_secs(5) {
+                backoff.reset();
+            }
+            pause(&mut backoff, &self.halt).await;
+        }
+    }
+
+    async fn tell(&self, news: ChannelNews) {
+        // The engine outlives its channels; where it does not, nobody is left to be told.
+        drop(self.news.send((self.id, news)).await);
+    }
+
+    /// A channel in confirm mode on the present connection, its topology found good.
+    async fn open(&mut self) -> Result<(Arc<Link>, Channel), (DestinationState, String)> {
+        let link = loop {
+            let link = self.line.borrow_and_update().clone();
+            match link {
+                Some(link) => break link,
+                None => {
+                    if self.line.changed().await.is_err() {
+                        // The line is closed only at the end, and then `halt` is near.
+                        std::future::pending::<()>().await;
+                    }
+                }
+            }
+        };
+        match self.survey.ask(self.place.clone()).await {
+            Verdict::Good => {}
+            verdict => {
+                let (state, why) = verdict.standing();
+                return Err((state, why.unwrap_or_default()));
+            }
+        }
+        let opening = async {
+            let channel = link.connection.create_channel().await?;
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await?;
+            Ok::<_, lapin::Error>(channel)
+        };
+        match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
+            Ok(Ok(channel)) => Ok((link, channel)),
+            Ok(Err(error)) => Err((DestinationState::Held, chain(&error))),
+            Err(_) => Err((
+                DestinationState::Held,
+                format!("no channel within {OPEN_TIMEOUT:?}"),
+            )),
+        }
+    }
+
+    /// Publishes on an open channel until it is gone, and says how it went.
+    async fn publish(
+        &self,
+        link: &Arc<Link>,
+        channel: &Channel,
+        epoch: u64,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> (Cause, String) {
+        let mut bench = Bench::default();
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut closing: Option<Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>> = None;
+        let mut leaving = false;
+        loop {
+            let turn = tokio::select! {
+                biased;
+                () = link.lost.cancelled() => Turn::LineLost,
+                () = bench.polled(), if bench.has_work() => Turn::Polled,
+                closed = poll_closing(&mut closing), if closing.is_some() => Turn::Closed(closed),
+                () = self.halt.cancelled(), if !leaving => Turn::Leave,
+                _ = orders.recv_many(&mut batch, BATCH), if !leaving => Turn::Orders,
+            };
+            match turn {
+                Turn::Orders if batch.is_empty() => {
+                    // The engine let go of this channel: it owes nothing any more.
+                    leaving = true;
+                }
+                Turn::Orders => {
+                    for order in batch.drain(..) {
+                        match order {
+                            Order::Publish {
+                                epoch: meant,
+                                sheet,
+                            } if meant == epoch => {
+                                let publication =
+                                    publish(self.press.clone(), channel.clone(), sheet);
+                                bench.add(sheet.attempt, Box::pin(publication));
+                            }
+                            Order::Close { epoch: meant } if meant == epoch => {
+                                closing.get_or_insert_with(|| close(channel.clone()));
+                            }
+                            Order::Publish { .. } | Order::Close { .. } => {}
+                        }
+                    }
+                }
+                Turn::Leave => leaving = true,
+                Turn::Polled => {
+                    let ended = bench.take();
+                    if !ended.is_empty() {
+                        self.tell(ChannelNews::Ended(ended)).await;
+                    }
+                    if bench.failure.is_some() {
+                        return self.gone(link, &mut bench, None).await;
+                    }
+                }
+                Turn::Closed(closed) => return self.gone(link, &mut bench, Some(closed)).await,
+                Turn::LineLost => {
+                    let silence = Some(Err(lapin::ErrorKind::InvalidConnectionState(
+                        lapin::ConnectionState::Error,
+                    )
+                    .into()));
+                    return self.gone(link, &mut bench, silence).await;
+                }
+            }
+            if leaving && closing.is_none() {
+                closing = Some(Box::pin(farewell(channel.clone())));
+            }
+        }
+    }
+
+    /// The channel is gone or closed: what was confirmed until then counts, and the rest fails.
+    async fn gone(
+        &self,
+        link: &Arc<Link>,
+        bench: &mut Bench,
+        closed: Option<lapin::Result<()>>,
+    ) -> (Cause, String) {
+        let rest = async {
+            while bench.has_work() {
+                bench.polled().await;
+            }
+        };
+        // What is still unresolved after that is unknown, and that is what the loss says.
+        drop(tokio::time::timeout(FAIL_TIMEOUT, rest).await);
+        let ended = bench.take();
+        if !ended.is_empty() {
+            self.tell(ChannelNews::Ended(ended)).await;
+        }
+        let connected = link.connected();
+        let mut cause = match &closed {
+            Some(Ok(())) => Cause::Channel(None),
+            Some(Err(error)) => Cause::of(error.kind(), connected),
+            None => Cause::Channel(None),
+        };
+        let mut why = closed
+            .and_then(Result::err)
+            .map_or_else(|| "the channel was closed".to_owned(), |e| chain(&e));
+        for error in bench
+            .failure
+            .take()
+            .into_iter()
+            .chain(bench.failures.drain(..))
+        {
+            let other = Cause::of(error.kind(), connected);
+            if cause.or(other) != cause {
+                why = chain(&error);
+            }
+            cause = cause.or(other);
+        }
+        (cause, why)
+    }
+}
+
+enum Turn {
+    Orders,
+    Polled,
+    Closed(lapin::Result<()>),
+    Leave,
+    LineLost,
+}
+
+type Closing = Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>;
+
+fn close(channel: Channel) -> Closing {
+    Box::pin(async move { channel.close(200, "stalled".into()).await })
+}
+
+/// Closing at the end waits a little only: whatever is not answered then is sent again by the next process.
+async fn farewell(channel: Channel) -> lapin::Result<()> {
+    tokio::time::timeout(FAREWELL_TIMEOUT, channel.close(200, "OK".into()))
+        .await
+        .unwrap_or_else(|_| {
+            Err(lapin::ErrorKind::InvalidConnectionState(lapin::ConnectionState::Closing).into())
+        })
+}
+
+async fn poll_closing(closing: &mut Option<Closing>) -> lapin::Result<()> {
+    match closing {
+        Some(closing) => closing.await,
+        None => std::future::pending().await,
+    }
+}
+
+type Publication = Pin<Box<dyn Future<Output = Ending> + Send>>;
+
+/// The publishes of one opening of a channel.
+///
+/// They are polled all together, in rounds, and not by who was woken: only so is it known which returns were in hand
+/// when a confirmation resolved (see [`Outstanding`]).
+#[derive(Default)]
+struct Bench {
+    publications: Vec<(AttemptId, Publication)>,
+    outstanding: Outstanding,
+    /// How long those took that the broker answered and that are not attributed yet.
+    answered: HashMap<AttemptId, Duration>,
+    ended: Vec<Ended>,
+    failure: Option<lapin::Error>,
+    failures: Vec<lapin::Error>,
+}
+
+impl Bench {
+    fn add(&mut self, attempt: AttemptId, publication: Publication) {
+        self.outstanding.sent(attempt);
+        self.publications.push((attempt, publication));
+    }
+
+    fn has_work(&self) -> bool {
+        !self.publications.is_empty()
+    }
+
+    /// Waits until at least one publish has ended or failed.
+    ///
+    /// # Cancel safety
+    /// Whatever was resolved is kept; nothing is lost by dropping it.
+    async fn polled(&mut self) {
+        poll_fn(|context| {
+            let mut news = false;
+            loop {
+                let (again, resolved) = self.round(context);
+                news |= resolved;
+                if !again && !resolved {
+                    break;
+                }
+            }
+            if news { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Polls every outstanding publish once. Whether another round would tell more, and whether this one told
+    /// anything.
+    fn round(&mut self, context: &mut std::task::Context<'_>) -> (bool, bool) {
+        let mut resolved = false;
+        let mut certain = Vec::new();
+        let mut index = 0;
+        while let Some((attempt, publication)) = self.publications.get_mut(index) {
+            let attempt = *attempt;
+            let Poll::Ready(ending) = publication.as_mut().poll(context) else {
+                index += 1;
+                continue;
+            };
+            drop(self.publications.swap_remove(index));
+            resolved = true;
+            match ending {
+                Ending::Answered {
+                    verdict,
+                    attached,
+                    took,
+                } => {
+                    self.answered.insert(attempt, took);
+                    self.outstanding
+                        .resolved(attempt, verdict, attached, &mut certain);
+                }
+                Ending::Unsendable(refused) => {
+                    self.outstanding.not_sent(attempt);
+                    self.ended.push(Ended {
+                        attempt,
+                        how: How::Unsendable(refused),
+                        took: Duration::ZERO,
+                    });
+                }
+                Ending::Failed(error) => {
+                    self.outstanding.failed(attempt);
+                    if self.failure.is_none() {
+                        self.failure = Some(error);
+                    } else {
+                        self.failures.push(error);
+                    }
+                }
+            }
+        }
+        let again = self.outstanding.round_over(&mut certain);
+        for (attempt, outcome) in certain {
+            let took = self.answered.remove(&attempt).unwrap_or_default();
+            self.ended.push(Ended {
+                attempt,
+                how: How::Outcome(outcome),
+                took,
+            });
+        }
+        (again, resolved)
+    }
+
+    fn take(&mut self) -> Vec<Ended> {
+        std::mem::take(&mut self.ended)
+    }
+}

@@ -1,0 +1,125 @@
+//! The publisher's numbers; every series is there from the start.
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+/// What became of one publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PublishResult {
+    /// The broker took responsibility.
+    Ack,
+    /// It refused responsibility.
+    Nack,
+    /// It had nowhere to put it.
+    Returned,
+    /// Its channel or connection was lost before the broker answered.
+    Lost,
+    /// It could not be read, made, or taken: nothing of it is at the broker.
+    Error,
+}
+
+impl PublishResult {
+    const ALL: [Self; 5] = [
+        Self::Ack,
+        Self::Nack,
+        Self::Returned,
+        Self::Lost,
+        Self::Error,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ack => "ack",
+            Self::Nack => "nack",
+            Self::Returned => "returned",
+            Self::Lost => "lost",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// The publisher's metrics, registered.
+#[derive(Clone, Debug)]
+pub(super) struct PublishMetrics {
+    published: IntCounterVec,
+    pub(super) confirm_duration: Histogram,
+    pub(super) in_flight: IntGauge,
+    pub(super) connected: IntGauge,
+    pub(super) blocked: IntGauge,
+    pub(super) reconnects: IntCounter,
+    pub(super) oldest_unconfirmed: Gauge,
+    pub(super) destination_state: IntGaugeVec,
+}
+
+impl PublishMetrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// Where one of the names is taken on this registry.
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            published: IntCounterVec::new(
+                Opts::new(
+                    "hookswitch_publish_total",
+                    "Publishes by what became of them; lost: the outcome is unknown, it is sent again",
+                ),
+                &["result"],
+            )?,
+            confirm_duration: Histogram::with_opts(
+                HistogramOpts::new(
+                    "hookswitch_publish_confirm_duration_seconds",
+                    "From handing a message to the connection to the broker's confirm",
+                )
+                .buckets(vec![
+                    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+                    30.0, 120.0,
+                ]),
+            )?,
+            in_flight: IntGauge::new(
+                "hookswitch_publish_in_flight",
+                "Publishes that the broker has not answered",
+            )?,
+            connected: IntGauge::new(
+                "hookswitch_broker_connected",
+                "1 while the publishing connection stands and holds its fence",
+            )?,
+            blocked: IntGauge::new(
+                "hookswitch_broker_blocked",
+                "1 while the broker blocks publishing (memory or disk alarm)",
+            )?,
+            reconnects: IntCounter::new(
+                "hookswitch_broker_reconnects_total",
+                "How often a publishing connection was made after one was lost",
+            )?,
+            oldest_unconfirmed: Gauge::new(
+                "hookswitch_publish_oldest_unconfirmed_age_seconds",
+                "Age of the oldest publish that the broker has not answered, 0 if there is none",
+            )?,
+            destination_state: IntGaugeVec::new(
+                Opts::new(
+                    "hookswitch_destination_state",
+                    "1 for the state that a configured destination is in; `other` counts those that left the configuration",
+                ),
+                &["destination", "state"],
+            )?,
+        };
+        for result in PublishResult::ALL {
+            metrics.published.with_label_values(&[result.as_str()]);
+        }
+        registry.register(Box::new(metrics.published.clone()))?;
+        registry.register(Box::new(metrics.confirm_duration.clone()))?;
+        registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.connected.clone()))?;
+        registry.register(Box::new(metrics.blocked.clone()))?;
+        registry.register(Box::new(metrics.reconnects.clone()))?;
+        registry.register(Box::new(metrics.oldest_unconfirmed.clone()))?;
+        registry.register(Box::new(metrics.destination_state.clone()))?;
+        Ok(metrics)
+    }
+
+    pub(super) fn published(&self, result: PublishResult) {
+        self.published.with_label_values(&[result.as_str()]).inc();
+    }
+}

@@ -1,0 +1,246 @@
+//! `stdout:` in place of a broker: deliveries as NDJSON, for trying Hookswitch with nothing else installed.
+
+use std::io::Write;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    dispatch::{DeliveryId, Owed, Refused},
+    event::Fault,
+    journal::{FeedItem, Parcel, Settlement},
+    ops::DestinationState,
+    route::{Address, Destination, QUARANTINE},
+};
+
+use super::{
+    PublishError, Publisher,
+    board::Board,
+    message::is_quarantine,
+    metrics::{PublishMetrics, PublishResult},
+    place::places,
+};
+
+/// Feed items printed and settled together.
+const BATCH: usize = 64;
+
+/// One delivery, under the names of the AMQP headers without their prefix (design 8).
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchange: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<i64>,
+    app: &'a str,
+    kind: &'a str,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<&'a str>,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    instance: &'a str,
+    delivery: String,
+    received: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<&'a Fault>,
+    event: Body<'a>,
+}
+
+/// The event as it is, or as text where it is not JSON (only in quarantine).
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Body<'a> {
+    Json(&'a RawValue),
+    Text(String),
+}
+
+/// Prints everything that is owed, one line each and in order, until `stop`, or after `drain` until nothing is owed.
+pub(super) async fn run(
+    mut publisher: Publisher,
+    metrics: &PublishMetrics,
+    drain: CancellationToken,
+    stop: CancellationToken,
+) -> Result<(), PublishError> {
+    let places = places(&publisher.routes);
+    let mut board = Board::new(publisher.health.clone(), metrics.clone(), &places);
+    for place in &places {
+        board.set(&place.name(), DestinationState::Ready, None);
+    }
+    publisher.health.update(|view| view.broker.connected = true);
+    metrics.connected.set(1);
+    let instance = publisher.instance.to_string();
+    let mut items = Vec::with_capacity(BATCH);
+    loop {
+        if drain.is_cancelled() && publisher.feed.is_empty() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            taken = publisher.feed.recv_many(&mut items, BATCH) => if taken == 0 {
+                // The journal has closed: nothing more comes.
+                tokio::select! { () = drain.cancelled() => {}, () = stop.cancelled() => {} }
+                return Ok(());
+            },
+            () = drain.cancelled() => continue,
+        }
+        for item in items.drain(..) {
+            // What is withdrawn was printed when it came.
+            let FeedItem::Owed(owed) = item else { continue };
+            let (text, settlements) = print(&publisher, &instance, &owed).await;
+            tokio::task::spawn_blocking(move || {
+                let mut out = std::io::stdout().lock();
+                out.write_all(text.as_bytes())?;
+                out.flush()
+            })
+            .await
+            .map_err(|_| PublishError::Ended { part: "printer" })?
+            .map_err(PublishError::Stdout)?;
+            for settlement in &settlements {
+                metrics.published(match settlement {
+                    Settlement::Delivered(_) => PublishResult::Ack,
+                    Settlement::Poisoned(..) | Settlement::Forgotten(_) => PublishResult::Error,
+                });
+            }
+            publisher.settle.report(settlements);
+        }
+    }
+}
+
+async fn print(publisher: &Publisher, instance: &str, owed: &[Owed]) -> (String, Vec<Settlement>) {
+    let mut text = String::new();
+    let mut settlements = Vec::with_capacity(owed.len());
+    for owed in owed {
+        let delivery = owed.delivery;
+        match publisher.parcels.fetch(delivery).await {
+            Some(parcel) => {
+                text.push_str(&line(&parcel, instance, publisher.boot, delivery));
+                settlements.push(Settlement::Delivered(delivery));
+            }
+            // As on AMQP: it moves to quarantine, and leaves that with a line that says so.
+            None if !in_quarantine(publisher, owed) => settlements.push(Settlement::Poisoned(
+                delivery,
+                Refused {
+                    code: 0,
+                    text: "unreadable: the journal's record is damaged".to_owned(),
+                },
+            )),
+            None => {
+                text.push_str(&format!(
+                    "{{\"queue\":\"{QUARANTINE}\",\"delivery\":\"{}-{}\",\"reason\":\"unreadable\"}}\n",
+                    publisher.boot, delivery.0
+                ));
+                settlements.push(Settlement::Delivered(delivery));
+            }
+        }
+    }
+    (text, settlements)
+}
+
+fn in_quarantine(publisher: &Publisher, owed: &Owed) -> bool {
+    publisher
+        .destinations
+        .get(owed.destination)
+        .is_some_and(|destination| is_quarantine(&destination))
+}
+
+fn line(parcel: &Parcel, instance: &str, boot: u64, delivery: DeliveryId) -> String {
+    let facts = &parcel.record.facts;
+    let (queue, exchange, routing_key) = address(&parcel.destination);
+    let reasons = [parcel.moved.as_ref(), facts.quarantine.as_ref()];
+    let body = &parcel.record.body;
+    let line = Line {
+        queue,
+        exchange,
+        routing_key,
+        call: facts.call.as_ref().map(|call| call.as_str()),
+        sequence: parcel.sequence,
+        app: facts.app.as_str(),
+        kind: facts.kind.as_str(),
+        event_type: &facts.event_type,
+        generation: facts
+            .generation
+            .as_ref()
+            .map(|generation| generation.as_str()),
+        id: &facts.event_id,
+        correlation_id: facts.correlation_id.as_deref(),
+        instance,
+        delivery: format!("{boot}-{}", delivery.0),
+        received: format!("{:.3}", facts.received),
+        path: facts.path.as_deref(),
+        query: facts.query.as_deref(),
+        traceparent: facts.traceparent.as_deref(),
+        reason: reasons
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|why| why.reason.as_str()),
+        errors: reasons
+            .into_iter()
+            .flatten()
+            .flat_map(|why| &why.faults)
+            .collect(),
+        event: match serde_json::from_slice::<&RawValue>(body) {
+            // A line break inside the event would end the line.
+            Ok(json) if !json.get().contains(['\n', '\r']) => Body::Json(json),
+            Ok(_) | Err(_) => match serde_json::from_slice::<Box<RawValue>>(body) {
+                Ok(_) => return reprinted(parcel, instance, boot, delivery),
+                Err(_) => Body::Text(String::from_utf8_lossy(body).into_owned()),
+            },
+        },
+    };
+    let mut text = serde_json::to_string(&line).expect("text, numbers and checked JSON");
+    text.push('\n');
+    text
+}
+
+/// The same for an event that was sent over several lines: white space between tokens carries nothing.
+fn reprinted(parcel: &Parcel, instance: &str, boot: u64, delivery: DeliveryId) -> String {
+    let mut compact = parcel.clone();
+    let mut record = (*parcel.record).clone();
+    let mut body = Vec::with_capacity(record.body.len());
+    let mut in_string = false;
+    let mut escaped = false;
+    for byte in &record.body {
+        // JSON strings hold no raw line breaks, so these stand between tokens only (RFC 8259, section 7).
+        if in_string {
+            in_string = escaped || *byte != b'"';
+            escaped = !escaped && *byte == b'\\';
+        } else if byte.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = *byte == b'"';
+        }
+        body.push(*byte);
+    }
+    record.body = body.into();
+    compact.record = record.into();
+    line(&compact, instance, boot, delivery)
+}
+
+fn address(destination: &Destination) -> (Option<&str>, Option<&str>, Option<&str>) {
+    match &destination.address {
+        Address::Queue { name, .. } => (Some(name), None, None),
+        Address::Exchange {
+            exchange,
+            routing_key,
+        } => (None, Some(exchange), Some(routing_key)),
+    }
+}

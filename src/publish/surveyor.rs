@@ -1,0 +1,113 @@
+//! The connection on which places are declared and checked, so that a refusal there costs no publishing channel.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Broker;
+
+use super::{
+    backoff::Backoff,
+    error::chain,
+    line::{pause, until_gone},
+    link::{Dialer, Link},
+    place::Place,
+    topology::{self, CHECK_TIMEOUT, Depth, Verdict},
+};
+
+/// Checks in progress at once; one that hangs holds up none of the others until this many hang.
+const AT_ONCE: usize = 64;
+
+struct Question {
+    place: Place,
+    answer: oneshot::Sender<Verdict>,
+}
+
+/// Where places are asked about.
+#[derive(Clone)]
+pub(super) struct Survey(mpsc::Sender<Question>);
+
+impl Survey {
+    /// Declares or checks `place`; waits for a connection where there is none.
+    pub(super) async fn ask(&self, place: Place) -> Verdict {
+        let (answer, verdict) = oneshot::channel();
+        let gone = || Verdict::Held("the publisher is stopping".to_owned());
+        if self.0.send(Question { place, answer }).await.is_err() {
+            return gone();
+        }
+        verdict.await.unwrap_or_else(|_| gone())
+    }
+}
+
+/// A survey and the task that answers it until `halt`.
+pub(super) fn survey(
+    dialer: Dialer,
+    broker: Broker,
+    halt: CancellationToken,
+) -> (Survey, impl Future<Output = ()> + Send) {
+    let (questions, asked) = mpsc::channel(AT_ONCE);
+    (Survey(questions), answer(dialer, broker, asked, halt))
+}
+
+async fn answer(
+    mut dialer: Dialer,
+    broker: Broker,
+    mut asked: mpsc::Receiver<Question>,
+    halt: CancellationToken,
+) {
+    let depth = if broker.declare {
+        Depth::Declare
+    } else {
+        Depth::Look
+    };
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+    loop {
+        let dialled = tokio::select! {
+            dialled = dialer.dial() => dialled,
+            () = halt.cancelled() => return,
+        };
+        let link = match dialled {
+            Ok(link) => Arc::new(link),
+            Err(error) => {
+                tracing::debug!(error = %chain(&error), "no topology connection to the broker");
+                pause(&mut backoff, &halt).await;
+                if halt.is_cancelled() {
+                    return;
+                }
+                continue;
+            }
+        };
+        backoff.reset();
+        let mut checks = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                question = asked.recv(), if checks.len() < AT_ONCE => match question {
+                    Some(question) => checks.push(settle(link.clone(), &broker, question, depth)),
+                    None => return link.close().await,
+                },
+                Some(()) = checks.next(), if !checks.is_empty() => {}
+                () = until_gone(&link) => break,
+                () = halt.cancelled() => return link.close().await,
+            }
+        }
+        link.cut();
+        // Those in progress find out by themselves, and soon: their connection is gone.
+        while checks.next().await.is_some() {}
+        pause(&mut backoff, &halt).await;
+    }
+}
+
+async fn settle(link: Arc<Link>, broker: &Broker, question: Question, depth: Depth) {
+    let checking = topology::check(&link.connection, &question.place, broker, depth);
+    let verdict = match tokio::time::timeout(CHECK_TIMEOUT, checking).await {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(error)) => Verdict::Held(chain(&error)),
+        Err(_) => Verdict::Held(format!(
+            "the broker did not answer within {CHECK_TIMEOUT:?}"
+        )),
+    };
+    // Whoever asked may have been told to stop meanwhile.
+    drop(question.answer.send(verdict));
+}

@@ -63,7 +63,9 @@ async fn what_was_answered_is_owed_after_a_restart_in_order_and_marked_unknown()
         .into();
     assert_eq!(second.read(&owed).await, expected);
     second.deliver(owed.iter().map(|owed| owed.delivery));
-    second.until("all settled", |counts| counts.pending == 0).await;
+    second
+        .until("all settled", |counts| counts.pending == 0)
+        .await;
     second.close();
     assert_eq!(Running::open(directory.path()).close().pending, 0);
 }
@@ -74,7 +76,9 @@ async fn a_process_that_dies_without_closing_keeps_what_it_answered() {
     let copy = tempfile::tempdir().unwrap();
     let mut first = Running::open(directory.path());
     for id in 0..20 {
-        first.accept(vec![event("c", &id.to_string(), &["q"])]).await;
+        first
+            .accept(vec![event("c", &id.to_string(), &["q"])])
+            .await;
     }
     let owed = first.owed(20).await;
     first.deliver(owed[..5].iter().map(|owed| owed.delivery));
@@ -106,7 +110,10 @@ async fn callbacks_of_one_group_are_admitted_in_order_of_arrival() {
     // The writer is kept busy meanwhile, so that the rest becomes one group.
     let gate = rusqlite::Connection::open(directory.path().join("journal.db")).unwrap();
     gate.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let fate = running.journal.intake.submit(callback(vec![event("x", "first", &["q"])]));
+    let fate = running
+        .journal
+        .intake
+        .submit(callback(vec![event("x", "first", &["q"])]));
     let mut fate = Box::pin(fate);
     assert!(futures_util::poll!(&mut fate).is_pending());
     let mut waiting: Vec<_> = callbacks
@@ -172,7 +179,10 @@ async fn duplicates_are_known_across_a_restart_and_owe_nothing() {
     );
     let mut other = event("c", "1", &["q"]);
     other.identity.digest = 1;
-    assert_eq!(first.submit(vec![other]).await, Ok(vec![Admitted::Accepted]));
+    assert_eq!(
+        first.submit(vec![other]).await,
+        Ok(vec![Admitted::Accepted])
+    );
     assert_eq!(first.close().owed, 2);
     let second = Running::open(directory.path());
     let again = vec![event("c", "1", &["q"])];
@@ -203,7 +213,12 @@ async fn sequences_and_bindings_go_on_across_a_restart_without_gaps() {
     second.accept(vec![event_of(recording, "2", &["q"])]).await;
     let owed = second.owed(1).await;
     assert_eq!(second.read(&owed).await, [("2".to_owned(), Some(2))]);
-    let parcel = second.journal.parcels.fetch(owed[0].delivery).await.unwrap();
+    let parcel = second
+        .journal
+        .parcels
+        .fetch(owed[0].delivery)
+        .await
+        .unwrap();
     assert_eq!(parcel.record.facts.call.as_ref().unwrap().as_str(), "c");
     second.close();
 }
@@ -218,7 +233,11 @@ async fn a_full_journal_takes_nothing_new_and_forgets_what_it_refused() {
     let two = vec![event("c", "2", &["q"]), event("c", "3", &["q"])];
     assert!(matches!(
         running.submit(two.clone()).await,
-        Err(Refusal::Full { used: 1, limit: 2, unit: "deliveries" })
+        Err(Refusal::Full {
+            used: 1,
+            limit: 2,
+            unit: "deliveries"
+        })
     ));
     assert_eq!(running.boards.health.view().journal, JournalState::Full);
     assert_eq!(running.check_law().refused, 2);
@@ -246,8 +265,12 @@ async fn a_destination_that_owes_its_share_refuses_its_own_callbacks_only() {
     let running = Running::tuned(&tight, unlimited()).unwrap();
     running.accept(vec![event("c", "1", &["stuck"])]).await;
     running.accept(vec![event("c", "2", &["stuck"])]).await;
-    let both = running.submit(vec![event("c", "3", &["fine", "stuck"])]).await;
-    assert!(matches!(both, Err(Refusal::DestinationFull { destination, .. }) if destination == "stuck"));
+    let both = running
+        .submit(vec![event("c", "3", &["fine", "stuck"])])
+        .await;
+    assert!(
+        matches!(both, Err(Refusal::DestinationFull { destination, .. }) if destination == "stuck")
+    );
     running.accept(vec![event("c", "3", &["fine"])]).await;
     assert_eq!(running.boards.health.view().journal, JournalState::Writable);
     running.close();
@@ -262,7 +285,9 @@ async fn parcels_that_left_memory_are_read_from_disk() {
     };
     let mut running = Running::tuned(&settings(directory.path()), tuning).unwrap();
     for id in 0..50 {
-        running.accept(vec![event("c", &id.to_string(), &["q"])]).await;
+        running
+            .accept(vec![event("c", &id.to_string(), &["q"])])
+            .await;
     }
     let owed = running.owed(50).await;
     let expected: Vec<_> = (0..50).map(|id| (id.to_string(), Some(id + 1))).collect();
@@ -277,21 +302,28 @@ async fn a_poisoned_delivery_moves_to_quarantine_with_its_number_and_its_reason(
     running.accept(vec![event("c", "1", &["q", "r"])]).await;
     let owed = running.owed(2).await;
     let poisoned = Settlement::Poisoned(owed[0].delivery, refused());
-    running.journal.settle.report(vec![poisoned.clone(), poisoned]);
+    running
+        .journal
+        .settle
+        .report(vec![poisoned.clone(), poisoned]);
     let moved = running.owed(1).await;
     assert_eq!(moved[0].lane, None);
     let counts = running.check_law();
     assert_eq!((counts.owed, counts.moved, counts.pending), (3, 1, 2));
     // The other delivery of its record goes, the record stays.
     running.deliver([owed[1].delivery]);
-    running.until("settled", |counts| counts.delivered == 1).await;
+    running
+        .until("settled", |counts| counts.delivered == 1)
+        .await;
     running.close();
 
     let mut again = Running::open(directory.path());
     let owed = again.owed(1).await;
     assert_eq!(again.read(&owed).await, [("1".to_owned(), Some(1))]);
     let parcel = again.journal.parcels.fetch(owed[0].delivery).await.unwrap();
-    assert!(matches!(&parcel.destination.address, Address::Queue { name, .. } if name == QUARANTINE));
+    assert!(
+        matches!(&parcel.destination.address, Address::Queue { name, .. } if name == QUARANTINE)
+    );
     assert_eq!(parcel.moved.unwrap().reason, QuarantineReason::Unsendable);
     // Refused by the quarantine itself: it stays where it is and is not tried again by this process.
     again
@@ -310,7 +342,9 @@ async fn a_broken_event_is_kept_for_the_quarantine_without_a_number() {
     let directory = tempfile::tempdir().unwrap();
     let mut running = Running::open(directory.path());
     assert_eq!(
-        running.submit(vec![broken("1"), event("c", "2", &["q"])]).await,
+        running
+            .submit(vec![broken("1"), event("c", "2", &["q"])])
+            .await,
         Ok(vec![Admitted::Quarantined, Admitted::Accepted])
     );
     let owed = running.owed(2).await;
@@ -329,12 +363,17 @@ async fn a_full_disk_refuses_and_what_it_refused_is_taken_when_there_is_room() {
     let owed = running.owed(1).await;
     fault.set(Some(Trouble::DiskFull));
     let offered = vec![event("c", "2", &["q"])];
-    assert_eq!(running.submit(offered.clone()).await, Err(Refusal::DiskFull));
+    assert_eq!(
+        running.submit(offered.clone()).await,
+        Err(Refusal::DiskFull)
+    );
     assert_eq!(running.boards.health.view().journal, JournalState::DiskFull);
     assert!(!directory.path().join("reserve").exists());
     // What is confirmed meanwhile is confirmed, although it cannot be deleted.
     running.deliver([owed[0].delivery]);
-    running.until("settled", |counts| counts.delivered == 1).await;
+    running
+        .until("settled", |counts| counts.delivered == 1)
+        .await;
     fault.set(None);
     running
         .until("room again", |_| {
@@ -381,7 +420,10 @@ async fn after_closing_the_answer_is_that_it_is_closing() {
     let intake = running.journal.intake.clone();
     running.close();
     let answer = intake.submit(callback(vec![event("c", "1", &["q"])])).await;
-    assert_eq!(answer.map(|receipt| receipt.outcomes().len()), Err(Refusal::Closing));
+    assert_eq!(
+        answer.map(|receipt| receipt.outcomes().len()),
+        Err(Refusal::Closing)
+    );
 }
 
 #[tokio::test]

@@ -54,6 +54,10 @@ pub fn open(settings: &config::Journal, boards: &Boards) -> Result<Opened, Journ
     open_tuned(settings, boards, Tuning::default())
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the feed is bounded by limit_deliveries"
+)]
 pub(super) fn open_tuned(
     settings: &config::Journal,
     boards: &Boards,

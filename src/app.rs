@@ -11,7 +11,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use prometheus::Registry;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -110,8 +109,7 @@ async fn start(
         registry: registry.clone(),
     };
     let opened = open_journal(&config, boards).await?;
-    // Set once here, read by `/version`.
-    drop(journal_id.set(opened.instance));
+    journal_id.get_or_init(|| opened.instance);
 
     let drain = CancellationToken::new();
     let cut = CancellationToken::new();
@@ -214,7 +212,10 @@ impl Parts {
         self.cut.cancel();
         finished(&mut self.publisher).await;
         let closer = self.closer;
-        if tokio::task::spawn_blocking(move || closer.close()).await.is_err() {
+        if tokio::task::spawn_blocking(move || closer.close())
+            .await
+            .is_err()
+        {
             warn!("the journal could not be closed in order; its next start recovers it");
         }
         self.admin.stop(Duration::from_secs(1)).await;

@@ -8,7 +8,9 @@ use crate::{journal::JournalError, publish::PublishError};
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// A port is taken, or an address is not this machine's.
-    #[error("cannot listen on {address} ({key}): is another program, or another hookswitch, using it?")]
+    #[error(
+        "cannot listen on {address} ({key}): is another program, or another hookswitch, using it?"
+    )]
     Bind {
         /// The setting.
         key: &'static str,

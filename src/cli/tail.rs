@@ -24,7 +24,7 @@ const LINE_LIMIT_BYTES: usize = 1_024 * 1_024;
 /// Follow what a running receiver accepts, delivers and quarantines, one line each; takes nothing from any queue
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:\n  hookswitch tail --app contoso --kind DtmfReceived --json")]
-pub struct TailArgs {
+pub(super) struct TailArgs {
     /// The receiver's admin listener
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081")]
     admin: Url,
@@ -49,7 +49,7 @@ pub struct TailArgs {
 ///
 /// # Errors
 /// If the receiver cannot be reached or goes away, or `out` cannot be written; a closed pipe stays an [`io::Error`].
-pub fn run(args: &TailArgs, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn run(args: &TailArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -64,10 +64,7 @@ pub(super) fn open_tuned(
         .expect("the metrics are well named and a registry has one journal");
     let (store, loaded) = load_or_salvage(&directory, &tuning, &metrics, boards)?;
     #[cfg(test)]
-    let store = Store {
-        fault: tuning.fault.clone(),
-        ..store
-    };
+    let store = store.with_fault(tuning.fault.clone());
 
     let database = |doing| {
         let path = settings.path.clone();

@@ -222,7 +222,8 @@ impl Admission {
                 CallRule::Path(key) => key.as_ref().map(|key| self.use_call(app, key)),
             }
         };
-        let key = call.and_then(|slot| self.calls.value(slot).as_ref().map(|call| call.key.clone()));
+        let key =
+            call.and_then(|slot| self.calls.value(slot).as_ref().map(|call| call.key.clone()));
         let placed = offer
             .targets
             .iter()
@@ -239,7 +240,12 @@ impl Admission {
 
     /// Admits again what was salvaged from a damaged journal: its key is known, its sequence there is not taken over,
     /// because the new journal has a name of its own.
-    pub fn readmit(&mut self, app: &AppName, call: Option<&CallKey>, destination: DestinationId) -> Placed {
+    pub fn readmit(
+        &mut self,
+        app: &AppName,
+        call: Option<&CallKey>,
+        destination: DestinationId,
+    ) -> Placed {
         let line = call.map(|key| {
             let call = self.use_call(app, key);
             self.take(call, destination)
@@ -319,10 +325,17 @@ impl Admission {
             (WindowName::Unnamed, &self.unnamed, unnamed),
         ] {
             let next = window.next();
-            changes.duplicates.extend((next - count..next).filter_map(|position| {
-                let (key, at) = window.get(position)?;
-                Some(DuplicateRow { window: name, position, key, at })
-            }));
+            changes
+                .duplicates
+                .extend((next - count..next).filter_map(|position| {
+                    let (key, at) = window.get(position)?;
+                    Some(DuplicateRow {
+                        window: name,
+                        position,
+                        key,
+                        at,
+                    })
+                }));
         }
         changes.calls = once_each(calls)
             .filter(|&slot| self.is_stale(self.calls.stored(slot)))
@@ -598,16 +611,20 @@ impl Admission {
     /// A duplicate key; in order of position.
     pub fn restore_duplicate(&mut self, row: DuplicateRow) {
         self.now = self.now.max(row.at);
-        self.window(row.window).restore(row.position, row.key, row.at);
+        self.window(row.window)
+            .restore(row.position, row.key, row.at);
         self.window_starts = [self.named.first(), self.unnamed.first()];
     }
 
     /// A call key; least lately used first.
     pub fn restore_call(&mut self, row: i64, app: AppName, key: CallKey, used: i64) -> Slot {
         let hash = self.digester.call(&app, &key);
-        let slot = self
-            .calls
-            .restore(hash, Some(Call { app, key }), row, used.saturating_add(USE_GRAIN));
+        let slot = self.calls.restore(
+            hash,
+            Some(Call { app, key }),
+            row,
+            used.saturating_add(USE_GRAIN),
+        );
         self.calls.set_stored(slot, used);
         slot
     }

@@ -18,7 +18,12 @@ impl Digester {
         match &identity.named {
             Some((source, id)) => (
                 WindowName::Named,
-                self.digest(&[app.as_str().as_bytes(), source.as_bytes(), id.as_bytes(), &digest]),
+                self.digest(&[
+                    app.as_str().as_bytes(),
+                    source.as_bytes(),
+                    id.as_bytes(),
+                    &digest,
+                ]),
             ),
             None => (
                 WindowName::Unnamed,
@@ -52,6 +57,9 @@ mod tests {
     #[test]
     fn parts_that_run_together_are_told_apart() {
         let mut digester = Digester::default();
-        assert_ne!(digester.digest(&[b"ab", b"c"]), digester.digest(&[b"a", b"bc"]));
+        assert_ne!(
+            digester.digest(&[b"ab", b"c"]),
+            digester.digest(&[b"a", b"bc"])
+        );
     }
 }

@@ -69,10 +69,13 @@ impl Model {
     }
 
     fn resolve(&mut self, app: &str, ids: &CallIds) -> Option<String> {
-        let server = ids
-            .server_call
-            .as_ref()
-            .map(|id| ("server", app.to_owned(), ServerCallKey::new(id).as_str().to_owned()));
+        let server = ids.server_call.as_ref().map(|id| {
+            (
+                "server",
+                app.to_owned(),
+                ServerCallKey::new(id).as_str().to_owned(),
+            )
+        });
         let recording = ids
             .recording
             .as_ref()
@@ -188,9 +191,21 @@ struct Group {
 
 fn groups() -> impl Strategy<Value = Vec<Group>> {
     let wait = prop_oneof![Just(0), Just(1_000), Just(MINUTE), Just(DAY / 3), Just(DAY)];
-    let callback = (any::<bool>(), prop::bool::weighted(0.2), prop::collection::vec(offers(), 1..4));
-    let group = (wait, prop::collection::vec(callback, 1..4), prop::bool::weighted(0.2))
-        .prop_map(|(wait, callbacks, fails)| Group { wait, callbacks, fails });
+    let callback = (
+        any::<bool>(),
+        prop::bool::weighted(0.2),
+        prop::collection::vec(offers(), 1..4),
+    );
+    let group = (
+        wait,
+        prop::collection::vec(callback, 1..4),
+        prop::bool::weighted(0.2),
+    )
+        .prop_map(|(wait, callbacks, fails)| Group {
+            wait,
+            callbacks,
+            fails,
+        });
     prop::collection::vec(group, 1..25)
 }
 
@@ -283,7 +298,10 @@ fn a_sequence_does_not_expire_while_something_of_it_is_owed() {
     admission.settled(first.slot);
     admission.settled(second.slot);
     admission.begin(4 * DAY);
-    assert_eq!(line(&decide(&mut admission, &connection("c", 3))).sequence, 1);
+    assert_eq!(
+        line(&decide(&mut admission, &connection("c", 3))).sequence,
+        1
+    );
 }
 
 #[test]
@@ -302,18 +320,30 @@ fn beyond_the_limit_the_least_lately_used_call_leaves_early_and_is_counted() {
     admission.begin(5);
     assert_eq!(admission.calls(), 2);
     assert!(admission.take_calls_evicted() >= 1);
-    assert_eq!(line(&decide(&mut admission, &connection("c1", 9))).sequence, 3);
-    assert_eq!(line(&decide(&mut admission, &connection("c2", 10))).sequence, 1);
+    assert_eq!(
+        line(&decide(&mut admission, &connection("c1", 9))).sequence,
+        3
+    );
+    assert_eq!(
+        line(&decide(&mut admission, &connection("c2", 10))).sequence,
+        1
+    );
 }
 
 #[test]
 fn a_clock_that_was_put_back_forgets_nothing_and_repeats_nothing() {
     let mut admission = Admission::new(Limits::default());
     admission.begin(DAY);
-    assert_ne!(decide(&mut admission, &connection("c", 1)), Verdict::Duplicate);
+    assert_ne!(
+        decide(&mut admission, &connection("c", 1)),
+        Verdict::Duplicate
+    );
     admission.commit();
     admission.begin(0);
-    assert_eq!(decide(&mut admission, &connection("c", 1)), Verdict::Duplicate);
+    assert_eq!(
+        decide(&mut admission, &connection("c", 1)),
+        Verdict::Duplicate
+    );
 }
 
 #[test]
@@ -324,10 +354,21 @@ fn a_group_writes_each_row_once() {
         decide(&mut admission, &connection("c", digest));
     }
     let changes = admission.changes();
-    assert_eq!((changes.duplicates.len(), changes.calls.len(), changes.sequences.len()), (5, 1, 1));
+    assert_eq!(
+        (
+            changes.duplicates.len(),
+            changes.calls.len(),
+            changes.sequences.len()
+        ),
+        (5, 1, 1)
+    );
     assert_eq!(changes.sequences[0].next, 6);
     admission.commit();
     admission.begin(MINUTE);
     decide(&mut admission, &connection("c", 9));
-    assert_eq!(admission.changes().calls.len(), 0, "its last use is known well enough");
+    assert_eq!(
+        admission.changes().calls.len(),
+        0,
+        "its last use is known well enough"
+    );
 }

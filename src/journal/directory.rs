@@ -109,7 +109,9 @@ impl Directory {
             path: self.path.clone(),
             source,
         };
-        let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%3fZ").to_string();
+        let stamp = jiff::Timestamp::now()
+            .strftime("%Y%m%dT%H%M%S%3fZ")
+            .to_string();
         let aside = self.path.join(format!("damaged-{stamp}"));
         fs::create_dir(&aside).map_err(failed)?;
         for suffix in ["", "-wal"] {

@@ -167,7 +167,10 @@ mod tests {
             index.add(DeliveryId(delivery), pending(1, destination), false);
         }
         index.add(DeliveryId(4), pending(4, 0), false);
-        assert_eq!((index.bytes(), index.records(), index.deliveries()), (200, 2, 4));
+        assert_eq!(
+            (index.bytes(), index.records(), index.deliveries()),
+            (200, 2, 4)
+        );
         assert_eq!(index.owed_bytes(DestinationId(0)), 200);
         assert!(!index.remove(DeliveryId(2)).unwrap().1);
         assert!(!index.remove(DeliveryId(1)).unwrap().1);

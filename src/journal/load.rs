@@ -125,8 +125,9 @@ fn load_destinations(connection: &Connection) -> Result<Destinations, LoadError>
         "SELECT id, destination FROM destination ORDER BY id",
         |row| {
             let destination: String = row.get(1)?;
-            let destination = serde_json::from_str(&destination)
-                .map_err(|error| LoadError::Damaged(format!("a destination is no JSON: {error}")))?;
+            let destination = serde_json::from_str(&destination).map_err(|error| {
+                LoadError::Damaged(format!("a destination is no JSON: {error}"))
+            })?;
             if destinations.intern(destination) == DestinationId(row.get(0)?) {
                 Ok(())
             } else {
@@ -202,8 +203,7 @@ pub(super) fn load_admission(
                 return Ok(());
             };
             let destination = DestinationId(row.get(2)?);
-            let slot =
-                admission.restore_sequence(id, *call, destination, row.get(3)?, row.get(4)?);
+            let slot = admission.restore_sequence(id, *call, destination, row.get(3)?, row.get(4)?);
             sequences.insert(id, slot);
             Ok(())
         },

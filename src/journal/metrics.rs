@@ -58,8 +58,8 @@ impl Metrics {
                     "How long a commit with its fsync took",
                 )
                 .buckets(vec![
-                    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
-                    0.5, 1.0, 2.5,
+                    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1,
+                    0.25, 0.5, 1.0, 2.5,
                 ]),
             )?,
             batch_size: Histogram::with_opts(
@@ -146,9 +146,8 @@ impl Collector for GaugesCollector {
         reason = "an age in seconds is far below 2^52"
     )]
     fn collect(&self) -> Vec<MetricFamily> {
-        let read = |value: &AtomicU64| {
-            i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
-        };
+        let read =
+            |value: &AtomicU64| i64::try_from(value.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         self.bytes.set(read(&self.gauges.bytes));
         self.records.set(read(&self.gauges.records));
         let oldest = self.gauges.oldest.load(Ordering::Relaxed);
@@ -156,6 +155,11 @@ impl Collector for GaugesCollector {
             0 => 0.0,
             since => (jiff::Timestamp::now().as_second() - since).max(0) as f64,
         });
-        [self.bytes.collect(), self.records.collect(), self.age.collect()].concat()
+        [
+            self.bytes.collect(),
+            self.records.collect(),
+            self.age.collect(),
+        ]
+        .concat()
     }
 }

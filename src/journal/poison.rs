@@ -8,13 +8,7 @@ use crate::{
     route::{Destination, QUARANTINE, Target},
 };
 
-use super::{
-    Parcel,
-    reader::read_parcel,
-    stage::live_line,
-    store::DeliveryRow,
-    writer::Writer,
-};
+use super::{Parcel, reader::read_parcel, stage::live_line, store::DeliveryRow, writer::Writer};
 
 /// A delivery that takes the place of another one.
 #[derive(Debug)]
@@ -115,8 +109,7 @@ impl Writer {
         self.book_moved(moved.len() as u64);
         let mut owed = Vec::new();
         for one in moved {
-            self.index
-                .replace(one.old, one.row.id, one.row.destination);
+            self.index.replace(one.old, one.row.id, one.row.destination);
             self.cache.remove(one.old);
             if let Some(line) = one.line {
                 self.admission.settled(line);

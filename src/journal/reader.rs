@@ -136,7 +136,9 @@ pub(super) fn read_parcel(
     };
     let (facts, body, crc) = stored.ok_or(ReadError::Missing)?;
     let record = check_record(record, &facts, body, crc)?;
-    let moved = moved.map(|moved| serde_json::from_str(&moved)).transpose()?;
+    let moved = moved
+        .map(|moved| serde_json::from_str(&moved))
+        .transpose()?;
     let destination = destinations
         .get(crate::route::DestinationId(destination))
         .ok_or(ReadError::Destination)?;

@@ -118,36 +118,51 @@ fn copy(
     store.begin()?;
     let mut failed = None;
     let last = last_id(damaged, "record").max(deliveries.keys().next_back().copied());
-    scan(damaged, "SELECT id, facts, body, crc FROM record WHERE id >= ?1 ORDER BY id", &[], last, |row| {
-        let id: i64 = row.get(0)?;
-        let owed = deliveries.remove(&id).unwrap_or_default();
-        let record = (|| {
-            let facts: String = row.get(1)?;
-            check_record(id, &facts, row.get(2)?, row.get(3)?)
-        })();
-        let owed: Vec<_> = owed
-            .into_iter()
-            .filter_map(|delivery| Some((places.get(&delivery.destination.0)?.clone(), delivery)))
-            .collect();
-        let (Ok(mut record), false) = (record, owed.is_empty()) else {
-            salvaged.lost += 1;
-            return Ok(());
-        };
-        record.facts.recovered = true;
-        record.id = RecordId(next_id);
-        next_id += owed.len() as u64;
-        salvaged.recovered += 1;
-        let written = write_record(store, &mut admission, &destinations, &mut stored, record, owed);
-        if let Err(error) = written {
-            failed = Some(error);
-        } else if salvaged.recovered.is_multiple_of(CHUNK) {
-            failed = next_chunk(store, &mut admission).err();
-        }
-        if failed.is_some() {
-            return Err(rusqlite::Error::QueryReturnedNoRows);
-        }
-        Ok(())
-    });
+    scan(
+        damaged,
+        "SELECT id, facts, body, crc FROM record WHERE id >= ?1 ORDER BY id",
+        &[],
+        last,
+        |row| {
+            let id: i64 = row.get(0)?;
+            let owed = deliveries.remove(&id).unwrap_or_default();
+            let record = (|| {
+                let facts: String = row.get(1)?;
+                check_record(id, &facts, row.get(2)?, row.get(3)?)
+            })();
+            let owed: Vec<_> = owed
+                .into_iter()
+                .filter_map(|delivery| {
+                    Some((places.get(&delivery.destination.0)?.clone(), delivery))
+                })
+                .collect();
+            let (Ok(mut record), false) = (record, owed.is_empty()) else {
+                salvaged.lost += 1;
+                return Ok(());
+            };
+            record.facts.recovered = true;
+            record.id = RecordId(next_id);
+            next_id += owed.len() as u64;
+            salvaged.recovered += 1;
+            let written = write_record(
+                store,
+                &mut admission,
+                &destinations,
+                &mut stored,
+                record,
+                owed,
+            );
+            if let Err(error) = written {
+                failed = Some(error);
+            } else if salvaged.recovered.is_multiple_of(CHUNK) {
+                failed = next_chunk(store, &mut admission).err();
+            }
+            if failed.is_some() {
+                return Err(rusqlite::Error::QueryReturnedNoRows);
+            }
+            Ok(())
+        },
+    );
     if let Some(error) = failed {
         return Err(error.into());
     }
@@ -242,7 +257,9 @@ fn copy_rows(
 ) -> rusqlite::Result<()> {
     let mut failed = None;
     scan(damaged, query, more, None, |row| {
-        let values: Vec<Value> = (0..4).map(|column| row.get(column)).collect::<Result<_, _>>()?;
+        let values: Vec<Value> = (0..4)
+            .map(|column| row.get(column))
+            .collect::<Result<_, _>>()?;
         if !plausible(&values) {
             return Ok(());
         }
@@ -263,8 +280,18 @@ fn copy_rows(
 fn plausible(values: &[Value]) -> bool {
     match values {
         // A digest before a row or nothing (binding), or after a window (duplicate).
-        [_, Value::Blob(digest), Value::Integer(_) | Value::Null, Value::Integer(_)]
-        | [_, Value::Integer(0 | 1), Value::Blob(digest), Value::Integer(_)] => digest.len() == 16,
+        [
+            _,
+            Value::Blob(digest),
+            Value::Integer(_) | Value::Null,
+            Value::Integer(_),
+        ]
+        | [
+            _,
+            Value::Integer(0 | 1),
+            Value::Blob(digest),
+            Value::Integer(_),
+        ] => digest.len() == 16,
         [_, Value::Text(app), Value::Text(key), Value::Integer(_)] => {
             crate::event::AppName::try_from(app.clone()).is_ok() && !key.is_empty()
         }

@@ -90,10 +90,7 @@ pub(super) fn own(body: &Bytes) -> Bytes {
 }
 
 /// A record with its deliveries; the first id is that of the record too.
-pub(super) fn new_record(
-    record: Arc<Record>,
-    placed: &[(Placed, Interned)],
-) -> NewRecord {
+pub(super) fn new_record(record: Arc<Record>, placed: &[(Placed, Interned)]) -> NewRecord {
     let facts = json(&record.facts);
     let bytes = u32::try_from(facts.len() + record.body.len()).unwrap_or(u32::MAX);
     let received = u32::try_from(record.facts.received.as_second().max(1)).unwrap_or(u32::MAX);

@@ -31,7 +31,10 @@ pub(crate) struct Waiting {
 impl StandIn {
     pub(crate) fn open() -> (Intake, Self) {
         let (sender, receiver) = mpsc::channel();
-        (Intake::new(sender, Arc::new(Ledger::default())), Self(receiver))
+        (
+            Intake::new(sender, Arc::new(Ledger::default())),
+            Self(receiver),
+        )
     }
 
     /// The next callback offered; `None` once nobody can offer one any more.

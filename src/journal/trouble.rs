@@ -200,8 +200,7 @@ impl Writer {
     }
 
     pub(super) fn has_leftovers(&self) -> bool {
-        self.condition.writes()
-            && !(self.deletes.deliveries.is_empty() && self.poisoned.is_empty())
+        self.condition.writes() && !(self.deletes.deliveries.is_empty() && self.poisoned.is_empty())
     }
 
     fn transaction(&self, staged: &[Staged], moved: &[Moved]) -> rusqlite::Result<()> {

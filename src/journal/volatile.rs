@@ -335,7 +335,8 @@ impl Keeper {
                 open,
             },
         );
-        self.deadlines.push_back((Instant::now() + self.timeout, id));
+        self.deadlines
+            .push_back((Instant::now() + self.timeout, id));
         if open == 0 {
             self.answer(id);
         }
@@ -443,7 +444,8 @@ impl Keeper {
         self.bytes += bytes;
         self.set(which, place, State::UnderWay(delivery));
         self.shelf(which.window).pin(which.slot);
-        self.parcels.with(|parcels| parcels.insert(delivery, parcel));
+        self.parcels
+            .with(|parcels| parcels.insert(delivery, parcel));
         self.deliveries.insert(
             delivery,
             UnderWay {

@@ -290,11 +290,11 @@ impl Writer {
         let mark = self.admission.mark();
         for offer in &callback.offers {
             let destinations = &self.destinations;
-            let verdict =
-                self.admission
-                    .decide(&callback.app, offer, &mut |destination| {
-                        destinations.intern(destination)
-                    });
+            let verdict = self
+                .admission
+                .decide(&callback.app, offer, &mut |destination| {
+                    destinations.intern(destination)
+                });
             let Verdict::New { call, placed } = verdict else {
                 staged.outcomes.push(Admitted::Duplicate);
                 continue;
@@ -447,10 +447,9 @@ impl Writer {
         gauges
             .records
             .store(self.index.records(), Ordering::Relaxed);
-        gauges.oldest.store(
-            self.index.oldest().map_or(0, i64::from),
-            Ordering::Relaxed,
-        );
+        gauges
+            .oldest
+            .store(self.index.oldest().map_or(0, i64::from), Ordering::Relaxed);
         self.metrics
             .call_keys
             .set(i64::try_from(self.admission.calls()).unwrap_or(i64::MAX));
@@ -479,7 +478,10 @@ impl Writer {
             self.show();
             self.hand_out(owed);
         } else if self.condition.state() == JournalState::Writable
-            && self.store.free_pages().is_ok_and(|pages| pages > FREE_PAGES)
+            && self
+                .store
+                .free_pages()
+                .is_ok_and(|pages| pages > FREE_PAGES)
             && let Err(error) = self.store.vacuum(VACUUM_PAGES)
         {
             self.failed(&error);

@@ -31,6 +31,7 @@ use super::{
     open::spawn,
     poison,
     stage::{facts, live_line, outcome, own},
+    trouble::PanicNotice,
 };
 
 const DAY: i64 = 24 * 60 * 60 * 1_000;
@@ -91,7 +92,11 @@ pub fn volatile(
         view.journal = JournalState::Writable;
         view.needs_broker = true;
     });
-    let thread = spawn("confirm-keeper", &settings.path, move || keeper.run(&told))?;
+    let health = boards.health.clone();
+    let thread = spawn("confirm-keeper", &settings.path, move || {
+        let _notice = PanicNotice(health);
+        keeper.run(&told);
+    })?;
     Ok(Opened {
         instance: uuid::Uuid::new_v4(),
         boot: 1,

@@ -8,3 +8,4 @@ mod contract;
 mod crash;
 mod harness;
 mod modes;
+mod publish;

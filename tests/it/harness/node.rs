@@ -60,6 +60,16 @@ impl Node {
             ),
         ]);
     }
+
+    /// Has the broker refuse larger messages, on channels opened from now on.
+    pub(crate) fn limit_message_bytes(&self, bytes: usize) {
+        run(&[
+            "ctl",
+            path(self.dir.path()),
+            "eval",
+            &format!("application:set_env(rabbit, max_message_size, {bytes})."),
+        ]);
+    }
 }
 
 impl Drop for Node {

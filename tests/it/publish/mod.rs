@@ -1,0 +1,8 @@
+//! The publisher against a real broker: a real journal in front of it, no HTTP.
+
+mod faults;
+mod order;
+mod poison;
+mod proxy;
+mod topology;
+mod world;

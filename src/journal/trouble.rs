@@ -122,7 +122,7 @@ fn is_disk_full(error: &rusqlite::Error) -> bool {
 }
 
 /// Whether somebody's tool holds a lock for longer than SQLite waits: nothing was written and nothing is wrong.
-fn is_busy(error: &rusqlite::Error) -> bool {
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqliteFailure(failure, _)
         if matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }

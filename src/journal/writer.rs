@@ -29,7 +29,7 @@ use super::{
     reader::{Request, read_parcel},
     stage::{NewRecord, Staged, facts, live_line, name, new_record, outcome, own},
     store::Store,
-    trouble::Condition,
+    trouble::{Condition, is_busy},
 };
 
 /// Commands that one commit may take.
@@ -483,6 +483,7 @@ impl Writer {
                 .free_pages()
                 .is_ok_and(|pages| pages > FREE_PAGES)
             && let Err(error) = self.store.vacuum(VACUUM_PAGES)
+            && !is_busy(&error)
         {
             self.failed(&error);
         }

@@ -11,41 +11,29 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use prometheus::Registry;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     catalog::Catalog,
-    config::{AcceptAfter, Auth, BrokerEndpoint, Config, Schemas},
+    config::{AcceptAfter, Auth, BrokerEndpoint, Config},
     ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
     journal::{self, Boards},
-    ops::{self, Admin, DriftBoard, Health, Ledger, Listening, LiveFeed},
+    ops::{self, Admin, DriftBoard, Health, Ledger, LedgerCollector, Listening, LiveFeed},
     publish::{self, PublishError, Publisher},
 };
 
 pub use error::AppError;
 
-/// Opens the catalogue that a configuration asks for.
-///
-/// # Errors
-/// Whatever is wrong with the operator's directory.
-pub fn open_catalog(schemas: &Schemas) -> Result<Catalog, crate::catalog::CatalogError> {
-    match &schemas.path {
-        Some(path) => Catalog::with_directory(path),
-        None => Catalog::builtin(),
-    }
-}
-
-/// Runs the receiver until a signal stops it.
+/// Runs the receiver until a signal stops it. `catalog` is the one that `config` was checked against.
 ///
 /// # Errors
 /// What kept it from starting, or the part that ended by itself.
-pub async fn serve(config: Config) -> Result<(), AppError> {
+pub async fn serve(config: Config, catalog: Catalog) -> Result<(), AppError> {
     let deadline = config.server.shutdown_timeout;
     let mut signals = signals::Signals::listen()?;
-    let mut parts = start(config, &signals).await?;
+    let mut parts = start(config, catalog, &signals).await?;
     let ended = tokio::select! {
         () = signals.stop() => None,
         error = parts.ended() => Some(error),
@@ -76,12 +64,17 @@ struct Parts {
     closer: journal::Closer,
 }
 
-async fn start(config: Config, signals: &signals::Signals) -> Result<Parts, AppError> {
+async fn start(
+    config: Config,
+    catalog: Catalog,
+    signals: &signals::Signals,
+) -> Result<Parts, AppError> {
     let health = Arc::new(Health::default());
     let ledger = Arc::new(Ledger::default());
     let drift = Arc::new(DriftBoard::default());
     let live = LiveFeed::default();
-    let registry = ops::registry(ledger.clone())?;
+    let registry = ops::new_registry()?;
+    registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
     health.update(|view| {
         view.needs_broker = config.delivery.accept_after == AcceptAfter::Confirm;
         view.notices = notices(&config);
@@ -90,7 +83,6 @@ async fn start(config: Config, signals: &signals::Signals) -> Result<Parts, AppE
         warn!("{notice}");
     }
 
-    let catalog = open_catalog(&config.schemas).map_err(AppError::Catalog)?;
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
     // The admin listener answers before the journal is open: its recovery may take long, and `/startupz` says so.
     let admin_socket = bind("server.admin_listen", config.server.admin_listen)?;
@@ -117,8 +109,7 @@ async fn start(config: Config, signals: &signals::Signals) -> Result<Parts, AppE
         registry: registry.clone(),
     };
     let opened = open_journal(&config, boards).await?;
-    // Set once here, read by `/version`.
-    drop(journal_id.set(opened.instance));
+    journal_id.get_or_init(|| opened.instance);
 
     let drain = CancellationToken::new();
     let cut = CancellationToken::new();
@@ -221,7 +212,10 @@ impl Parts {
         self.cut.cancel();
         finished(&mut self.publisher).await;
         let closer = self.closer;
-        if tokio::task::spawn_blocking(move || closer.close()).await.is_err() {
+        if tokio::task::spawn_blocking(move || closer.close())
+            .await
+            .is_err()
+        {
             warn!("the journal could not be closed in order; its next start recovers it");
         }
         self.admin.stop(Duration::from_secs(1)).await;
@@ -236,12 +230,12 @@ async fn finished(publisher: &mut JoinSet<Result<(), PublishError>>) {
 async fn open_journal(config: &Config, boards: Boards) -> Result<journal::Opened, AppError> {
     match config.delivery.accept_after {
         AcceptAfter::Confirm => {
-            journal::volatile(&config.journal, config.delivery.confirm_timeout, boards)
+            journal::volatile(config.delivery.confirm_timeout, &config.journal, &boards)
                 .map_err(AppError::Journal)
         }
         AcceptAfter::Journal => {
             let settings = config.journal.clone();
-            tokio::task::spawn_blocking(move || journal::open(&settings, boards))
+            tokio::task::spawn_blocking(move || journal::open(&settings, &boards))
                 .await
                 .map_err(|_| AppError::Ended("opening the journal"))?
                 .map_err(AppError::Journal)

@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` for the rooms and what each of them may know.
 
 pub mod admit;
+pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod config;

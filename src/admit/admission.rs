@@ -508,11 +508,15 @@ impl Admission {
     /// The first binding of an id wins.
     fn learn(&mut self, binding: u128, call: Slot) {
         match self.bindings.find(&binding) {
-            Some(slot) if self.bound_call(slot).is_some() => {
-                self.stage.push(Step::BindingUsed(slot));
-            }
-            // Its call was forgotten early.
-            Some(slot) => self.rebind(slot, Bound::One(call, self.calls.row(call))),
+            Some(slot) => match self.bound_call(slot) {
+                // A binding keeps its call, be it another one, as long as itself.
+                Some(bound) => {
+                    self.stage.push(Step::BindingUsed(slot));
+                    self.stage.push(Step::CallUsed(bound));
+                }
+                // Its call was forgotten early.
+                None => self.rebind(slot, Bound::One(call, self.calls.row(call))),
+            },
             None => self.bind(binding, call),
         }
     }

@@ -2,16 +2,15 @@
 
 use std::{io, net::SocketAddr};
 
-use crate::{catalog::CatalogError, journal::JournalError, publish::PublishError};
+use crate::{journal::JournalError, publish::PublishError};
 
 /// What ends the receiver.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The operator's schema directory is no good.
-    #[error("cannot load the schemas of schemas.path")]
-    Catalog(#[source] CatalogError),
     /// A port is taken, or an address is not this machine's.
-    #[error("cannot listen on {address} ({key}): is another program, or another hookswitch, using it?")]
+    #[error(
+        "cannot listen on {address} ({key}): is another program, or another hookswitch, using it?"
+    )]
     Bind {
         /// The setting.
         key: &'static str,
@@ -46,7 +45,7 @@ impl AppError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Catalog(_) | Self::Bind { .. } | Self::Journal(_) => 78,
+            Self::Bind { .. } | Self::Journal(_) => 78,
             Self::Listener(_)
             | Self::Publish(_)
             | Self::Signals(_)

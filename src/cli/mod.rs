@@ -9,9 +9,9 @@ mod explain;
 mod logging;
 mod payload;
 mod schemas;
-pub mod serve;
+mod serve;
 mod summary;
-pub mod tail;
+mod tail;
 mod validate;
 
 use std::{
@@ -22,7 +22,7 @@ use std::{
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
-use crate::{config::Problems, report::Chain};
+use crate::{app::AppError, config::Problems, report::Chain};
 
 /// Webhook callback receiver and event router for Azure Communication Services Call Automation
 ///
@@ -47,20 +47,26 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::ServeArgs),
     CheckConfig(check_config::CheckConfigArgs),
     Validate(validate::ValidateArgs),
     Explain(explain::ExplainArgs),
     Schemas(schemas::SchemasArgs),
+    Tail(tail::TailArgs),
     Completions(completions::CompletionsArgs),
 }
 
 impl Command {
     fn run(self, out: &mut dyn Write) -> Result<Outcome, Failure> {
         match self {
+            Self::Serve(args) => serve::run(&args),
             Self::CheckConfig(args) => check_config::run(&args, out),
             Self::Validate(args) => validate::run(&args, out),
             Self::Explain(args) => explain::run(&args, out),
             Self::Schemas(args) => schemas::run(&args, out),
+            Self::Tail(args) => tail::run(&args, out)
+                .map(|()| Outcome::Good)
+                .map_err(Failure::from),
             Self::Completions(args) => completions::run(&args, out),
         }
     }
@@ -84,6 +90,9 @@ enum Failure {
     /// The configuration, or what it names, cannot be used.
     #[error(transparent)]
     Configuration(#[from] Problems),
+    /// The receiver did not start, or stopped by itself.
+    #[error(transparent)]
+    Receiver(#[from] AppError),
     /// Anything else.
     #[error(transparent)]
     Work(#[from] anyhow::Error),
@@ -102,7 +111,7 @@ impl Failure {
             Self::Work(error) => error
                 .downcast_ref::<io::Error>()
                 .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe),
-            Self::Usage(_) | Self::Configuration(_) => false,
+            Self::Usage(_) | Self::Configuration(_) | Self::Receiver(_) => false,
         }
     }
 
@@ -111,6 +120,7 @@ impl Failure {
         match self {
             Self::Usage(_) => ExitCode::from(64),
             Self::Configuration(_) => ExitCode::from(78),
+            Self::Receiver(error) => ExitCode::from(error.exit_code()),
             Self::Work(_) => ExitCode::FAILURE,
         }
     }
@@ -141,7 +151,8 @@ fn run() -> ExitCode {
         }
     };
     let result = cli.log.start().and_then(|()| {
-        let mut out = io::BufWriter::new(io::stdout().lock());
+        // Not locked: the development receiver prints its deliveries from another thread.
+        let mut out = io::BufWriter::new(io::stdout());
         let outcome = cli.command.run(&mut out)?;
         out.flush()?;
         Ok(outcome)
@@ -152,6 +163,7 @@ fn run() -> ExitCode {
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             match &failure {
+                Failure::Receiver(error) => eprintln!("hookswitch: {}", Chain(error)),
                 Failure::Work(error) => eprintln!("hookswitch: {}", Chain(error.as_ref())),
                 // Each line of it says where and what by itself.
                 Failure::Configuration(problems) => eprintln!("{problems}"),

@@ -2,9 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 
-use crate::config::{Flag, Sources};
+use crate::{
+    app,
+    config::{self, Flag, Sources},
+};
+
+use super::{Failure, Outcome};
 
 /// Take callbacks and deliver their events
 ///
@@ -14,29 +20,28 @@ use crate::config::{Flag, Sources};
 #[command(
     after_help = "Examples:\n  hookswitch serve --config config/hookswitch.toml\n  hookswitch serve"
 )]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
 
     /// Address of the public listener, over server.listen
     #[arg(long, value_name = "ADDRESS")]
-    pub listen: Option<String>,
+    listen: Option<String>,
 
     /// Address of the admin listener, over server.admin_listen
     #[arg(long, value_name = "ADDRESS")]
-    pub admin_listen: Option<String>,
+    admin_listen: Option<String>,
 
     /// Directory of the journal, over journal.path
     #[arg(long, value_name = "DIR")]
-    pub journal: Option<String>,
+    journal: Option<String>,
 }
 
 impl ServeArgs {
     /// What the configuration is made from; without --config that of the development receiver, with its journal in
     /// `development_journal`.
-    #[must_use]
-    pub fn sources(&self, development_journal: &Path) -> Sources {
+    fn sources(&self, development_journal: &Path) -> Sources {
         let mut sources = match &self.config {
             Some(file) => Sources::file(file),
             None => Sources::development(development_journal),
@@ -54,6 +59,21 @@ impl ServeArgs {
         .collect();
         sources
     }
+}
+
+pub(super) fn run(args: &ServeArgs) -> Result<Outcome, Failure> {
+    // Removed at the end; a development receiver promises nothing beyond its own life.
+    let scratch = tempfile::Builder::new()
+        .prefix("hookswitch-dev.")
+        .tempdir()
+        .context("cannot make a temporary directory for the development journal")?;
+    let (config, catalog) = config::load(&args.sources(scratch.path()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(app::serve(config, catalog))?;
+    Ok(Outcome::Good)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 use lapin::uri::AMQPUri;
 use toml::Value;
 
-use crate::route::{Route, Sink};
+use crate::route::{Filter, Route, Sink};
 
 use super::checked::{
     AcceptAfter, App, Auth, Broker, BrokerEndpoint, Config, OnInvalid, OnUnknown, Secret, Tls,
@@ -120,6 +120,27 @@ fn without_password(url: &Secret) -> String {
     }
 }
 
+fn filter(expression: &Filter) -> Value {
+    let pairs = |pairs: &[(String, String)]| {
+        let members = pairs.iter();
+        Value::Table(
+            members
+                .map(|(name, value)| (name.clone(), value.as_str().into()))
+                .collect(),
+        )
+    };
+    let list = |filters: &[Filter]| Value::Array(filters.iter().map(filter).collect());
+    let (dialect, operand) = match expression {
+        Filter::Exact(members) => ("exact", pairs(members)),
+        Filter::Prefix(members) => ("prefix", pairs(members)),
+        Filter::Suffix(members) => ("suffix", pairs(members)),
+        Filter::All(filters) => ("all", list(filters)),
+        Filter::Any(filters) => ("any", list(filters)),
+        Filter::Not(inner) => ("not", filter(inner)),
+    };
+    Value::Table([(dialect.to_owned(), operand)].into_iter().collect())
+}
+
 fn app(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
     page.table("[[apps]]")?;
     page.line("name", app.name.as_str())?;
@@ -158,8 +179,10 @@ fn route(page: &mut Page<'_, '_>, route: &Route) -> fmt::Result {
     page.line("types", route.types.clone())?;
     let generations = route.generations.iter().map(|name| name.as_str());
     page.line("generations", words(generations))?;
-    let filters: Vec<String> = route.filters.iter().map(ToString::to_string).collect();
-    writeln!(page.0, "filter = [{}]", filters.join(", "))?;
+    page.line(
+        "filter",
+        route.filters.iter().map(filter).collect::<Vec<_>>(),
+    )?;
     match &route.sink {
         Sink::Queue {
             name,

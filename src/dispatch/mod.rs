@@ -5,8 +5,6 @@
 //! of fault schedules against it.
 
 mod backoff;
-#[cfg(test)]
-mod broker_model;
 mod channel;
 mod confirms;
 mod dispatcher;
@@ -17,8 +15,6 @@ mod protocol;
 mod rules;
 mod sending;
 mod table;
-#[cfg(test)]
-mod world_model;
 
 pub use channel::{ChannelView, HeldFor};
 pub use confirms::{Attached, Outcome, Outstanding, Verdict};

@@ -3,6 +3,9 @@
 //! `HOOKSWITCH_SCHEDULES=1000000 cargo test --release --lib dispatch::property -- --nocapture` runs a million of them;
 //! `HOOKSWITCH_SEED` repeats a run by the seed that it printed.
 
+mod broker;
+mod world;
+
 use std::{cell::RefCell, time::Instant};
 
 use proptest::{
@@ -11,7 +14,7 @@ use proptest::{
     test_runner::{Config, RngSeed, TestError, TestRunner},
 };
 
-use super::world_model::{Figures, Kept, World};
+use world::{Figures, Kept, World};
 
 /// One schedule of this many steps at most.
 const STEPS: usize = 400;

@@ -515,3 +515,17 @@ fn those_that_wait_are_not_looked_through() {
     }
     assert_eq!(desk.dispatcher.pending(), 100_000);
 }
+
+#[test]
+fn what_an_earlier_process_may_have_sent_is_forgotten_in_its_turn_when_withdrawn() {
+    let mut desk = Desk::open();
+    for _ in 0..2 {
+        desk.owe_from(1, CHANNEL, Some(1), true);
+    }
+    desk.owe(1);
+    assert_eq!(desk.tell(withdraw(2)), []);
+    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 1, false)]);
+    let out = desk.tell(confirmed(1));
+    assert_eq!(out.get(..2), Some(&[done(1), forgotten(2)][..]));
+    assert_eq!(sent(&out), [(3, 2, false)]);
+}

@@ -13,7 +13,11 @@ mod pipeline;
 mod settings;
 
 #[cfg(test)]
+mod journal_tests;
+#[cfg(test)]
 mod listener_tests;
+#[cfg(test)]
+mod pipeline_tests;
 #[cfg(test)]
 mod testing;
 

@@ -1,6 +1,10 @@
 //! What the tests of this room share: a small catalogue of its own, an app, a listener on a port of its own.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use prometheus::{Registry, TextEncoder};
@@ -23,7 +27,10 @@ use super::{Ingress, IngressMetrics, Pipeline, Settings, serve};
 /// The one type that the test catalogue has beside the built-in ones.
 pub(super) const RANG: &str = "Example.Calling.BellRang";
 
-pub(super) fn catalog() -> Arc<ArcSwap<Catalog>> {
+/// Compiled once: all of the built-in schemas are in it.
+static CATALOG: LazyLock<Arc<Catalog>> = LazyLock::new(|| Arc::new(catalog()));
+
+fn catalog() -> Catalog {
     let directory = tempfile::tempdir().unwrap();
     let table = json!({
         "ids": {
@@ -51,8 +58,7 @@ pub(super) fn catalog() -> Arc<ArcSwap<Catalog>> {
         schema.to_string(),
     )
     .unwrap();
-    let catalog = Catalog::with_directory(directory.path()).unwrap();
-    Arc::new(ArcSwap::from_pointee(catalog))
+    Catalog::with_directory(directory.path()).unwrap()
 }
 
 pub(super) fn app(name: &str) -> App {
@@ -98,7 +104,8 @@ pub(super) fn pipeline() -> Pipeline {
             queue_type: QueueType::Quorum,
         },
     };
-    Pipeline::new(apps, vec![route], 10, catalog())
+    let catalog = Arc::new(ArcSwap::new(CATALOG.clone()));
+    Pipeline::new(apps, vec![route], 10, catalog)
 }
 
 /// A good event.
@@ -144,9 +151,9 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn open(settings: Settings) -> Self {
-        let (intake, journal) = StandIn::open();
         let registry = new_registry().unwrap();
         let ledger = Arc::new(Ledger::default());
+        let (intake, journal) = StandIn::open(ledger.clone());
         registry
             .register(Box::new(LedgerCollector::new(ledger.clone()).unwrap()))
             .unwrap();

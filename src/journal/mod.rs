@@ -7,6 +7,8 @@ mod cache;
 mod directory;
 mod doors;
 #[cfg(test)]
+mod durable_tests;
+#[cfg(test)]
 mod fault;
 mod handles;
 mod index;
@@ -15,13 +17,19 @@ mod metrics;
 mod open;
 mod poison;
 mod reader;
+#[cfg(test)]
+mod recovery_tests;
 mod salvage;
 mod stage;
 #[cfg(test)]
 pub(crate) mod stand_in;
 mod store;
+#[cfg(test)]
+mod testing;
 mod trouble;
 mod volatile;
+#[cfg(test)]
+mod volatile_tests;
 mod writer;
 
 pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, Opened, Parcels, Settle};

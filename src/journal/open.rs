@@ -54,6 +54,10 @@ pub fn open(settings: &config::Journal, boards: &Boards) -> Result<Opened, Journ
     open_tuned(settings, boards, Tuning::default())
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the feed is bounded by limit_deliveries"
+)]
 pub(super) fn open_tuned(
     settings: &config::Journal,
     boards: &Boards,
@@ -64,10 +68,7 @@ pub(super) fn open_tuned(
         .expect("the metrics are well named and a registry has one journal");
     let (store, loaded) = load_or_salvage(&directory, &tuning, &metrics, boards)?;
     #[cfg(test)]
-    let store = Store {
-        fault: tuning.fault.clone(),
-        ..store
-    };
+    let store = store.with_fault(tuning.fault.clone());
 
     let database = |doing| {
         let path = settings.path.clone();

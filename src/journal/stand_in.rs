@@ -1,14 +1,11 @@
 //! A journal for tests of ingress: it decides what the test says and keeps nothing.
 
 use std::{
-    sync::{
-        Arc,
-        mpsc::{self, Receiver, TryRecvError},
-    },
-    time::Duration,
+    sync::{Arc, mpsc},
+    thread,
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::ops::Ledger;
 
@@ -17,39 +14,40 @@ use super::{
     doors::{Append, Command},
 };
 
-/// The other end of an [`Intake`].
+/// The other end of an [`Intake`]. Unlike the real journal it books nothing but what the intake itself refuses.
 #[derive(Debug)]
-pub(crate) struct StandIn(Receiver<Command>);
+pub(crate) struct StandIn(UnboundedReceiver<Waiting>);
 
 /// A callback that waits for its outcome.
 #[derive(Debug)]
-pub(crate) struct Waiting {
-    pub(crate) callback: Callback,
-    reply: oneshot::Sender<Result<Receipt, Refusal>>,
-}
+pub(crate) struct Waiting(Append);
 
 impl StandIn {
-    pub(crate) fn open() -> (Intake, Self) {
-        let (sender, receiver) = mpsc::channel();
-        (
-            Intake::new(sender, Arc::new(Ledger::default())),
-            Self(receiver),
-        )
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the intake bounds what waits, as it does for the real journal"
+    )]
+    pub(crate) fn open(ledger: Arc<Ledger>) -> (Intake, Self) {
+        let (commands, told) = mpsc::channel();
+        let (offer, offered) = tokio::sync::mpsc::unbounded_channel();
+        // The real journal blocks a thread on its commands; this one hands them on to a test that awaits them. It ends
+        // with the last intake, or with the test.
+        thread::spawn(move || {
+            for command in told {
+                let Command::Append(append) = command else {
+                    continue;
+                };
+                if offer.send(Waiting(append)).is_err() {
+                    return;
+                }
+            }
+        });
+        (Intake::new(commands, ledger), Self(offered))
     }
 
-    /// The next callback offered; `None` once nobody can offer one any more.
+    /// The next callback offered.
     pub(crate) async fn next(&mut self) -> Option<Waiting> {
-        loop {
-            match self.0.try_recv() {
-                Ok(Command::Append(Append {
-                    callback, reply, ..
-                })) => return Some(Waiting { callback, reply }),
-                Ok(Command::Settle(_) | Command::Close) => {}
-                // The real journal waits on a thread; here the test's own runtime must go on.
-                Err(TryRecvError::Empty) => tokio::time::sleep(Duration::from_millis(1)).await,
-                Err(TryRecvError::Disconnected) => return None,
-            }
-        }
+        self.0.recv().await
     }
 }
 
@@ -57,6 +55,7 @@ impl Waiting {
     /// Makes it durable: quarantined where the offer says so, else accepted.
     pub(crate) fn keep(self) -> Callback {
         let outcomes = self
+            .0
             .callback
             .offers
             .iter()
@@ -71,12 +70,12 @@ impl Waiting {
     /// Answers with these outcomes.
     pub(crate) fn decide(self, outcomes: Vec<Admitted>) -> Callback {
         // The sender may have hung up, which is a test's business.
-        drop(self.reply.send(Ok(Receipt { outcomes })));
-        self.callback
+        drop(self.0.reply.send(Ok(Receipt { outcomes })));
+        self.0.callback
     }
 
     /// Refuses it.
     pub(crate) fn refuse(self, refusal: Refusal) {
-        drop(self.reply.send(Err(refusal)));
+        drop(self.0.reply.send(Err(refusal)));
     }
 }

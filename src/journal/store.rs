@@ -55,7 +55,7 @@ pub(super) struct Store {
     connection: Connection,
     /// Where tests let a commit fail.
     #[cfg(test)]
-    pub(super) fault: super::fault::Fault,
+    fault: super::fault::Fault,
 }
 
 impl Store {
@@ -98,6 +98,11 @@ impl Store {
             [uuid::Uuid::new_v4().to_string()],
         )?;
         self.connection.execute_batch("COMMIT")
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_fault(self, fault: super::fault::Fault) -> Self {
+        Self { fault, ..self }
     }
 
     /// A second connection to the database at `path`, for reading.

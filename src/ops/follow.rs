@@ -47,8 +47,7 @@ impl Wanted {
 
 /// Whether `destination` is `queue` or one of its partitions.
 fn is_of_queue(destination: &str, queue: &str) -> bool {
-    let name = destination.strip_prefix("queue ").unwrap_or(destination);
-    name.strip_prefix(queue).is_some_and(|rest| {
+    destination.strip_prefix(queue).is_some_and(|rest| {
         rest.is_empty()
             || rest
                 .strip_prefix('.')
@@ -137,7 +136,7 @@ mod tests {
     fn check(wanted: &Wanted, expected: &[bool]) {
         let lines = [
             line("a", Some("c"), Kind::CallState, Some("q.0")),
-            line("a", None, Kind::Recording, Some("queue q")),
+            line("a", None, Kind::Recording, Some("q")),
             line("b", Some("c"), Kind::CallState, Some("q.digits")),
             line("b", Some("d"), Kind::CallState, None),
         ];

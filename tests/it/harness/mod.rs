@@ -11,7 +11,7 @@ pub(crate) use event::call_events;
 pub(crate) use metrics::Scraper;
 pub(crate) use node::{Node, shared_amqp_url};
 pub(crate) use queue::{Expected, Taken, check_calls, connect, declare, delete, take_all};
-pub(crate) use receiver::{Receiver, free_port};
+pub(crate) use receiver::Receiver;
 pub(crate) use sender::{post, post_until_accepted};
 
 use std::{future::Future, time::Duration};

@@ -71,20 +71,28 @@ pub(crate) async fn take_all(
     mut enough: impl FnMut(&[Taken]) -> bool,
 ) -> Vec<Taken> {
     let connection = connect(url).await;
-    let channel = connection.create_channel().await.expect("a channel");
-    channel
-        .basic_qos(500, BasicQosOptions::default())
-        .await
-        .expect("qos");
-    let mut consumer = channel
-        .basic_consume(
-            queue.into(),
-            "test".into(),
-            BasicConsumeOptions::default(),
-            FieldTable::default(),
-        )
-        .await
-        .unwrap_or_else(|error| panic!("cannot consume {queue}: {error}"));
+    // The receiver may be about to declare it; asking for a queue that is not there costs the channel.
+    let mut consumer = super::eventually(
+        &format!("queue {queue}"),
+        Duration::from_secs(15),
+        || async {
+            let channel = connection.create_channel().await.ok()?;
+            channel
+                .basic_qos(500, BasicQosOptions::default())
+                .await
+                .ok()?;
+            channel
+                .basic_consume(
+                    queue.into(),
+                    "test".into(),
+                    BasicConsumeOptions::default(),
+                    FieldTable::default(),
+                )
+                .await
+                .ok()
+        },
+    )
+    .await;
     let mut taken = Vec::new();
     while !enough(&taken) {
         let Ok(Some(delivery)) = tokio::time::timeout(patience, consumer.next()).await else {

@@ -11,7 +11,7 @@ use std::{
 use super::eventually;
 
 /// A port that was free a moment ago. The receiver keeps it across restarts, as a deployed one would.
-pub(crate) fn free_port() -> u16 {
+fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port on loopback")

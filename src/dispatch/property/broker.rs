@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Attached, AttemptId, DeliveryId, Outcome, Outstanding, Verdict};
+use crate::dispatch::{Attached, AttemptId, DeliveryId, Outcome, Outstanding, Verdict};
 
 /// A random source that is a function of its seed, so that a schedule is nothing but its list of numbers.
 #[derive(Clone, Debug)]

@@ -1,0 +1,350 @@
+//! Settings outside routes: bounds, addresses, secrets, apps.
+
+use super::*;
+
+#[test]
+fn every_table_refuses_keys_that_it_does_not_know() {
+    for table in [
+        "server",
+        "journal",
+        "delivery",
+        "schemas",
+        "broker.tls",
+        "[apps]",
+        "[routes]",
+    ] {
+        let text =
+            format!("{SMALL}[[routes]]\nname = \"r\"\nqueue = \"q\"\n[{table}]\nzzzzz = 1\n");
+        let problems = read(&text).expect_err(table).to_string();
+        assert!(
+            problems.contains("zzzzz: unknown key; known here: "),
+            "{problems}"
+        );
+    }
+    let text = format!("zzzzz = 1\n{SMALL}");
+    check(
+        &text,
+        &["f.toml:1: zzzzz: unknown key; known here: apps, broker, delivery"],
+    );
+    let text = SMALL.replace("url", "windw = 1\nurl");
+    check(&text, &["f.toml:2: broker.windw: unknown key"]);
+}
+
+#[test]
+fn an_empty_file_lacks_a_broker_and_apps() {
+    check(
+        "",
+        &[
+            "f.toml: apps: is missing: write [[apps]]",
+            "f.toml: broker.url: is missing: write url",
+        ],
+    );
+    check(
+        "apps = []\nbroker = 3\n",
+        &[
+            "f.toml:1: apps: is empty: write [[apps]]",
+            "f.toml:2: broker: is an integer, expected a table: write [broker]",
+        ],
+    );
+}
+
+#[test]
+fn limits_out_of_range_are_refused_with_the_range() {
+    for (table, line, expected) in [
+        (
+            "server",
+            "body_limit_bytes = 1023",
+            "is 1023, expected an integer from 1024 to 16777216",
+        ),
+        (
+            "server",
+            "batch_limit = 5001",
+            "is 5001, expected an integer from 1 to 5000",
+        ),
+        (
+            "server",
+            "in_flight_limit = 0",
+            "is 0, expected an integer from 1 to",
+        ),
+        (
+            "server",
+            "connection_limit = -1",
+            "is -1, expected an integer from 1 to",
+        ),
+        (
+            "server",
+            "request_timeout = \"0s\"",
+            "is \"0s\", expected a time from \"1s\" to \"5m\"",
+        ),
+        ("server", "shutdown_timeout = \"9\"", "time unit needed"),
+        ("server", "instance = \"\"", "is no instance name"),
+        ("server", "instance = \"a b\"", "is no instance name"),
+        (
+            "journal",
+            "limit_bytes = 1",
+            "is 1, expected an integer from 65536 to",
+        ),
+        (
+            "journal",
+            "limit_bytes = 99999999999999999999",
+            "is larger than any integer",
+        ),
+        (
+            "journal",
+            "limit_bytes = \"1\"",
+            "is a text, expected an integer",
+        ),
+        (
+            "journal",
+            "limit_bytes = 1.5",
+            "is a number with a fraction, expected an integer",
+        ),
+        ("journal", "path = \"\"", "is empty, expected a path"),
+        (
+            "journal",
+            "destination_share = 0",
+            "is 0, expected a number over 0, at most 1",
+        ),
+        ("journal", "destination_share = 1.01", "is 1.01, expected"),
+        ("journal", "destination_share = nan", "is NaN, expected"),
+        (
+            "journal",
+            "destination_share = true",
+            "is true or false, expected a number",
+        ),
+        (
+            "journal",
+            "limit_deliveries = 0",
+            "is 0, expected an integer from 1 to",
+        ),
+        (
+            "delivery",
+            "window = 201",
+            "is 201, expected an integer from 1 to 200",
+        ),
+        (
+            "delivery",
+            "confirm_timeout = \"1 fortnight\"",
+            "unknown time unit",
+        ),
+        (
+            "delivery",
+            "stall_timeout = 1979-05-27",
+            "is a date, expected a time",
+        ),
+    ] {
+        let key = line.split(' ').next().unwrap();
+        // A number that TOML cannot hold is found before its table is known.
+        let place = match line.len() {
+            34.. if key == "limit_bytes" => format!("f.toml:7: {key}"),
+            _ => format!("f.toml:7: {table}.{key}"),
+        };
+        check(
+            &format!("{SMALL}[{table}]\n{line}\n"),
+            &[&format!("{place}: {expected}")],
+        );
+    }
+    let text = SMALL.replace("url", "max_message_bytes = 536870913\nurl");
+    check(
+        &text,
+        &["f.toml:2: broker.max_message_bytes: is 536870913, expected"],
+    );
+    let text = SMALL.replace("url", "declare = \"yes\"\nurl");
+    check(
+        &text,
+        &["f.toml:2: broker.declare: is a text, expected true or false"],
+    );
+    check(
+        &format!("{SMALL}[journal]\nlimit_bytes = 65536\n"),
+        &["f.toml:6: journal: limit_bytes is below server.body_limit_bytes"],
+    );
+    assert!(
+        good(&format!("{SMALL}[journal]\ndestination_share = 1\n"))
+            .journal
+            .destination_share
+            > 0.99
+    );
+}
+
+#[test]
+fn two_listeners_on_one_address_are_refused_unless_the_system_picks_the_port() {
+    let listeners = |public: &str, admin: &str| {
+        format!("{SMALL}[server]\nlisten = {public:?}\nadmin_listen = {admin:?}\n")
+    };
+    for (public, admin) in [
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("10.0.0.1:80", "[::]:80"),
+    ] {
+        check(
+            &listeners(public, admin),
+            &["f.toml:8: server.admin_listen: is the address of server.listen"],
+        );
+    }
+    good(&listeners("127.0.0.1:0", "127.0.0.1:0"));
+    good(&listeners("127.0.0.1:80", "127.0.0.2:80"));
+}
+
+#[test]
+fn a_broker_url_is_checked_and_its_password_never_shown() {
+    for (url, expected) in [
+        (
+            "\"http://u:hunter2@h/%2f\"",
+            "is no AMQP URL: Invalid AMQP scheme: http",
+        ),
+        ("\"hunter2\"", "is no AMQP URL: "),
+        ("\"u:hunter2@h\"", "is no AMQP URL: "),
+        ("\"amqp://u:hunter2@[::1]:5672/%2f\"", "has an IPv6 address"),
+        (
+            "\"amqp://u:hunter2@h/\"",
+            "names a virtual host without a name: end it with /%2f",
+        ),
+        (
+            "\"amqp://u:hunter2@h:99999/x\"",
+            "is no AMQP URL: invalid port",
+        ),
+        (
+            "[\"amqp://h/x\", \"amqq://hunter2\"]",
+            "is no AMQP URL: Invalid AMQP scheme: amqq",
+        ),
+        ("[\"amqp://h/x\", 7]", "expected an AMQP URL such as"),
+        ("[]", "expected an AMQP URL such as"),
+        ("5672", "expected an AMQP URL such as"),
+    ] {
+        let text = SMALL.replace("\"stdout:\"", url);
+        check(&text, &[&format!("f.toml:2: broker.url: {expected}")]);
+        assert!(
+            !read(&text).unwrap_err().to_string().contains("hunter2"),
+            "{url}"
+        );
+    }
+    let config = good(&SMALL.replace("stdout:", "amqps://u:hunter2@h"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_file_of_broker_urls_must_hold_some() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("url");
+    let text = SMALL.replace("url = \"stdout:\"", &format!("url_file = {path:?}"));
+    let at = |message: &str| format!("f.toml:2: broker.url_file: {message}");
+    let name = path.display();
+    check(&text, &[&at(&format!("cannot read {name}: No such file"))]);
+    std::fs::write(&path, " \n").unwrap();
+    check(&text, &[&at(&format!("{name} holds no URL"))]);
+    std::fs::write(&path, "amqp://h\nhttp://u:hunter2@h\n").unwrap();
+    check(
+        &text,
+        &[&at(&format!(
+            "line 2 of {name}: is no AMQP URL: Invalid AMQP scheme: http"
+        ))],
+    );
+}
+
+#[test]
+fn tls_material_must_be_complete_readable_and_of_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let pem = dir.path().join("pem");
+    std::fs::write(&pem, "").unwrap();
+    let secure = SMALL.replace("stdout:", "amqps://h");
+    check(
+        &format!("{secure}[broker.tls]\ncert_file = {pem:?}\nca_file = \"no/such\"\n"),
+        &[
+            "f.toml:6: broker.tls.key_file: is missing beside cert_file",
+            "f.toml:8: broker.tls.ca_file: cannot read no/such: No such file",
+        ],
+    );
+    check(
+        &format!("{secure}[broker.tls]\nkey_file = {pem:?}\n"),
+        &["f.toml:6: broker.tls.cert_file: is missing beside key_file"],
+    );
+    let plain = SMALL.replace("stdout:", "amqp://h");
+    check(
+        &format!("{plain}[broker.tls]\nca_file = {pem:?}\n"),
+        &["f.toml:6: broker.tls: is never used: no URL begins with amqps://"],
+    );
+    let config = good(&format!("{secure}[broker.tls]\nca_file = {pem:?}\n"));
+    assert_eq!(config.broker.tls.ca_file, Some(pem));
+}
+
+#[test]
+fn what_comes_with_the_trust_boundary_is_refused_as_such() {
+    for (lines, key) in [
+        (
+            "event_grid = true",
+            "apps[0].event_grid: is not in this version",
+        ),
+        (
+            "allowed_origins = []",
+            "apps[0].allowed_origins: is not in this version",
+        ),
+    ] {
+        check(&format!("{SMALL}{lines}\n"), &[&format!("f.toml:6: {key}")]);
+    }
+    let text = SMALL.replace("auth = \"none\"", "[apps.auth]\nacs = {}");
+    check(
+        &text,
+        &["f.toml:5: apps[0].auth: acs, jwt and shared_secret are not in this version"],
+    );
+    let text = SMALL.replace("\"none\"", "\"all\"");
+    check(
+        &text,
+        &["f.toml:5: apps[0].auth: is not understood: write auth = \"none\""],
+    );
+    let text = SMALL.replace("auth = \"none\"\n", "");
+    check(
+        &text,
+        &["f.toml:3: apps[0].auth: is missing: write auth = \"none\""],
+    );
+    check(
+        &format!("{SMALL}[server.tls]\ncert_file = \"x\"\n"),
+        &["f.toml:6: server.tls: is not in this version"],
+    );
+}
+
+#[test]
+fn app_settings_are_read_and_checked() {
+    let config = good(&format!(
+        "{SMALL}call_key = \"path\"\non_invalid = \"reject\"\non_unknown = \"quarantine\"\npass_query = [\"a\", \"b\"]\n"
+    ));
+    let app = &config.apps[0];
+    assert!(app.call_key_from_path);
+    assert_eq!(app.on_invalid, OnInvalid::Reject);
+    assert_eq!(app.on_unknown, OnUnknown::Quarantine);
+    assert_eq!(app.pass_query, ["a", "b"]);
+    check(
+        &format!(
+            "{SMALL}call_key = \"pth\"\non_invalid = \"route\"\npass_query = [\"\", \"a\", \"a\"]\n"
+        ),
+        &[
+            "f.toml:6: apps[0].call_key: is \"pth\", expected \"auto\" or \"path\"; did you mean \"path\"?",
+            "f.toml:7: apps[0].on_invalid: is \"route\", expected \"quarantine\" or \"reject\"",
+            "f.toml:8: apps[0].pass_query[0]: is empty",
+            "f.toml:8: apps[0].pass_query[2]: \"a\" is named twice",
+        ],
+    );
+    check(
+        &format!("{SMALL}pass_query = \"a\"\n"),
+        &["f.toml:6: apps[0].pass_query: is a text, expected a list of texts"],
+    );
+    check(
+        &format!("{SMALL}[[apps]]\nname = \"contoso\"\nauth = \"none\"\n"),
+        &["f.toml:7: apps[1].name: there is an app contoso already"],
+    );
+}
+
+#[test]
+fn the_directory_of_schemas_must_exist_and_open() {
+    check(
+        &format!("{SMALL}[schemas]\npath = \"no/such\"\n"),
+        &["f.toml:7: schemas.path: no/such is no directory"],
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!("{SMALL}[schemas]\npath = {:?}\n", dir.path());
+    let broken = |_: &Schemas| Err(vec!["catalog.json is broken".to_owned()]);
+    let problems = load_with(&Sources::text("f.toml", &text), broken).unwrap_err();
+    assert_eq!(
+        problems.lines(),
+        ["f.toml:7: schemas.path: catalog.json is broken"]
+    );
+}

@@ -1,0 +1,233 @@
+//! What the journal's tests share: a journal in a directory of its own, callbacks, and the law of P3.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use crate::{
+    admit::{CallRule, Identity, Offer, Quarantine, QuarantineReason},
+    config,
+    dispatch::{DeliveryId, Owed},
+    event::{AppName, CallIds, Kind},
+    ops::{Counts, Health, Ledger, LiveFeed},
+    route::{QueueType, Target},
+};
+
+use super::{
+    Admitted, Boards, Callback, FeedItem, JournalError, Opened, Receipt, Refusal, Settlement,
+    open::{Tuning, open_tuned},
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn boards() -> Boards {
+    Boards {
+        ledger: Arc::new(Ledger::default()),
+        health: Arc::new(Health::default()),
+        live: LiveFeed::default(),
+        registry: prometheus::Registry::new(),
+    }
+}
+
+pub(super) fn settings(path: &Path) -> config::Journal {
+    config::Journal {
+        path: path.to_owned(),
+        limit_bytes: 64 * 1024 * 1024,
+        destination_share: 0.5,
+        limit_deliveries: 100_000,
+    }
+}
+
+/// An open journal and the boards it writes on.
+pub(super) struct Running {
+    pub(super) journal: Opened,
+    pub(super) boards: Boards,
+}
+
+impl Running {
+    pub(super) fn open(path: &Path) -> Self {
+        Self::tuned(&settings(path), Tuning::default()).expect("the journal opens")
+    }
+
+    pub(super) fn tuned(settings: &config::Journal, tuning: Tuning) -> Result<Self, JournalError> {
+        let boards = boards();
+        let journal = open_tuned(settings, &boards, tuning)?;
+        Ok(Self { journal, boards })
+    }
+
+    pub(super) async fn submit(&self, offers: Vec<Offer>) -> Result<Vec<Admitted>, Refusal> {
+        let receipt = tokio::time::timeout(PATIENCE, self.journal.intake.submit(callback(offers)))
+            .await
+            .expect("the journal answers in time");
+        self.check_law();
+        receipt.map(|receipt: Receipt| receipt.outcomes().to_vec())
+    }
+
+    pub(super) async fn accept(&self, offers: Vec<Offer>) {
+        let outcomes = self.submit(offers).await.expect("it is taken");
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| *outcome == Admitted::Accepted)
+        );
+    }
+
+    /// The next `count` deliveries of the feed.
+    pub(super) async fn owed(&mut self, count: usize) -> Vec<Owed> {
+        let mut owed = Vec::new();
+        while owed.len() < count {
+            let item = tokio::time::timeout(PATIENCE, self.journal.feed.recv())
+                .await
+                .unwrap_or_else(|_| panic!("only {} of {count} deliveries came", owed.len()))
+                .expect("the feed is open");
+            match item {
+                FeedItem::Owed(more) => owed.extend(more),
+                FeedItem::Withdraw(ids) => panic!("withdrawn: {ids:?}"),
+            }
+        }
+        assert_eq!(owed.len(), count);
+        owed
+    }
+
+    pub(super) fn deliver(&self, deliveries: impl IntoIterator<Item = DeliveryId>) {
+        self.journal
+            .settle
+            .report(deliveries.into_iter().map(Settlement::Delivered).collect());
+    }
+
+    /// Event id and sequence of these deliveries.
+    pub(super) async fn read(&self, owed: &[Owed]) -> Vec<(String, Option<i64>)> {
+        let mut read = Vec::new();
+        for owed in owed {
+            let parcel = self
+                .journal
+                .parcels
+                .fetch(owed.delivery)
+                .await
+                .expect("it can be read");
+            assert_eq!(parcel.record.body, body(&parcel.record.facts.event_id));
+            read.push((parcel.record.facts.event_id.clone(), parcel.sequence));
+        }
+        read
+    }
+
+    /// Waits until the books say so.
+    pub(super) async fn until(&self, what: &str, holds: impl Fn(&Counts) -> bool) {
+        let waiting = async {
+            loop {
+                let counts = self.check_law();
+                if holds(&counts) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .unwrap_or_else(|_| panic!("{what}: {:?}", self.boards.ledger.snapshot()));
+    }
+
+    pub(super) fn check_law(&self) -> Counts {
+        let counts = self.boards.ledger.snapshot();
+        assert_eq!(
+            counts.received,
+            counts.accepted + counts.duplicate + counts.quarantined + counts.refused,
+            "{counts:?}"
+        );
+        assert_eq!(
+            counts.owed + counts.recovered,
+            counts.delivered + counts.moved + counts.pending,
+            "{counts:?}"
+        );
+        counts
+    }
+
+    pub(super) fn close(self) -> Counts {
+        self.journal.closer.close();
+        let counts = self.boards.ledger.snapshot();
+        assert_eq!(
+            counts.owed + counts.recovered,
+            counts.delivered + counts.moved + counts.pending
+        );
+        counts
+    }
+}
+
+/// What an event with this id says.
+pub(super) fn body(id: &str) -> Bytes {
+    Bytes::from(format!(
+        "{{\"id\":{id:?},\"padding\":\"{}\"}}",
+        "x".repeat(600)
+    ))
+}
+
+pub(super) fn callback(offers: Vec<Offer>) -> Callback {
+    static ARRIVAL: AtomicU64 = AtomicU64::new(1);
+    Callback {
+        arrival: ARRIVAL.fetch_add(1, Ordering::Relaxed),
+        app: AppName::try_from("contoso".to_owned()).unwrap(),
+        received: Timestamp::now(),
+        path: Some("calls/1".into()),
+        query: None,
+        traceparent: None,
+        tracestate: None,
+        offers,
+    }
+}
+
+/// An event `id` of `call`, for these queues.
+pub(super) fn event(call: &str, id: &str, queues: &[&str]) -> Offer {
+    event_of(
+        CallIds {
+            connection: Some(call.to_owned()),
+            ..CallIds::default()
+        },
+        id,
+        queues,
+    )
+}
+
+pub(super) fn event_of(ids: CallIds, id: &str, queues: &[&str]) -> Offer {
+    Offer {
+        body: body(id),
+        event_type: "Microsoft.Communication.CallConnected".into(),
+        event_id: id.into(),
+        kind: Kind::CallState,
+        generation: None,
+        correlation_id: None,
+        identity: Identity {
+            named: Some(("source".into(), id.into())),
+            digest: xxhash_rust::xxh3::xxh3_128(id.as_bytes()),
+        },
+        call: CallRule::Auto(ids),
+        targets: queues
+            .iter()
+            .map(|name| Target::Queue {
+                name: (*name).into(),
+                partitions: None,
+                queue_type: QueueType::Quorum,
+            })
+            .collect(),
+        quarantine: None,
+    }
+}
+
+/// An event that goes to quarantine.
+pub(super) fn broken(id: &str) -> Offer {
+    Offer {
+        targets: vec![Target::quarantine()],
+        quarantine: Some(Quarantine {
+            reason: QuarantineReason::Invalid,
+            faults: Vec::new(),
+        }),
+        ..event("c", id, &[])
+    }
+}

@@ -1,0 +1,289 @@
+//! The store of `confirm` mode.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use crate::{
+    dispatch::{DeliveryId, Owed, Refused},
+    event::CallIds,
+};
+
+use super::{
+    Admitted, Callback, FeedItem, Opened, Receipt, Refusal, Settlement,
+    testing::{Running, boards, broken, callback, event, event_of, settings},
+    volatile,
+};
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(30);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Receipt, Refusal>> + 'a>>;
+
+fn open(timeout: Duration, limit_bytes: u64) -> Running {
+    let boards = boards();
+    let mut settings = settings(std::path::Path::new("nowhere"));
+    settings.limit_bytes = limit_bytes;
+    let journal = volatile(timeout, &settings, &boards).unwrap();
+    Running { journal, boards }
+}
+
+/// Offers a callback and does not wait for the answer.
+async fn offer(journal: &Opened, callback: Callback) -> Answer<'static> {
+    let intake = journal.intake.clone();
+    let mut answer: Answer<'static> = Box::pin(async move { intake.submit(callback).await });
+    assert!(futures_util::poll!(answer.as_mut()).is_pending());
+    answer
+}
+
+async fn outcomes(answer: Answer<'_>) -> Result<Vec<Admitted>, Refusal> {
+    tokio::time::timeout(PATIENCE, answer)
+        .await
+        .expect("the answer comes in time")
+        .map(|receipt| receipt.outcomes().to_vec())
+}
+
+async fn item(running: &mut Running) -> FeedItem {
+    tokio::time::timeout(PATIENCE, running.journal.feed.recv())
+        .await
+        .expect("an item comes in time")
+        .expect("the feed is open")
+}
+
+async fn withdrawn(running: &mut Running) -> Vec<DeliveryId> {
+    match item(running).await {
+        FeedItem::Withdraw(ids) => ids,
+        FeedItem::Owed(owed) => panic!("owed: {owed:?}"),
+    }
+}
+
+fn forget(running: &Running, owed: &[Owed]) {
+    let forgotten = owed
+        .iter()
+        .map(|owed| Settlement::Forgotten(owed.delivery))
+        .collect();
+    running.journal.settle.report(forgotten);
+}
+
+#[tokio::test]
+async fn the_answer_comes_when_the_last_delivery_is_confirmed() {
+    let mut running = open(LONG, 1_000_000);
+    let answer = offer(
+        &running.journal,
+        callback(vec![event("c", "1", &["q", "r"]), broken("2")]),
+    )
+    .await;
+    let owed = running.owed(3).await;
+    assert_eq!(
+        owed[0].lane.map(|lane| lane.call),
+        owed[1].lane.map(|lane| lane.call)
+    );
+    assert!(owed[0].lane.is_some() && owed[2].lane.is_none());
+    let expected = [("1", None), ("1", None), ("2", None)].map(|(id, n)| (id.to_owned(), n));
+    assert_eq!(running.read(&owed).await, expected);
+    running.deliver([owed[0].delivery, owed[2].delivery]);
+    running.until("two", |counts| counts.delivered == 2).await;
+    assert_eq!(running.check_law().received, 0, "nobody was answered yet");
+    running.deliver([owed[1].delivery]);
+    assert_eq!(
+        outcomes(answer).await,
+        Ok(vec![Admitted::Accepted, Admitted::Quarantined])
+    );
+    let counts = running.check_law();
+    assert_eq!((counts.owed, counts.delivered, counts.pending), (3, 3, 0));
+    assert!(
+        running
+            .journal
+            .parcels
+            .fetch(owed[0].delivery)
+            .await
+            .is_none()
+    );
+    // From now on it is a duplicate.
+    assert_eq!(
+        running.submit(vec![event("c", "1", &["q", "r"])]).await,
+        Ok(vec![Admitted::Duplicate])
+    );
+    running.close();
+}
+
+#[tokio::test]
+async fn at_the_timeout_what_is_not_settled_is_withdrawn_and_a_resend_goes_only_where_it_is_owed() {
+    let mut running = open(SHORT, 1_000_000);
+    let answer = offer(
+        &running.journal,
+        callback(vec![event("c", "1", &["q", "r"])]),
+    )
+    .await;
+    let owed = running.owed(2).await;
+    running.deliver([owed[0].delivery]);
+    assert_eq!(outcomes(answer).await, Err(Refusal::NotConfirmed));
+    assert_eq!(withdrawn(&mut running).await, [owed[1].delivery]);
+    let counts = running.check_law();
+    assert_eq!((counts.refused, counts.delivered), (1, 1));
+    forget(&running, &owed[1..]);
+
+    let answer = offer(
+        &running.journal,
+        callback(vec![event("c", "1", &["q", "r"])]),
+    )
+    .await;
+    let again = running.owed(1).await;
+    assert_eq!(again[0].destination, owed[1].destination);
+    assert_ne!(again[0].delivery, owed[1].delivery);
+    running.deliver([again[0].delivery]);
+    assert_eq!(outcomes(answer).await, Ok(vec![Admitted::Accepted]));
+    running.close();
+}
+
+#[tokio::test]
+async fn a_refused_event_that_reached_nobody_is_new_when_it_comes_again() {
+    let mut running = open(SHORT, 1_000_000);
+    let answer = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
+    let owed = running.owed(1).await;
+    assert_eq!(outcomes(answer).await, Err(Refusal::NotConfirmed));
+    withdrawn(&mut running).await;
+    forget(&running, &owed);
+    let answer = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
+    let again = running.owed(1).await;
+    running.deliver([again[0].delivery]);
+    assert_eq!(outcomes(answer).await, Ok(vec![Admitted::Accepted]));
+    running.close();
+}
+
+#[tokio::test]
+async fn a_duplicate_waits_for_the_outcome_of_the_first_and_is_not_sent_again() {
+    let mut running = open(LONG, 1_000_000);
+    let first = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
+    let twice = vec![event("c", "1", &["q"]), event("c", "1", &["q"])];
+    let second = offer(&running.journal, callback(twice)).await;
+    let third = offer(&running.journal, callback(vec![event("c", "2", &["q"])])).await;
+    let owed = running.owed(2).await;
+    running.deliver(owed.iter().map(|owed| owed.delivery));
+    assert_eq!(outcomes(first).await, Ok(vec![Admitted::Accepted]));
+    assert_eq!(
+        outcomes(second).await,
+        Ok(vec![Admitted::Duplicate, Admitted::Duplicate])
+    );
+    assert_eq!(outcomes(third).await, Ok(vec![Admitted::Accepted]));
+    running.close();
+}
+
+#[tokio::test]
+async fn a_resend_while_the_first_is_being_withdrawn_gets_what_lands_or_a_new_delivery() {
+    for lands in [true, false] {
+        let mut running = open(Duration::from_millis(300), 1_000_000);
+        let first = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
+        let owed = running.owed(1).await;
+        assert_eq!(outcomes(first).await, Err(Refusal::NotConfirmed));
+        assert_eq!(withdrawn(&mut running).await, [owed[0].delivery]);
+        let second = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
+        // One event after it in the same queue shows that the resend has been looked at.
+        let marker = offer(&running.journal, callback(vec![event("d", "2", &["q"])])).await;
+        let marked = running.owed(1).await;
+        if lands {
+            running.deliver([owed[0].delivery]);
+        } else {
+            forget(&running, &owed);
+            let again = running.owed(1).await;
+            running.deliver([again[0].delivery]);
+        }
+        running.deliver([marked[0].delivery]);
+        assert_eq!(outcomes(second).await, Ok(vec![Admitted::Accepted]));
+        assert_eq!(outcomes(marker).await, Ok(vec![Admitted::Accepted]));
+        running.close();
+    }
+}
+
+#[tokio::test]
+async fn a_poisoned_delivery_is_waited_for_in_the_quarantine() {
+    let mut running = open(LONG, 1_000_000);
+    let answer = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
+    let owed = running.owed(1).await;
+    let refused = Refused {
+        code: 406,
+        text: "too large".into(),
+    };
+    running
+        .journal
+        .settle
+        .report(vec![Settlement::Poisoned(owed[0].delivery, refused)]);
+    let moved = running.owed(1).await;
+    let parcel = running
+        .journal
+        .parcels
+        .fetch(moved[0].delivery)
+        .await
+        .unwrap();
+    assert_eq!(
+        parcel.destination.channel_name(),
+        "queue hookswitch.quarantine"
+    );
+    assert!(parcel.moved.is_some());
+    running.deliver([moved[0].delivery]);
+    assert_eq!(outcomes(answer).await, Ok(vec![Admitted::Accepted]));
+    let counts = running.check_law();
+    assert_eq!((counts.owed, counts.moved, counts.delivered), (2, 1, 1));
+    running.close();
+}
+
+#[tokio::test]
+async fn the_call_key_is_a_function_of_the_event_alone() {
+    let mut running = open(LONG, 1_000_000);
+    let both = CallIds {
+        connection: Some("c".into()),
+        server_call: Some("s".into()),
+        ..CallIds::default()
+    };
+    let server = CallIds {
+        server_call: Some("s".into()),
+        ..CallIds::default()
+    };
+    let answer = offer(
+        &running.journal,
+        callback(vec![
+            event_of(both, "1", &["q"]),
+            event_of(server, "2", &["q"]),
+        ]),
+    )
+    .await;
+    let owed = running.owed(2).await;
+    let parcel = running
+        .journal
+        .parcels
+        .fetch(owed[1].delivery)
+        .await
+        .unwrap();
+    assert_eq!(parcel.record.facts.call.as_ref().unwrap().as_str(), "s");
+    running.deliver(owed.iter().map(|owed| owed.delivery));
+    assert!(outcomes(answer).await.is_ok());
+    running.close();
+}
+
+#[tokio::test]
+async fn beyond_its_memory_it_is_full_and_recovers() {
+    let mut running = open(LONG, 2_500);
+    let first = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
+    let owed = running.owed(1).await;
+    let much = vec![event("c", "2", &["q"]), event("c", "3", &["q"])];
+    assert!(matches!(
+        running.submit(much).await,
+        Err(Refusal::Full { unit: "bytes", .. })
+    ));
+    running.deliver([owed[0].delivery]);
+    assert_eq!(outcomes(first).await, Ok(vec![Admitted::Accepted]));
+    let again = offer(&running.journal, callback(vec![event("c", "2", &["q"])])).await;
+    let owed = running.owed(1).await;
+    running.deliver([owed[0].delivery]);
+    assert_eq!(outcomes(again).await, Ok(vec![Admitted::Accepted]));
+    running.close();
+}
+
+#[tokio::test]
+async fn who_still_waits_at_the_close_is_refused() {
+    let mut running = open(LONG, 1_000_000);
+    let answer = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
+    running.owed(1).await;
+    let counts = running.close();
+    assert_eq!(outcomes(answer).await, Err(Refusal::Closing));
+    assert_eq!((counts.refused, counts.owed), (1, 0));
+}

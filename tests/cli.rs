@@ -1,0 +1,421 @@
+//! The binary as people and scripts use it: what it prints and how it exits.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+const GOOD: &str = r#"{"specversion":"1.0","id":"e1","source":"calling/callConnections/c1","type":"Microsoft.Communication.CallConnected","subject":"calling/callConnections/c1","time":"2026-01-01T00:00:00Z","datacontenttype":"application/json","data":{"callConnectionId":"c1","serverCallId":"s1","correlationId":"k1","version":"2024-09-15","eventSource":"calling/callConnections/c1"}}"#;
+
+/// What a finished run left behind.
+struct Run {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn hookswitch(arguments: &[&str], input: &str) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hookswitch"));
+    let mut child = command
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_remove("HOOKSWITCH__BROKER__URL")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("hookswitch starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // A command that reads no input may have ended already.
+    drop(stdin.write_all(input.as_bytes()));
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    Run {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).expect("UTF-8"),
+        err: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// A file in a directory of its own, which lives as long as the first part.
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("file");
+    std::fs::write(&path, text).expect("written");
+    (dir, path)
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn help_and_version_are_good_and_a_wrong_command_line_is_usage() {
+    let help = hookswitch(&["--help"], "");
+    assert_eq!(help.code, Some(0));
+    for command in [
+        "check-config",
+        "validate",
+        "explain",
+        "schemas",
+        "completions",
+    ] {
+        assert!(help.out.contains(command), "{}", help.out);
+    }
+    let version = hookswitch(&["--version"], "");
+    assert_eq!(version.code, Some(0));
+    assert_eq!(
+        version.out.trim(),
+        concat!("hookswitch ", env!("CARGO_PKG_VERSION"))
+    );
+    for wrong in [
+        &["chek-config"][..],
+        &[],
+        &["validate"],
+        &["--log", "info,=", "schemas", "list"],
+        &["schemas", "show", "NoSuchType"],
+    ] {
+        let run = hookswitch(wrong, "");
+        assert_eq!(run.code, Some(64), "{wrong:?}: {}", run.err);
+        assert!(!run.err.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn check_config_summarises_a_good_file() {
+    let run = hookswitch(&["check-config", "config/demo.toml"], "");
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    for line in [
+        "config/demo.toml is good",
+        "contoso: /callbacks/contoso, no auth, call key auto, invalid events quarantined, unknown types routed",
+        "contoso-calls: app contoso -> quorum queue contoso.calls in 4 partitions",
+        "contoso-digits: app contoso, kinds DtmfReceived, Recognize -> quorum queue contoso.digits",
+        "  contoso.calls.3",
+        "  hookswitch.quarantine",
+        "app fabrikam has no auth",
+    ] {
+        assert!(run.out.contains(line), "{line} is missing in\n{}", run.out);
+    }
+}
+
+#[test]
+fn check_config_prints_every_problem_at_once_and_exits_78() {
+    let (_dir, path) =
+        file("[server]\nlisten = 1\n[delivery]\nwindow = 201\n[[apps]]\nname = \"a.b\"\n");
+    let run = hookswitch(&["check-config", text(&path)], "");
+    assert_eq!(run.code, Some(78));
+    assert_eq!(run.out, "");
+    let name = text(&path);
+    let expected = [
+        format!("{name}:2: server.listen: is an integer"),
+        format!("{name}:4: delivery.window: is 201"),
+        format!("{name}:5: apps[0].auth: is missing"),
+        format!("{name}:6: apps[0].name: \"a.b\" is no app name"),
+        format!("{name}: broker.url: is missing"),
+    ];
+    assert_eq!(run.err.lines().count(), expected.len(), "{}", run.err);
+    for (line, beginning) in run.err.lines().zip(&expected) {
+        assert!(line.starts_with(beginning), "{line}\n{beginning}");
+    }
+    let run = hookswitch(&["check-config", "no/such/file"], "");
+    assert_eq!(run.code, Some(78));
+    assert!(
+        run.err
+            .starts_with("no/such/file: cannot read this configuration file"),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn check_config_tries_the_place_of_the_journal() {
+    let (_dir, path) = file("");
+    let config = format!(
+        "[journal]\npath = {:?}\n[broker]\nurl = \"stdout:\"\n[[apps]]\nname = \"a\"\nauth = \"none\"\n",
+        path.join("journal")
+    );
+    let (_dir, config) = file(&config);
+    let run = hookswitch(&["check-config", text(&config)], "");
+    assert_eq!(run.code, Some(78));
+    assert!(
+        run.err.contains("journal.path: cannot write"),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn check_config_prints_settings_that_are_good_themselves() {
+    let printed = hookswitch(&["check-config", "--print", "config/demo.toml"], "");
+    assert_eq!(printed.code, Some(0), "{}", printed.err);
+    assert!(
+        printed.out.contains("stall_timeout = \"2m\""),
+        "{}",
+        printed.out
+    );
+    assert!(
+        printed.out.contains("amqp://guest:***@127.0.0.1:5672/%2f"),
+        "{}",
+        printed.out
+    );
+    let (_dir, path) = file(&printed.out);
+    assert_eq!(hookswitch(&["check-config", text(&path)], "").code, Some(0));
+}
+
+#[test]
+fn validate_shows_what_the_receiver_would_make_of_an_event() {
+    let run = hookswitch(&["validate", "--json", "-"], GOOD);
+    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
+    let line: serde_json::Value = serde_json::from_str(&run.out).expect("one JSON line");
+    assert_eq!(
+        line,
+        serde_json::json!({"file": "-", "error": null, "events": [{
+            "index": 0, "id": "e1", "type": "Microsoft.Communication.CallConnected", "envelope": "cloudevents",
+            "generation": "ga", "kind": "CallState", "call_key": "c1", "valid": true, "errors": [],
+        }]})
+    );
+    let run = hookswitch(&["validate", "-"], GOOD);
+    assert_eq!(
+        run.out,
+        "-:\n  [0] valid: Microsoft.Communication.CallConnected · cloudevents · ga · CallState · call c1\n"
+    );
+}
+
+#[test]
+fn validate_names_the_place_of_each_error_and_exits_1() {
+    let bad = GOOD.replace(r#""callConnectionId":"c1""#, r#""callConnectionId":7"#);
+    let run = hookswitch(
+        &["validate", "--json", "-"],
+        &format!("[{GOOD},{bad},{{\"a\":1}}]"),
+    );
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    let line: serde_json::Value = serde_json::from_str(&run.out).expect("one JSON line");
+    assert_eq!(line["error"], serde_json::Value::Null);
+    assert_eq!(line["events"][0]["valid"], true);
+    assert_eq!(line["events"][1]["valid"], false);
+    assert_eq!(
+        line["events"][1]["errors"][0]["pointer"],
+        "/data/callConnectionId"
+    );
+    assert_eq!(line["events"][2]["valid"], false);
+    assert_eq!(line["events"][2]["envelope"], serde_json::Value::Null);
+    let run = hookswitch(&["validate", "-"], &bad);
+    assert_eq!(run.code, Some(1));
+    assert!(
+        run.out.contains("    /data/callConnectionId: "),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn validate_goes_on_after_a_file_that_is_no_callback() {
+    let (_good_dir, good) = file(GOOD);
+    let (_bad_dir, bad) = file("{\"id\": 1, \"id\": 2}");
+    let run = hookswitch(
+        &[
+            "validate",
+            "--json",
+            "no/such/file",
+            text(&bad),
+            text(&good),
+        ],
+        "",
+    );
+    assert_eq!(run.code, Some(1));
+    let lines: Vec<serde_json::Value> = run
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let error = |index: usize| {
+        lines[index]["error"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    assert!(
+        error(0).starts_with("cannot read no/such/file"),
+        "{}",
+        error(0)
+    );
+    assert!(
+        error(1).contains("a member name stands twice"),
+        "{}",
+        error(1)
+    );
+    assert_eq!(lines[1]["events"], serde_json::json!([]));
+    assert_eq!(lines[2]["events"][0]["valid"], true);
+}
+
+#[test]
+fn explain_says_which_routes_take_an_event_and_why_the_others_do_not() {
+    let run = hookswitch(&["explain", "--config", "config/demo.toml", "-"], GOOD);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    for line in [
+        "app contoso\n  [0] valid: Microsoft.Communication.CallConnected",
+        "route contoso-calls takes it",
+        "route contoso-digits does not take it: does not list this kind",
+        "route fabrikam-calls does not take it: is for another app",
+        "-> queue contoso.calls.",
+        "-> queue fabrikam.calls (quorum)",
+        "hookswitch-call: c1",
+        "correlation_id: k1",
+        "app fabrikam\n",
+    ] {
+        assert!(run.out.contains(line), "{line} is missing in\n{}", run.out);
+    }
+    let one = hookswitch(
+        &[
+            "explain",
+            "--config",
+            "config/demo.toml",
+            "--app",
+            "fabrikam",
+            "-",
+        ],
+        GOOD,
+    );
+    assert!(!one.out.contains("app contoso\n"), "{}", one.out);
+    let none = hookswitch(
+        &["explain", "--config", "config/demo.toml", "--app", "x", "-"],
+        GOOD,
+    );
+    assert_eq!(none.code, Some(64), "{}", none.err);
+}
+
+#[test]
+fn explain_says_what_becomes_of_broken_events_and_exits_1() {
+    let bad = GOOD.replace(r#""callConnectionId":"c1""#, r#""callConnectionId":7"#);
+    let arguments = [
+        "explain",
+        "--config",
+        "config/demo.toml",
+        "--app",
+        "contoso",
+        "-",
+    ];
+    let run = hookswitch(&arguments, &bad);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(
+        run.out.contains("is kept in quarantine as invalid"),
+        "{}",
+        run.out
+    );
+    assert!(
+        run.out.contains("-> queue hookswitch.quarantine"),
+        "{}",
+        run.out
+    );
+    let run = hookswitch(&arguments, "{");
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.out.starts_with("refused with 400: "), "{}", run.out);
+    let rejecting = "[broker]\nurl = \"stdout:\"\n[[apps]]\nname = \"a\"\nauth = \"none\"\non_invalid = \"reject\"\n";
+    let (_dir, config) = file(rejecting);
+    let run = hookswitch(&["explain", "--config", text(&config), "-"], &bad);
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(
+        run.out.contains("the whole callback is refused with 422"),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn schemas_are_listed_shown_exported_and_read_back() {
+    let list = hookswitch(&["schemas", "list"], "");
+    assert_eq!(list.code, Some(0), "{}", list.err);
+    let row = list
+        .out
+        .lines()
+        .find(|line| line.ends_with("Microsoft.Communication.PlayCompleted"));
+    assert!(
+        row.is_some_and(|row| row.contains("PlayAudioResult")),
+        "{}",
+        list.out
+    );
+    let show = hookswitch(
+        &["schemas", "show", "CallConnected", "--generation", "ga"],
+        "",
+    );
+    assert_eq!(show.code, Some(0), "{}", show.err);
+    let schema: serde_json::Value = serde_json::from_str(&show.out).expect("one JSON Schema");
+    assert!(
+        schema["$schema"]
+            .as_str()
+            .is_some_and(|uri| uri.contains("2020-12"))
+    );
+    let (dir, _) = file("");
+    let target = dir.path().join("schemas");
+    let export = hookswitch(&["schemas", "export", text(&target)], "");
+    assert_eq!(export.code, Some(0), "{}", export.err);
+    let again = hookswitch(&["schemas", "--path", text(&target), "list"], "");
+    assert_eq!(again.code, Some(0), "{}", again.err);
+    assert_eq!(again.out.lines().count(), list.out.lines().count());
+}
+
+#[test]
+fn completions_come_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let run = hookswitch(&["completions", shell], "");
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        assert!(run.out.contains("check-config"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hookswitch"))
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("hookswitch starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn published_samples_are_valid_in_the_generation_of_their_file_name() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/acs/samples");
+    let Ok(entries) = std::fs::read_dir(&samples) else {
+        println!("no samples beside the repository: nothing checked");
+        return;
+    };
+    let mut arguments = vec!["validate".to_owned(), "--json".to_owned()];
+    // Fragments are `data` without an envelope; the catalogue's own tests wrap them.
+    arguments.extend(
+        entries
+            .map(|entry| entry.expect("a directory entry").path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "json")
+            })
+            .map(|path| text(&path).to_owned())
+            .filter(|path| !path.contains("/fragment-")),
+    );
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let run = hookswitch(&arguments, "");
+    assert_eq!(run.code, Some(0), "{}", run.out);
+    for line in run.out.lines() {
+        let report: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let file = report["file"].as_str().expect("a text");
+        let name = file.rsplit('/').next().expect("a last part");
+        // Recorded in a test of the dialog preview, but the event itself is the one of ga.
+        let generation = match name {
+            "2023-preview-ParticipantsUpdated-1.json" => "ga",
+            _ => name,
+        };
+        for event in report["events"].as_array().expect("a list") {
+            let found = event["generation"].as_str().expect("a generation");
+            assert!(generation.starts_with(found), "{line}");
+        }
+    }
+}

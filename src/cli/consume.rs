@@ -1,8 +1,14 @@
 //! `hookswitch consume`: take events from a queue.
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Broker,
+    publish::{self, Enough, PublishError},
+};
 
 /// Take events from a queue, one a line
 ///
@@ -28,6 +34,31 @@ pub struct ConsumeArgs {
     /// Stop when nothing came for so long, such as 2s
     #[arg(long, value_name = "TIME")]
     pub idle: Option<humantime::Duration>,
+}
+
+impl ConsumeArgs {
+    /// Takes events and writes one JSON line each to `out` until there were enough or `stop`; gives their number. Each
+    /// line is flushed before its event is acknowledged.
+    ///
+    /// # Errors
+    /// Where the broker cannot be reached, there is no such queue, or `out` is closed.
+    pub async fn take(
+        &self,
+        broker: &Broker,
+        stop: &CancellationToken,
+        out: &mut impl Write,
+    ) -> Result<u64, PublishError> {
+        let enough = Enough {
+            count: self.count,
+            idle: self.idle.map(Into::into),
+        };
+        publish::take(broker, &self.queue, enough, stop, |event| {
+            serde_json::to_writer(&mut *out, event)?;
+            out.write_all(b"\n")?;
+            out.flush()
+        })
+        .await
+    }
 }
 
 #[cfg(test)]

@@ -23,8 +23,10 @@ mod run;
 mod slots;
 mod stdout;
 mod surveyor;
+mod tap;
 mod topology;
 
 pub use compare::{Standing, TopologyFinding, compare};
 pub use error::PublishError;
 pub use run::{Publisher, run};
+pub use tap::{Body, Enough, Event, take};

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use hookswitch::route::QueueType;
+use hookswitch::{
+    publish::{Enough, take},
+    route::QueueType,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Expected, check_calls, connect, delete, shared_amqp_url, take_all, unique};
 
@@ -61,6 +65,38 @@ async fn what_an_earlier_process_left_is_delivered_before_newer_events_of_its_ca
     })
     .await;
     check_calls(&queue, &[taken], &expected);
+    world.drain().await;
+    delete(&connect(&url).await, &queue).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consume_shows_events_in_order_and_leaves_what_it_did_not_show() {
+    let url = shared_amqp_url();
+    let queue = unique("consume");
+    let target = to_queue(&queue, QueueType::Quorum);
+    let plan = Plan::new(&url).queue(&queue, QueueType::Quorum);
+    let world = World::open(&plan);
+    let ids = world.submit(&target, "call", 0..10).await;
+    world.until_delivered().await;
+    let mut shown = Vec::new();
+    for (count, idle) in [(Some(4), None), (None, Some(Duration::from_secs(1)))] {
+        let enough = Enough { count, idle };
+        let stop = CancellationToken::new();
+        take(&plan.broker, &queue, enough, &stop, |event| {
+            shown.push(serde_json::to_value(event).map_err(std::io::Error::other)?);
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+    let got: Vec<_> = shown
+        .iter()
+        .map(|event| event["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(got, ids);
+    assert_eq!(shown[9]["sequence"], 10);
+    assert_eq!(shown[9]["event"]["id"], "call/9");
+    assert_eq!(shown[9]["queue"], queue);
     world.drain().await;
     delete(&connect(&url).await, &queue).await;
 }

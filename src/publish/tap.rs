@@ -1,0 +1,177 @@
+//! Taking events from a queue, for people: `hookswitch consume`.
+
+use std::{io, time::Duration};
+
+use futures_util::StreamExt;
+use lapin::{
+    message::Delivery,
+    options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
+    types::{AMQPValue, FieldTable},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Broker;
+
+use super::{PublishError, link::Dialer};
+
+/// Messages under way to us at once. More than one, so that a queue is emptied at the speed of the printer; in order all
+/// the same, because nothing is ever put back.
+const PREFETCH: u16 = 64;
+
+/// When taking ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Enough {
+    /// After so many events.
+    pub count: Option<u64>,
+    /// When nothing came for so long.
+    pub idle: Option<Duration>,
+}
+
+/// One event as it is shown.
+#[derive(Debug, Serialize)]
+pub struct Event<'a> {
+    /// The queue it was taken from.
+    pub queue: &'a str,
+    /// `hookswitch-call`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// `hookswitch-sequence`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<i64>,
+    /// AMQP `type`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub event_type: Option<String>,
+    /// AMQP `message_id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// `hookswitch-reason`, in quarantine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The body: the JSON itself, or its text where it is none.
+    pub event: Body<'a>,
+}
+
+/// A message's body.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Body<'a> {
+    /// JSON, byte for byte.
+    Json(&'a RawValue),
+    /// Anything else, and JSON that stands on several lines.
+    Text(String),
+}
+
+/// Takes events from `queue` until there were enough or `stop`, and gives their number. Each is acknowledged after
+/// `show` returned: one that is cut short stays in the queue.
+///
+/// # Errors
+/// Where the broker cannot be reached, there is no such queue, or `show` fails.
+pub async fn take(
+    broker: &Broker,
+    queue: &str,
+    enough: Enough,
+    stop: &CancellationToken,
+    mut show: impl FnMut(&Event<'_>) -> io::Result<()>,
+) -> Result<u64, PublishError> {
+    let failed = |doing| move |error| PublishError::broker(doing, error);
+    let mut dialer = Dialer::new(broker.clone(), "hookswitch consume".to_owned());
+    let link = dialer.dial_any().await?;
+    let channel = link
+        .connection
+        .create_channel()
+        .await
+        .map_err(failed("open a channel"))?;
+    channel
+        .basic_qos(PREFETCH, BasicQosOptions::default())
+        .await
+        .map_err(failed("set the prefetch count"))?;
+    let mut messages = channel
+        .basic_consume(
+            queue.into(),
+            "".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .map_err(failed("consume the queue"))?;
+    let mut taken = 0;
+    while enough.count.is_none_or(|count| taken < count) {
+        let next = tokio::select! {
+            next = messages.next() => next,
+            () = pause(enough.idle) => break,
+            () = stop.cancelled() => break,
+        };
+        let delivery = match next {
+            Some(Ok(delivery)) => delivery,
+            Some(Err(error)) => return Err(failed("take a message")(error)),
+            // The queue was deleted.
+            None => break,
+        };
+        show(&event(queue, &delivery)).map_err(PublishError::Stdout)?;
+        delivery
+            .ack(BasicAckOptions::default())
+            .await
+            .map_err(failed("acknowledge a message"))?;
+        taken += 1;
+    }
+    link.close().await;
+    Ok(taken)
+}
+
+async fn pause(idle: Option<Duration>) {
+    match idle {
+        Some(idle) => tokio::time::sleep(idle).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn event<'a>(queue: &'a str, delivery: &'a Delivery) -> Event<'a> {
+    let properties = &delivery.properties;
+    let header = |name: &str| {
+        properties
+            .headers()
+            .as_ref()
+            .and_then(|headers| headers.inner().get(name))
+    };
+    let text = |name: &str| match header(name) {
+        Some(AMQPValue::LongString(text)) => {
+            Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
+        }
+        _ => None,
+    };
+    Event {
+        queue,
+        call: text("hookswitch-call"),
+        sequence: match header("hookswitch-sequence") {
+            Some(AMQPValue::LongLongInt(number)) => Some(*number),
+            _ => None,
+        },
+        event_type: properties.kind().as_ref().map(ToString::to_string),
+        id: properties.message_id().as_ref().map(ToString::to_string),
+        reason: text("hookswitch-reason"),
+        event: body(&delivery.data),
+    }
+}
+
+fn body(data: &[u8]) -> Body<'_> {
+    match serde_json::from_slice::<&RawValue>(data) {
+        // A line break between its tokens would end the line.
+        Ok(json) if !json.get().contains(['\n', '\r']) => Body::Json(json),
+        Ok(_) | Err(_) => Body::Text(String::from_utf8_lossy(data).into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_stays_as_it_is_and_on_one_line() {
+        let shown = |data: &[u8]| serde_json::to_string(&body(data)).unwrap();
+        assert_eq!(shown(br#"{"a" : 1.0}"#), r#"{"a" : 1.0}"#);
+        assert_eq!(shown(b"not json"), r#""not json""#);
+        assert_eq!(shown(b"{\n}"), r#""{\n}""#);
+    }
+}

@@ -137,6 +137,7 @@ pub(super) fn open_tuned(
         condition,
         deletes: Deletes::default(),
         poisoned: Vec::new(),
+        ended: Vec::new(),
         booking: Booking::default(),
         reader: Some((requests.clone(), reading)),
     };

@@ -42,6 +42,11 @@ async fn cut_connections_lose_nothing_and_repeat_only_in_a_row() {
             }
         }
         if n % 6 == 5 {
+            // In the middle of its work, each time.
+            eventually("it is connected", PATIENCE, || async {
+                (world.metric("hookswitch_broker_connected") == 1.0).then_some(())
+            })
+            .await;
             proxy.cut();
         }
     }

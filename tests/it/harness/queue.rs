@@ -176,9 +176,7 @@ pub(crate) fn check_calls(what: &str, queues: &[Vec<Taken>], expected: &Expected
         }
     }
     for (call, ids) in expected {
-        let got = seen
-            .get(call.as_str())
-            .map_or(&[][..], |(_, events)| events);
+        let got = seen.get(call.as_str()).map_or(&[][..], Vec::as_slice);
         let got_ids: Vec<&str> = got.iter().map(|(id, _)| *id).collect();
         assert_eq!(&got_ids, ids, "{what}: events of call {call}");
         let sequences: Vec<i64> = got.iter().map(|(_, sequence)| *sequence).collect();

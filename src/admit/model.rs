@@ -372,3 +372,27 @@ fn a_group_writes_each_row_once() {
         "its last use is known well enough"
     );
 }
+
+#[test]
+fn a_binding_in_use_keeps_the_call_that_it_names() {
+    let with = |connection: Option<&str>, digest| {
+        let ids = CallIds {
+            connection: connection.map(Into::into),
+            server_call: Some("s".into()),
+            ..CallIds::default()
+        };
+        offer(CallRule::Auto(ids), None, digest, 1)
+    };
+    let mut admission = Admission::new(Limits::default());
+    for (hours, connection) in [(0, "first"), (16, "second")] {
+        admission.begin(hours * DAY / 24);
+        let slot = line(&decide(&mut admission, &with(Some(connection), 1))).slot;
+        admission.commit();
+        admission.settled(slot);
+    }
+    admission.begin(DAY);
+    match decide(&mut admission, &with(None, 2)) {
+        Verdict::New { call, .. } => assert_eq!(call, CallKey::new("first")),
+        Verdict::Duplicate => panic!("taken for a duplicate"),
+    }
+}

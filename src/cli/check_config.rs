@@ -7,7 +7,11 @@ use std::{
 
 use clap::Args;
 
-use crate::config::{self, Sources};
+use crate::{
+    config::{self, BrokerEndpoint, Config, Sources},
+    publish,
+    report::Chain,
+};
 
 use super::{Failure, Outcome, summary};
 
@@ -15,7 +19,9 @@ use super::{Failure, Outcome, summary};
 ///
 /// Reads the file and the environment as `serve` would, opens no port and no journal. Exits 78 if anything is wrong.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  hookswitch check-config config/hookswitch.toml")]
+#[command(
+    after_help = "Examples:\n  hookswitch check-config config/hookswitch.toml\n  hookswitch check-config config/hookswitch.toml --broker"
+)]
 pub(super) struct CheckConfigArgs {
     /// The configuration file
     #[arg(value_name = "FILE")]
@@ -24,6 +30,10 @@ pub(super) struct CheckConfigArgs {
     /// Print every setting with the value in force, as a configuration file; passwords as ***
     #[arg(long)]
     print: bool,
+
+    /// Compare with the live broker too: every queue and exchange that the routes name; changes nothing there
+    #[arg(long)]
+    broker: bool,
 }
 
 pub(super) fn run(args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
@@ -35,7 +45,47 @@ pub(super) fn run(args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome
     }
     writeln!(out, "{} is good", args.file.display())?;
     summary::print(&config, out)?;
+    if args.broker {
+        compare_with_broker(&config, out)?;
+    }
     Ok(Outcome::Good)
+}
+
+/// Shows every destination; what would be held is a problem of the configuration or of the broker, whoever mends it.
+fn compare_with_broker(config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
+    if config.broker.endpoint == BrokerEndpoint::Stdout {
+        writeln!(
+            out,
+            "broker: deliveries go to standard output, nothing to compare"
+        )?;
+        return Ok(());
+    }
+    let findings = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(publish::compare(config))
+        .map_err(|error| {
+            let message = format!("broker: {}", Chain(&error));
+            Failure::Configuration(config::Problems::one(message))
+        })?;
+    let mut problems = Vec::new();
+    for finding in findings {
+        let (destination, standing) = (&finding.destination, finding.standing.as_str());
+        writeln!(out, "  {destination}: {standing}")?;
+        if finding.standing.is_fault() {
+            problems.push(format!(
+                "broker: {destination} is {standing}: {}",
+                finding.detail
+            ));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    out.flush()?;
+    Err(Failure::Configuration(config::Problems::one(
+        problems.join("\n"),
+    )))
 }
 
 /// The journal is made when it is opened; here only the place where it will be is tried, and nothing is left there.

@@ -2,13 +2,16 @@
 
 use std::{io::Write, path::PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Broker,
+    config::{self, Broker, Sources},
     publish::{self, Enough, PublishError},
 };
+
+use super::{Failure, Outcome};
 
 /// Take events from a queue, one a line
 ///
@@ -18,22 +21,22 @@ use crate::{
 #[command(
     after_help = "Example:\n  hookswitch consume --config config/demo.toml contoso.calls.0 --count 10"
 )]
-pub struct ConsumeArgs {
+pub(super) struct ConsumeArgs {
     /// The configuration file, for its broker
     #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    config: PathBuf,
 
     /// Full name of the queue; of a partitioned one with its number
     #[arg(value_name = "QUEUE")]
-    pub queue: String,
+    queue: String,
 
     /// Stop after so many events
     #[arg(long, value_name = "N")]
-    pub count: Option<u64>,
+    count: Option<u64>,
 
     /// Stop when nothing came for so long, such as 2s
     #[arg(long, value_name = "TIME")]
-    pub idle: Option<humantime::Duration>,
+    idle: Option<humantime::Duration>,
 }
 
 impl ConsumeArgs {
@@ -42,11 +45,11 @@ impl ConsumeArgs {
     ///
     /// # Errors
     /// Where the broker cannot be reached, there is no such queue, or `out` is closed.
-    pub async fn take(
+    async fn take(
         &self,
         broker: &Broker,
         stop: &CancellationToken,
-        out: &mut impl Write,
+        out: &mut dyn Write,
     ) -> Result<u64, PublishError> {
         let enough = Enough {
             count: self.count,
@@ -59,6 +62,29 @@ impl ConsumeArgs {
         })
         .await
     }
+}
+
+pub(super) fn run(args: &ConsumeArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let (config, _) = config::load(&Sources::file(&args.config))?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?
+        .block_on(async {
+            let stop = CancellationToken::new();
+            let taking = args.take(&config.broker, &stop, out);
+            tokio::pin!(taking);
+            let pressed = tokio::select! {
+                taken = &mut taking => return taken.map(drop),
+                pressed = tokio::signal::ctrl_c() => pressed,
+            };
+            if pressed.is_ok() {
+                stop.cancel();
+            }
+            taking.await.map(drop)
+        })
+        .map_err(anyhow::Error::from)?;
+    Ok(Outcome::Good)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 mod check_config;
 mod completions;
-pub mod consume;
+mod consume;
 mod explain;
 mod logging;
 mod payload;
@@ -53,6 +53,7 @@ enum Command {
     Explain(explain::ExplainArgs),
     Schemas(schemas::SchemasArgs),
     Tail(tail::TailArgs),
+    Consume(consume::ConsumeArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -67,6 +68,7 @@ impl Command {
             Self::Tail(args) => tail::run(&args, out)
                 .map(|()| Outcome::Good)
                 .map_err(Failure::from),
+            Self::Consume(args) => consume::run(&args, out),
             Self::Completions(args) => completions::run(&args, out),
         }
     }

@@ -110,6 +110,9 @@ pub type Feed = mpsc::UnboundedReceiver<FeedItem>;
 pub enum FeedItem {
     /// These deliveries are owed now, in order of admission.
     Owed(Vec<Owed>),
+    /// It is durable that these are owed no more: the next of their lanes may be sent. Sent earlier, a process that is
+    /// killed in between would leave the next to send an older event after a newer one.
+    Settled(Vec<DeliveryId>),
     /// `confirm` mode: these are not waited for any more.
     Withdraw(Vec<DeliveryId>),
 }

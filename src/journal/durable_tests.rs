@@ -460,3 +460,21 @@ async fn every_metric_is_there_from_the_start() {
     assert!(text(&running).contains("hookswitch_journal_records 1"));
     running.close();
 }
+
+#[tokio::test]
+async fn a_lane_goes_on_only_once_its_delivery_has_left_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = Running::open(directory.path());
+    running.accept(vec![event("a", "1", &["q"])]).await;
+    let owed = running.owed(1).await;
+    running.deliver([owed[0].delivery]);
+    assert_eq!(running.settled().await, [owed[0].delivery]);
+    // As after a SIGKILL at this instant: what another process finds on the disk.
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    assert_eq!(Running::open(copy.path()).check_law().recovered, 0);
+    running.close();
+}

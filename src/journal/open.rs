@@ -18,7 +18,7 @@ use super::{
     reader::{Desk, Reader},
     salvage::salvage,
     store::{FORMAT, Store},
-    trouble::Condition,
+    trouble::{Condition, PanicNotice},
     writer::{Booking, Bounds, Deletes, Writer},
 };
 
@@ -137,11 +137,16 @@ pub(super) fn open_tuned(
         condition,
         deletes: Deletes::default(),
         poisoned: Vec::new(),
+        ended: Vec::new(),
         booking: Booking::default(),
         reader: Some((requests.clone(), reading)),
     };
     writer.show();
-    let writing = spawn("journal-writer", &settings.path, move || writer.run(&told))?;
+    let health = boards.health.clone();
+    let writing = spawn("journal-writer", &settings.path, move || {
+        let _notice = PanicNotice(health);
+        writer.run(&told);
+    })?;
     Ok(Opened {
         instance,
         boot,

@@ -101,7 +101,12 @@ impl Reader {
                 path = %self.directory.path().display(),
                 "a record is damaged on disk: restart to salvage the journal"
             );
-            self.directory.mark_damaged();
+            // An error of the disk may pass; only what is wrong on it needs a salvage.
+            let passing =
+                matches!(error, ReadError::Database(error) if !super::load::is_damage(error));
+            if !passing {
+                self.directory.mark_damaged();
+            }
         }
     }
 }

@@ -90,11 +90,21 @@ impl Running {
                 .expect("the feed is open");
             match item {
                 FeedItem::Owed(more) => owed.extend(more),
+                // Not what the caller waits for.
+                FeedItem::Settled(_) => {}
                 FeedItem::Withdraw(ids) => panic!("withdrawn: {ids:?}"),
             }
         }
         assert_eq!(owed.len(), count);
         owed
+    }
+
+    /// The next deliveries of which the feed says that they have left the disk.
+    pub(super) async fn settled(&mut self) -> Vec<DeliveryId> {
+        match tokio::time::timeout(PATIENCE, self.journal.feed.recv()).await {
+            Ok(Some(FeedItem::Settled(ids))) => ids,
+            other => panic!("not settled: {other:?}"),
+        }
     }
 
     pub(super) fn deliver(&self, deliveries: impl IntoIterator<Item = DeliveryId>) {

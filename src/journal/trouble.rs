@@ -1,10 +1,16 @@
 //! How the journal stands, and what it does when the disk does not take what it writes.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{ErrorCode, ffi};
 
-use crate::{dispatch::Owed, ops::JournalState};
+use crate::{
+    dispatch::Owed,
+    ops::{Health, JournalState},
+};
 
 use super::{
     Refusal,
@@ -115,6 +121,24 @@ fn is_disk_full(error: &rusqlite::Error) -> bool {
             || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
+/// Whether somebody's tool holds a lock for longer than SQLite waits: nothing was written and nothing is wrong.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(failure, _)
+        if matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Says on the health board that a journal's thread has panicked: nothing is accepted without it.
+#[derive(Debug)]
+pub(super) struct PanicNotice(pub(super) Arc<Health>);
+
+impl Drop for PanicNotice {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.update(|view| view.journal = JournalState::Failed);
+        }
+    }
+}
+
 impl Writer {
     /// Commits what is staged together with everything that has left. On failure nothing of `staged` is durable.
     pub(super) fn write(&mut self, staged: &[Staged]) -> Result<Written, Refusal> {
@@ -140,6 +164,11 @@ impl Writer {
             });
         };
         self.store.roll_back();
+        if is_busy(&error) {
+            tracing::warn!(%error, path = %self.directory.path().display(), "somebody else holds the journal's database locked");
+            self.metrics.write_errors.inc();
+            return Err(Refusal::Busy);
+        }
         self.failed(&error);
         if !self.condition.writes() {
             return Err(Refusal::Failed);

@@ -4,10 +4,14 @@
 //! What is remembered of an event is what became of it at each of its destinations: a resend after a 503 is delivered
 //! only where that is still owed, and waits for what is still under way.
 
+mod admit;
+mod settle;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::Ordering,
         mpsc::{self, Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
@@ -18,19 +22,20 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedSender, oneshot};
 use crate::{
     admit::{CallRule, Digester, Offer, Shelf, Slot, WindowName},
     config,
-    dispatch::{DeliveryId, Lane, Owed, RecordId, Refused},
+    dispatch::{DeliveryId, Owed},
     event::CallKey,
     ops::{Counts, JournalState, LiveEvent, LiveStage},
-    route::{Destination, DestinationId},
+    route::DestinationId,
 };
 
 use super::{
-    Admitted, Boards, Callback, Closer, Destinations, FeedItem, Intake, JournalError, Opened,
-    Parcel, Parcels, Receipt, Record, Refusal, Settle, Settlement,
+    Boards, Closer, Destinations, FeedItem, Intake, JournalError, Opened, Parcel, Parcels, Receipt,
+    Refusal, Settle, Settlement,
     doors::{Append, Command, FetchParcel},
+    metrics::Metrics,
     open::spawn,
-    poison,
-    stage::{facts, live_line, outcome, own},
+    stage::{facts, live_line},
+    trouble::PanicNotice,
 };
 
 const DAY: i64 = 24 * 60 * 60 * 1_000;
@@ -66,7 +71,10 @@ pub fn volatile(
     let (feed_sender, feed) = tokio::sync::mpsc::unbounded_channel();
     let destinations = Destinations::default();
     let parcels = Arc::new(Memory::default());
+    let metrics = Metrics::register(&boards.registry, settings.limit_bytes)
+        .expect("the metrics are well named and a registry has one journal");
     let keeper = Keeper {
+        metrics,
         timeout: confirm_timeout,
         limit_bytes: settings.limit_bytes,
         limit_deliveries: settings.limit_deliveries,
@@ -91,7 +99,11 @@ pub fn volatile(
         view.journal = JournalState::Writable;
         view.needs_broker = true;
     });
-    let thread = spawn("confirm-keeper", &settings.path, move || keeper.run(&told))?;
+    let health = boards.health.clone();
+    let thread = spawn("confirm-keeper", &settings.path, move || {
+        let _notice = PanicNotice(health);
+        keeper.run(&told);
+    })?;
     Ok(Opened {
         instance: uuid::Uuid::new_v4(),
         boot: 1,
@@ -198,6 +210,7 @@ struct Keeper {
     timeout: Duration,
     limit_bytes: u64,
     limit_deliveries: u64,
+    metrics: Metrics,
     boards: Boards,
     destinations: Destinations,
     parcels: Arc<Memory>,
@@ -342,293 +355,10 @@ impl Keeper {
         }
     }
 
-    /// Finds or makes what is known of an event, and sends it where it is owed and nobody tries. The answer is pinned.
-    fn admit(&mut self, callback: &Callback, offer: &Offer) -> Which {
-        let (window, key) = self.digester.identity(&callback.app, &offer.identity);
-        let now = self.now;
-        let shelf = self.shelf(window);
-        let slot = shelf
-            .find(&key)
-            .unwrap_or_else(|| shelf.insert(key, Known::default(), now));
-        shelf.pin(slot);
-        let which = Which { window, slot };
-        if self.known(which).answered {
-            return which;
-        }
-        let call = own_key(offer);
-        let lane = call.as_ref().map(|key| self.lane(callback, key));
-        let targets: Vec<Destination> = offer
-            .targets
-            .iter()
-            .map(|target| target.place(call.as_ref()))
-            .collect();
-        let mut record = None;
-        for target in targets {
-            let destination = self.destinations.intern(target);
-            let known = self.known(which);
-            let place = match known
-                .places
-                .iter()
-                .position(|place| place.destination == destination)
-            {
-                Some(place) => place,
-                None => {
-                    known.places.push(Place {
-                        destination,
-                        state: State::Owed,
-                    });
-                    known.places.len() - 1
-                }
-            };
-            if known.places.get(place).map(|place| place.state) == Some(State::Owed) {
-                let record = record.get_or_insert_with(|| {
-                    Arc::new(Record {
-                        id: RecordId(self.next_id),
-                        facts: facts(callback, offer, call.clone()),
-                        body: own(&offer.body),
-                    })
-                });
-                let record = record.clone();
-                self.send(which, place, destination, lane, record);
-            }
-        }
-        which
-    }
-
-    fn lane(&mut self, callback: &Callback, key: &CallKey) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "half of a digest is a digest; two calls that share one would only wait for each other"
-        )]
-        let call = self.digester.call(&callback.app, key) as u64;
-        call
-    }
-
-    fn send(
-        &mut self,
-        which: Which,
-        place: usize,
-        destination: DestinationId,
-        call: Option<u64>,
-        record: Arc<Record>,
-    ) {
-        let Some(interned) = self.destinations.interned(destination) else {
-            return;
-        };
-        let parcel = Parcel {
-            record,
-            destination: interned.destination,
-            sequence: None,
-            moved: None,
-        };
-        let lane = call.map(|call| Lane {
-            family: interned.family,
-            call,
-        });
-        let owed = Owed {
-            delivery: DeliveryId(0),
-            destination,
-            channel: interned.channel,
-            lane,
-            unknown: false,
-        };
-        self.under_way(which, place, owed, parcel);
-    }
-
-    /// Gives a delivery to the publisher under a new id.
-    fn under_way(&mut self, which: Which, place: usize, owed: Owed, parcel: Parcel) {
-        let delivery = DeliveryId(self.next_id);
-        self.next_id += 1;
-        let owed = Owed { delivery, ..owed };
-        let bytes = size(&parcel.record.body);
-        self.bytes += bytes;
-        self.set(which, place, State::UnderWay(delivery));
-        self.shelf(which.window).pin(which.slot);
-        self.parcels
-            .with(|parcels| parcels.insert(delivery, parcel));
-        self.deliveries.insert(
-            delivery,
-            UnderWay {
-                which,
-                place,
-                withdrawn: false,
-                bytes,
-                owed,
-            },
-        );
-        self.owed.push(owed);
-    }
-
     fn set(&mut self, which: Which, place: usize, state: State) {
         if let Some(place) = self.known(which).places.get_mut(place) {
             place.state = state;
         }
-    }
-
-    /// Takes a delivery out; its event stays pinned for the caller.
-    fn remove(&mut self, delivery: DeliveryId) -> Option<(UnderWay, Option<Parcel>)> {
-        let under_way = self.deliveries.remove(&delivery)?;
-        self.bytes -= under_way.bytes;
-        let parcel = self.parcels.with(|parcels| parcels.remove(&delivery));
-        Some((under_way, parcel))
-    }
-
-    fn delivered(&mut self, delivery: DeliveryId) {
-        let Some((under_way, parcel)) = self.remove(delivery) else {
-            return;
-        };
-        // What is owed is booked when it is settled: nothing is ever pending in these books.
-        self.book(|counts| {
-            counts.owed += 1;
-            counts.delivered += 1;
-        });
-        if let Some(parcel) = &parcel {
-            self.boards
-                .live
-                .send(|| live_line(LiveStage::Delivered, &parcel.record.facts, Some(parcel)));
-        }
-        let which = under_way.which;
-        self.set(which, under_way.place, State::Delivered);
-        let known = self.known(which);
-        let waiters = if known.is_complete() {
-            known.waiters.clone()
-        } else {
-            Vec::new()
-        };
-        for callback in waiters {
-            if let Some(waiting) = self.callbacks.get_mut(&callback) {
-                waiting.open -= 1;
-                if waiting.open == 0 {
-                    self.answer(callback);
-                }
-            }
-        }
-        self.release(which);
-    }
-
-    fn forgotten(&mut self, delivery: DeliveryId) {
-        let Some((under_way, parcel)) = self.remove(delivery) else {
-            return;
-        };
-        let which = under_way.which;
-        self.set(which, under_way.place, State::Owed);
-        // A resend came while it was being withdrawn, and waits.
-        if !self.known(which).waiters.is_empty()
-            && let Some(parcel) = parcel
-        {
-            self.under_way(which, under_way.place, under_way.owed, parcel);
-        }
-        self.release(which);
-    }
-
-    fn poisoned(&mut self, delivery: DeliveryId, refused: &Refused) {
-        let Some((under_way, parcel)) = self.remove(delivery) else {
-            return;
-        };
-        let UnderWay { which, place, .. } = under_way;
-        self.set(which, place, State::Owed);
-        let quarantine = poison::quarantine();
-        match parcel {
-            Some(parcel) if *parcel.destination == quarantine => {
-                tracing::error!(
-                    code = refused.code,
-                    text = refused.text,
-                    "the broker refused a delivery to the quarantine itself: its callback will be refused"
-                );
-            }
-            Some(parcel) if !self.known(which).waiters.is_empty() => {
-                let destination = self.destinations.intern(quarantine);
-                if let Some(interned) = self.destinations.interned(destination) {
-                    self.book(|counts| {
-                        counts.owed += 1;
-                        counts.moved += 1;
-                    });
-                    let parcel = Parcel {
-                        destination: interned.destination,
-                        moved: Some(poison::note(refused)),
-                        ..parcel
-                    };
-                    self.boards.live.send(|| {
-                        live_line(LiveStage::Quarantined, &parcel.record.facts, Some(&parcel))
-                    });
-                    let owed = Owed {
-                        destination,
-                        channel: interned.channel,
-                        lane: None,
-                        ..under_way.owed
-                    };
-                    self.under_way(which, place, owed, parcel);
-                }
-            }
-            // Nobody waits for it any more; a resend finds out again.
-            _ => {}
-        }
-        self.release(which);
-    }
-
-    /// Takes one pin from an event. What nobody needs and no destination has is forgotten: a refused event never
-    /// enters the window.
-    fn release(&mut self, which: Which) {
-        let now = self.now;
-        let known = self.known(which);
-        let has_delivered = known
-            .places
-            .iter()
-            .any(|place| place.state == State::Delivered);
-        let idle = known.waiters.is_empty()
-            && !known
-                .places
-                .iter()
-                .any(|place| matches!(place.state, State::UnderWay(_)));
-        if known.answered && idle {
-            known.places = Vec::new();
-            known.waiters = Vec::new();
-        }
-        let forget = idle && !known.answered && !has_delivered;
-        let shelf = self.shelf(which.window);
-        shelf.unpin(which.slot, now);
-        if forget && !shelf.is_pinned(which.slot) {
-            shelf.remove(which.slot);
-        }
-    }
-
-    /// Every delivery of the callback is confirmed.
-    fn answer(&mut self, callback: u64) {
-        let Some(waiting) = self.callbacks.remove(&callback) else {
-            return;
-        };
-        let mut outcomes = Vec::with_capacity(waiting.events.len());
-        for event in &waiting.events {
-            let known = self.known(event.which);
-            outcomes.push(if std::mem::replace(&mut known.answered, true) {
-                Admitted::Duplicate
-            } else if event.quarantined {
-                Admitted::Quarantined
-            } else {
-                Admitted::Accepted
-            });
-        }
-        for (event, admitted) in waiting.events.into_iter().zip(&outcomes) {
-            self.leave(event.which, callback);
-            if let Some(line) = event.line
-                && *admitted != Admitted::Duplicate
-            {
-                self.boards.live.send(|| *line);
-            }
-        }
-        self.boards
-            .ledger
-            .decide(outcomes.iter().copied().map(outcome));
-        drop(waiting.reply.send(Ok(Receipt { outcomes })));
-    }
-
-    /// The callback waits for this event no longer.
-    fn leave(&mut self, which: Which, callback: u64) {
-        let known = self.known(which);
-        if let Some(place) = known.waiters.iter().position(|id| *id == callback) {
-            known.waiters.remove(place);
-        }
-        self.release(which);
     }
 
     fn refuse_waiting(&mut self, callback: u64, refusal: Refusal) {
@@ -693,9 +423,7 @@ impl Keeper {
                 shelf.remove(slot);
             }
         }
-        if early > 0 {
-            tracing::debug!(early, "events left the duplicate window early");
-        }
+        self.metrics.duplicates_evicted.inc_by(early);
     }
 
     /// Counts each event as new: near the bound a resend may be refused once more, which it can bear.
@@ -734,6 +462,10 @@ impl Keeper {
             JournalState::Writable
         };
         self.boards.health.update(|view| view.journal = state);
+        self.metrics
+            .gauges
+            .bytes
+            .store(self.bytes, Ordering::Relaxed);
     }
 
     fn hand_out(&mut self) {

@@ -52,7 +52,7 @@ async fn item(running: &mut Running) -> FeedItem {
 async fn withdrawn(running: &mut Running) -> Vec<DeliveryId> {
     match item(running).await {
         FeedItem::Withdraw(ids) => ids,
-        FeedItem::Owed(owed) => panic!("owed: {owed:?}"),
+        other => panic!("not withdrawn: {other:?}"),
     }
 }
 

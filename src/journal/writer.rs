@@ -29,7 +29,7 @@ use super::{
     reader::{Request, read_parcel},
     stage::{NewRecord, Staged, facts, live_line, name, new_record, outcome, own},
     store::Store,
-    trouble::Condition,
+    trouble::{Condition, is_busy},
 };
 
 /// Commands that one commit may take.
@@ -85,6 +85,8 @@ pub(super) struct Writer {
     pub(super) condition: Condition,
     pub(super) deletes: Deletes,
     pub(super) poisoned: Vec<(DeliveryId, Refused)>,
+    /// Deliveries of calls that ended: the dispatcher holds their lanes until that is on disk.
+    pub(super) ended: Vec<DeliveryId>,
     pub(super) booking: Booking,
     pub(super) reader: Option<(Sender<Request>, JoinHandle<()>)>,
 }
@@ -207,6 +209,20 @@ impl Writer {
             drop(callback.reply.send(Err(refusal)));
         }
         self.hand_out(owed);
+        self.let_lanes_go_on();
+    }
+
+    /// Tells the dispatcher which deliveries have left the disk. Where the journal has failed, what stands on its disk
+    /// cannot be changed before a restart, and the lanes go on without.
+    fn let_lanes_go_on(&mut self) {
+        if self.has_leftovers() || self.ended.is_empty() {
+            return;
+        }
+        // As above: nobody publishes any more.
+        drop(
+            self.feed
+                .send(FeedItem::Settled(std::mem::take(&mut self.ended))),
+        );
     }
 
     /// What is owed from now on goes to the dispatcher.
@@ -230,7 +246,12 @@ impl Writer {
                 Settlement::Delivered(delivery) => self.delivered(delivery),
                 Settlement::Poisoned(delivery, refused) => {
                     let waits = self.poisoned.iter().any(|(known, _)| *known == delivery);
-                    if self.index.get(delivery).is_some() && !waits {
+                    if let Some(pending) = self.index.get(delivery)
+                        && !waits
+                    {
+                        if pending.line.is_some() {
+                            self.ended.push(delivery);
+                        }
                         self.poisoned.push((delivery, refused));
                     }
                 }
@@ -249,6 +270,7 @@ impl Writer {
         self.booking.delivered += 1;
         if let Some(line) = pending.line {
             self.admission.settled(line);
+            self.ended.push(delivery);
         }
         if self.condition.writes() {
             self.deletes.deliveries.push(delivery);
@@ -477,12 +499,14 @@ impl Writer {
             let owed = self.write_leftovers();
             self.show();
             self.hand_out(owed);
+            self.let_lanes_go_on();
         } else if self.condition.state() == JournalState::Writable
             && self
                 .store
                 .free_pages()
                 .is_ok_and(|pages| pages > FREE_PAGES)
             && let Err(error) = self.store.vacuum(VACUUM_PAGES)
+            && !is_busy(&error)
         {
             self.failed(&error);
         }

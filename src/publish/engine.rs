@@ -130,6 +130,11 @@ impl Engine {
                     self.step(Input::Accepted(owed));
                 }
             }
+            FeedItem::Settled(deliveries) => {
+                for delivery in deliveries {
+                    self.step(Input::Settled { delivery });
+                }
+            }
             FeedItem::Withdraw(deliveries) => {
                 for delivery in deliveries {
                     self.step(Input::Withdraw { delivery });

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Broker, BrokerEndpoint, Delivery},
+    config::{AcceptAfter, Broker, BrokerEndpoint, Delivery},
     dispatch::{ChannelId, Dispatcher, Settings},
     journal::{Destinations, Feed, Parcels, Settle},
     ops::Health,
@@ -116,6 +116,7 @@ impl Office {
         let settings = Settings {
             window: delivery.window,
             stall_timeout: delivery.stall_timeout,
+            await_settled: delivery.accept_after == AcceptAfter::Journal,
             ..Settings::default()
         };
         let press = Arc::new(Press {

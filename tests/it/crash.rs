@@ -76,10 +76,10 @@ impl Load {
         let share = self.calls.len().div_ceil(connections);
         join_all(self.calls.chunks(share).map(|calls| async move {
             let client = reqwest::Client::new();
-            let events = calls.first().map_or(0, |(_, bodies)| bodies.len());
-            for n in 0..events {
-                for (_, bodies) in calls {
-                    post_until_accepted(&client, url, &bodies[n].1).await;
+            let longest = calls.iter().map(|(_, bodies)| bodies.len()).max();
+            for n in 0..longest.unwrap_or(0) {
+                for (_, body) in calls.iter().filter_map(|(_, bodies)| bodies.get(n)) {
+                    post_until_accepted(&client, url, body).await;
                     self.sent.fetch_add(1, Ordering::Relaxed);
                 }
             }

@@ -154,7 +154,9 @@ pub(crate) type Expected = HashMap<String, Vec<String>>;
 /// without gaps on one instance, and nothing that was never sent. Gives the number of repeats.
 pub(crate) fn check_calls(what: &str, queues: &[Vec<Taken>], expected: &Expected) -> usize {
     let mut repeats = 0;
-    let mut seen: HashMap<&str, (usize, Vec<(&str, i64)>)> = HashMap::new();
+    // For each call the queue it is in, and what that queue has of it: id and sequence.
+    let mut queue_of: HashMap<&str, usize> = HashMap::new();
+    let mut seen: HashMap<&str, Vec<(&str, i64)>> = HashMap::new();
     for (queue, messages) in queues.iter().enumerate() {
         for message in messages {
             let call = message.call.as_deref().expect("keyed events only");
@@ -162,8 +164,9 @@ pub(crate) fn check_calls(what: &str, queues: &[Vec<Taken>], expected: &Expected
                 expected.contains_key(call),
                 "{what}: call {call} was never sent"
             );
-            let (first_queue, events) = seen.entry(call).or_insert((queue, Vec::new()));
-            assert_eq!(*first_queue, queue, "{what}: call {call} is in two queues");
+            let first_queue = *queue_of.entry(call).or_insert(queue);
+            assert_eq!(first_queue, queue, "{what}: call {call} is in two queues");
+            let events = seen.entry(call).or_default();
             let sequence = message.sequence.expect("a sequence");
             if events.last() == Some(&(message.id.as_str(), sequence)) {
                 repeats += 1;

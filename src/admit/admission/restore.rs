@@ -1,0 +1,79 @@
+//! Fills admission with what was on disk when the journal was opened.
+
+use crate::{
+    admit::{changes::DuplicateRow, shelf::Slot},
+    event::{AppName, CallKey},
+    route::DestinationId,
+};
+
+use super::{Admission, Bound, Call, Sequence, SequenceKey, USE_GRAIN};
+
+impl Admission {
+    /// A duplicate key; in order of position.
+    pub fn restore_duplicate(&mut self, row: DuplicateRow) {
+        self.now = self.now.max(row.at);
+        self.window(row.window)
+            .restore(row.position, row.key, row.at);
+        self.window_starts = [self.named.first(), self.unnamed.first()];
+    }
+
+    /// A call key; least lately used first.
+    pub fn restore_call(&mut self, row: i64, app: AppName, key: CallKey, used: i64) -> Slot {
+        let hash = self.digester.call(&app, &key);
+        let slot = self.calls.restore(
+            hash,
+            Some(Call { app, key }),
+            row,
+            used.saturating_add(USE_GRAIN),
+        );
+        self.calls.set_stored(slot, used);
+        slot
+    }
+
+    /// A binding; least lately used first. `call` is what [`Admission::restore_call`] gave, `None` for an ambiguous one.
+    pub fn restore_binding(&mut self, row: i64, id: u128, call: Option<Slot>, used: i64) {
+        let bound = call.map_or(Bound::Many, |slot| Bound::One(slot, self.calls.row(slot)));
+        let slot = self
+            .bindings
+            .restore(id, bound, row, used.saturating_add(USE_GRAIN));
+        self.bindings.set_stored(slot, used);
+    }
+
+    /// A binding whose call is gone: its row may go too.
+    pub fn drop_binding(&mut self, row: i64) {
+        self.gone.bindings.push(row);
+    }
+
+    /// A sequence whose call is gone: its row may go too.
+    pub fn drop_sequence(&mut self, row: i64) {
+        self.gone.sequences.push(row);
+    }
+
+    /// A sequence; least lately used first.
+    pub fn restore_sequence(
+        &mut self,
+        row: i64,
+        call: Slot,
+        destination: DestinationId,
+        next: i64,
+        used: i64,
+    ) -> Slot {
+        let key = SequenceKey {
+            call: self.calls.row(call),
+            destination: destination.0,
+        };
+        self.sequences
+            .restore(key, Sequence { call, next }, row, used)
+    }
+
+    /// A delivery that is still owed has this sequence.
+    pub fn restore_owed(&mut self, sequence: Slot) {
+        self.pin(sequence);
+    }
+
+    /// The call of a sequence, as [`Line::call`] names it.
+    #[must_use]
+    pub fn call_of(&self, sequence: Slot) -> u64 {
+        self.sequences.key(sequence).call.cast_unsigned()
+    }
+}

@@ -1,0 +1,135 @@
+//! Where an event is still owed, and the deliveries that go there.
+
+use std::sync::Arc;
+
+use crate::{
+    admit::Offer,
+    dispatch::{DeliveryId, Lane, Owed, RecordId},
+    event::CallKey,
+    journal::{
+        Callback, Parcel, Record,
+        stage::{facts, own},
+    },
+    route::{Destination, DestinationId},
+};
+
+use super::{Keeper, Known, Place, State, UnderWay, Which, own_key, size};
+
+impl Keeper {
+    /// Finds or makes what is known of an event, and sends it where it is owed and nobody tries. The answer is pinned.
+    pub(super) fn admit(&mut self, callback: &Callback, offer: &Offer) -> Which {
+        let (window, key) = self.digester.identity(&callback.app, &offer.identity);
+        let now = self.now;
+        let shelf = self.shelf(window);
+        let slot = shelf
+            .find(&key)
+            .unwrap_or_else(|| shelf.insert(key, Known::default(), now));
+        shelf.pin(slot);
+        let which = Which { window, slot };
+        if self.known(which).answered {
+            return which;
+        }
+        let call = own_key(offer);
+        let lane = call.as_ref().map(|key| self.lane(callback, key));
+        let targets: Vec<Destination> = offer
+            .targets
+            .iter()
+            .map(|target| target.place(call.as_ref()))
+            .collect();
+        let mut record = None;
+        for target in targets {
+            let destination = self.destinations.intern(target);
+            let known = self.known(which);
+            let place = match known
+                .places
+                .iter()
+                .position(|place| place.destination == destination)
+            {
+                Some(place) => place,
+                None => {
+                    known.places.push(Place {
+                        destination,
+                        state: State::Owed,
+                    });
+                    known.places.len() - 1
+                }
+            };
+            if known.places.get(place).map(|place| place.state) == Some(State::Owed) {
+                let record = record.get_or_insert_with(|| {
+                    Arc::new(Record {
+                        id: RecordId(self.next_id),
+                        facts: facts(callback, offer, call.clone()),
+                        body: own(&offer.body),
+                    })
+                });
+                let record = record.clone();
+                self.send(which, place, destination, lane, record);
+            }
+        }
+        which
+    }
+
+    fn lane(&mut self, callback: &Callback, key: &CallKey) -> u64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "half of a digest is a digest; two calls that share one would only wait for each other"
+        )]
+        let call = self.digester.call(&callback.app, key) as u64;
+        call
+    }
+
+    fn send(
+        &mut self,
+        which: Which,
+        place: usize,
+        destination: DestinationId,
+        call: Option<u64>,
+        record: Arc<Record>,
+    ) {
+        let Some(interned) = self.destinations.interned(destination) else {
+            return;
+        };
+        let parcel = Parcel {
+            record,
+            destination: interned.destination,
+            sequence: None,
+            moved: None,
+        };
+        let lane = call.map(|call| Lane {
+            family: interned.family,
+            call,
+        });
+        let owed = Owed {
+            delivery: DeliveryId(0),
+            destination,
+            channel: interned.channel,
+            lane,
+            unknown: false,
+        };
+        self.under_way(which, place, owed, parcel);
+    }
+
+    /// Gives a delivery to the publisher under a new id.
+    pub(super) fn under_way(&mut self, which: Which, place: usize, owed: Owed, parcel: Parcel) {
+        let delivery = DeliveryId(self.next_id);
+        self.next_id += 1;
+        let owed = Owed { delivery, ..owed };
+        let bytes = size(&parcel.record.body);
+        self.bytes += bytes;
+        self.set(which, place, State::UnderWay(delivery));
+        self.shelf(which.window).pin(which.slot);
+        self.parcels
+            .with(|parcels| parcels.insert(delivery, parcel));
+        self.deliveries.insert(
+            delivery,
+            UnderWay {
+                which,
+                place,
+                withdrawn: false,
+                bytes,
+                owed,
+            },
+        );
+        self.owed.push(owed);
+    }
+}

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::{sync::mpsc, task::JoinSet};
@@ -20,29 +20,20 @@ use crate::{
 
 use super::{
     alone::AloneNews,
-    backoff::Backoff,
     board::Board,
     channel::{ChannelNews, Desk, Ended, How, Order},
-    line::{LineNews, LinkWatch, pause},
+    line::{LineNews, LinkWatch},
     metrics::{PublishMetrics, PublishResult},
     place::Place,
     publication::{Press, Sheet},
     slots::{Flight, Opening, Slot, Slots},
-    surveyor::Survey,
+    standing::standing_of,
+    surveyor::{Finding, Survey, watch},
     topology::Verdict,
 };
 
 /// Beside a window of publishes, a channel can be ordered to close.
 const SPARE_ORDERS: usize = 8;
-
-/// Answers of the survey.
-#[derive(Debug)]
-pub(super) enum Finding {
-    /// To a recheck of the dispatcher's.
-    Rechecked(DestinationId, Verdict),
-    /// Of a configured place.
-    Surveyed(Place, Verdict),
-}
 
 /// What an engine is given.
 pub(super) struct Parts {
@@ -181,6 +172,10 @@ impl Engine {
 
     /// News of a channel.
     pub(super) fn channel(&mut self, id: ChannelId, news: ChannelNews) {
+        if !self.slots.all.contains_key(&id) {
+            // The last words of a task that was let go: its loss was booked then.
+            return;
+        }
         match news {
             ChannelNews::Opened { epoch, link } => {
                 self.slots.opened(id, Opening { epoch, link });
@@ -552,25 +547,7 @@ impl Engine {
         for place in self.parts.places.clone() {
             let (survey, findings) = (self.parts.survey.clone(), self.parts.findings.clone());
             let round = round.clone();
-            self.helpers.spawn(async move {
-                let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-                while !round.is_cancelled() {
-                    let verdict = tokio::select! {
-                        verdict = survey.ask(place.clone()) => verdict,
-                        () = round.cancelled() => return,
-                    };
-                    let good = verdict == Verdict::Good;
-                    drop(
-                        findings
-                            .send(Finding::Surveyed(place.clone(), verdict))
-                            .await,
-                    );
-                    if good {
-                        return;
-                    }
-                    pause(&mut backoff, &round).await;
-                }
-            });
+            self.helpers.spawn(watch(place, survey, findings, round));
         }
     }
 
@@ -618,45 +595,5 @@ impl Engine {
             view.broker.connected = connected;
             view.broker.blocked = blocked;
         });
-    }
-}
-
-/// How an open channel stands, from what the dispatcher holds back.
-fn standing_of(
-    slot: &Slot,
-    view: &crate::dispatch::ChannelView,
-) -> (DestinationState, Option<String>) {
-    use crate::dispatch::HeldFor;
-    if view.stalled {
-        return (
-            DestinationState::Stalled,
-            Some("a publish was not confirmed within delivery.stall_timeout".to_owned()),
-        );
-    }
-    let returned = view
-        .held
-        .iter()
-        .filter(|(_, why)| *why == HeldFor::Return)
-        .count();
-    match (&slot.found, returned, view.held.len()) {
-        (_, _, 0) => (DestinationState::Ready, None),
-        (Some(verdict), 1.., _) if *verdict != Verdict::Good => verdict.standing(),
-        (_, 1.., _) => match slot.place {
-            Place::Queue { .. } => (
-                DestinationState::Missing,
-                Some("the broker returned a message: no such queue, or it is not bound".to_owned()),
-            ),
-            // The exchange is there; only these keys lead nowhere.
-            Place::Exchange { .. } => (
-                DestinationState::Held,
-                Some(format!(
-                    "nothing is bound for {returned} of its routing keys"
-                )),
-            ),
-        },
-        (_, 0, _) => (
-            DestinationState::Held,
-            Some("the broker refuses messages for now (basic.nack)".to_owned()),
-        ),
     }
 }

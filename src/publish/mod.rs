@@ -21,6 +21,7 @@ mod place;
 mod publication;
 mod run;
 mod slots;
+mod standing;
 mod stdout;
 mod surveyor;
 mod tap;

@@ -22,7 +22,7 @@ use super::{
     PublishError,
     alone::{AloneNews, Booth},
     channel::ChannelNews,
-    engine::{Engine, Finding, Parts},
+    engine::{Engine, Parts},
     fence,
     line::{self, LineNews},
     link::Dialer,
@@ -30,7 +30,7 @@ use super::{
     place::places,
     publication::Press,
     stdout,
-    surveyor::survey,
+    surveyor::{Finding, survey},
 };
 
 /// News of channels that may wait for the engine; whoever has more waits with it.

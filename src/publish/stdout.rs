@@ -244,3 +244,63 @@ fn address(destination: &Destination) -> (Option<&str>, Option<&str>, Option<&st
         } => (None, Some(exchange), Some(routing_key)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::{
+        dispatch::RecordId,
+        event::{AppName, CallKey, Kind},
+        journal::{Facts, Record},
+        route::QueueType,
+    };
+
+    use super::*;
+
+    fn shown(body: &'static str) -> serde_json::Value {
+        let parcel = Parcel {
+            record: Arc::new(Record {
+                id: RecordId(1),
+                facts: Facts {
+                    app: AppName::try_from("dev".to_owned()).unwrap(),
+                    call: CallKey::new("c"),
+                    kind: Kind::Hold,
+                    generation: None,
+                    event_type: "T".into(),
+                    event_id: "e".into(),
+                    correlation_id: None,
+                    received: "2026-01-02T03:04:05Z".parse().unwrap(),
+                    path: None,
+                    query: None,
+                    traceparent: None,
+                    tracestate: None,
+                    quarantine: None,
+                    recovered: false,
+                },
+                body: bytes::Bytes::from_static(body.as_bytes()),
+            }),
+            destination: Arc::new(Destination {
+                address: Address::Queue {
+                    name: "q".into(),
+                    queue_type: QueueType::Quorum,
+                },
+                family: "queue q".into(),
+            }),
+            sequence: Some(3),
+            moved: None,
+        };
+        let text = line(&parcel, "i", 1, DeliveryId(2));
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_delivery_is_one_line_whatever_its_body_looks_like() {
+        let event = shown("{\n \"a\": \"b \\\" c\"\n}");
+        assert_eq!(event["event"]["a"], "b \" c");
+        assert_eq!(event["queue"], "q");
+        assert_eq!(event["sequence"], 3);
+        assert_eq!(shown("no\njson")["event"], "no\njson");
+    }
+}

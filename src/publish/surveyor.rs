@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Broker;
+use crate::{config::Broker, route::DestinationId};
 
 use super::{
     backoff::Backoff,
@@ -38,6 +38,42 @@ impl Survey {
             return gone();
         }
         verdict.await.unwrap_or_else(|_| gone())
+    }
+}
+
+/// Answers of the survey.
+#[derive(Debug)]
+pub(super) enum Finding {
+    /// To a recheck of the dispatcher's.
+    Rechecked(DestinationId, Verdict),
+    /// Of a configured place.
+    Surveyed(Place, Verdict),
+}
+
+/// Declares or checks one configured place, again and again until it was found good or `round` ends.
+pub(super) async fn watch(
+    place: Place,
+    survey: Survey,
+    findings: mpsc::Sender<Finding>,
+    round: CancellationToken,
+) {
+    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+    while !round.is_cancelled() {
+        let verdict = tokio::select! {
+            verdict = survey.ask(place.clone()) => verdict,
+            () = round.cancelled() => return,
+        };
+        let good = verdict == Verdict::Good;
+        // The engine outlives its helpers; where it does not, nobody is left to be told.
+        drop(
+            findings
+                .send(Finding::Surveyed(place.clone(), verdict))
+                .await,
+        );
+        if good {
+            return;
+        }
+        pause(&mut backoff, &round).await;
     }
 }
 

@@ -93,7 +93,8 @@ async fn line(
             if read == 0 || muted.wait_for(|muted| !muted).await.is_err() {
                 return;
             }
-            if to_client.write_all(&buffer[..read]).await.is_err() {
+            let bytes = buffer.get(..read).unwrap_or_default();
+            if to_client.write_all(bytes).await.is_err() {
                 return;
             }
         }

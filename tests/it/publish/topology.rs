@@ -267,5 +267,7 @@ async fn check_config_compares_and_changes_nothing() {
 fn some_config() -> Config {
     let mut sources = hookswitch::config::Sources::development(std::path::Path::new("unused"));
     sources.environment.clear();
-    hookswitch::config::load(&sources).unwrap().0
+    hookswitch::config::load(&sources)
+        .expect("the built-in configuration is good")
+        .0
 }

@@ -11,7 +11,7 @@ use std::{
 use super::eventually;
 
 /// A port that was free a moment ago. The receiver keeps it across restarts, as a deployed one would.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port on loopback")
@@ -108,6 +108,58 @@ impl Receiver {
 
     pub(crate) fn metrics_url(&self) -> String {
         format!("http://127.0.0.1:{}/metrics", self.admin_port)
+    }
+
+    /// What `/readyz` answers; `None` where nobody answers.
+    pub(crate) async fn ready(&self) -> Option<(u16, serde_json::Value)> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin_port);
+        let answer = reqwest::get(url).await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.json().await.ok()?))
+    }
+
+    /// State and reason of a destination in `/readyz`.
+    pub(crate) async fn destination(&self, name: &str) -> Option<(String, String)> {
+        let (_, body) = self.ready().await?;
+        let all = body["destinations"].as_array()?;
+        let one = all.iter().find(|one| one["name"] == name)?;
+        let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+        Some((text("state"), text("why")))
+    }
+
+    /// Waits until a destination stands like this, and gives the reason.
+    pub(crate) async fn until_destination(&self, name: &str, state: &str) -> String {
+        eventually(
+            &format!("{name} is {state}"),
+            Duration::from_secs(40),
+            || async {
+                let (now, why) = self.destination(name).await?;
+                (now == state).then_some(why)
+            },
+        )
+        .await
+    }
+
+    /// One value of `/metrics`, by its whole name with labels; `None` where nobody answers or it is not there.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = reqwest::get(self.metrics_url()).await.ok()?;
+        let text = text.text().await.ok()?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Waits until a value of `/metrics` is what it should be.
+    pub(crate) async fn until_metric(&self, name: &str, good: impl Fn(f64) -> bool) -> f64 {
+        eventually(name, Duration::from_secs(60), || async {
+            self.metric(name).await.filter(|value| good(*value))
+        })
+        .await
+    }
+
+    /// Waits until nothing is owed any more.
+    pub(crate) async fn owes_nothing(&self) {
+        self.until_metric("hookswitch_deliveries_pending", |owed| owed == 0.0)
+            .await;
     }
 
     /// All that it logged so far, over all its lives.

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::{
     catalog::Catalog,
-    config::{AcceptAfter, Auth, BrokerEndpoint, Config},
+    config::{AcceptAfter, Config},
     ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
     journal::{self, Boards},
     ops::{self, Admin, DriftBoard, Health, Ledger, LedgerCollector, Listening, LiveFeed},
@@ -77,10 +77,10 @@ async fn start(
     registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
     health.update(|view| {
         view.needs_broker = config.delivery.accept_after == AcceptAfter::Confirm;
-        view.notices = notices(&config);
+        view.notices = config.notices();
     });
-    for notice in notices(&config) {
-        warn!("{notice}");
+    for notice in config.notices() {
+        warn!(notice, "worth knowing");
     }
 
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
@@ -249,23 +249,4 @@ fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError>
         address,
         source,
     })
-}
-
-/// What an operator should know although it stops nobody.
-fn notices(config: &Config) -> Vec<String> {
-    let mut notices: Vec<String> = config
-        .apps
-        .iter()
-        .filter(|app| app.auth == Auth::None)
-        .map(|app| {
-            format!(
-                "app {} takes callbacks from anybody (auth = \"none\")",
-                app.name
-            )
-        })
-        .collect();
-    if config.broker.endpoint == BrokerEndpoint::Stdout {
-        notices.push("deliveries are printed on stdout, no broker has them".to_owned());
-    }
-    notices
 }

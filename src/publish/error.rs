@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::report::Chain;
+use crate::{config::BrokerUrlFileError, report::Chain};
 
 /// Why the publisher, a connection of it, or a check failed. Most are tried again; the first log line names them.
 #[derive(Debug, thiserror::Error)]
@@ -27,11 +27,8 @@ pub enum PublishError {
         source: std::io::Error,
     },
     /// `broker.url_file` names no broker.
-    #[error("{path} holds no broker URL: write one a line")]
-    NoUrl {
-        /// Which one.
-        path: PathBuf,
-    },
+    #[error("cannot take the broker's address from broker.url_file")]
+    UrlFile(#[source] BrokerUrlFileError),
     /// Only one of the client certificate and its key is configured.
     #[error("broker.tls needs cert_file and key_file together")]
     HalfIdentity,

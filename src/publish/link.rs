@@ -14,7 +14,7 @@ use lapin::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Broker, BrokerEndpoint, Secret, Tls};
+use crate::config::{Broker, BrokerEndpoint, Secret, Tls, read_broker_urls};
 
 use super::PublishError;
 
@@ -213,17 +213,13 @@ async fn urls(endpoint: &BrokerEndpoint) -> Result<Vec<Secret>, PublishError> {
     match endpoint {
         BrokerEndpoint::Amqp(urls) => Ok(urls.clone()),
         BrokerEndpoint::AmqpFile(path) => {
-            let text = read(path).await?;
-            let urls: Vec<_> = text
-                .lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(|line| Secret::new(line.to_owned()))
-                .collect();
-            if urls.is_empty() {
-                return Err(PublishError::NoUrl { path: path.clone() });
-            }
-            Ok(urls)
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || read_broker_urls(&path))
+                .await
+                .map_err(|_| PublishError::Ended {
+                    part: "reader of broker.url_file",
+                })?
+                .map_err(PublishError::UrlFile)
         }
         BrokerEndpoint::Stdout => Ok(Vec::new()),
     }

@@ -29,6 +29,26 @@ pub enum PublishError {
     /// `broker.url_file` names no broker.
     #[error("cannot take the broker's address from broker.url_file")]
     UrlFile(#[source] BrokerUrlFileError),
+    /// A TLS file has nothing in it that can be used.
+    #[error("{path} holds no {what} in PEM form")]
+    Pem {
+        /// Which one.
+        path: PathBuf,
+        /// What should be in it.
+        what: &'static str,
+    },
+    /// The broker ended the connection right after TLS was agreed on, and we had shown no certificate. With TLS 1.3 that
+    /// is all that is seen of a broker that wants one: it says so, but resets the connection before it can be read.
+    #[error(
+        "the broker at {host} ended the TLS connection without a word: if it wants a client certificate, set broker.tls.cert_file and key_file"
+    )]
+    NoIdentity {
+        /// Host and port.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<lapin::Error>,
+    },
     /// Only one of the client certificate and its key is configured.
     #[error("broker.tls needs cert_file and key_file together")]
     HalfIdentity,

@@ -141,6 +141,7 @@ async fn open(
     number: u64,
 ) -> Result<Link, PublishError> {
     let host = format!("{}:{}", uri.authority.host, uri.authority.port);
+    let shown_nothing = uri.scheme == AMQPScheme::AMQPS && tls.identity.is_none();
     let socket = Socket::default();
     let kept = socket.clone();
     let runtime = lapin::runtime::default_runtime().map_err(|source| PublishError::Connect {
@@ -181,9 +182,12 @@ async fn open(
         }),
         Ok(Err(source)) => {
             cut(&socket);
-            Err(PublishError::Connect {
-                host,
-                source: Box::new(source),
+            let ended = shown_nothing && is_end_of_line(&source);
+            let source = Box::new(source);
+            Err(if ended {
+                PublishError::NoIdentity { host, source }
+            } else {
+                PublishError::Connect { host, source }
             })
         }
         Err(_) => {
@@ -195,6 +199,13 @@ async fn open(
             })
         }
     }
+}
+
+/// Whether the peer just went.
+fn is_end_of_line(error: &lapin::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), lapin::ErrorKind::IOError(error)
+        if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
 }
 
 #[cfg(unix)]
@@ -227,13 +238,13 @@ async fn urls(endpoint: &BrokerEndpoint) -> Result<Vec<Secret>, PublishError> {
 
 async fn tls(tls: &Tls) -> Result<OwnedTLSConfig, PublishError> {
     let cert_chain = match &tls.ca_file {
-        Some(path) => Some(read(path).await?),
+        Some(path) => Some(pem(path, CERTIFICATE).await?),
         None => None,
     };
     let identity = match (&tls.cert_file, &tls.key_file) {
         (Some(cert), Some(key)) => Some(OwnedIdentity::PKCS8 {
-            pem: read(cert).await?.into_bytes(),
-            key: read(key).await?.into_bytes(),
+            pem: pem(cert, CERTIFICATE).await?.into_bytes(),
+            key: pem(key, PRIVATE_KEY).await?.into_bytes(),
         }),
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => return Err(PublishError::HalfIdentity),
@@ -244,11 +255,27 @@ async fn tls(tls: &Tls) -> Result<OwnedTLSConfig, PublishError> {
     })
 }
 
-async fn read(path: &Path) -> Result<String, PublishError> {
-    tokio::fs::read_to_string(path)
+/// What a PEM file must have in it: the word before the dashes of its first line, and for people. Keys come as
+/// `PRIVATE KEY`, `RSA PRIVATE KEY` and `EC PRIVATE KEY`.
+type Label = (&'static str, &'static str);
+const CERTIFICATE: Label = ("CERTIFICATE-----", "certificate");
+const PRIVATE_KEY: Label = ("PRIVATE KEY-----", "private key");
+
+/// Reads a PEM file. The library passes over what it cannot read in one, and the broker would then be refused for a
+/// reason that names no file.
+async fn pem(path: &Path, (label, what): Label) -> Result<String, PublishError> {
+    let text = tokio::fs::read_to_string(path)
         .await
         .map_err(|source| PublishError::File {
             path: path.to_owned(),
             source,
+        })?;
+    if text.contains(label) {
+        Ok(text)
+    } else {
+        Err(PublishError::Pem {
+            path: path.to_owned(),
+            what,
         })
+    }
 }

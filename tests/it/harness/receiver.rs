@@ -45,6 +45,15 @@ impl Receiver {
         receiver
     }
 
+    /// The same, with this line in its `[server]` table.
+    pub(crate) fn with_server(rest: &str, line: &str) -> Self {
+        let receiver = Self::new(rest);
+        let text = std::fs::read_to_string(receiver.config()).expect("the configuration");
+        let text = text.replacen("[server]\n", &format!("[server]\n{line}\n"), 1);
+        std::fs::write(receiver.config(), text).expect("the configuration is written");
+        receiver
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("hookswitch.toml")
     }

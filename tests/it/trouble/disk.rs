@@ -95,7 +95,7 @@ async fn a_full_disk_refuses_what_is_new_delivers_what_is_owed_and_resumes_by_it
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
     let refused = refused.text().await.expect("a body");
-    assert!(refused.contains("disk"), "{refused}");
+    assert!(refused.contains("no room"), "{refused}");
     throughout(
         "not ready, alive, and everything new refused",
         Duration::from_secs(5),

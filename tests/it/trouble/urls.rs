@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::harness::{Calls, Node, Receiver, check_calls, free_port, take_all, unique};
-use crate::harness::{connect, delete, shared_amqp_url};
+use crate::harness::{
+    Calls, Node, Receiver, check_calls, connect, delete, eventually, free_port, shared_amqp_url,
+    take_all, unique,
+};
 
 use super::one_queue;
 
@@ -50,10 +52,14 @@ async fn a_changed_url_file_takes_effect_at_the_next_connection() {
     node.ctl(&["change_password", "guest", "other"]);
     node.close_connections_every_second(1);
     calls.send(2).await;
-    let why = receiver.until_destination("queue rotated", "held").await;
+    let why = eventually("the refusal is known", Duration::from_secs(20), || async {
+        let (state, why) = receiver.destination("queue rotated").await?;
+        (state == "held" && why.contains("ACCESS_REFUSED")).then_some(why)
+    })
+    .await;
     // A file that is being written, or holds nonsense, is waited for: it stops nobody.
     std::fs::write(&file, "").expect("written");
-    let why_empty = crate::harness::eventually(
+    let why_empty = eventually(
         "the reason names the file",
         Duration::from_secs(20),
         || async {

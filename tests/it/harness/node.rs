@@ -89,6 +89,23 @@ impl Node {
         ]);
     }
 
+    /// Stops the first channel that publishes to this queue, from the moment on at which it waits for a confirm. It
+    /// stays so; the queue itself goes on.
+    pub(crate) fn suspend_channel_of(&self, queue: &str) {
+        self.ctl(&[
+            "eval",
+            &format!(
+                "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)), \
+                 ok = sys:suspend(amqqueue:get_pid(Q)), \
+                 spawn(fun() -> F = fun F() -> \
+                 case [P || P <- rabbit_channel:list(), [{{_, N}}] <- \
+                 [catch rabbit_channel:info(P, [messages_unconfirmed])], N > 0] of \
+                 [] -> timer:sleep(20), F(); \
+                 [P | _] -> sys:suspend(P), sys:resume(amqqueue:get_pid(Q)) end end, F() end)."
+            ),
+        ]);
+    }
+
     /// Stops the process of a queue (of a quorum queue: its leader) from doing anything, or lets it go on.
     pub(crate) fn suspend(&self, queue: &str, suspended: bool) {
         let act = if suspended { "suspend" } else { "resume" };

@@ -35,7 +35,7 @@ impl Calls {
     pub(crate) async fn send(&mut self, events: usize) {
         for _ in 0..events {
             for (_, events) in &self.calls {
-                post_until_accepted(&self.client, &self.url, &events[self.sent].1).await;
+                post_until_accepted(&self.client, &self.url, body(events, self.sent)).await;
             }
             self.sent += 1;
         }
@@ -43,10 +43,7 @@ impl Calls {
 
     /// Sends one more event of the only call, once. It counts as sent only if it is answered 202.
     pub(crate) async fn try_one(&mut self) -> reqwest::Response {
-        assert_eq!(self.calls.len(), 1, "one call only");
-        let answer = post(&self.client, &self.url, &self.calls[0].1[self.sent].1)
-            .await
-            .expect("an answer");
+        let answer = self.post_only(self.sent).await;
         if answer.status() == 202 {
             self.sent += 1;
         }
@@ -55,7 +52,14 @@ impl Calls {
 
     /// Sends the first event of the only call again.
     pub(crate) async fn repeat_first(&self) -> reqwest::Response {
-        post(&self.client, &self.url, &self.calls[0].1[0].1)
+        self.post_only(0).await
+    }
+
+    async fn post_only(&self, n: usize) -> reqwest::Response {
+        let [(_, events)] = self.calls.as_slice() else {
+            panic!("one call only");
+        };
+        post(&self.client, &self.url, body(events, n))
             .await
             .expect("an answer")
     }
@@ -75,4 +79,11 @@ impl Calls {
             })
             .collect()
     }
+}
+
+fn body(events: &[(String, String)], n: usize) -> &str {
+    let (_, body) = events
+        .get(n)
+        .expect("fewer events than the longest call has");
+    body
 }

@@ -130,10 +130,13 @@ impl Receiver {
     /// State and reason of a destination in `/readyz`.
     pub(crate) async fn destination(&self, name: &str) -> Option<(String, String)> {
         let (_, body) = self.ready().await?;
-        let all = body["destinations"].as_array()?;
-        let one = all.iter().find(|one| one["name"] == name)?;
-        let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
-        Some((text("state"), text("why")))
+        let all = body.get("destinations")?.as_array()?;
+        let text = |one: &serde_json::Value, key: &str| {
+            let text = one.get(key).and_then(serde_json::Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let one = all.iter().find(|one| text(one, "name") == name)?;
+        Some((text(one, "state"), text(one, "why")))
     }
 
     /// Waits until a destination stands like this, and gives the reason.

@@ -36,7 +36,16 @@ pub enum PublishError {
         path: PathBuf,
         /// What should be in it.
         what: &'static str,
+        /// Why.
+        #[source]
+        source: rustls_pki_types::pem::Error,
     },
+    /// No authority is named, and the system knows none.
+    #[error("cannot read the system's certificates: install them, or set broker.tls.ca_file")]
+    NoAuthorities(#[source] std::io::Error),
+    /// The TLS library does not take certificate and key.
+    #[error("cannot use the certificate and key of broker.tls")]
+    Tls(#[source] std::io::Error),
     /// The broker ended the connection right after TLS was agreed on, and we had shown no certificate. With TLS 1.3 that
     /// is all that is seen of a broker that wants one: it says so, but resets the connection before it can be read.
     #[error(

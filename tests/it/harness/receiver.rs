@@ -24,6 +24,7 @@ pub(crate) struct Receiver {
     pub(crate) port: u16,
     pub(crate) admin_port: u16,
     child: Option<Child>,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Receiver {
@@ -34,6 +35,7 @@ impl Receiver {
             port: free_port(),
             admin_port: free_port(),
             child: None,
+            environment: Vec::new(),
         };
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:{}\"\nadmin_listen = \"127.0.0.1:{}\"\n\n[journal]\npath = {:?}\n\n{rest}",
@@ -52,6 +54,11 @@ impl Receiver {
         let text = text.replacen("[server]\n", &format!("[server]\n{line}\n"), 1);
         std::fs::write(receiver.config(), text).expect("the configuration is written");
         receiver
+    }
+
+    /// Gives its later lives this variable.
+    pub(crate) fn set_variable(&mut self, name: &'static str, value: &'static str) {
+        self.environment.push((name, value));
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -84,6 +91,7 @@ impl Receiver {
             .arg("serve")
             .arg("--config")
             .arg(self.config())
+            .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -148,6 +148,9 @@ async fn a_wrong_authority_holds_deliveries_until_the_right_one_is_in_the_file()
         &format!("url = \"{url}\"\ntls = {{ ca_file = {ca_file:?} }}"),
         "secure",
     ));
+    // As in an image without certificates of the system's.
+    receiver.set_variable("SSL_CERT_FILE", "/nonexistent/certificates");
+    receiver.set_variable("SSL_CERT_DIR", "/nonexistent");
     receiver.start().await;
     let mut calls = Calls::new(receiver.callback_url("it"), 2);
     calls.send(3).await;

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,9 +22,14 @@ def say(text):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    # Below the range of outgoing connections: the receiver is stopped for a while and needs its port again.
+    while True:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", random.randrange(20000, 30000)))
+            except OSError:
+                continue
+            return s.getsockname()[1]
 
 
 port, admin_port = free_port(), free_port()

@@ -5,17 +5,25 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use super::eventually;
 
-/// A port that was free a moment ago. The receiver keeps it across restarts, as a deployed one would.
+/// A port that nobody has. Not one that the kernel picks: it picks from the range of outgoing connections, and one of those
+/// would take it while the receiver is being restarted.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    (0..10_000)
+        .map(|_| {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed);
+            // Two processes begin in different places.
+            let port = 20_000 + (std::process::id().wrapping_mul(97).wrapping_add(step)) % 10_000;
+            u16::try_from(port).expect("below 30,000")
+        })
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port on loopback")
-        .port()
 }
 
 /// A receiver process with its own directory; killed when dropped.

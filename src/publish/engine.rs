@@ -27,7 +27,7 @@ use super::{
     place::Place,
     publication::{Press, Sheet},
     slots::{Flight, Opening, Slot, Slots},
-    standing::standing_of,
+    standing::{shown, stalled, standing_of},
     surveyor::{Finding, Survey, watch},
     topology::Verdict,
 };
@@ -433,11 +433,8 @@ impl Engine {
             }
             Output::Recheck { destination } => self.recheck(destination),
             Output::CloseChannel { channel } => {
-                self.stand(
-                    channel,
-                    DestinationState::Stalled,
-                    Some("a publish was not confirmed within delivery.stall_timeout".to_owned()),
-                );
+                let (state, why) = stalled();
+                self.stand(channel, state, why);
                 self.order(channel, |epoch| Order::Close { epoch });
             }
             Output::CutConnection => {
@@ -559,6 +556,7 @@ impl Engine {
 
     fn stand(&mut self, id: ChannelId, state: DestinationState, why: Option<String>) {
         if let Some(slot) = self.slots.all.get(&id) {
+            let (state, why) = shown(state, why, self.parts.dispatcher.is_stalled(id));
             self.board.set(&slot.name, state, why);
         }
     }

@@ -163,18 +163,14 @@ pub struct CallIds {
 
 impl CallIds {
     /// The call key as a function of the event alone, without anything learned from other events: what `validate`
-    /// prints and what `confirm` mode uses (design 6).
+    /// prints and what `confirm` mode uses (design 6). An operation context is none: it stands for the one call that has
+    /// used it, which other events teach, and the same word in many calls would make one call of them.
     #[must_use]
     pub fn own_key(&self) -> Option<CallKey> {
-        [
-            &self.connection,
-            &self.server_call,
-            &self.recording,
-            &self.operation_context,
-        ]
-        .into_iter()
-        .flatten()
-        .find_map(|id| CallKey::new(id.as_str()))
+        [&self.connection, &self.server_call, &self.recording]
+            .into_iter()
+            .flatten()
+            .find_map(|id| CallKey::new(id.as_str()))
     }
 }
 
@@ -216,5 +212,10 @@ mod tests {
         };
         assert_eq!(ids.own_key(), CallKey::new("c"));
         assert_eq!(CallIds::default().own_key(), None);
+        let menu = CallIds {
+            operation_context: Some("menu".into()),
+            ..CallIds::default()
+        };
+        assert_eq!(menu.own_key(), None, "many calls have a menu");
     }
 }

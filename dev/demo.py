@@ -17,8 +17,12 @@ binary, work, amqp_url = sys.argv[1:4]
 LIVE = sys.stdout.isatty()
 
 
+def styled(code, text):
+    return f"\033[{code}m{text}\033[0m" if LIVE else text
+
+
 def say(text):
-    print(f"\n\033[1m== {text}\033[0m", flush=True)
+    print("\n" + styled(1, f"== {text}"), flush=True)
 
 
 def free_port():
@@ -66,6 +70,15 @@ def start_receiver():
             pass
         time.sleep(0.05)
     fail("the receiver was not ready within 30 s")
+
+
+def interrupted(signal_number, frame):
+    # dev/demo cleans up; a traceback would help nobody.
+    print("\ninterrupted", flush=True)
+    os._exit(130)
+
+
+signal.signal(signal.SIGINT, interrupted)
 
 
 def fail(why):
@@ -205,7 +218,9 @@ def progress(last=False):
         f"  {state['sent']:3}/{total} callbacks answered 202   broker {state['broker']:5}"
         f"   receiver {state['receiver']:7}   resent by the sender {state['resent']}"
     )
-    print(("\r" if LIVE else "") + line, end="" if LIVE and not last else "\n", flush=True)
+    # Where nobody watches, every ninth line will do.
+    if LIVE or last or state["sent"] % 9 == 0:
+        print(("\r" if LIVE else "") + line, end="" if LIVE and not last else "\n", flush=True)
 
 
 def send(app, body):
@@ -320,7 +335,7 @@ seen_calls = set()
 queues = [f"contoso.calls.{n}" for n in range(4)] + ["fabrikam.calls", "contoso.digits"]
 for queue in queues:
     messages = consume(queue)
-    print(f"\n\033[1m{queue}\033[0m: {len(messages)} messages")
+    print(f"\n{styled(1, queue)}: {len(messages)} messages")
     by_call = OrderedDict()
     for message in messages:
         by_call.setdefault(message["call"], []).append(message)
@@ -340,7 +355,7 @@ for queue in queues:
         repeats += here
         if queue != "contoso.digits":
             seen_calls.add(call)
-        mark = "\033[32min order\033[0m" if good else "\033[31mWRONG\033[0m"
+        mark = styled(32, "in order") if good else styled(31, "WRONG")
         print(f"  call {call[:8]} {generation:12} {mark}{f' ({here} repeated in a row)' if here else ''}")
         print("     " + " ".join(f"{message['sequence']}:{name}" for message, name in zip(once, names)))
 
@@ -361,5 +376,5 @@ print(
     f"{lost} lost, {inverted} calls out of order, {repeats} repeated in a row, {len(kept)} in quarantine "
     f"({time.time() - started:.0f} s)"
 )
-if lost or inverted or len(kept) != 1:
+if lost or inverted or [message.get("headers", {}).get("hookswitch-reason") for message in kept] != ["invalid"]:
     fail("a promise was broken")

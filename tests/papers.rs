@@ -52,7 +52,16 @@ fn the_example_configuration_is_good() {
         .and_then(|rest| rest.split("```").next())
         .expect("a TOML block");
     let (config, _) = config::load(&Sources::text("README.md", example)).expect("it is good");
-    assert_eq!(config.routes.len(), 2);
+    assert_eq!(config.routes.len(), 3);
+    // The first screen says where its request goes.
+    let call = CallKey::new("411f0b00-d97f-49ad-a6ff-3f8c05dc64d7").expect("not empty");
+    assert!(
+        text.contains(call.as_str()),
+        "the request of the first screen"
+    );
+    let count = NonZeroU32::new(4).expect("not zero");
+    let queue = format!("(queue `contoso.calls.{}`)", partition(Some(&call), count));
+    assert!(text.contains(&queue), "{queue}");
 }
 
 /// Metric names as the source registers them stand in the README's table, and the other way round.

@@ -86,6 +86,12 @@ impl<K: Hashed + Copy + Default, V: Default> Shelf<K, V> {
         self.insert_row(key, value, row, used, used)
     }
 
+    /// A row that the disk has until the next commit and this shelf never gets: no new entry may be given it, or that
+    /// commit would delete the new one.
+    pub(crate) fn leave_out(&mut self, row: i64) {
+        self.next_row = self.next_row.max(row + 1);
+    }
+
     fn insert_row(&mut self, key: K, value: V, row: i64, used: i64, stored: i64) -> Slot {
         self.next_row = self.next_row.max(row + 1);
         let node = Node {
@@ -269,6 +275,15 @@ mod tests {
         assert_eq!(shelf.oldest(), None);
         shelf.unpin(a, 50);
         assert_eq!(shelf.oldest(), Some((a, 50)));
+    }
+
+    #[test]
+    fn a_row_that_was_left_out_is_given_to_nobody() {
+        let mut shelf = Shelf::<u128, &str>::new();
+        shelf.restore(1, "a", 3, 10);
+        shelf.leave_out(7);
+        let b = shelf.insert(2, "b", 20);
+        assert_eq!(shelf.row(b), 8);
     }
 
     #[test]

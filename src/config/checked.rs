@@ -83,6 +83,20 @@ pub struct Journal {
     pub limit_deliveries: u64,
 }
 
+impl Journal {
+    /// What one destination may owe, bytes.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "a share of a byte count: both are positive, and a few bytes more or less do not matter"
+    )]
+    pub fn destination_bytes(&self) -> u64 {
+        (self.limit_bytes as f64 * self.destination_share) as u64
+    }
+}
+
 /// When a callback is answered 2xx (P1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptAfter {

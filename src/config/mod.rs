@@ -123,6 +123,11 @@ fn config(
             "journal",
             "limit_bytes is below server.body_limit_bytes: the largest callback would never fit",
         );
+    } else if journal.destination_bytes() < server.body_limit_bytes as u64 {
+        top.refuse(
+            "journal",
+            "limit_bytes x destination_share is below server.body_limit_bytes: the largest callback would never fit",
+        );
     }
     Config {
         server,

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Why a word is no app name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,16 +53,27 @@ impl fmt::Display for AppName {
     }
 }
 
-/// What groups the events of one call (design 5, "Call key"). Any non-empty string; compared byte by byte.
+/// Longest call key that is kept as it is: as long as the rest of a callback path may be.
+const CALL_KEY_LIMIT_BYTES: usize = 1_024;
+
+/// What groups the events of one call (design 5, "Call key"). Any non-empty string; compared byte by byte. Keys are
+/// remembered for a day, a million of them, so one that is longer than 1,024 bytes becomes `sha256:` and hex.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CallKey(Arc<str>);
 
 impl CallKey {
-    /// Takes `key` as it is; `None` for the empty string, which names no call.
+    /// Takes `key` as it is, its digest where it is too long; `None` for the empty string, which names no call.
     #[must_use]
     pub fn new(key: impl Into<Arc<str>>) -> Option<Self> {
         let key = key.into();
+        if key.len() > CALL_KEY_LIMIT_BYTES {
+            let mut digest = String::from("sha256:");
+            for byte in Sha256::digest(key.as_bytes()) {
+                digest.push_str(&format!("{byte:02x}"));
+            }
+            return Some(Self(digest.into()));
+        }
         (!key.is_empty()).then_some(Self(key))
     }
 
@@ -151,18 +163,14 @@ pub struct CallIds {
 
 impl CallIds {
     /// The call key as a function of the event alone, without anything learned from other events: what `validate`
-    /// prints and what `confirm` mode uses (design 6).
+    /// prints and what `confirm` mode uses (design 6). An operation context is none: it stands for the one call that has
+    /// used it, which other events teach, and the same word in many calls would make one call of them.
     #[must_use]
     pub fn own_key(&self) -> Option<CallKey> {
-        [
-            &self.connection,
-            &self.server_call,
-            &self.recording,
-            &self.operation_context,
-        ]
-        .into_iter()
-        .flatten()
-        .find_map(|id| CallKey::new(id.as_str()))
+        [&self.connection, &self.server_call, &self.recording]
+            .into_iter()
+            .flatten()
+            .find_map(|id| CallKey::new(id.as_str()))
     }
 }
 
@@ -176,6 +184,17 @@ mod tests {
         for bad in ["", "a.b", "a/b", "ä", &"x".repeat(65)] {
             assert!(AppName::try_from(bad.to_owned()).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_call_key_too_long_to_be_remembered_becomes_its_digest() {
+        let longest = "x".repeat(CALL_KEY_LIMIT_BYTES);
+        assert_eq!(CallKey::new(longest.as_str()).unwrap().as_str(), longest);
+        let key = |end: &str| CallKey::new(format!("{longest}{end}")).unwrap();
+        assert!(key("a").as_str().starts_with("sha256:"));
+        assert_eq!(key("a").as_str().len(), 71);
+        assert_eq!(key("a"), key("a"));
+        assert_ne!(key("a"), key("b"));
     }
 
     #[test]
@@ -193,5 +212,10 @@ mod tests {
         };
         assert_eq!(ids.own_key(), CallKey::new("c"));
         assert_eq!(CallIds::default().own_key(), None);
+        let menu = CallIds {
+            operation_context: Some("menu".into()),
+            ..CallIds::default()
+        };
+        assert_eq!(menu.own_key(), None, "many calls have a menu");
     }
 }

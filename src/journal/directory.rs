@@ -36,7 +36,7 @@ impl Directory {
             path: path.to_owned(),
             source,
         };
-        fs::create_dir_all(path).map_err(failed)?;
+        make(path).map_err(failed)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -185,6 +185,26 @@ impl Directory {
     /// Makes the directory's entries durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+}
+
+/// Makes `path` with everything above it, durably: a journal is no better kept than the entry that leads to it.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => return fs::create_dir_all(path),
+    };
+    make(parent)?;
+    fs::create_dir_all(path)?;
+    match File::open(parent) {
+        Ok(parent) => parent.sync_all(),
+        // A directory may be open for writing and not for reading.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

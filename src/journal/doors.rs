@@ -10,13 +10,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::{
     dispatch::{ChannelId, DeliveryId, Owed},
     ops::{Ledger, Outcome},
-    route::{Destination, DestinationId},
+    route::{Address, Destination, DestinationId, Target, UNROUTED},
 };
 
 use super::{Callback, Parcel, Receipt, Refusal, Settlement};
 
 /// Callbacks that may wait for the writer; beyond that [`Refusal::Busy`].
 const WAITING_LIMIT: usize = 4_096;
+
+/// Destinations from which on no new routing key of an exchange gets one of its own.
+const KEYS_LIMIT: usize = 10_000;
 
 /// What the writer is told.
 #[derive(Debug)]
@@ -126,16 +129,29 @@ pub(super) trait FetchParcel: Send + Sync {
     fn fetch(
         &self,
         delivery: DeliveryId,
-    ) -> Result<Option<Parcel>, oneshot::Receiver<Option<Parcel>>>;
+    ) -> Result<Result<Parcel, NoParcel>, oneshot::Receiver<Result<Parcel, NoParcel>>>;
+}
+
+/// Why there is no parcel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoParcel {
+    /// Its record is damaged on disk, counted and logged by the journal. Asking again does not help.
+    #[error("the journal's record is damaged")]
+    Unreadable,
+    /// The disk cannot be read now, or the journal is closing: nothing says that the record is damaged. Ask again later.
+    #[error("the journal cannot be read for now")]
+    NotNow,
 }
 
 impl Parcels {
-    /// The parcel of a delivery that is still owed; `None` if it cannot be read (damaged on disk, counted and logged
-    /// by the journal).
-    pub async fn fetch(&self, delivery: DeliveryId) -> Option<Parcel> {
+    /// The parcel of a delivery that is still owed.
+    ///
+    /// # Errors
+    /// [`NoParcel`]: whether to give up or to ask again.
+    pub async fn fetch(&self, delivery: DeliveryId) -> Result<Parcel, NoParcel> {
         match self.0.fetch(delivery) {
             Ok(parcel) => parcel,
-            Err(later) => later.await.ok().flatten(),
+            Err(later) => later.await.unwrap_or(Err(NoParcel::NotNow)),
         }
     }
 }
@@ -157,6 +173,7 @@ struct Table {
     channels: Vec<String>,
     channel_ids: HashMap<String, ChannelId>,
     family_ids: HashMap<String, u32>,
+    said_full: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -220,6 +237,25 @@ impl Destinations {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .add(destination)
+    }
+
+    /// As [`Destinations::intern`], for a destination that an event just named. What stands here is never taken out, and
+    /// routing keys may be made from the sender's words: beyond [`KEYS_LIMIT`] a new one goes to the unrouted queue.
+    pub(super) fn intern_bounded(&self, destination: Destination) -> DestinationId {
+        if matches!(destination.address, Address::Exchange { .. }) {
+            let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            if table.rows.len() >= KEYS_LIMIT && !table.ids.contains_key(&destination) {
+                if !std::mem::replace(&mut table.said_full, true) {
+                    tracing::warn!(
+                        limit = KEYS_LIMIT,
+                        "too many different routing keys: events with new ones go to {UNROUTED}"
+                    );
+                }
+                drop(table);
+                return self.intern(Target::unrouted().place(None));
+            }
+        }
+        self.intern(destination)
     }
 
     pub(super) fn interned(&self, id: DestinationId) -> Option<Interned> {
@@ -307,5 +343,34 @@ impl Closer {
         if self.thread.join().is_err() {
             tracing::error!("the journal thread panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: usize) -> Destination {
+        let target = Target::Exchange {
+            exchange: "x".into(),
+            routing_key: format!("key.{n}").into(),
+        };
+        target.place(None)
+    }
+
+    #[test]
+    fn routing_keys_without_end_share_the_unrouted_queue_and_known_ones_stay() {
+        let destinations = Destinations::default();
+        for n in 0..KEYS_LIMIT {
+            destinations.intern_bounded(key(n));
+        }
+        let known = destinations.intern_bounded(key(7));
+        assert_eq!(*destinations.get(known).unwrap(), key(7));
+        for n in 0..100 {
+            let id = destinations.intern_bounded(key(KEYS_LIMIT + n));
+            let unrouted = Target::unrouted().place(None);
+            assert_eq!(*destinations.get(id).unwrap(), unrouted);
+        }
+        assert_eq!(destinations.all().len(), KEYS_LIMIT + 1);
     }
 }

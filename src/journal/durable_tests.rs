@@ -478,3 +478,25 @@ async fn a_lane_goes_on_only_once_its_delivery_has_left_the_disk() {
     assert_eq!(Running::open(copy.path()).check_law().recovered, 0);
     running.close();
 }
+
+#[tokio::test]
+async fn a_move_to_quarantine_that_finds_no_room_holds_up_no_other_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let (tuning, fault) = with_fault();
+    let mut running = Running::tuned(&settings(directory.path()), tuning).unwrap();
+    running
+        .accept(vec![event("a", "1", &["q"]), event("b", "2", &["q"])])
+        .await;
+    let owed = running.owed(2).await;
+    fault.set(Some(Trouble::DiskFullOnce));
+    running.journal.settle.report(vec![
+        Settlement::Delivered(owed[0].delivery),
+        Settlement::Poisoned(owed[1].delivery, refused()),
+    ]);
+    assert_eq!(running.settled().await, [owed[0].delivery]);
+    let moved = running.owed(1).await;
+    assert_eq!(running.settled().await, [owed[1].delivery]);
+    running.deliver([moved[0].delivery]);
+    running.until("settled", |counts| counts.pending == 0).await;
+    running.close();
+}

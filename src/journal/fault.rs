@@ -8,6 +8,8 @@ use rusqlite::ffi;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     DiskFull,
+    /// For the next commit only.
+    DiskFullOnce,
     Fsync,
 }
 
@@ -20,8 +22,13 @@ impl Fault {
     }
 
     pub(super) fn strike(&self) -> rusqlite::Result<()> {
-        let code = match *self.0.lock().unwrap() {
+        let mut trouble = self.0.lock().unwrap();
+        let code = match *trouble {
             None => return Ok(()),
+            Some(Trouble::DiskFullOnce) => {
+                *trouble = None;
+                ffi::SQLITE_FULL
+            }
             Some(Trouble::DiskFull) => ffi::SQLITE_FULL,
             Some(Trouble::Fsync) => ffi::SQLITE_IOERR_FSYNC,
         };

@@ -32,7 +32,7 @@ mod volatile;
 mod volatile_tests;
 mod writer;
 
-pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, Opened, Parcels, Settle};
+pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, NoParcel, Opened, Parcels, Settle};
 pub use handles::{
     Admitted, Boards, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal, Settlement,
 };

@@ -162,17 +162,11 @@ pub(super) fn open_tuned(
     })
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "a share of a byte count: both are positive, and a few bytes more or less do not matter"
-)]
 fn bounds(settings: &config::Journal) -> Bounds {
     Bounds {
         bytes: settings.limit_bytes,
         deliveries: settings.limit_deliveries,
-        destination_bytes: (settings.limit_bytes as f64 * settings.destination_share) as u64,
+        destination_bytes: settings.destination_bytes(),
     }
 }
 

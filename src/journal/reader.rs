@@ -14,8 +14,12 @@ use tokio::sync::oneshot;
 use crate::dispatch::{DeliveryId, RecordId};
 
 use super::{
-    Destinations, Facts, Parcel, Record, cache::Cache, directory::Directory, doors::FetchParcel,
-    metrics::Metrics, store::checksum,
+    Destinations, Facts, Parcel, Record,
+    cache::Cache,
+    directory::Directory,
+    doors::{FetchParcel, NoParcel},
+    metrics::Metrics,
+    store::checksum,
 };
 
 /// Damaged deliveries whose damage is logged once each; beyond that only counted.
@@ -24,7 +28,7 @@ const LOGGED_LIMIT: usize = 1_000;
 /// What the reader is asked.
 #[derive(Debug)]
 pub(super) enum Request {
-    Fetch(DeliveryId, oneshot::Sender<Option<Parcel>>),
+    Fetch(DeliveryId, oneshot::Sender<Result<Parcel, NoParcel>>),
     Stop,
 }
 
@@ -39,12 +43,12 @@ impl FetchParcel for Desk {
     fn fetch(
         &self,
         delivery: DeliveryId,
-    ) -> Result<Option<Parcel>, oneshot::Receiver<Option<Parcel>>> {
+    ) -> Result<Result<Parcel, NoParcel>, oneshot::Receiver<Result<Parcel, NoParcel>>> {
         if let Some(parcel) = self.cache.get(delivery) {
-            return Ok(Some(parcel));
+            return Ok(Ok(parcel));
         }
         let (reply, answer) = oneshot::channel();
-        // After the journal has closed nobody answers, which reads as `None`.
+        // After the journal has closed nobody answers, which reads as `NotNow`.
         drop(self.requests.send(Request::Fetch(delivery, reply)));
         Err(answer)
     }
@@ -82,17 +86,25 @@ impl Reader {
                 continue;
             }
             let parcel = match read_parcel(&self.connection, &self.destinations, delivery) {
-                Ok(parcel) => parcel,
-                Err(error) => {
-                    self.unreadable(delivery, &error);
-                    None
-                }
+                Ok(parcel) => parcel.ok_or(NoParcel::Unreadable),
+                Err(error) => Err(self.no_parcel(delivery, &error)),
             };
             drop(reply.send(parcel));
         }
     }
 
-    fn unreadable(&mut self, delivery: DeliveryId, error: &ReadError) {
+    /// An error of the disk may pass, and what it hides is sent when it has; only what is wrong on the disk needs a
+    /// salvage.
+    fn no_parcel(&mut self, delivery: DeliveryId, error: &ReadError) -> NoParcel {
+        if matches!(error, ReadError::Database(error) if !super::load::is_damage(error)) {
+            tracing::warn!(
+                delivery = delivery.0,
+                error = ?error,
+                path = %self.directory.path().display(),
+                "the journal cannot be read for now"
+            );
+            return NoParcel::NotNow;
+        }
         self.metrics.unreadable.inc();
         if self.logged.len() < LOGGED_LIMIT && self.logged.insert(delivery) {
             tracing::error!(
@@ -101,13 +113,9 @@ impl Reader {
                 path = %self.directory.path().display(),
                 "a record is damaged on disk: restart to salvage the journal"
             );
-            // An error of the disk may pass; only what is wrong on it needs a salvage.
-            let passing =
-                matches!(error, ReadError::Database(error) if !super::load::is_damage(error));
-            if !passing {
-                self.directory.mark_damaged();
-            }
+            self.directory.mark_damaged();
         }
+        NoParcel::Unreadable
     }
 }
 
@@ -171,4 +179,38 @@ pub(super) fn check_record(
         facts,
         body: body.into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_for_now_is_not_taken_for_damage() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("locked.db");
+        let holder = Connection::open(&path).unwrap();
+        holder.execute_batch("CREATE TABLE t (a)").unwrap();
+        let mut reader = Reader {
+            connection: Connection::open(&path).unwrap(),
+            destinations: Destinations::default(),
+            directory: Arc::new(Directory::open(directory.path()).unwrap()),
+            metrics: Metrics::register(&prometheus::Registry::new(), 1).unwrap(),
+            logged: HashSet::new(),
+        };
+        reader
+            .connection
+            .busy_timeout(std::time::Duration::ZERO)
+            .unwrap();
+        let mut read = || {
+            let error = read_parcel(&reader.connection, &reader.destinations, DeliveryId(1));
+            let none = reader.no_parcel(DeliveryId(1), &error.unwrap_err());
+            (none, reader.directory.is_marked_damaged())
+        };
+        holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        assert_eq!(read(), (NoParcel::NotNow, false));
+        holder.execute_batch("ROLLBACK").unwrap();
+        // There is no such table: that is damage.
+        assert_eq!(read(), (NoParcel::Unreadable, true));
+    }
 }

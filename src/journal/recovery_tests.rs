@@ -51,7 +51,7 @@ fn survivors(path: &Path) -> (u64, u64, bool) {
         let mut unreadable = 0;
         let mut last = std::collections::HashMap::new();
         for owed in owed {
-            let Some(parcel) = running.journal.parcels.fetch(owed.delivery).await else {
+            let Ok(parcel) = running.journal.parcels.fetch(owed.delivery).await else {
                 unreadable += 1;
                 continue;
             };

@@ -31,7 +31,7 @@ use crate::{
 use super::{
     Boards, Closer, Destinations, FeedItem, Intake, JournalError, Opened, Parcel, Parcels, Receipt,
     Refusal, Settle, Settlement,
-    doors::{Append, Command, FetchParcel},
+    doors::{Append, Command, FetchParcel, NoParcel},
     metrics::Metrics,
     open::spawn,
     stage::{facts, live_line},
@@ -130,8 +130,10 @@ impl FetchParcel for Memory {
     fn fetch(
         &self,
         delivery: DeliveryId,
-    ) -> Result<Option<Parcel>, oneshot::Receiver<Option<Parcel>>> {
-        Ok(self.with(|parcels| parcels.get(&delivery).cloned()))
+    ) -> Result<Result<Parcel, NoParcel>, oneshot::Receiver<Result<Parcel, NoParcel>>> {
+        Ok(self
+            .with(|parcels| parcels.get(&delivery).cloned())
+            .ok_or(NoParcel::Unreadable))
     }
 }
 

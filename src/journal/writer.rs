@@ -215,14 +215,21 @@ impl Writer {
     /// Tells the dispatcher which deliveries have left the disk. Where the journal has failed, what stands on its disk
     /// cannot be changed before a restart, and the lanes go on without.
     fn let_lanes_go_on(&mut self) {
-        if self.has_leftovers() || self.ended.is_empty() {
-            return;
+        let mut settled = std::mem::take(&mut self.ended);
+        if self.condition.writes() {
+            if !self.deletes.deliveries.is_empty() {
+                self.ended = settled;
+                return;
+            }
+            // Deletes find room where a move to the quarantine does not: only the lanes of those that wait to be moved
+            // wait for that.
+            let waits = |delivery: &DeliveryId| self.poisoned.iter().any(|(id, _)| id == delivery);
+            (self.ended, settled) = settled.into_iter().partition(waits);
         }
-        // As above: nobody publishes any more.
-        drop(
-            self.feed
-                .send(FeedItem::Settled(std::mem::take(&mut self.ended))),
-        );
+        if !settled.is_empty() {
+            // As above: nobody publishes any more.
+            drop(self.feed.send(FeedItem::Settled(settled)));
+        }
     }
 
     /// What is owed from now on goes to the dispatcher.
@@ -315,7 +322,7 @@ impl Writer {
             let verdict = self
                 .admission
                 .decide(&callback.app, offer, &mut |destination| {
-                    destinations.intern(destination)
+                    destinations.intern_bounded(destination)
                 });
             let Verdict::New { call, placed } = verdict else {
                 staged.outcomes.push(Admitted::Duplicate);

@@ -178,6 +178,13 @@ impl Booth {
                     took: Duration::ZERO,
                 }));
             }
+            Ending::NotNow => {
+                return Try::News(AloneNews::Ended(Ended {
+                    attempt,
+                    how: How::NotNow,
+                    took: Duration::ZERO,
+                }));
+            }
             Ending::Failed(error) => error,
         };
         let said = match how.kind() {

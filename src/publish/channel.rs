@@ -49,6 +49,14 @@ pub(super) enum Order {
     Close { epoch: u64 },
 }
 
+/// Who tells: a channel that was let go may be needed again while its former task still says its last words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Teller {
+    pub(super) channel: ChannelId,
+    /// Which task of that channel: no number is given twice.
+    pub(super) task: u64,
+}
+
 /// What a channel's task tells the engine, in this order.
 #[derive(Debug)]
 pub(super) enum ChannelNews {
@@ -78,16 +86,18 @@ pub(super) enum How {
     Outcome(Outcome),
     /// It can never be sent.
     Unsendable(Refused),
+    /// It was not sent, because the journal could not give it just now.
+    NotNow,
 }
 
 /// What a channel's task works with.
 pub(super) struct Desk {
-    pub(super) id: ChannelId,
+    pub(super) teller: Teller,
     pub(super) place: Place,
     pub(super) press: Arc<Press>,
     pub(super) survey: Survey,
     pub(super) line: LinkWatch,
-    pub(super) news: mpsc::Sender<(ChannelId, ChannelNews)>,
+    pub(super) news: mpsc::Sender<(Teller, ChannelNews)>,
     pub(super) halt: CancellationToken,
 }
 
@@ -136,7 +146,7 @@ impl Desk {
 
     async fn tell(&self, news: ChannelNews) {
         // The engine outlives its channels; where it does not, nobody is left to be told.
-        drop(self.news.send((self.id, news)).await);
+        drop(self.news.send((self.teller, news)).await);
     }
 
     /// A channel in confirm mode on the present connection, its topology found good.
@@ -394,6 +404,14 @@ impl Bench {
                     self.ended.push(Ended {
                         attempt,
                         how: How::Unsendable(refused),
+                        took: Duration::ZERO,
+                    });
+                }
+                Ending::NotNow => {
+                    self.outstanding.not_sent(attempt);
+                    self.ended.push(Ended {
+                        attempt,
+                        how: How::NotNow,
                         took: Duration::ZERO,
                     });
                 }

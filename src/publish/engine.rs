@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    sync::Arc,
     time::Instant,
 };
 
@@ -10,49 +9,29 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    dispatch::{
-        AttemptId, ChannelId, DeliveryId, Dispatcher, Input, Outcome, Output, Owed, Refused,
-    },
-    journal::{FeedItem, Settle, Settlement},
-    ops::{DestinationState, Health},
+    dispatch::{AttemptId, ChannelId, DeliveryId, Input, Outcome, Output, Owed, Refused},
+    journal::{FeedItem, Settlement},
+    ops::DestinationState,
     route::DestinationId,
 };
 
 use super::{
     alone::AloneNews,
     board::Board,
-    channel::{ChannelNews, Desk, Ended, How, Order},
-    line::{LineNews, LinkWatch},
-    metrics::{PublishMetrics, PublishResult},
+    channel::{ChannelNews, Desk, Ended, How, Order, Teller},
+    line::LineNews,
+    metrics::PublishResult,
+    parts::Parts,
     place::Place,
-    publication::{Press, Sheet},
+    publication::Sheet,
     slots::{Flight, Opening, Slot, Slots},
     standing::{shown, stalled, standing_of},
-    surveyor::{Finding, Survey, watch},
+    surveyor::{Finding, watch},
     topology::Verdict,
 };
 
 /// Beside a window of publishes, a channel can be ordered to close.
 const SPARE_ORDERS: usize = 8;
-
-/// What an engine is given.
-pub(super) struct Parts {
-    pub(super) dispatcher: Dispatcher,
-    /// Unconfirmed publishes per channel.
-    pub(super) window: usize,
-    pub(super) press: Arc<Press>,
-    pub(super) survey: Survey,
-    pub(super) line: LinkWatch,
-    pub(super) settle: Settle,
-    pub(super) health: Arc<Health>,
-    pub(super) metrics: PublishMetrics,
-    pub(super) places: Vec<Place>,
-    pub(super) channel_news: mpsc::Sender<(ChannelId, ChannelNews)>,
-    pub(super) findings: mpsc::Sender<Finding>,
-    pub(super) alone: mpsc::Sender<Sheet>,
-    /// Ends the channels' tasks.
-    pub(super) halt_desks: CancellationToken,
-}
 
 /// The engine: everything here is changed by one task only.
 pub(super) struct Engine {
@@ -75,6 +54,8 @@ pub(super) struct Engine {
     without_body: HashSet<DeliveryId>,
     connected: bool,
     lost_before: bool,
+    /// Tasks of channels started so far.
+    tasks: u64,
     /// Ends the survey that is under way when a newer one begins.
     survey_round: CancellationToken,
 }
@@ -97,6 +78,7 @@ impl Engine {
             without_body: HashSet::new(),
             connected: false,
             lost_before: false,
+            tasks: 0,
             survey_round: CancellationToken::new(),
         };
         engine.survey_all();
@@ -171,8 +153,14 @@ impl Engine {
     }
 
     /// News of a channel.
-    pub(super) fn channel(&mut self, id: ChannelId, news: ChannelNews) {
-        if !self.slots.all.contains_key(&id) {
+    pub(super) fn channel(&mut self, teller: Teller, news: ChannelNews) {
+        let id = teller.channel;
+        if self
+            .slots
+            .all
+            .get(&id)
+            .is_none_or(|slot| slot.task != teller.task)
+        {
             // The last words of a task that was let go: its loss was booked then.
             return;
         }
@@ -346,6 +334,10 @@ impl Engine {
                 };
                 self.step(input);
             }
+            How::NotNow => {
+                self.slots.flights.remove(&attempt);
+                self.step(Input::NotSent { attempt });
+            }
             How::Unsendable(refused) => {
                 self.parts.metrics.published(PublishResult::Error);
                 self.refused(attempt, refused);
@@ -494,8 +486,12 @@ impl Engine {
         // A window that was lost with the channel may still lie in the queue when the next window comes.
         let (orders, taken) = mpsc::channel(2 * self.parts.window + SPARE_ORDERS);
         let halt = self.parts.halt_desks.child_token();
+        self.tasks += 1;
         let desk = Desk {
-            id: owed.channel,
+            teller: Teller {
+                channel: owed.channel,
+                task: self.tasks,
+            },
             place: place.clone(),
             press: self.parts.press.clone(),
             survey: self.parts.survey.clone(),
@@ -516,6 +512,7 @@ impl Engine {
             Slot {
                 place,
                 name,
+                task: self.tasks,
                 orders,
                 open: None,
                 found: None,

@@ -17,6 +17,7 @@ mod link;
 mod loss;
 mod message;
 mod metrics;
+mod parts;
 mod place;
 mod publication;
 mod run;

@@ -9,7 +9,7 @@ use lapin::{Channel, Confirmation, options::BasicPublishOptions};
 
 use crate::{
     dispatch::{Attached, AttemptId, DeliveryId, Refused, Verdict},
-    journal::{Destinations, Parcels},
+    journal::{Destinations, NoParcel, Parcels},
     route::DestinationId,
 };
 
@@ -49,6 +49,8 @@ pub(super) enum Ending {
     },
     /// It can never be sent; nothing was.
     Unsendable(Refused),
+    /// The journal could not give it just now; nothing was sent.
+    NotNow,
     /// The channel is gone; whether it was sent is for the loss to say.
     Failed(lapin::Error),
 }
@@ -73,11 +75,14 @@ pub(super) async fn publish(press: Arc<Press>, channel: Channel, sheet: Sheet) -
         without_body: sheet.without_body,
     };
     let made = match &parcel {
-        Some(parcel) => message::compose(parcel, &stamp, &rules),
+        Ok(parcel) => message::compose(parcel, &stamp, &rules),
         // A record that the journal cannot read leaves its queue like one that the broker refused. In quarantine,
         // where nothing comes after, its place is taken by a message that says so.
-        None if press.is_quarantine(sheet.destination) => Ok(message::tombstone(&stamp, &rules)),
-        None => Err(Refused {
+        Err(NoParcel::Unreadable) if press.is_quarantine(sheet.destination) => {
+            Ok(message::tombstone(&stamp, &rules))
+        }
+        Err(NoParcel::NotNow) => return Ending::NotNow,
+        Err(NoParcel::Unreadable) => Err(Refused {
             code: 0,
             text: "unreadable: the journal's record is damaged".to_owned(),
         }),

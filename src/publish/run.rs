@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{AcceptAfter, Broker, BrokerEndpoint, Delivery},
-    dispatch::{ChannelId, Dispatcher, Settings},
+    dispatch::{Dispatcher, Settings},
     journal::{Destinations, Feed, Parcels, Settle},
     ops::Health,
     route::Route,
@@ -21,12 +21,13 @@ use crate::{
 use super::{
     PublishError,
     alone::{AloneNews, Booth},
-    channel::ChannelNews,
-    engine::{Engine, Parts},
+    channel::{ChannelNews, Teller},
+    engine::Engine,
     fence,
     line::{self, LineNews},
     link::Dialer,
     metrics::PublishMetrics,
+    parts::Parts,
     place::places,
     publication::Press,
     stdout,
@@ -99,7 +100,7 @@ struct Office {
     engine: Engine,
     feed: Feed,
     line_news: mpsc::Receiver<LineNews>,
-    channel_news: mpsc::Receiver<(ChannelId, ChannelNews)>,
+    channel_news: mpsc::Receiver<(Teller, ChannelNews)>,
     alone_news: mpsc::Receiver<AloneNews>,
     findings: mpsc::Receiver<Finding>,
     /// The line, the survey and the booth.
@@ -232,8 +233,8 @@ impl Office {
                 () = stop.cancelled() => return Ok(()),
                 Some(line) = self.line_news.recv() => self.engine.line(line),
                 _ = self.channel_news.recv_many(&mut news, NEWS_BATCH) => {
-                    for (id, news) in news.drain(..) {
-                        self.engine.channel(id, news);
+                    for (teller, news) in news.drain(..) {
+                        self.engine.channel(teller, news);
                     }
                 }
                 Some(alone) = self.alone_news.recv() => self.engine.alone(alone),
@@ -264,7 +265,7 @@ impl Office {
             loop {
                 tokio::select! {
                     biased;
-                    Some((id, news)) = channel_news.recv() => engine.channel(id, news),
+                    Some((teller, news)) = channel_news.recv() => engine.channel(teller, news),
                     ended = engine.desks.join_next() => if ended.is_none() { break },
                 }
             }
@@ -275,8 +276,8 @@ impl Office {
                 "channels did not close in time"
             );
         }
-        while let Ok((id, news)) = self.channel_news.try_recv() {
-            self.engine.channel(id, news);
+        while let Ok((teller, news)) = self.channel_news.try_recv() {
+            self.engine.channel(teller, news);
         }
         self.engine.stopped();
         self.engine.desks.shutdown().await;

@@ -17,6 +17,8 @@ pub(super) struct Slot {
     pub(super) place: Place,
     /// On the boards.
     pub(super) name: String,
+    /// Which task of the channel is meant: news of an earlier one is ignored.
+    pub(super) task: u64,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) open: Option<Opening>,
     /// What the last recheck found, while the destination is held.
@@ -49,6 +51,8 @@ pub(super) struct Slots {
     pub(super) flights: HashMap<AttemptId, Flight>,
     /// The connection whose fence is declared, until every channel of those before it has reported its end.
     fence: Option<u64>,
+    /// The same, for as long as that connection stands.
+    held: Option<u64>,
 }
 
 impl Slots {
@@ -64,10 +68,16 @@ impl Slots {
     pub(super) fn lost(&mut self, channel: ChannelId, loss: Loss) -> usize {
         let opening = self.all.get_mut(&channel).and_then(|slot| slot.open.take());
         let settled = matches!(loss, Loss::Settled | Loss::Refused { settled: true });
-        // The connection whose fence is waited for is gone itself: its fence says nothing of what it sent.
-        if !settled && opening.is_some_and(|opening| self.fence.is_some_and(|n| n <= opening.link))
-        {
-            self.fence = None;
+        if !settled && let (Some(opening), Some(held)) = (opening, self.held) {
+            if held <= opening.link {
+                // The connection that holds the fence is gone itself: its fence says nothing of what it sent.
+                self.unfenced();
+            } else {
+                // News of channels and of the line come by different ways. Where this channel's opening was heard of
+                // only after the fence of the next connection had been passed on, that fence covers its loss too, and
+                // no other would come for it.
+                self.fence = Some(held);
+            }
         }
         let before = self.flights.len();
         self.flights
@@ -78,11 +88,13 @@ impl Slots {
     /// Connection `link` holds the fence.
     pub(super) fn fenced(&mut self, link: u64) {
         self.fence = Some(link);
+        self.held = Some(link);
     }
 
     /// The line is down: a fence that was not passed on yet is worth nothing.
     pub(super) fn unfenced(&mut self) {
         self.fence = None;
+        self.held = None;
     }
 
     /// Whether the fence may be passed on now: only when every channel of the connections before it has said how it
@@ -117,6 +129,7 @@ mod tests {
                 Slot {
                     place: Place::Exchange { name: "x".into() },
                     name: "exchange x".into(),
+                    task: 1,
                     orders: mpsc::channel(1).0,
                     open: Some(Opening {
                         epoch: 1,
@@ -152,6 +165,30 @@ mod tests {
         assert!(!slots.take_fence(), "what connection 2 sent may still land");
         slots.fenced(3);
         assert!(slots.take_fence());
+    }
+
+    #[test]
+    fn a_channel_whose_opening_is_heard_of_after_the_next_fence_is_covered_by_it() {
+        let mut slots = slots(&[1]);
+        slots.all.get_mut(&ChannelId(0)).unwrap().open = None;
+        slots.fenced(2);
+        assert!(slots.take_fence());
+        slots.opened(ChannelId(0), Opening { epoch: 1, link: 1 });
+        slots.lost(ChannelId(0), Loss::Unfenced);
+        assert!(slots.take_fence(), "no other fence comes for it");
+        assert!(!slots.take_fence());
+    }
+
+    #[test]
+    fn a_fence_that_was_passed_on_covers_nothing_once_its_own_connection_is_lost() {
+        let mut slots = slots(&[1, 2]);
+        slots.all.get_mut(&ChannelId(0)).unwrap().open = None;
+        slots.fenced(2);
+        assert!(slots.take_fence());
+        slots.opened(ChannelId(0), Opening { epoch: 1, link: 1 });
+        slots.lost(ChannelId(1), Loss::Unfenced);
+        slots.lost(ChannelId(0), Loss::Unfenced);
+        assert!(!slots.take_fence(), "what connection 2 sent may still land");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `stdout:` in place of a broker: deliveries as NDJSON, for trying Hookswitch with nothing else installed.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     dispatch::{DeliveryId, Owed, Refused},
     event::Fault,
-    journal::{FeedItem, Parcel, Settlement},
+    journal::{FeedItem, NoParcel, Parcel, Settlement},
     ops::DestinationState,
     route::{Address, Destination, QUARANTINE},
 };
@@ -24,6 +24,9 @@ use super::{
 
 /// Feed items printed and settled together.
 const BATCH: usize = 64;
+
+/// How soon the journal is asked again for what it could not read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// One delivery, under the names of the AMQP headers without their prefix (design 8).
 #[derive(Debug, Serialize)]
@@ -104,7 +107,10 @@ pub(super) async fn run(
         for item in items.drain(..) {
             // What is withdrawn was printed when it came.
             let FeedItem::Owed(owed) = item else { continue };
-            let (text, settlements) = print(&publisher, &instance, &owed).await;
+            let (text, settlements) = tokio::select! {
+                printed = print(&publisher, &instance, &owed) => printed,
+                () = stop.cancelled() => return Ok(()),
+            };
             tokio::task::spawn_blocking(move || {
                 let mut out = std::io::stdout().lock();
                 out.write_all(text.as_bytes())?;
@@ -129,7 +135,7 @@ async fn print(publisher: &Publisher, instance: &str, owed: &[Owed]) -> (String,
     let mut settlements = Vec::with_capacity(owed.len());
     for owed in owed {
         let delivery = owed.delivery;
-        match publisher.parcels.fetch(delivery).await {
+        match fetch(publisher, delivery).await {
             Some(parcel) => {
                 text.push_str(&line(&parcel, instance, publisher.boot, delivery));
                 settlements.push(Settlement::Delivered(delivery));
@@ -152,6 +158,17 @@ async fn print(publisher: &Publisher, instance: &str, owed: &[Owed]) -> (String,
         }
     }
     (text, settlements)
+}
+
+/// `None` where the record is damaged; a disk that cannot be read for now is waited for.
+async fn fetch(publisher: &Publisher, delivery: DeliveryId) -> Option<Parcel> {
+    loop {
+        match publisher.parcels.fetch(delivery).await {
+            Ok(parcel) => return Some(parcel),
+            Err(NoParcel::Unreadable) => return None,
+            Err(NoParcel::NotNow) => tokio::time::sleep(READ_AGAIN).await,
+        }
+    }
 }
 
 fn in_quarantine(publisher: &Publisher, owed: &Owed) -> bool {

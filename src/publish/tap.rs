@@ -1,6 +1,6 @@
 //! Taking events from a queue, for people: `hookswitch consume`.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, io, time::Duration};
 
 use futures_util::StreamExt;
 use lapin::{
@@ -56,9 +56,9 @@ pub struct Event<'a> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Body<'a> {
-    /// JSON, byte for byte.
-    Json(&'a RawValue),
-    /// Anything else, and JSON that stands on several lines.
+    /// JSON, byte for byte but for line breaks between its tokens, which are blanks here.
+    Json(Cow<'a, RawValue>),
+    /// Anything else.
     Text(String),
 }
 
@@ -157,11 +157,15 @@ fn event<'a>(queue: &'a str, delivery: &'a Delivery) -> Event<'a> {
     }
 }
 
+/// JSON allows line breaks between tokens only, and there a blank means the same.
 fn body(data: &[u8]) -> Body<'_> {
     match serde_json::from_slice::<&RawValue>(data) {
-        // A line break between its tokens would end the line.
-        Ok(json) if !json.get().contains(['\n', '\r']) => Body::Json(json),
-        Ok(_) | Err(_) => Body::Text(String::from_utf8_lossy(data).into_owned()),
+        Ok(json) if !json.get().contains(['\n', '\r']) => Body::Json(Cow::Borrowed(json)),
+        Ok(json) => RawValue::from_string(json.get().replace(['\n', '\r'], " ")).map_or_else(
+            |_| Body::Text(json.get().to_owned()),
+            |json| Body::Json(Cow::Owned(json)),
+        ),
+        Err(_) => Body::Text(String::from_utf8_lossy(data).into_owned()),
     }
 }
 
@@ -174,6 +178,6 @@ mod tests {
         let shown = |data: &[u8]| serde_json::to_string(&body(data)).unwrap();
         assert_eq!(shown(br#"{"a" : 1.0}"#), r#"{"a" : 1.0}"#);
         assert_eq!(shown(b"not json"), r#""not json""#);
-        assert_eq!(shown(b"{\n}"), r#""{\n}""#);
+        assert_eq!(shown(b"{\n\"a\":\r\n1}"), "{ \"a\":  1}");
     }
 }

@@ -15,7 +15,7 @@ use crate::harness::{
 };
 
 /// Three destinations: everything in a partitioned queue, everything in a classic one, digits in a third.
-fn three_queues(url: &str, stem: &str) -> String {
+pub(crate) fn three_queues(url: &str, stem: &str) -> String {
     format!(
         r#"
 [broker]
@@ -52,13 +52,13 @@ fn partitions(stem: &str) -> Vec<String> {
 
 /// Calls of `events` events each, interleaved over `connections` senders: each sender walks its calls in turn and
 /// waits for every answer, so the order of arrival within a call is known.
-struct Load {
-    calls: Vec<(String, Vec<(String, String)>)>,
-    sent: AtomicUsize,
+pub(crate) struct Load {
+    pub(crate) calls: Vec<(String, Vec<(String, String)>)>,
+    pub(crate) sent: AtomicUsize,
 }
 
 impl Load {
-    fn new(calls: usize, events: usize) -> Self {
+    pub(crate) fn new(calls: usize, events: usize) -> Self {
         let calls = (0..calls)
             .map(|_| {
                 let call = uuid::Uuid::new_v4().to_string();
@@ -72,7 +72,7 @@ impl Load {
         }
     }
 
-    async fn send(&self, url: &str, connections: usize) {
+    pub(crate) async fn send(&self, url: &str, connections: usize) {
         let share = self.calls.len().div_ceil(connections);
         join_all(self.calls.chunks(share).map(|calls| async move {
             let client = reqwest::Client::new();
@@ -87,11 +87,11 @@ impl Load {
         .await;
     }
 
-    fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.calls.iter().map(|(_, bodies)| bodies.len()).sum()
     }
 
-    fn expected(&self) -> Expected {
+    pub(crate) fn expected(&self) -> Expected {
         self.calls
             .iter()
             .map(|(call, bodies)| {
@@ -119,7 +119,7 @@ impl Load {
 }
 
 /// Waits until the receiver owes nothing.
-async fn owes_nothing(receiver: &Receiver, limit: Duration) {
+pub(crate) async fn owes_nothing(receiver: &Receiver, limit: Duration) {
     let url = receiver.metrics_url();
     eventually("nothing is owed", limit, || async {
         let text = reqwest::get(&url).await.ok()?.text().await.ok()?;
@@ -135,7 +135,7 @@ async fn take_distinct(url: &str, queue: &str) -> Vec<crate::harness::Taken> {
     take_all(url, queue, Duration::from_secs(2), |_| false).await
 }
 
-async fn check_three_queues(url: &str, stem: &str, load: &Load) -> usize {
+pub(crate) async fn check_three_queues(url: &str, stem: &str, load: &Load) -> usize {
     let parts = join_all(
         partitions(stem)
             .iter()

@@ -9,4 +9,5 @@ mod crash;
 mod harness;
 mod modes;
 mod publish;
+mod siege;
 mod trouble;

@@ -41,11 +41,13 @@ impl Admission {
 
     /// A binding whose call is gone: its row may go too.
     pub fn drop_binding(&mut self, row: i64) {
+        self.bindings.leave_out(row);
         self.gone.bindings.push(row);
     }
 
     /// A sequence whose call is gone: its row may go too.
     pub fn drop_sequence(&mut self, row: i64) {
+        self.sequences.leave_out(row);
         self.gone.sequences.push(row);
     }
 

@@ -348,3 +348,13 @@ fn the_directory_of_schemas_must_exist_and_open() {
         ["f.toml:7: schemas.path: catalog.json is broken"]
     );
 }
+
+#[test]
+fn a_share_of_the_journal_that_no_large_callback_fits_is_refused() {
+    check(
+        &format!("{SMALL}[journal]\nlimit_bytes = 4000000\ndestination_share = 0.1\n"),
+        &["f.toml:6: journal: limit_bytes x destination_share is below server.body_limit_bytes"],
+    );
+    let enough = format!("{SMALL}[journal]\nlimit_bytes = 4000000\n");
+    assert!(load_with(&Sources::text("f.toml", &enough), words).is_ok());
+}

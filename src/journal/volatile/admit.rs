@@ -38,7 +38,7 @@ impl Keeper {
             .collect();
         let mut record = None;
         for target in targets {
-            let destination = self.destinations.intern(target);
+            let destination = self.destinations.intern_bounded(target);
             let known = self.known(which);
             let place = match known
                 .places

@@ -1,4 +1,4 @@
-//! Scrapes `/metrics` twice a second and checks the conservation laws of P3 in every scrape.
+//! Scrapes `/metrics`, twice a second unless told otherwise, and checks the conservation laws of P3 in every scrape.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,6 +13,10 @@ pub(crate) struct Scraper {
 
 impl Scraper {
     pub(crate) fn start(url: String) -> Self {
+        Self::every(Duration::from_millis(500), url)
+    }
+
+    pub(crate) fn every(pause: Duration, url: String) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         #[expect(
@@ -30,7 +34,7 @@ impl Scraper {
                 }
                 tokio::select! {
                     () = stopped.cancelled() => {}
-                    () = tokio::time::sleep(Duration::from_millis(500)) => {}
+                    () = tokio::time::sleep(pause) => {}
                 }
             }
             scrapes

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::{
     catalog::Catalog,
-    config::{AcceptAfter, Auth, BrokerEndpoint, Config},
+    config::{AcceptAfter, Config},
     ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
     journal::{self, Boards},
     ops::{self, Admin, DriftBoard, Health, Ledger, LedgerCollector, Listening, LiveFeed},
@@ -55,6 +55,7 @@ pub async fn serve(config: Config, catalog: Catalog) -> Result<(), AppError> {
 /// Everything that runs.
 struct Parts {
     health: Arc<Health>,
+    ledger: Arc<Ledger>,
     admin: Listening,
     ingress: Listening,
     publisher: JoinSet<Result<(), PublishError>>,
@@ -77,9 +78,9 @@ async fn start(
     registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
     health.update(|view| {
         view.needs_broker = config.delivery.accept_after == AcceptAfter::Confirm;
-        view.notices = notices(&config);
+        view.notices = config.notices();
     });
-    for notice in notices(&config) {
+    for notice in config.notices() {
         warn!("{notice}");
     }
 
@@ -157,7 +158,7 @@ async fn start(
                 catalog,
             )),
             intake: opened.intake,
-            ledger,
+            ledger: ledger.clone(),
             drift,
             metrics: IngressMetrics::register(&registry)?,
         },
@@ -167,6 +168,7 @@ async fn start(
     info!(address = %ingress.address(), instance = %opened.instance, "ready for callbacks");
     Ok(Parts {
         health,
+        ledger,
         admin,
         ingress,
         publisher,
@@ -195,7 +197,8 @@ impl Parts {
     /// Front to back, under one deadline; `hurry` ends the draining early. What was answered 2xx is on disk already, so
     /// nothing that is cut short here is lost.
     async fn stop(mut self, timeout: Duration, hurry: CancellationToken) {
-        let deadline = Instant::now() + timeout;
+        // Closing channels, connections and the journal takes its time too.
+        let deadline = Instant::now() + timeout.saturating_sub(FAREWELL.min(timeout / 4));
         info!("stopping");
         self.health.update(|view| view.draining = true);
         self.reloads.shutdown().await;
@@ -206,11 +209,16 @@ impl Parts {
         self.drain.cancel();
         tokio::select! {
             () = finished(&mut self.publisher) => {}
-            () = tokio::time::sleep_until(deadline) => warn!("not everything owed could be delivered in time"),
+            () = tokio::time::sleep_until(deadline) => {}
+            () = broker_away(&self.health) => {}
             () = hurry.cancelled() => {}
         }
         self.cut.cancel();
         finished(&mut self.publisher).await;
+        let pending = self.ledger.snapshot().pending;
+        if pending > 0 {
+            warn!(pending, "deliveries stay in the journal for the next start");
+        }
         let closer = self.closer;
         if tokio::task::spawn_blocking(move || closer.close())
             .await
@@ -220,6 +228,16 @@ impl Parts {
         }
         self.admin.stop(Duration::from_secs(1)).await;
         info!("stopped");
+    }
+}
+
+/// How long a stop keeps for its last steps.
+const FAREWELL: Duration = Duration::from_secs(4);
+
+/// Waits until there is no broker to drain to. One that comes back finds the next process.
+async fn broker_away(health: &Health) {
+    while health.view().broker.connected {
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
@@ -249,23 +267,4 @@ fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError>
         address,
         source,
     })
-}
-
-/// What an operator should know although it stops nobody.
-fn notices(config: &Config) -> Vec<String> {
-    let mut notices: Vec<String> = config
-        .apps
-        .iter()
-        .filter(|app| app.auth == Auth::None)
-        .map(|app| {
-            format!(
-                "app {} takes callbacks from anybody (auth = \"none\")",
-                app.name
-            )
-        })
-        .collect();
-    if config.broker.endpoint == BrokerEndpoint::Stdout {
-        notices.push("deliveries are printed on stdout, no broker has them".to_owned());
-    }
-    notices
 }

@@ -2,16 +2,22 @@
 
 use std::{error::Error, fmt};
 
-/// Shows an error and every cause behind it, joined by `: `.
+/// Shows an error and every cause behind it, joined by `: `. Some libraries print their cause and give it as well; what
+/// an error ended with is not said again.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'e>(pub &'e (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            if !said.ends_with(&text) {
+                write!(f, ": {text}")?;
+                said = text;
+            }
             cause = error.source();
         }
         Ok(())
@@ -32,5 +38,15 @@ mod tests {
     fn every_cause_is_printed_once() {
         let error = Outer(io::Error::other("no key"));
         assert_eq!(Chain(&error).to_string(), "cannot open the door: no key");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("door: {0}")]
+    struct Chatty(#[source] io::Error);
+
+    #[test]
+    fn a_cause_that_was_printed_already_is_not_repeated() {
+        let error = Chatty(io::Error::other("no key"));
+        assert_eq!(Chain(&error).to_string(), "door: no key");
     }
 }

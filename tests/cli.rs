@@ -1,6 +1,7 @@
 //! The binary as people and scripts use it: what it prints and how it exits.
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -420,17 +421,12 @@ fn published_samples_are_valid_in_the_generation_of_their_file_name() {
             assert_eq!(kind == "Unknown", handshake, "{name}: {event}");
             let keyed = event["call_key"]
                 .as_str()
-                .is_some_and(|key| payload_has(&body, key));
+                .is_some_and(|key| body.contains(key));
             assert_eq!(keyed, !handshake, "{name}: {event}");
         }
         seen += 1;
     }
     assert!(seen > 40, "{seen} samples");
-}
-
-/// A call key is an id that stands in the payload, somewhere.
-fn payload_has(body: &str, key: &str) -> bool {
-    body.contains(key)
 }
 
 /// A bare `data` member in the envelope of its generation.
@@ -448,4 +444,51 @@ fn wrapped(name: &str, data: &str) -> String {
     format!(
         r#"{{"id":"1","source":"calling/callConnections/c-1","specversion":"1.0","type":"{event}","subject":"calling/callConnections/c-1","data":{data}}}"#
     )
+}
+
+#[test]
+fn every_good_event_of_ours_is_valid_and_every_counter_example_shows_its_pointers() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let expected = std::fs::read_to_string(data.join("counter/expected.json")).expect("a table");
+    let expected: BTreeMap<String, Vec<String>> = serde_json::from_str(&expected).expect("JSON");
+    let files: Vec<String> = expected
+        .keys()
+        .map(|name| text(&data.join("counter").join(name)).to_owned())
+        .collect();
+    let arguments = ["validate", "--json"]
+        .into_iter()
+        .chain(files.iter().map(String::as_str));
+    let run = hookswitch(&arguments.collect::<Vec<_>>(), "");
+    assert_eq!(run.code, Some(1));
+    assert_eq!(run.out.lines().count(), expected.len());
+    for (line, (name, pointers)) in run.out.lines().zip(&expected) {
+        let report: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let event = &report["events"][0];
+        assert_eq!(event["valid"], false, "{name}");
+        let found: Vec<&str> = event["errors"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|error| error["pointer"].as_str())
+            .collect();
+        for pointer in pointers {
+            assert!(
+                found.contains(&pointer.as_str()),
+                "{name}: {pointer} not in {found:?}"
+            );
+        }
+    }
+
+    let mut good = Vec::new();
+    for generation in std::fs::read_dir(data.join("events")).expect("a folder") {
+        for file in std::fs::read_dir(generation.expect("an entry").path()).expect("a folder") {
+            good.push(text(&file.expect("an entry").path()).to_owned());
+        }
+    }
+    assert!(good.len() > 90, "{} events", good.len());
+    let arguments = ["validate"]
+        .into_iter()
+        .chain(good.iter().map(String::as_str));
+    let run = hookswitch(&arguments.collect::<Vec<_>>(), "");
+    assert_eq!(run.code, Some(0), "{}", run.out);
 }

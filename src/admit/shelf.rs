@@ -5,7 +5,7 @@ use hashbrown::HashTable;
 /// No entry: the end of the line.
 const NIL: u32 = u32::MAX;
 
-/// A place on a [`Shelf`]. Valid until its entry is removed.
+/// A place on a `Shelf`. Valid until its entry is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub(super) u32);
 

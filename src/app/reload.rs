@@ -1,7 +1,11 @@
 //! Reloads the schemas when their directory changes or on SIGHUP: all or nothing, and the old set stays when the new one
 //! is no good.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use notify::{Config, PollWatcher, RecursiveMode, Watcher};
@@ -37,22 +41,18 @@ pub(super) async fn watch(
 ) {
     let changed = Arc::new(Notify::new());
     let seen = changed.clone();
-    let watcher = PollWatcher::new(
-        move |event: notify::Result<notify::Event>| {
-            if event.is_ok() {
-                seen.notify_one();
-            }
-        },
-        Config::default()
-            .with_poll_interval(LOOK_EVERY)
-            .with_compare_contents(true),
-    )
-    .and_then(|mut watcher| {
-        watcher.watch(&path, RecursiveMode::Recursive)?;
-        Ok(watcher)
-    });
-    if let Err(error) = &watcher {
-        warn!(error = %Chain(error), "cannot watch schemas.path; SIGHUP still reloads it");
+    let directory = path.clone();
+    // It reads the whole directory, to know what it looks like now.
+    let watcher = tokio::task::spawn_blocking(move || watcher(&directory, seen)).await;
+    match &watcher {
+        Ok(Ok(_)) => {
+            // What changed between the start and this instant is seen by nobody else.
+            changed.notify_one();
+        }
+        Ok(Err(error)) => {
+            warn!(error = %Chain(error), "cannot watch schemas.path; SIGHUP still reloads it");
+        }
+        Err(_) => warn!("watching schemas.path panicked; SIGHUP still reloads it"),
     }
     loop {
         tokio::select! {
@@ -77,4 +77,19 @@ pub(super) async fn watch(
             }
         }
     }
+}
+
+fn watcher(path: &Path, seen: Arc<Notify>) -> notify::Result<PollWatcher> {
+    let mut watcher = PollWatcher::new(
+        move |event: notify::Result<notify::Event>| {
+            if event.is_ok() {
+                seen.notify_one();
+            }
+        },
+        Config::default()
+            .with_poll_interval(LOOK_EVERY)
+            .with_compare_contents(true),
+    )?;
+    watcher.watch(path, RecursiveMode::Recursive)?;
+    Ok(watcher)
 }

@@ -1,14 +1,15 @@
 //! `hookswitch consume`: take events from a queue.
 
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, num::NonZeroU32, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{self, Broker, Sources},
+    config::{self, Broker, Config, Sources},
     publish::{self, Enough, PublishError},
+    route::Sink,
 };
 
 use super::{Failure, Outcome};
@@ -66,6 +67,13 @@ impl ConsumeArgs {
 
 pub(super) fn run(args: &ConsumeArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let (config, _) = config::load(&Sources::file(&args.config))?;
+    if let Some(partitions) = partitions(&config, &args.queue) {
+        return Err(Failure::Usage(format!(
+            "{0} is partitioned: take from one of {0}.0 to {0}.{1}",
+            args.queue,
+            partitions.get() - 1
+        )));
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -85,6 +93,16 @@ pub(super) fn run(args: &ConsumeArgs, out: &mut dyn Write) -> Result<Outcome, Fa
         })
         .map_err(anyhow::Error::from)?;
     Ok(Outcome::Good)
+}
+
+/// In how many partitions a route divides this queue, if one does.
+fn partitions(config: &Config, queue: &str) -> Option<NonZeroU32> {
+    config.routes.iter().find_map(|route| match &route.sink {
+        Sink::Queue {
+            name, partitions, ..
+        } if name.as_str() == queue => *partitions,
+        Sink::Queue { .. } | Sink::Exchange { .. } => None,
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The command line: one file per command (design 10).
 //!
-//! A new command is a file with its arguments and a `run`, a variant of [`Command`] and a line in [`Command::run`].
+//! A new command is a file with its arguments and a `run`, a variant of `Command` and a line in `Command::run`.
 
 mod check_config;
 mod completions;

@@ -62,12 +62,25 @@ impl ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> Result<Outcome, Failure> {
-    // Removed at the end; a development receiver promises nothing beyond its own life.
-    let scratch = tempfile::Builder::new()
-        .prefix("hookswitch-dev.")
-        .tempdir()
-        .context("cannot make a temporary directory for the development journal")?;
-    let (config, catalog) = config::load(&args.sources(scratch.path()))?;
+    // Only a development receiver needs it, and promises nothing beyond its own life: removed at the end.
+    let scratch = match &args.config {
+        Some(_) => None,
+        None => Some(
+            tempfile::Builder::new()
+                .prefix("hookswitch-dev.")
+                .tempdir()
+                .context("cannot make a temporary directory for the development journal")?,
+        ),
+    };
+    let journal = scratch.as_ref().map_or(Path::new(""), |dir| dir.path());
+    let (config, catalog) = config::load(&args.sources(journal))?;
+    if args.config.is_none() {
+        tracing::warn!(
+            journal = %config.journal.path.display(),
+            callbacks = %format!("http://{}/callbacks/dev", config.server.listen),
+            "no --config: this is the development receiver, and its journal is removed at the end"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -44,6 +44,8 @@ pub(super) struct Channel {
     pub(super) turns_alone: VecDeque<DestinationId>,
     /// When its oldest publish, or its closing, has taken too long; on the clock that stands still while blocked.
     pub(super) overdue: Option<Duration>,
+    /// A publish was not confirmed in time, and since then the broker has answered none.
+    pub(super) stalled: bool,
     /// It is listed to be looked at before the step ends.
     pub(super) woken: bool,
 }
@@ -66,8 +68,8 @@ pub(super) enum Hold {
     },
     /// It returned, and is being looked at.
     Rechecking,
-    /// After a hold one message goes first, and the others follow when that one is confirmed: a queue that is still
-    /// full or missing is not shown a whole window each time.
+    /// After a hold, and after a stall, one message goes first, and the others follow when that one is confirmed: a
+    /// queue that is still full, missing or stuck is not shown a whole window each time.
     Probing(Option<AttemptId>),
 }
 
@@ -155,6 +157,6 @@ pub struct ChannelView {
     pub held: Vec<(DestinationId, HeldFor)>,
     /// Open and publishing.
     pub open: bool,
-    /// A publish was not confirmed in time; it is being closed or cut.
+    /// A publish was not confirmed in time, and since then the broker has answered none. It may be open again.
     pub stalled: bool,
 }

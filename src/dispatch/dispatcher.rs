@@ -192,11 +192,16 @@ impl Dispatcher {
                 })
                 .collect(),
             open: channel.state == ChannelState::Open,
-            stalled: matches!(
-                channel.state,
-                ChannelState::Closing { .. } | ChannelState::Cutting
-            ),
+            stalled: channel.stalled,
         })
+    }
+
+    /// Whether a publish of this channel was not confirmed in time, and the broker has answered none since.
+    #[must_use]
+    pub fn is_stalled(&self, id: ChannelId) -> bool {
+        self.channels
+            .get(&id)
+            .is_some_and(|channel| channel.stalled)
     }
 
     fn pass_time(&mut self, now: Duration) {
@@ -275,7 +280,7 @@ impl Dispatcher {
     }
 
     fn confirm(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
-        let Some(slot) = self.land(attempt) else {
+        let Some(slot) = self.answered(attempt) else {
             return;
         };
         let id = self.entries[slot].destination;
@@ -310,7 +315,7 @@ impl Dispatcher {
     }
 
     fn nack(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
-        let Some(slot) = self.land(attempt) else {
+        let Some(slot) = self.answered(attempt) else {
             return;
         };
         let id = self.entries[slot].destination;
@@ -324,7 +329,7 @@ impl Dispatcher {
     }
 
     fn returned(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
-        let Some(slot) = self.land(attempt) else {
+        let Some(slot) = self.answered(attempt) else {
             return;
         };
         let id = self.entries[slot].destination;
@@ -371,6 +376,14 @@ impl Dispatcher {
         };
         channel.state = ChannelState::Closed;
         let attempts: Vec<_> = channel.in_flight.iter().copied().collect();
+        // Each copy that is sent into a stuck queue is a repeat when it moves again: one at a time is enough to see it.
+        if channel.stalled {
+            for destination in channel.destinations.clone() {
+                if self.destination(destination).hold == Hold::Free {
+                    self.hold(destination, Hold::Probing(None));
+                }
+            }
+        }
         let (certain, refused) = match loss {
             Loss::Settled => (true, false),
             Loss::Unfenced => (!self.keeps_fence(), false),

@@ -450,6 +450,28 @@ fn a_stalled_channel_is_closed_once_and_then_its_connection_is_cut_once() {
 }
 
 #[test]
+fn a_stuck_queue_is_tried_with_one_message_and_stays_stalled_until_it_answers() {
+    let mut desk = Desk::open();
+    for call in 1..=3 {
+        desk.owe(call);
+    }
+    desk.wait();
+    assert!(desk.dispatcher.is_stalled(CHANNEL));
+    desk.tell(lost(Loss::Settled));
+    assert_eq!(sent(&desk.tell(opened())), [(1, 4, false)]);
+    assert_eq!(desk.owe(4), [], "one is enough to see whether it moves");
+    assert!(
+        desk.dispatcher.is_stalled(CHANNEL),
+        "a channel that opens shows nothing"
+    );
+    assert_eq!(
+        sent(&desk.tell(confirmed(4))),
+        [(2, 5, false), (3, 6, false), (4, 7, false)]
+    );
+    assert!(!desk.dispatcher.is_stalled(CHANNEL));
+}
+
+#[test]
 fn the_stall_clock_stands_still_while_blocked() {
     let mut desk = Desk::open();
     desk.owe(1);

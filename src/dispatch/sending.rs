@@ -170,6 +170,15 @@ impl Dispatcher {
         });
     }
 
+    /// The broker answered a publish, whatever it said: its channel does not stall any more.
+    pub(super) fn answered(&mut self, attempt: AttemptId) -> Option<Slot> {
+        let channel = self.flights.get(&attempt)?.channel;
+        if let Some(channel) = self.channels.get_mut(&channel) {
+            channel.stalled = false;
+        }
+        self.land(attempt)
+    }
+
     /// A publish has its answer, or will never have one: makes room for another. `None`: no such publish is waiting.
     pub(super) fn land(&mut self, attempt: AttemptId) -> Option<Slot> {
         let flight = self.flights.remove(&attempt)?;
@@ -226,6 +235,7 @@ impl Dispatcher {
                 channel.state = ChannelState::Closing {
                     asked: self.unblocked,
                 };
+                channel.stalled = true;
                 out.push(Output::CloseChannel { channel: id });
             } else {
                 channel.state = ChannelState::Cutting;

@@ -205,7 +205,11 @@ impl Pipeline {
         };
         let (body, targets, quarantine) = match fate {
             Fate::Quarantine(reason) => (
-                event.raw.clone(),
+                match event.form {
+                    // The same bytes, but for binary mode: there the attributes came as headers and would be lost.
+                    EnvelopeForm::CloudEvents => event.cloud_event.clone(),
+                    EnvelopeForm::EventGrid | EnvelopeForm::PrivatePreview => event.raw.clone(),
+                },
                 vec![Target::quarantine()],
                 Some(Quarantine { reason, faults }),
             ),

@@ -150,3 +150,24 @@ fn what_is_no_callback_is_an_envelope_error() {
         Err(Rejection::Envelope(_))
     ));
 }
+
+#[test]
+fn a_broken_event_in_binary_mode_keeps_its_attributes_in_quarantine() {
+    let pipeline = pipeline();
+    let mut head = Head::default();
+    for (name, value) in [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "b1"),
+        ("ce-source", "calling/callConnections/c1"),
+        ("ce-type", "Microsoft.Communication.CallConnected"),
+    ] {
+        head.header(name, value.as_bytes());
+    }
+    let body = Bytes::from_static(br#"{"callConnectionId":17}"#);
+    let app = pipeline.app("contoso").unwrap();
+    let prepared = pipeline.prepare(app, &head, &body, None).unwrap();
+    let kept: Value = serde_json::from_slice(&prepared.offers[0].body).unwrap();
+    assert!(prepared.offers[0].quarantine.is_some());
+    assert_eq!(kept["source"], "calling/callConnections/c1");
+    assert_eq!(kept["data"]["callConnectionId"], 17);
+}

@@ -11,6 +11,11 @@ use super::JournalError;
 /// Given up when the disk is full, so that what was confirmed can still be deleted.
 const RESERVE_BYTES: usize = 16 * 1024 * 1024;
 
+/// Room that must be there beside the reserve before a disk that was full counts as having room. With none the space
+/// that the reserve itself gave up would do, and the journal would call itself writable and full in turn. As much as
+/// the database's log grows to before it is taken over.
+const HEADROOM_BYTES: usize = 8 * 1024 * 1024;
+
 const DATABASE: &str = "journal.db";
 const RESERVE: &str = "reserve";
 const DAMAGED: &str = "damaged-found";
@@ -71,11 +76,21 @@ impl Directory {
         if fs::metadata(&path).is_ok_and(|found| found.len() >= RESERVE_BYTES as u64) {
             return Ok(());
         }
-        let written = File::create(&path).and_then(|mut file| {
+        self.write_reserve(RESERVE_BYTES)
+    }
+
+    /// The same on a disk that was full, and only if there is room beside it.
+    pub(super) fn make_reserve_again(&self) -> io::Result<()> {
+        self.write_reserve(RESERVE_BYTES + HEADROOM_BYTES)
+    }
+
+    fn write_reserve(&self, room: usize) -> io::Result<()> {
+        let written = File::create(self.path.join(RESERVE)).and_then(|mut file| {
             let block = vec![0_u8; 1024 * 1024];
-            for _ in 0..RESERVE_BYTES / block.len() {
+            for _ in 0..room / block.len() {
                 file.write_all(&block)?;
             }
+            file.set_len(RESERVE_BYTES as u64)?;
             file.sync_all()
         });
         if written.is_err() {

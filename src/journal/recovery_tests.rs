@@ -253,6 +253,20 @@ fn a_journal_of_format_1_opens_and_owes_what_it_owed() {
 
 /// `cargo test --lib -- --ignored the_fixture_of_this_format` writes it, once for each format.
 #[test]
+fn a_destroyed_first_page_costs_no_record() {
+    let directory = tempfile::tempdir().unwrap();
+    closed(directory.path(), 100);
+    let database = directory.path().join("journal.db");
+    let mut bytes = fs::read(&database).unwrap();
+    for (place, byte) in bytes[..3_072].iter_mut().enumerate() {
+        *byte = u8::try_from(place * 7 % 251).unwrap();
+    }
+    fs::write(&database, bytes).unwrap();
+    let (recovered, lost, salvaged) = survivors(directory.path());
+    assert_eq!((recovered, lost, salvaged), (100, 0, true));
+}
+
+#[test]
 #[ignore = "writes a file that then stays as it is"]
 fn the_fixture_of_this_format() {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(

@@ -5,13 +5,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::OpenOptions,
-    io::{Seek as _, SeekFrom, Write as _},
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
     path::Path,
     sync::Arc,
 };
 
-use rusqlite::{Connection, ErrorCode, Row, types::Value};
+use rusqlite::{Connection, Row, types::Value};
 
 use crate::{
     admit::{Admission, Limits, Placed},
@@ -55,9 +55,12 @@ pub(super) fn salvage(directory: &Directory, limits: Limits) -> Result<Salvaged,
     let target = directory.salvaging().map_err(|error| {
         LoadError::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     })?;
+    // Closed once, so that its first page is in the file and not in the log.
+    Store::open(&target)?.close()?;
+    let fresh = target.clone();
     let store = Store::open(&target)?;
     let mut salvaged = Salvaged::default();
-    match open_damaged(&directory.database()) {
+    match open_damaged(&directory.database(), &fresh) {
         Ok(damaged) => copy(&damaged, &store, limits, &mut salvaged)?,
         Err(error) => {
             tracing::error!(%error, "nothing of the damaged journal can be read");
@@ -70,31 +73,40 @@ pub(super) fn salvage(directory: &Directory, limits: Limits) -> Result<Salvaged,
     Ok(salvaged)
 }
 
-fn open_damaged(path: &Path) -> rusqlite::Result<Connection> {
+fn open_damaged(path: &Path, fresh: &Path) -> rusqlite::Result<Connection> {
     let open = || {
         let connection = Connection::open(path)?;
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        // Each is answered from the schema alone.
+        for table in ["record", "delivery", "destination"] {
+            connection.prepare(&format!("SELECT id FROM {table}"))?;
+        }
         Ok(connection)
     };
-    match open() {
-        Err(rusqlite::Error::SqliteFailure(error, _)) if error.code == ErrorCode::NotADatabase => {
-            if let Err(error) = mend_header(path) {
-                tracing::warn!(%error, "cannot mend the header of the damaged journal");
-            }
-            open()
+    open().or_else(|error| {
+        tracing::warn!(%error, "the first page of the damaged journal is mended with that of a new one");
+        if let Err(error) = mend_first_page(path, fresh) {
+            tracing::warn!(%error, "cannot mend the first page of the damaged journal");
         }
-        other => other,
-    }
+        open()
+    })
 }
 
-/// Writes the parts of the header that are the same in all of our databases (SQLite file format, section 1.3).
-fn mend_header(path: &Path) -> std::io::Result<()> {
+/// The first page holds the header and the schema (SQLite file format, 1.3 and 2.6). Every journal of this format makes
+/// its tables in the same order in an empty file, so they begin at the same pages, and a new journal's first page fits
+/// an old one's file but for the size.
+fn mend_first_page(path: &Path, fresh: &Path) -> std::io::Result<()> {
+    const PAGE_BYTES: u64 = 4_096;
+    let mut page = Vec::new();
+    File::open(fresh)?.take(PAGE_BYTES).read_to_end(&mut page)?;
     let mut file = OpenOptions::new().write(true).open(path)?;
-    file.write_all(b"SQLite format 3\0\x10\x00\x02\x02\x00\x40\x20\x20")?;
-    file.seek(SeekFrom::Start(44))?;
-    file.write_all(&4_u32.to_be_bytes())?;
-    file.seek(SeekFrom::Start(56))?;
-    file.write_all(&1_u32.to_be_bytes())?;
+    let pages = u32::try_from(file.metadata()?.len() / PAGE_BYTES).unwrap_or(u32::MAX);
+    // Size in pages; no free pages are known.
+    for (place, value) in [(28, pages), (32, 0), (36, 0)] {
+        if let Some(field) = page.get_mut(place..place + 4) {
+            field.copy_from_slice(&value.to_be_bytes());
+        }
+    }
+    file.write_all(&page)?;
     file.sync_all()
 }
 

@@ -217,12 +217,12 @@ impl Writer {
         self.deletes = Deletes::default();
     }
 
-    /// Looks whether there is room on the disk again: the reserve must fit.
+    /// Looks whether there is room on the disk again: the reserve must fit, and more than that.
     pub(super) fn probe(&mut self) {
         if !self.condition.probe_due() {
             return;
         }
-        self.condition.disk_full = match self.directory.make_reserve() {
+        self.condition.disk_full = match self.directory.make_reserve_again() {
             Ok(()) => None,
             Err(_) => Some(Instant::now()),
         };

@@ -25,7 +25,7 @@ use super::{
     place::Place,
     publication::Sheet,
     slots::{Flight, Opening, Slot, Slots},
-    standing::standing_of,
+    standing::{shown, stalled, standing_of},
     surveyor::{Finding, watch},
     topology::Verdict,
 };
@@ -425,11 +425,8 @@ impl Engine {
             }
             Output::Recheck { destination } => self.recheck(destination),
             Output::CloseChannel { channel } => {
-                self.stand(
-                    channel,
-                    DestinationState::Stalled,
-                    Some("a publish was not confirmed within delivery.stall_timeout".to_owned()),
-                );
+                let (state, why) = stalled();
+                self.stand(channel, state, why);
                 self.order(channel, |epoch| Order::Close { epoch });
             }
             Output::CutConnection => {
@@ -556,6 +553,7 @@ impl Engine {
 
     fn stand(&mut self, id: ChannelId, state: DestinationState, why: Option<String>) {
         if let Some(slot) = self.slots.all.get(&id) {
+            let (state, why) = shown(state, why, self.parts.dispatcher.is_stalled(id));
             self.board.set(&slot.name, state, why);
         }
     }

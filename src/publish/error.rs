@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::report::Chain;
+use crate::{config::BrokerUrlFileError, report::Chain};
 
 /// Why the publisher, a connection of it, or a check failed. Most are tried again; the first log line names them.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +27,36 @@ pub enum PublishError {
         source: std::io::Error,
     },
     /// `broker.url_file` names no broker.
-    #[error("{path} holds no broker URL: write one a line")]
-    NoUrl {
+    #[error("cannot take the broker's address from broker.url_file")]
+    UrlFile(#[source] BrokerUrlFileError),
+    /// A TLS file has nothing in it that can be used.
+    #[error("{path} holds no {what} in PEM form")]
+    Pem {
         /// Which one.
         path: PathBuf,
+        /// What should be in it.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: rustls_pki_types::pem::Error,
+    },
+    /// No authority is named, and the system knows none.
+    #[error("cannot read the system's certificates: install them, or set broker.tls.ca_file")]
+    NoAuthorities(#[source] std::io::Error),
+    /// The TLS library does not take certificate and key.
+    #[error("cannot use the certificate and key of broker.tls")]
+    Tls(#[source] std::io::Error),
+    /// The broker ended the connection right after TLS was agreed on, and we had shown no certificate. With TLS 1.3 that
+    /// is all that is seen of a broker that wants one: it says so, but resets the connection before it can be read.
+    #[error(
+        "the broker at {host} ended the TLS connection without a word: if it wants a client certificate, set broker.tls.cert_file and key_file"
+    )]
+    NoIdentity {
+        /// Host and port.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<lapin::Error>,
     },
     /// Only one of the client certificate and its key is configured.
     #[error("broker.tls needs cert_file and key_file together")]

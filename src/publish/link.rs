@@ -2,21 +2,20 @@
 
 use std::{
     net::{Shutdown, TcpStream},
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use lapin::{
     AsyncTcpStream, Connection, ConnectionProperties,
-    tcp::{OwnedIdentity, OwnedTLSConfig},
+    tcp::RustlsConnector,
     uri::{AMQPScheme, AMQPUri},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Broker, BrokerEndpoint, Secret, Tls};
+use crate::config::{Broker, BrokerEndpoint, Secret, read_broker_urls};
 
-use super::PublishError;
+use super::{PublishError, tls};
 
 /// Seconds (design 7): a dead peer is noticed after two of them.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -109,11 +108,21 @@ impl Dialer {
             .map_err(|reason| PublishError::Url { number, reason })?;
         uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
         let tls = match uri.scheme {
-            AMQPScheme::AMQP => OwnedTLSConfig::default(),
-            AMQPScheme::AMQPS => tls(&self.broker.tls).await?,
+            AMQPScheme::AMQP => None,
+            AMQPScheme::AMQPS => Some(tls::connector(&self.broker.tls).await?),
         };
         self.number += 1;
-        open(uri, tls, &self.name, self.number).await
+        let shown_nothing = tls.is_some() && self.broker.tls.cert_file.is_none();
+        open(uri, tls, &self.name, self.number)
+            .await
+            .map_err(|error| match error {
+                PublishError::Connect { host, source }
+                    if shown_nothing && is_end_of_line(&source) =>
+                {
+                    PublishError::NoIdentity { host, source }
+                }
+                error => error,
+            })
     }
 
     /// Tries every URL once, in turn, for those who do not come back later.
@@ -136,7 +145,7 @@ impl Dialer {
 
 async fn open(
     uri: AMQPUri,
-    tls: OwnedTLSConfig,
+    tls: Option<RustlsConnector>,
     name: &str,
     number: u64,
 ) -> Result<Link, PublishError> {
@@ -160,9 +169,9 @@ async fn open(
                     *kept.lock().unwrap_or_else(PoisonError::into_inner) =
                         Some(second_handle(stream.get_ref())?);
                 }
-                match uri.scheme {
-                    AMQPScheme::AMQP => Ok(stream),
-                    AMQPScheme::AMQPS => stream.into_tls(&uri.authority.host, tls.as_ref()).await,
+                match &tls {
+                    None => Ok(stream),
+                    Some(tls) => stream.into_rustls(tls, &uri.authority.host).await,
                 }
             };
             tokio::time::timeout(CONNECT_TIMEOUT, connecting)
@@ -197,6 +206,13 @@ async fn open(
     }
 }
 
+/// Whether the peer just went.
+fn is_end_of_line(error: &lapin::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), lapin::ErrorKind::IOError(error)
+        if matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof))
+}
+
 #[cfg(unix)]
 fn second_handle(stream: &tokio::net::TcpStream) -> std::io::Result<TcpStream> {
     use std::os::fd::AsFd;
@@ -213,46 +229,14 @@ async fn urls(endpoint: &BrokerEndpoint) -> Result<Vec<Secret>, PublishError> {
     match endpoint {
         BrokerEndpoint::Amqp(urls) => Ok(urls.clone()),
         BrokerEndpoint::AmqpFile(path) => {
-            let text = read(path).await?;
-            let urls: Vec<_> = text
-                .lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(|line| Secret::new(line.to_owned()))
-                .collect();
-            if urls.is_empty() {
-                return Err(PublishError::NoUrl { path: path.clone() });
-            }
-            Ok(urls)
+            let path = path.clone();
+            tokio::task::spawn_blocking(move || read_broker_urls(&path))
+                .await
+                .map_err(|_| PublishError::Ended {
+                    part: "reader of broker.url_file",
+                })?
+                .map_err(PublishError::UrlFile)
         }
         BrokerEndpoint::Stdout => Ok(Vec::new()),
     }
-}
-
-async fn tls(tls: &Tls) -> Result<OwnedTLSConfig, PublishError> {
-    let cert_chain = match &tls.ca_file {
-        Some(path) => Some(read(path).await?),
-        None => None,
-    };
-    let identity = match (&tls.cert_file, &tls.key_file) {
-        (Some(cert), Some(key)) => Some(OwnedIdentity::PKCS8 {
-            pem: read(cert).await?.into_bytes(),
-            key: read(key).await?.into_bytes(),
-        }),
-        (None, None) => None,
-        (Some(_), None) | (None, Some(_)) => return Err(PublishError::HalfIdentity),
-    };
-    Ok(OwnedTLSConfig {
-        identity,
-        cert_chain,
-    })
-}
-
-async fn read(path: &Path) -> Result<String, PublishError> {
-    tokio::fs::read_to_string(path)
-        .await
-        .map_err(|source| PublishError::File {
-            path: path.to_owned(),
-            source,
-        })
 }

@@ -26,6 +26,7 @@ mod standing;
 mod stdout;
 mod surveyor;
 mod tap;
+mod tls;
 mod topology;
 
 pub use compare::{Standing, TopologyFinding, compare};

@@ -117,6 +117,8 @@ impl Office {
         let settings = Settings {
             window: delivery.window,
             stall_timeout: delivery.stall_timeout,
+            // Design 7: as long again for Close-Ok.
+            close_timeout: delivery.stall_timeout,
             await_settled: delivery.accept_after == AcceptAfter::Journal,
             ..Settings::default()
         };

@@ -1,6 +1,6 @@
 //! Taking events from a queue, for people: `hookswitch consume`.
 
-use std::{io, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, io, time::Duration};
 
 use futures_util::StreamExt;
 use lapin::{
@@ -9,7 +9,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Broker;
@@ -46,9 +46,8 @@ pub struct Event<'a> {
     /// AMQP `message_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// `hookswitch-reason`, in quarantine.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    /// Every header whose value is text, a whole number or a truth value; all of ours are.
+    pub headers: BTreeMap<&'a str, Value>,
     /// The body: the JSON itself, or its text where it is none.
     pub event: Body<'a>,
 }
@@ -57,9 +56,9 @@ pub struct Event<'a> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Body<'a> {
-    /// JSON, byte for byte.
-    Json(&'a RawValue),
-    /// Anything else, and JSON that stands on several lines.
+    /// JSON, byte for byte but for line breaks between its tokens, which are blanks here.
+    Json(Cow<'a, RawValue>),
+    /// Anything else.
     Text(String),
 }
 
@@ -129,37 +128,44 @@ async fn pause(idle: Option<Duration>) {
 
 fn event<'a>(queue: &'a str, delivery: &'a Delivery) -> Event<'a> {
     let properties = &delivery.properties;
-    let header = |name: &str| {
-        properties
-            .headers()
-            .as_ref()
-            .and_then(|headers| headers.inner().get(name))
-    };
-    let text = |name: &str| match header(name) {
-        Some(AMQPValue::LongString(text)) => {
-            Some(String::from_utf8_lossy(text.as_bytes()).into_owned())
-        }
-        _ => None,
-    };
+    let headers: BTreeMap<&str, Value> = properties
+        .headers()
+        .iter()
+        .flat_map(|table| table.inner())
+        .filter_map(|(name, value)| {
+            let value = match value {
+                AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into(),
+                AMQPValue::LongLongInt(number) => (*number).into(),
+                AMQPValue::LongInt(number) => (*number).into(),
+                AMQPValue::Boolean(truth) => (*truth).into(),
+                _ => return None,
+            };
+            Some((name.as_str(), value))
+        })
+        .collect();
+    let header = |name: &str| headers.get(name);
     Event {
         queue,
-        call: text("hookswitch-call"),
-        sequence: match header("hookswitch-sequence") {
-            Some(AMQPValue::LongLongInt(number)) => Some(*number),
-            _ => None,
-        },
+        call: header("hookswitch-call")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
+        sequence: header("hookswitch-sequence").and_then(Value::as_i64),
         event_type: properties.kind().as_ref().map(ToString::to_string),
         id: properties.message_id().as_ref().map(ToString::to_string),
-        reason: text("hookswitch-reason"),
         event: body(&delivery.data),
+        headers,
     }
 }
 
+/// JSON allows line breaks between tokens only, and there a blank means the same.
 fn body(data: &[u8]) -> Body<'_> {
     match serde_json::from_slice::<&RawValue>(data) {
-        // A line break between its tokens would end the line.
-        Ok(json) if !json.get().contains(['\n', '\r']) => Body::Json(json),
-        Ok(_) | Err(_) => Body::Text(String::from_utf8_lossy(data).into_owned()),
+        Ok(json) if !json.get().contains(['\n', '\r']) => Body::Json(Cow::Borrowed(json)),
+        Ok(json) => RawValue::from_string(json.get().replace(['\n', '\r'], " ")).map_or_else(
+            |_| Body::Text(json.get().to_owned()),
+            |json| Body::Json(Cow::Owned(json)),
+        ),
+        Err(_) => Body::Text(String::from_utf8_lossy(data).into_owned()),
     }
 }
 
@@ -172,6 +178,6 @@ mod tests {
         let shown = |data: &[u8]| serde_json::to_string(&body(data)).unwrap();
         assert_eq!(shown(br#"{"a" : 1.0}"#), r#"{"a" : 1.0}"#);
         assert_eq!(shown(b"not json"), r#""not json""#);
-        assert_eq!(shown(b"{\n}"), r#""{\n}""#);
+        assert_eq!(shown(b"{\n\"a\":\r\n1}"), "{ \"a\":  1}");
     }
 }

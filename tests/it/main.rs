@@ -10,3 +10,4 @@ mod harness;
 mod modes;
 mod publish;
 mod siege;
+mod trouble;

@@ -73,7 +73,7 @@ impl Admission {
         self.pin(sequence);
     }
 
-    /// The call of a sequence, as [`Line::call`] names it.
+    /// The call of a sequence, as `Line::call` names it.
     #[must_use]
     pub fn call_of(&self, sequence: Slot) -> u64 {
         self.sequences.key(sequence).call.cast_unsigned()

@@ -1,5 +1,6 @@
 //! What the tests of the whole stand on: a broker node, a receiver process, senders, and a reader of queues.
 
+mod calls;
 mod event;
 mod metrics;
 mod node;
@@ -7,11 +8,12 @@ mod queue;
 mod receiver;
 mod sender;
 
+pub(crate) use calls::Calls;
 pub(crate) use event::call_events;
 pub(crate) use metrics::Scraper;
 pub(crate) use node::{Node, shared_amqp_url};
 pub(crate) use queue::{Expected, Taken, check_calls, connect, declare, delete, take_all};
-pub(crate) use receiver::Receiver;
+pub(crate) use receiver::{Receiver, free_port};
 pub(crate) use sender::{post, post_until_accepted};
 
 use std::{future::Future, time::Duration};
@@ -37,4 +39,16 @@ where
 /// A name that no other test and no other run uses.
 pub(crate) fn unique(stem: &str) -> String {
     format!("{stem}-{}", uuid::Uuid::new_v4().simple())
+}
+
+/// Looks again and again for `time`; panics with `what` as soon as `holds` says no.
+pub(crate) async fn throughout<F>(what: &str, time: Duration, mut holds: impl FnMut() -> F)
+where
+    F: Future<Output = bool>,
+{
+    let end = tokio::time::Instant::now() + time;
+    while tokio::time::Instant::now() < end {
+        assert!(holds().await, "not throughout {time:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -26,6 +26,14 @@ impl Node {
         Self { dir, url }
     }
 
+    /// The same with more lines in its `rabbitmq.conf`.
+    pub(crate) fn start_with(conf: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("extra.conf"), conf).expect("extra.conf is written");
+        let url = run(&["start", path(dir.path())]);
+        Self { dir, url }
+    }
+
     /// Makes one and stops it again: its port is known, nothing answers on it yet.
     pub(crate) fn stopped() -> Self {
         let node = Self::start();
@@ -49,9 +57,7 @@ impl Node {
     /// Closes every connection once a second for `seconds`, from inside the broker: one `rabbitmqctl` a second would
     /// itself take half of a small machine.
     pub(crate) fn close_connections_every_second(&self, seconds: u32) {
-        run(&[
-            "ctl",
-            path(self.dir.path()),
+        self.ctl(&[
             "eval",
             &format!(
                 "spawn(fun() -> F = fun F(0) -> ok; F(N) -> timer:sleep(1000), \
@@ -63,11 +69,52 @@ impl Node {
 
     /// Has the broker refuse larger messages, on channels opened from now on.
     pub(crate) fn limit_message_bytes(&self, bytes: usize) {
-        run(&[
-            "ctl",
-            path(self.dir.path()),
+        self.ctl(&[
             "eval",
             &format!("application:set_env(rabbit, max_message_size, {bytes})."),
+        ]);
+    }
+
+    /// `rabbitmqctl`, and what it printed.
+    pub(crate) fn ctl(&self, args: &[&str]) -> String {
+        let all = [&["ctl", path(self.dir.path())], args].concat();
+        run(&all)
+    }
+
+    /// Raises the memory alarm, or clears it.
+    pub(crate) fn memory_alarm(&self, raised: bool) {
+        self.ctl(&[
+            "set_vm_memory_high_watermark",
+            if raised { "0.000001" } else { "0.8" },
+        ]);
+    }
+
+    /// Stops the first channel that publishes to this queue, from the moment on at which it waits for a confirm. It
+    /// stays so; the queue itself goes on.
+    pub(crate) fn suspend_channel_of(&self, queue: &str) {
+        self.ctl(&[
+            "eval",
+            &format!(
+                "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)), \
+                 ok = sys:suspend(amqqueue:get_pid(Q)), \
+                 spawn(fun() -> F = fun F() -> \
+                 case [P || P <- rabbit_channel:list(), [{{_, N}}] <- \
+                 [catch rabbit_channel:info(P, [messages_unconfirmed])], N > 0] of \
+                 [] -> timer:sleep(20), F(); \
+                 [P | _] -> sys:suspend(P), sys:resume(amqqueue:get_pid(Q)) end end, F() end)."
+            ),
+        ]);
+    }
+
+    /// Stops the process of a queue (of a quorum queue: its leader) from doing anything, or lets it go on.
+    pub(crate) fn suspend(&self, queue: &str, suspended: bool) {
+        let act = if suspended { "suspend" } else { "resume" };
+        self.ctl(&[
+            "eval",
+            &format!(
+                "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{queue}\">>)), \
+                 ok = sys:{act}(amqqueue:get_pid(Q))."
+            ),
         ]);
     }
 }

@@ -5,17 +5,25 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use super::eventually;
 
-/// A port that was free a moment ago. The receiver keeps it across restarts, as a deployed one would.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
+/// A port that nobody has. Not one that the kernel picks: it picks from the range of outgoing connections, and one of those
+/// would take it while the receiver is being restarted.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    (0..10_000)
+        .map(|_| {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed);
+            // Two processes begin in different places.
+            let port = 20_000 + (std::process::id().wrapping_mul(97).wrapping_add(step)) % 10_000;
+            u16::try_from(port).expect("below 30,000")
+        })
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port on loopback")
-        .port()
 }
 
 /// A receiver process with its own directory; killed when dropped.
@@ -24,6 +32,7 @@ pub(crate) struct Receiver {
     pub(crate) port: u16,
     pub(crate) admin_port: u16,
     child: Option<Child>,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Receiver {
@@ -34,6 +43,7 @@ impl Receiver {
             port: free_port(),
             admin_port: free_port(),
             child: None,
+            environment: Vec::new(),
         };
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:{}\"\nadmin_listen = \"127.0.0.1:{}\"\n\n[journal]\npath = {:?}\n\n{rest}",
@@ -43,6 +53,20 @@ impl Receiver {
         );
         std::fs::write(receiver.config(), text).expect("the configuration is written");
         receiver
+    }
+
+    /// The same, with this line in its `[server]` table.
+    pub(crate) fn with_server(rest: &str, line: &str) -> Self {
+        let receiver = Self::new(rest);
+        let text = std::fs::read_to_string(receiver.config()).expect("the configuration");
+        let text = text.replacen("[server]\n", &format!("[server]\n{line}\n"), 1);
+        std::fs::write(receiver.config(), text).expect("the configuration is written");
+        receiver
+    }
+
+    /// Gives its later lives this variable.
+    pub(crate) fn set_variable(&mut self, name: &'static str, value: &'static str) {
+        self.environment.push((name, value));
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -75,6 +99,7 @@ impl Receiver {
             .arg("serve")
             .arg("--config")
             .arg(self.config())
+            .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -108,6 +133,61 @@ impl Receiver {
 
     pub(crate) fn metrics_url(&self) -> String {
         format!("http://127.0.0.1:{}/metrics", self.admin_port)
+    }
+
+    /// What `/readyz` answers; `None` where nobody answers.
+    pub(crate) async fn ready(&self) -> Option<(u16, serde_json::Value)> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.admin_port);
+        let answer = reqwest::get(url).await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.json().await.ok()?))
+    }
+
+    /// State and reason of a destination in `/readyz`.
+    pub(crate) async fn destination(&self, name: &str) -> Option<(String, String)> {
+        let (_, body) = self.ready().await?;
+        let all = body.get("destinations")?.as_array()?;
+        let text = |one: &serde_json::Value, key: &str| {
+            let text = one.get(key).and_then(serde_json::Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let one = all.iter().find(|one| text(one, "name") == name)?;
+        Some((text(one, "state"), text(one, "why")))
+    }
+
+    /// Waits until a destination stands like this, and gives the reason.
+    pub(crate) async fn until_destination(&self, name: &str, state: &str) -> String {
+        eventually(
+            &format!("{name} is {state}"),
+            Duration::from_secs(40),
+            || async {
+                let (now, why) = self.destination(name).await?;
+                (now == state).then_some(why)
+            },
+        )
+        .await
+    }
+
+    /// One value of `/metrics`, by its whole name with labels; `None` where nobody answers or it is not there.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = reqwest::get(self.metrics_url()).await.ok()?;
+        let text = text.text().await.ok()?;
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Waits until a value of `/metrics` is what it should be.
+    pub(crate) async fn until_metric(&self, name: &str, good: impl Fn(f64) -> bool) -> f64 {
+        eventually(name, Duration::from_secs(60), || async {
+            self.metric(name).await.filter(|value| good(*value))
+        })
+        .await
+    }
+
+    /// Waits until nothing is owed any more.
+    pub(crate) async fn owes_nothing(&self) {
+        self.until_metric("hookswitch_deliveries_pending", |owed| owed == 0.0)
+            .await;
     }
 
     /// All that it logged so far, over all its lives.

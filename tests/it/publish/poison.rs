@@ -1,6 +1,6 @@
 //! What can never be sent goes to quarantine, and its call goes on.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use hookswitch::route::{QUARANTINE, QueueType};
 
@@ -28,10 +28,12 @@ async fn with_one_too_large(plan: impl FnOnce(&mut Plan), node: &Node) -> (Vec<T
     let counts = world.ledger.snapshot();
     assert_eq!(counts.moved, 1);
     assert_eq!(counts.owed, counts.delivered + counts.moved);
-    let taken = take_all(node.url(), &queue, Duration::from_secs(5), |taken| {
-        taken.len() >= 59
-    })
-    .await;
+    // Neighbours of the one that was refused are sent again, and may then be there twice in a row.
+    let mut taken = take_all(node.url(), &queue, Duration::from_secs(2), |_| false).await;
+    let mut last = HashMap::new();
+    taken.retain(|message| {
+        last.insert(message.call.clone(), message.sequence) != Some(message.sequence)
+    });
     assert_eq!(taken.len(), 9 + others.len());
     let quarantined = take_all(node.url(), QUARANTINE, Duration::from_secs(2), |_| false).await;
     world.drain().await;

@@ -1,0 +1,136 @@
+//! The journal's bounds (P4, P5): a status with `Retry-After`, and only for those whom it concerns.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::{
+    Calls, Node, Receiver, Scraper, check_calls, connect, declare, delete, eventually,
+    shared_amqp_url, take_all, unique,
+};
+
+use super::{app, url};
+
+/// Sends until the journal refuses one; gives that answer.
+async fn until_refused(calls: &mut Calls) -> reqwest::Response {
+    loop {
+        let answer = calls.try_one().await;
+        if answer.status() != 202 {
+            return answer;
+        }
+        assert!(calls.sent() < 1_000, "the bound never came");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_journal_refuses_what_is_new_and_takes_duplicates_until_the_broker_is_back() {
+    let node = Node::stopped();
+    let mut receiver = Receiver::with_server(
+        &format!(
+            "limit_bytes = 65536\ndestination_share = 1.0\n\n[broker]\n{}\n\n{}",
+            url(node.url()),
+            app("it", "bounded", "quorum"),
+        ),
+        "body_limit_bytes = 65536",
+    );
+    receiver.start().await;
+    let scraper = Scraper::start(receiver.metrics_url());
+    let mut calls = Calls::new(receiver.callback_url("it"), 1);
+    let refused = until_refused(&mut calls).await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let refused = refused.text().await.expect("a body");
+    assert!(refused.contains("the journal is full"), "{refused}");
+    assert!(calls.sent() > 30, "{} fitted", calls.sent());
+
+    let duplicate = calls.repeat_first().await;
+    assert_eq!(duplicate.status(), 202);
+    let duplicate: Value = duplicate.json().await.expect("JSON");
+    assert_eq!(duplicate["duplicates"], 1);
+    let (status, body) = receiver.ready().await.expect("an answer");
+    assert_eq!((status, &body["journal"]), (503, &"full".into()), "{body}");
+
+    node.start_again();
+    receiver.owes_nothing().await;
+    eventually("it is ready again", Duration::from_secs(10), || async {
+        (receiver.ready().await?.0 == 200).then_some(())
+    })
+    .await;
+    assert_eq!(calls.try_one().await.status(), 202);
+    receiver.owes_nothing().await;
+    scraper.finish().await;
+    let taken = take_all(node.url(), "bounded", Duration::from_secs(1), |_| false).await;
+    assert_eq!(check_calls("bounded", &[taken], &calls.expected()), 0);
+    assert_eq!(receiver.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_queue_fills_its_share_and_only_its_callbacks_are_refused() {
+    let shared = shared_amqp_url();
+    let (gone, here) = (unique("gone"), unique("here"));
+    let admin = connect(&shared).await;
+    declare(&admin, &here, "quorum").await;
+    let mut receiver = Receiver::with_server(
+        &format!(
+            "limit_bytes = 131072\n\n[broker]\ndeclare = false\n{}\n\n{}{}[[apps]]\nname = \"both\"\nauth = \"none\"\n\n\
+         [[routes]]\nname = \"both-1\"\napp = \"both\"\nqueue = \"{gone}\"\n\n[[routes]]\nname = \"both-2\"\napp = \"both\"\nqueue = \"{here}\"\n",
+            url(&shared),
+            app("gone", &gone, "quorum"),
+            app("here", &here, "quorum"),
+        ),
+        "body_limit_bytes = 65536",
+    );
+    receiver.start().await;
+    let scraper = Scraper::start(receiver.metrics_url());
+    let mut lost = Calls::new(receiver.callback_url("gone"), 1);
+    let refused = until_refused(&mut lost).await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let refused = refused.text().await.expect("a body");
+    assert!(refused.contains("a destination"), "{refused}");
+    let mut both = Calls::new(receiver.callback_url("both"), 1);
+    assert_eq!(
+        both.try_one().await.status(),
+        503,
+        "all or nothing of a callback"
+    );
+    assert_eq!(
+        receiver
+            .metric("hookswitch_events_rejected_total{reason=\"destination_full\"}")
+            .await,
+        Some(2.0)
+    );
+
+    // More than the other half in all, but it does not stay there.
+    let mut fine = Calls::new(receiver.callback_url("here"), 1);
+    let owed = receiver.metric("hookswitch_deliveries_pending").await;
+    for _ in 0..10 {
+        for _ in 0..20 {
+            assert_eq!(fine.try_one().await.status(), 202);
+        }
+        receiver
+            .until_metric("hookswitch_deliveries_pending", |now| Some(now) == owed)
+            .await;
+    }
+    let (status, body) = receiver.ready().await.expect("an answer");
+    assert_eq!((status, &body["journal"]), (200, &"writable".into()));
+    let taken = take_all(&shared, &here, Duration::from_secs(10), |taken| {
+        taken.len() == 200
+    })
+    .await;
+    assert_eq!(check_calls(&here, &[taken], &fine.expected()), 0);
+
+    declare(&admin, &gone, "quorum").await;
+    receiver.owes_nothing().await;
+    assert_eq!(lost.try_one().await.status(), 202);
+    assert_eq!(both.try_one().await.status(), 202);
+    receiver.owes_nothing().await;
+    scraper.finish().await;
+    let taken = take_all(&shared, &gone, Duration::from_secs(1), |_| false).await;
+    let mut expected = lost.expected();
+    expected.extend(both.expected());
+    check_calls(&gone, &[taken], &expected);
+    assert_eq!(receiver.stop(), Some(0));
+    delete(&admin, &gone).await;
+    delete(&admin, &here).await;
+}

@@ -1,0 +1,95 @@
+//! What the README says is true: its partition table, its configuration, its metric names.
+
+use std::{collections::BTreeSet, num::NonZeroU32};
+
+use hookswitch::{
+    config::{self, Sources},
+    event::CallKey,
+    route::partition,
+};
+
+fn readme() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md")
+}
+
+/// The cells of the rows of the table that begins with this header.
+fn table(text: &str, header: &str) -> Vec<Vec<String>> {
+    text.lines()
+        .skip_while(|line| !line.starts_with(header))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            line.trim_matches('|')
+                .split(" | ")
+                .map(|cell| cell.trim().trim_matches('`').to_owned())
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn the_partition_table_is_right() {
+    let text = readme();
+    let rows = table(&text, "| call key | FNV-1a 64 |");
+    assert!(rows.len() >= 12, "{} rows", rows.len());
+    for row in rows {
+        let (key, numbers) = (row.first().expect("a key"), row.get(2..).expect("numbers"));
+        let key = CallKey::new(key.as_str()).expect("not empty");
+        for (count, expected) in [1, 2, 4, 16, 100].into_iter().zip(numbers) {
+            let count = NonZeroU32::new(count).expect("not zero");
+            let expected: u32 = expected.parse().expect("a number");
+            assert_eq!(partition(Some(&key), count), expected, "{key} of {count}");
+        }
+    }
+}
+
+#[test]
+fn the_example_configuration_is_good() {
+    let text = readme();
+    let example = text
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("a TOML block");
+    let (config, _) = config::load(&Sources::text("README.md", example)).expect("it is good");
+    assert_eq!(config.routes.len(), 3);
+    // The first screen says where its request goes.
+    let call = CallKey::new("411f0b00-d97f-49ad-a6ff-3f8c05dc64d7").expect("not empty");
+    assert!(
+        text.contains(call.as_str()),
+        "the request of the first screen"
+    );
+    let count = NonZeroU32::new(4).expect("not zero");
+    let queue = format!("(queue `contoso.calls.{}`)", partition(Some(&call), count));
+    assert!(text.contains(&queue), "{queue}");
+}
+
+/// Metric names as the source registers them stand in the README's table, and the other way round.
+#[test]
+fn the_metrics_table_names_what_there_is() {
+    let listed: BTreeSet<String> = table(&readme(), "| metric | kind | says |")
+        .iter()
+        .filter_map(|row| row.first()?.split('{').next().map(str::to_owned))
+        .collect();
+    let mut registered = BTreeSet::new();
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            for word in text.split('"') {
+                let metric = word.strip_prefix("hookswitch_").is_some_and(|rest| {
+                    !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                });
+                if metric {
+                    registered.insert(word.to_owned());
+                }
+            }
+        }
+    }
+    assert_eq!(listed, registered);
+}

@@ -212,20 +212,17 @@ impl Writer {
         self.let_lanes_go_on();
     }
 
-    /// Tells the dispatcher which deliveries have left the disk. Where the journal has failed, what stands on its disk
-    /// cannot be changed before a restart, and the lanes go on without.
+    /// Tells the dispatcher which deliveries have left the disk. Where the journal has failed nothing leaves it before the
+    /// restart that `/livez` asks for: each lane then stands behind the event that the next process sends again.
     fn let_lanes_go_on(&mut self) {
-        let mut settled = std::mem::take(&mut self.ended);
-        if self.condition.writes() {
-            if !self.deletes.deliveries.is_empty() {
-                self.ended = settled;
-                return;
-            }
-            // Deletes find room where a move to the quarantine does not: only the lanes of those that wait to be moved
-            // wait for that.
-            let waits = |delivery: &DeliveryId| self.poisoned.iter().any(|(id, _)| id == delivery);
-            (self.ended, settled) = settled.into_iter().partition(waits);
+        if !self.condition.writes() || !self.deletes.deliveries.is_empty() {
+            return;
         }
+        // Deletes find room where a move to the quarantine does not: only the lanes of those that wait to be moved wait
+        // for that.
+        let waits = |delivery: &DeliveryId| self.poisoned.iter().any(|(id, _)| id == delivery);
+        let settled;
+        (self.ended, settled) = std::mem::take(&mut self.ended).into_iter().partition(waits);
         if !settled.is_empty() {
             // As above: nobody publishes any more.
             drop(self.feed.send(FeedItem::Settled(settled)));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lapin::{
     ErrorKind,
-    options::QueueDeclareOptions,
+    options::{QueueDeclareOptions, QueueDeleteOptions},
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::FieldTable,
 };
@@ -57,6 +57,28 @@ pub(super) async fn take(
             Err(error) => return Err(failed(error)),
         }
     }
+}
+
+/// Waits until the connection that held this fence is gone, and leaves it to whoever needs it next.
+///
+/// # Errors
+/// As [`take`].
+pub(super) async fn pass(
+    link: &Link,
+    name: &str,
+    locked: impl FnMut(),
+) -> Result<(), PublishError> {
+    take(link, name, locked).await?;
+    let failed = |source| PublishError::broker("give the fence queue up", source);
+    let channel = link.connection.create_channel().await.map_err(failed)?;
+    channel
+        .queue_delete(name.into(), QueueDeleteOptions::default())
+        .await
+        .map_err(failed)?;
+    if let Err(error) = channel.close(200, "OK".into()).await {
+        tracing::debug!(%error, "closing the fence's channel failed");
+    }
+    Ok(())
 }
 
 fn is_locked(error: &lapin::Error) -> bool {

@@ -37,10 +37,12 @@ pub(super) type LinkWatch = watch::Receiver<Option<Arc<Link>>>;
 /// Keeps the line up until `halt`, then closes it.
 ///
 /// Nothing is published on a connection before it holds the fence. If something were, and the connection were lost
-/// before that, the next fence would say nothing about it.
+/// before that, the next fence would say nothing about it. `others` are the fences of the other connections that an earlier
+/// process may have left behind: the first connection waits for the end of those too.
 pub(super) async fn hold(
     mut dialer: Dialer,
     fence: String,
+    mut others: Vec<String>,
     line: watch::Sender<Option<Arc<Link>>>,
     news: mpsc::Sender<LineNews>,
     halt: CancellationToken,
@@ -55,8 +57,14 @@ pub(super) async fn hold(
                     "the broker still holds the connection before this one: waiting for its fence"
                 );
             };
+            let taking = async {
+                for other in &others {
+                    fence::pass(&link, other, locked).await?;
+                }
+                fence::take(&link, &fence, locked).await
+            };
             let taken = tokio::select! {
-                taken = fence::take(&link, &fence, locked) => taken,
+                taken = taking => taken,
                 () = until_gone(&link) => Err(PublishError::Ended { part: "connection" }),
                 () = halt.cancelled() => Ok(()),
             };
@@ -81,6 +89,7 @@ pub(super) async fn hold(
             }
         };
         backoff.reset();
+        others.clear();
         let mut events = link.connection.events_listener();
         tracing::info!(connection = link.number, "connected to the broker");
         drop(news.send(LineNews::Fenced(link.number)).await);

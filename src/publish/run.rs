@@ -140,6 +140,7 @@ impl Office {
         let holding = line::hold(
             dialer(""),
             fence::name(&instance, 0),
+            vec![fence::name(&instance, 1)],
             line_sender,
             line_news_sender,
             halt_links.clone(),

@@ -65,6 +65,15 @@ async fn cut_connections_lose_nothing_and_repeat_only_in_a_row() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_sent_while_another_connection_holds_the_fence() {
+    nothing_is_sent_past_fence(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_sent_while_an_earlier_process_may_still_send_something_alone() {
+    nothing_is_sent_past_fence(1).await;
+}
+
+async fn nothing_is_sent_past_fence(n: u8) {
     let url = shared_amqp_url();
     let queue = unique("fence");
     let target = to_queue(&queue, QueueType::Classic);
@@ -82,7 +91,7 @@ async fn nothing_is_sent_while_another_connection_holds_the_fence() {
         let channel = holder.create_channel().await.ok()?;
         channel
             .queue_declare(
-                format!("hookswitch.fence.{instance}.0").into(),
+                format!("hookswitch.fence.{instance}.{n}").into(),
                 exclusive,
                 FieldTable::default(),
             )

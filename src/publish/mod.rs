@@ -17,6 +17,7 @@ mod link;
 mod loss;
 mod message;
 mod metrics;
+mod one_line;
 mod parts;
 mod place;
 mod publication;
@@ -31,5 +32,6 @@ mod topology;
 
 pub use compare::{Standing, TopologyFinding, compare};
 pub use error::PublishError;
+pub use one_line::OneLine;
 pub use run::{Publisher, run};
-pub use tap::{Body, Enough, Event, take};
+pub use tap::{Enough, Event, take};

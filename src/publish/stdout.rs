@@ -3,7 +3,6 @@
 use std::{io::Write, time::Duration};
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,6 +18,7 @@ use super::{
     board::Board,
     message::is_quarantine,
     metrics::{PublishMetrics, PublishResult},
+    one_line::OneLine,
     place::places,
 };
 
@@ -63,15 +63,7 @@ struct Line<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<&'a Fault>,
-    event: Body<'a>,
-}
-
-/// The event as it is, or as text where it is not JSON (only in quarantine).
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Body<'a> {
-    Json(&'a RawValue),
-    Text(String),
+    event: OneLine<'a>,
 }
 
 /// Prints everything that is owed, one line each and in order, until `stop`, or after `drain` until nothing is owed.
@@ -214,42 +206,11 @@ fn line(parcel: &Parcel, instance: &str, boot: u64, delivery: DeliveryId) -> Str
             .flatten()
             .flat_map(|why| &why.faults)
             .collect(),
-        event: match serde_json::from_slice::<&RawValue>(body) {
-            // A line break inside the event would end the line.
-            Ok(json) if !json.get().contains(['\n', '\r']) => Body::Json(json),
-            Ok(_) | Err(_) => match serde_json::from_slice::<Box<RawValue>>(body) {
-                Ok(_) => return reprinted(parcel, instance, boot, delivery),
-                Err(_) => Body::Text(String::from_utf8_lossy(body).into_owned()),
-            },
-        },
+        event: OneLine::of(body),
     };
     let mut text = serde_json::to_string(&line).expect("text, numbers and checked JSON");
     text.push('\n');
     text
-}
-
-/// The same for an event that was sent over several lines: white space between tokens carries nothing.
-fn reprinted(parcel: &Parcel, instance: &str, boot: u64, delivery: DeliveryId) -> String {
-    let mut compact = parcel.clone();
-    let mut record = (*parcel.record).clone();
-    let mut body = Vec::with_capacity(record.body.len());
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in &record.body {
-        // JSON strings hold no raw line breaks, so these stand between tokens only (RFC 8259, section 7).
-        if in_string {
-            in_string = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
-        } else if byte.is_ascii_whitespace() {
-            continue;
-        } else {
-            in_string = *byte == b'"';
-        }
-        body.push(*byte);
-    }
-    record.body = body.into();
-    compact.record = record.into();
-    line(&compact, instance, boot, delivery)
 }
 
 fn address(destination: &Destination) -> (Option<&str>, Option<&str>, Option<&str>) {

@@ -1,6 +1,6 @@
 //! Taking events from a queue, for people: `hookswitch consume`.
 
-use std::{borrow::Cow, collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use futures_util::StreamExt;
 use lapin::{
@@ -9,12 +9,12 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Broker;
 
-use super::{PublishError, link::Dialer};
+use super::{PublishError, link::Dialer, one_line::OneLine};
 
 /// Messages under way to us at once. More than one, so that a queue is emptied at the speed of the printer; in order all
 /// the same, because nothing is ever put back.
@@ -49,17 +49,7 @@ pub struct Event<'a> {
     /// Every header whose value is text, a whole number or a truth value; all of ours are.
     pub headers: BTreeMap<&'a str, Value>,
     /// The body: the JSON itself, or its text where it is none.
-    pub event: Body<'a>,
-}
-
-/// A message's body.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum Body<'a> {
-    /// JSON, byte for byte but for line breaks between its tokens, which are blanks here.
-    Json(Cow<'a, RawValue>),
-    /// Anything else.
-    Text(String),
+    pub event: OneLine<'a>,
 }
 
 /// Takes events from `queue` until there were enough or `stop`, and gives their number. Each is acknowledged after
@@ -152,32 +142,7 @@ fn event<'a>(queue: &'a str, delivery: &'a Delivery) -> Event<'a> {
         sequence: header("hookswitch-sequence").and_then(Value::as_i64),
         event_type: properties.kind().as_ref().map(ToString::to_string),
         id: properties.message_id().as_ref().map(ToString::to_string),
-        event: body(&delivery.data),
+        event: OneLine::of(&delivery.data),
         headers,
-    }
-}
-
-/// JSON allows line breaks between tokens only, and there a blank means the same.
-fn body(data: &[u8]) -> Body<'_> {
-    match serde_json::from_slice::<&RawValue>(data) {
-        Ok(json) if !json.get().contains(['\n', '\r']) => Body::Json(Cow::Borrowed(json)),
-        Ok(json) => RawValue::from_string(json.get().replace(['\n', '\r'], " ")).map_or_else(
-            |_| Body::Text(json.get().to_owned()),
-            |json| Body::Json(Cow::Owned(json)),
-        ),
-        Err(_) => Body::Text(String::from_utf8_lossy(data).into_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_stays_as_it_is_and_on_one_line() {
-        let shown = |data: &[u8]| serde_json::to_string(&body(data)).unwrap();
-        assert_eq!(shown(br#"{"a" : 1.0}"#), r#"{"a" : 1.0}"#);
-        assert_eq!(shown(b"not json"), r#""not json""#);
-        assert_eq!(shown(b"{\n\"a\":\r\n1}"), "{ \"a\":  1}");
     }
 }

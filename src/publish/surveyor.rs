@@ -20,6 +20,10 @@ use super::{
 /// Checks in progress at once; one that hangs holds up none of the others until this many hang.
 const AT_ONCE: usize = 64;
 
+/// A check that hangs leaves its channel behind until the broker answers it, and a connection has a bounded number: after
+/// so many the connection is replaced.
+const HUNG_LIMIT: u32 = 64;
+
 struct Question {
     place: Place,
     answer: oneshot::Sender<Verdict>,
@@ -117,13 +121,14 @@ async fn answer(
         };
         backoff.reset();
         let mut checks = FuturesUnordered::new();
-        loop {
+        let mut hung = 0;
+        while hung < HUNG_LIMIT {
             tokio::select! {
                 question = asked.recv(), if checks.len() < AT_ONCE => match question {
                     Some(question) => checks.push(settle(link.clone(), &broker, question, depth)),
                     None => return link.close().await,
                 },
-                Some(()) = checks.next(), if !checks.is_empty() => {}
+                Some(answered) = checks.next(), if !checks.is_empty() => hung += u32::from(!answered),
                 () = until_gone(&link) => break,
                 () = halt.cancelled() => return link.close().await,
             }
@@ -135,9 +140,12 @@ async fn answer(
     }
 }
 
-async fn settle(link: Arc<Link>, broker: &Broker, question: Question, depth: Depth) {
+/// Gives false where the broker did not answer.
+async fn settle(link: Arc<Link>, broker: &Broker, question: Question, depth: Depth) -> bool {
     let checking = topology::check(&link.connection, &question.place, broker, depth);
-    let verdict = match tokio::time::timeout(CHECK_TIMEOUT, checking).await {
+    let checked = tokio::time::timeout(CHECK_TIMEOUT, checking).await;
+    let answered = checked.is_ok();
+    let verdict = match checked {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(error)) => Verdict::Held(chain(&error)),
         Err(_) => Verdict::Held(format!(
@@ -146,4 +154,5 @@ async fn settle(link: Arc<Link>, broker: &Broker, question: Question, depth: Dep
     };
     // Whoever asked may have been told to stop meanwhile.
     drop(question.answer.send(verdict));
+    answered
 }

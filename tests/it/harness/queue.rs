@@ -70,18 +70,21 @@ pub(crate) async fn take_all(
     patience: Duration,
     mut enough: impl FnMut(&[Taken]) -> bool,
 ) -> Vec<Taken> {
-    let connection = connect(url).await;
-    // The receiver may be about to declare it; asking for a queue that is not there costs the channel.
-    let mut consumer = super::eventually(
+    // The receiver may be about to declare it. Asking for a queue that is not there costs the channel, and asking in the
+    // very instant in which a quorum queue is being made crashes it inside RabbitMQ 3.10 (541), which costs the connection.
+    let (connection, mut consumer) = super::eventually(
         &format!("queue {queue}"),
-        Duration::from_secs(15),
+        Duration::from_secs(30),
         || async {
+            let connection = Connection::connect(url, ConnectionProperties::default())
+                .await
+                .ok()?;
             let channel = connection.create_channel().await.ok()?;
             channel
                 .basic_qos(500, BasicQosOptions::default())
                 .await
                 .ok()?;
-            channel
+            let consumer = channel
                 .basic_consume(
                     queue.into(),
                     "test".into(),
@@ -89,7 +92,8 @@ pub(crate) async fn take_all(
                     FieldTable::default(),
                 )
                 .await
-                .ok()
+                .ok()?;
+            Some((connection, consumer))
         },
     )
     .await;

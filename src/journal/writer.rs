@@ -454,15 +454,7 @@ impl Writer {
         let booking = std::mem::take(&mut self.booking);
         let pending = self.index.deliveries();
         self.boards.ledger.book(|counts| {
-            for outcome in booking.outcomes {
-                counts.received += 1;
-                match outcome {
-                    Outcome::Accepted => counts.accepted += 1,
-                    Outcome::Duplicate => counts.duplicate += 1,
-                    Outcome::Quarantined => counts.quarantined += 1,
-                    Outcome::Refused => counts.refused += 1,
-                }
-            }
+            counts.decide(booking.outcomes);
             counts.owed += booking.owed;
             counts.delivered += booking.delivered;
             counts.moved += booking.moved;

@@ -46,6 +46,21 @@ pub struct Counts {
     pub pending: u64,
 }
 
+impl Counts {
+    /// The only place where an event is counted at the door: as received and under its outcome, in one step.
+    pub fn decide(&mut self, outcomes: impl IntoIterator<Item = Outcome>) {
+        for outcome in outcomes {
+            self.received += 1;
+            match outcome {
+                Outcome::Accepted => self.accepted += 1,
+                Outcome::Duplicate => self.duplicate += 1,
+                Outcome::Quarantined => self.quarantined += 1,
+                Outcome::Refused => self.refused += 1,
+            }
+        }
+    }
+}
+
 /// One lock around all of [`Counts`], so that a scrape never sees half a step.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Counts>);
@@ -53,17 +68,7 @@ pub struct Ledger(Mutex<Counts>);
 impl Ledger {
     /// Books the decided outcomes of one callback's events.
     pub fn decide(&self, outcomes: impl IntoIterator<Item = Outcome>) {
-        self.book(|counts| {
-            for outcome in outcomes {
-                counts.received += 1;
-                match outcome {
-                    Outcome::Accepted => counts.accepted += 1,
-                    Outcome::Duplicate => counts.duplicate += 1,
-                    Outcome::Quarantined => counts.quarantined += 1,
-                    Outcome::Refused => counts.refused += 1,
-                }
-            }
-        });
+        self.book(|counts| counts.decide(outcomes));
     }
 
     /// Changes several numbers in one step that no snapshot can split.

@@ -21,6 +21,14 @@ fn config(url: &str, app: &str, routes: &str) -> String {
     )
 }
 
+/// A running receiver that routes everything to one queue.
+async fn to_one_queue(url: &str, queue: &str) -> Receiver {
+    let route = format!("[[routes]]\nname = \"all\"\nqueue = \"{queue}\"");
+    let mut receiver = Receiver::new(&config(url, "", &route));
+    receiver.start().await;
+    receiver
+}
+
 async fn take(url: &str, queue: &str, count: usize) -> Vec<Taken> {
     let taken = take_all(url, queue, Duration::from_secs(10), |taken| {
         taken.len() >= count
@@ -151,12 +159,7 @@ async fn a_cloud_event_arrives_byte_for_byte_with_every_property_and_header() {
 async fn a_repeated_event_is_answered_202_and_delivered_once() {
     let url = shared_amqp_url();
     let queue = unique("contract");
-    let mut receiver = Receiver::new(&config(
-        &url,
-        "",
-        &format!("[[routes]]\nname = \"all\"\nqueue = \"{queue}\""),
-    ));
-    receiver.start().await;
+    let mut receiver = to_one_queue(&url, &queue).await;
     let client = reqwest::Client::new();
     let events = call_events("call-2", 2);
     for (_, body) in [&events[0], &events[0], &events[1]] {
@@ -183,12 +186,7 @@ async fn a_repeated_event_is_answered_202_and_delivered_once() {
 async fn a_private_preview_event_is_mapped_with_its_data_untouched() {
     let url = shared_amqp_url();
     let queue = unique("contract");
-    let mut receiver = Receiver::new(&config(
-        &url,
-        "",
-        &format!("[[routes]]\nname = \"all\"\nqueue = \"{queue}\""),
-    ));
-    receiver.start().await;
+    let receiver = to_one_queue(&url, &queue).await;
     let data = r#"{ "ToneInfo": {"SequenceId":1, "Tone":"Tone1"},  "CallLegId":"leg-9" }"#;
     let body = format!(
         r#"{{"id":null,"topic":null,"subject":"callLeg/leg-9/dtmf","data":{data},"eventType":"Microsoft.Communication.DtmfReceived","eventTime":"2021-05-01T10:00:00.0000000Z","metadataVersion":null,"dataVersion":null}}"#
@@ -219,12 +217,7 @@ async fn an_invalid_event_lies_in_quarantine_as_received_and_its_neighbours_go_o
     let _alone = SHARED_QUEUES.lock().await;
     let url = shared_amqp_url();
     let queue = unique("contract");
-    let mut receiver = Receiver::new(&config(
-        &url,
-        "",
-        &format!("[[routes]]\nname = \"all\"\nqueue = \"{queue}\""),
-    ));
-    receiver.start().await;
+    let receiver = to_one_queue(&url, &queue).await;
     let bad_id = unique("bad");
     let strip = |body: &str| {
         body.trim_start_matches('[')

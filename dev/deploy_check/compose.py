@@ -4,7 +4,7 @@ import re
 from pathlib import PurePosixPath
 
 import dockerfile
-from broker import address_problems
+from broker import TOPOLOGY, address_problems, load
 from image import RECEIVER
 from manifests import port, seconds
 from repository import DEPLOY, TOOLS, complaint, documents, name, toml
@@ -31,6 +31,10 @@ def problems():
         yield from address_problems(url)
         if not re.search(r"@rabbitmq:5672/", url):
             yield f"{url} does not lead to the service rabbitmq"
+    queues = {one["name"] for one in load(TOPOLOGY)["queues"]}
+    for queue in services["consumer"]["environment"]["QUEUES"].split():
+        if queue not in queues:
+            yield f"consumer: queue {queue} is not in {name(TOPOLOGY)}"
 
 
 def careful(settings):

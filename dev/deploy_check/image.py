@@ -5,6 +5,7 @@ lets through, with the files' times as Docker keeps them, and each RUN that call
 `cargo build --release` becomes `cargo check --offline`.
 """
 
+import json
 import os
 import shutil
 from pathlib import Path, PurePosixPath
@@ -71,15 +72,28 @@ def builds():
             if "cargo build --locked --release" not in argument:
                 yield f"RUN {argument}: does not build with --locked --release"
                 return
-            command = argument.replace("cargo build", "cargo check --offline").replace(" --release", "")
+            check = "cargo check --offline --message-format json-render-diagnostics"
+            command = argument.replace("cargo build", check).replace(" --release", "")
             # The shell joins continued lines itself.
             command = command.replace("\n", "\\\n")
             code, last = run(["sh", "-euc", command], cwd=place, env=os.environ | {"CARGO_TARGET_DIR": str(target)})
             if code:
-                yield f"the build stage fails without what the Dockerfile does not copy:\n{last}"
+                plain = "\n".join(line for line in last.splitlines() if not line.startswith("{"))
+                yield f"the build stage fails with what the Dockerfile copies, and only that:\n{plain}"
                 return
-    if "Checking hookswitch " not in last:
-        yield f"the last RUN did not build the program anew, a stand-in would be shipped:\n{last}"
+    for source in ("src/lib.rs", "src/main.rs"):
+        if not built_anew(last, place / source):
+            yield f"the last RUN did not build {source} anew: the stand-in of the RUN before would be shipped"
+
+
+def built_anew(said, source):
+    """Whether cargo, in JSON, said that it compiled the target with this root and did not find it done already."""
+    for line in said.splitlines():
+        if line.startswith("{"):
+            message = json.loads(line)
+            if message["reason"] == "compiler-artifact" and message["target"]["src_path"] == str(source):
+                return not message["fresh"]
+    return False
 
 
 def runs_as_it_should(path):

@@ -6,6 +6,7 @@
 
 mod contract;
 mod crash;
+mod deploy;
 mod harness;
 mod modes;
 mod publish;

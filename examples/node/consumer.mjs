@@ -33,7 +33,6 @@ class Message {
     this.instance = headers['hookswitch-instance'] ?? '';
     this.call = headers['hookswitch-call'] ?? null;
     this.sequence = headers['hookswitch-sequence'] ?? null;
-    this.recovered = 'hookswitch-recovered' in headers;
     this.received = Date.parse(headers['hookswitch-received'] ?? new Date().toISOString());
     // An id that comes again with other content is another event, for Hookswitch as well.
     this.identity = `${this.id} ${createHash('sha256').update(content).digest('hex')}`;
@@ -74,14 +73,15 @@ class Store {
         queue TEXT, instance TEXT, call TEXT, sequence INTEGER, received INTEGER,
         PRIMARY KEY (queue, instance, call)) WITHOUT ROWID;
       CREATE INDEX IF NOT EXISTS calls_by_age ON calls (queue, received);
-      -- What was handled lately, for events without a sequence.
+      -- What was handled lately, for events without a sequence and for those that come from two instances.
       CREATE TABLE IF NOT EXISTS known (
-        number INTEGER PRIMARY KEY, queue TEXT, identity TEXT, received INTEGER, UNIQUE (queue, identity));
+        number INTEGER PRIMARY KEY, queue TEXT, identity TEXT, instance TEXT, received INTEGER,
+        UNIQUE (queue, identity));
       CREATE INDEX IF NOT EXISTS known_by_age ON known (queue, received);
     `);
     const prepare = (sql) => this.db.prepare(sql);
     this.last = prepare('SELECT sequence, received FROM calls WHERE queue = ? AND instance = ? AND call = ?');
-    this.known = prepare('SELECT 1 FROM known WHERE queue = ? AND identity = ?');
+    this.known = prepare('SELECT instance FROM known WHERE queue = ? AND identity = ?');
     this.write = prepare(
       'INSERT INTO events (queue, instance, call, sequence, message_id, name, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
     );
@@ -89,7 +89,7 @@ class Store {
       `INSERT INTO calls VALUES (?, ?, ?, ?, ?) ON CONFLICT (queue, instance, call) DO UPDATE
        SET sequence = excluded.sequence, received = max(received, excluded.received)`,
     );
-    this.know = prepare('INSERT OR REPLACE INTO known (queue, identity, received) VALUES (?, ?, ?)');
+    this.know = prepare('INSERT OR REPLACE INTO known (queue, identity, instance, received) VALUES (?, ?, ?, ?)');
     this.forget = [
       prepare('DELETE FROM calls WHERE queue = ? AND received < ?'),
       prepare('DELETE FROM known WHERE queue = ? AND received < ?'),
@@ -114,10 +114,10 @@ class Store {
       const last = this.last.get(message.queue, message.instance, message.call);
       // A sequence begins again at 1 when its call was silent for a day. Then it is a later event, not a repeat.
       if (last && message.sequence <= last.sequence && message.received <= last.received) return true;
-      // Salvaged from a damaged journal: it may have been handled under the journal's old name.
-      if (!message.recovered) return false;
     }
-    return this.known.get(message.queue, message.identity) !== undefined;
+    const known = this.known.get(message.queue, message.identity);
+    // On one instance the sequence knows better: two equal events of a sender that gives no ids are two events.
+    return known !== undefined && (message.sequence === null || known.instance !== message.instance);
   }
 
   /**
@@ -127,7 +127,7 @@ class Store {
    */
   remember({ queue, instance, call, sequence, received, identity }) {
     if (call !== null && sequence !== null) this.advance.run(queue, instance, call, sequence, received);
-    this.know.run(queue, identity, received);
+    this.know.run(queue, identity, instance, received);
     for (const forget of this.forget) forget.run(queue, received - REMEMBERED_MS);
     this.forgetMany.run(REMEMBERED_IDS);
   }
@@ -271,13 +271,14 @@ const { values, positionals } = parseArgs({
   },
 });
 const queues = positionals.length > 0 ? positionals : (environment.QUEUES ?? '').split(' ').filter(Boolean);
-if (queues.length === 0) {
+const prefetch = Number(values.prefetch);
+if (queues.length === 0 || !(prefetch >= 1)) {
   console.error('usage: node consumer.mjs --store FILE [--amqp URL] [--parking QUEUE] [--prefetch N] QUEUE...');
   process.exit(64);
 }
 const amqp = new URL(values.amqp);
 if (!amqp.searchParams.has('heartbeat')) amqp.searchParams.set('heartbeat', '20');
-const options = { ...values, amqp: amqp.href, prefetch: Number(values.prefetch) };
+const options = { ...values, amqp: amqp.href, prefetch };
 
 const stopping = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => stopping.abort());

@@ -51,7 +51,6 @@ class Message:
         self.instance = headers.get("hookswitch-instance", "")
         self.call = headers.get("hookswitch-call")
         self.sequence = headers.get("hookswitch-sequence")
-        self.recovered = "hookswitch-recovered" in headers
         self.received = milliseconds(headers.get("hookswitch-received"))
         # An id that comes again with other content is another event, for Hookswitch as well.
         self.identity = f"{self.id} {hashlib.sha256(body).hexdigest()}"
@@ -96,9 +95,10 @@ class Store:
                 queue TEXT, instance TEXT, call TEXT, sequence INTEGER, received INTEGER,
                 PRIMARY KEY (queue, instance, call)) WITHOUT ROWID;
             CREATE INDEX IF NOT EXISTS calls_by_age ON calls (queue, received);
-            -- What was handled lately, for events without a sequence.
+            -- What was handled lately, for events without a sequence and for those that come from two instances.
             CREATE TABLE IF NOT EXISTS known (
-                number INTEGER PRIMARY KEY, queue TEXT, identity TEXT, received INTEGER, UNIQUE (queue, identity));
+                number INTEGER PRIMARY KEY, queue TEXT, identity TEXT, instance TEXT, received INTEGER,
+                UNIQUE (queue, identity));
             CREATE INDEX IF NOT EXISTS known_by_age ON known (queue, received);
             """
         )
@@ -124,11 +124,11 @@ class Store:
             # A sequence begins again at 1 when its call was silent for a day. Then it is a later event, not a repeat.
             if last and message.sequence <= last[0] and message.received <= last[1]:
                 return True
-            # Salvaged from a damaged journal: it may have been handled under the journal's old name.
-            if not message.recovered:
-                return False
-        known = "SELECT 1 FROM known WHERE queue = ? AND identity = ?"
-        return self.db.execute(known, (message.queue, message.identity)).fetchone() is not None
+        known = self.db.execute(
+            "SELECT instance FROM known WHERE queue = ? AND identity = ?", (message.queue, message.identity)
+        ).fetchone()
+        # On one instance the sequence knows better: two equal events of a sender that gives no ids are two events.
+        return known is not None and (message.sequence is None or known[0] != message.instance)
 
     def settle(self, message, effect):
         """Writes effect and progress in one transaction; False if another consumer has been faster."""
@@ -156,7 +156,8 @@ class Store:
                 (queue, message.instance, message.call, message.sequence, received),
             )
         self.db.execute(
-            "INSERT OR REPLACE INTO known (queue, identity, received) VALUES (?, ?, ?)", (queue, message.identity, received)
+            "INSERT OR REPLACE INTO known (queue, identity, instance, received) VALUES (?, ?, ?, ?)",
+            (queue, message.identity, message.instance, received),
         )
         for table in ("calls", "known"):
             self.db.execute(f"DELETE FROM {table} WHERE queue = ? AND received < ?", (queue, received - REMEMBERED_MS))

@@ -14,8 +14,10 @@ use crate::{
 
 const CALLS: usize = 30;
 const EVENTS: usize = 20;
-/// Sent before the connections are closed.
-const FIRST: usize = 8;
+/// Of each call: sent while the connections are closed, and sent while no consumer is there. The rest is sent while the
+/// consumers are killed: they have enough before them to be in the middle of.
+const CUT: usize = 8;
+const AWAY: usize = 18;
 const CONNECTIONS: usize = 10;
 /// Long enough that a consumer which is killed is nearly always in the middle of it.
 const WORK: Duration = Duration::from_millis(15);
@@ -59,12 +61,19 @@ async fn consumers_that_are_cut_off_and_killed_half_way_handle_each_event_once_a
             consumer.until_said("again in about", 2).await;
         }
     };
-    tokio::join!(load.send_part(&url, CONNECTIONS, 0..FIRST), cutting);
+    tokio::join!(load.send_part(&url, CONNECTIONS, 0..CUT), cutting);
 
+    for consumer in [&mut python, &mut javascript] {
+        assert_eq!(consumer.stop().await, Some(0));
+    }
+    load.send_part(&url, CONNECTIONS, CUT..AWAY).await;
+    for consumer in [&mut python, &mut javascript] {
+        consumer.start();
+    }
     let killing = async {
         tokio::join!(kill_half_way(&mut python), kill_half_way(&mut javascript));
     };
-    tokio::join!(load.send_part(&url, CONNECTIONS, FIRST..EVENTS), killing);
+    tokio::join!(load.send_part(&url, CONNECTIONS, AWAY..EVENTS), killing);
 
     for consumer in [&mut python, &mut javascript] {
         consumer.until_handled(load.total()).await;
@@ -74,7 +83,7 @@ async fn consumers_that_are_cut_off_and_killed_half_way_handle_each_event_once_a
     check("Python", &python.rows(), &load.calls);
     check("Node", &javascript.rows(), &load.calls);
     println!(
-        "{} events to each consumer, cut off once and killed once: each handled once, in order; {} and {} repeats dropped",
+        "{} events to each consumer, cut off, stopped and killed: each handled once, in order; {} and {} repeats dropped",
         load.total(),
         python.said("dropped"),
         javascript.said("dropped")
@@ -84,10 +93,11 @@ async fn consumers_that_are_cut_off_and_killed_half_way_handle_each_event_once_a
 
 async fn kill_half_way(consumer: &mut Consumer) {
     consumer.until_handled(CALLS * EVENTS / 2).await;
+    let before = consumer.said("(redelivered)");
     consumer.kill();
     let handled = consumer.rows().len();
     assert!(handled < CALLS * EVENTS, "{handled}: it was too late");
     consumer.start();
-    // What it had in hand comes again, from each of its queues that was not empty.
-    consumer.until_said("(redelivered)", 1).await;
+    // What it had in hand comes again.
+    consumer.until_said("(redelivered)", before + 1).await;
 }

@@ -7,6 +7,7 @@
 // connection of its own. SIGTERM or Ctrl-C finishes what is in hand and stops.
 
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import amqplib from 'amqplib';
@@ -160,38 +161,30 @@ class Consumer {
     await this.tail;
   }
 
+  /** One connection, until it is lost (then it throws) or the program is asked to stop. */
   async take() {
     const connection = await amqplib.connect(this.options.amqp, { timeout: 10_000 });
-    let over = false;
-    let stop;
+    const end = new AbortController();
+    const lost = (error) => end.abort(error ?? new Error('the connection was closed'));
+    const stop = () => end.abort();
+    connection.on('error', lost).on('close', lost);
+    this.stopping.addEventListener('abort', stop);
     try {
-      await new Promise((resolve, reject) => {
-        const lost = (error) => {
-          over = true;
-          reject(error ?? new Error('the connection was closed'));
-        };
-        connection.on('error', lost).on('close', lost);
-        stop = () => {
-          over = true;
-          this.tail.then(resolve);
-        };
-        this.stopping.addEventListener('abort', stop);
-        this.open(connection, lost, (channel, delivery) => {
-          this.tail = this.tail.then(async () => {
-            // After a failure nothing behind it may be handled: it comes again, after what failed.
-            if (over) return;
-            try {
-              await this.settle(new Message(this.queue, delivery));
-              // The acknowledgement is the last thing: before it the broker keeps the message for us.
-              channel.ack(delivery);
-              this.pause = 1_000;
-            } catch (error) {
-              lost(error);
-            }
-          });
-        }).catch(lost);
-        if (this.stopping.aborted) stop();
+      const channel = await connection.createChannel();
+      channel.on('error', lost).on('close', lost);
+      // Passive: the receiver or the operator declares queues, and other arguments would be an error.
+      await channel.checkQueue(this.queue);
+      await channel.prefetch(this.options.prefetch);
+      await channel.consume(this.queue, (delivery) => {
+        // null: the queue was deleted, or its node is going away.
+        if (delivery === null) return lost(new Error('the broker cancelled the consumer'));
+        this.tail = this.tail.then(() => this.handle(channel, delivery, end.signal)).catch(lost);
       });
+      if (this.stopping.aborted) stop();
+      if (!end.signal.aborted) await once(end.signal, 'abort');
+      if (!this.stopping.aborted) throw end.signal.reason;
+      // What is in hand is finished first.
+      await this.tail;
     } finally {
       this.stopping.removeEventListener('abort', stop);
       // What is not acknowledged goes back to the head of the queue, in order. Closed already? Then that is done.
@@ -199,17 +192,13 @@ class Consumer {
     }
   }
 
-  async open(connection, lost, onDelivery) {
-    const channel = await connection.createChannel();
-    channel.on('error', lost).on('close', lost);
-    // Passive: the receiver or the operator declares queues, and other arguments would be an error.
-    await channel.checkQueue(this.queue);
-    await channel.prefetch(this.options.prefetch);
-    await channel.consume(this.queue, (delivery) => {
-      // null: the queue was deleted, or its node is going away.
-      if (delivery === null) lost(new Error('the broker cancelled the consumer'));
-      else onDelivery(channel, delivery);
-    });
+  async handle(channel, delivery, end) {
+    // After a failure nothing behind it may be handled: it comes again, after what failed.
+    if (end.aborted) return;
+    await this.settle(new Message(this.queue, delivery));
+    // The acknowledgement is the last thing: until then the broker keeps the message for us.
+    channel.ack(delivery);
+    this.pause = 1_000;
   }
 
   async settle(message) {

@@ -172,8 +172,8 @@ impl Writer {
         let mut refused = Vec::new();
         for append in appends {
             match self.stage(append) {
-                Ok(callback) => staged.push(callback),
-                Err(refusal) => refused.push(refusal),
+                (callback, Ok(())) => staged.push(callback),
+                (callback, Err(refusal)) => refused.push((callback, refusal)),
             }
         }
 
@@ -311,7 +311,7 @@ impl Writer {
     }
 
     /// Admits one callback, all or nothing.
-    fn stage(&mut self, append: Append) -> Result<Staged, (Staged, Refusal)> {
+    fn stage(&mut self, append: Append) -> (Staged, Result<(), Refusal>) {
         let Append {
             callback,
             reply,
@@ -325,7 +325,7 @@ impl Writer {
             records: Vec::new(),
         };
         if !self.condition.writes() {
-            return Err((staged, Refusal::Failed));
+            return (staged, Err(Refusal::Failed));
         }
         let mark = self.admission.mark();
         for offer in &callback.offers {
@@ -361,7 +361,7 @@ impl Writer {
         }
         if let Some(refusal) = self.no_room(&staged.records) {
             self.admission.roll_back_to(mark);
-            return Err((staged, refusal));
+            return (staged, Err(refusal));
         }
         for delivery in staged.deliveries() {
             self.index.add(
@@ -376,7 +376,7 @@ impl Writer {
                 false,
             );
         }
-        Ok(staged)
+        (staged, Ok(()))
     }
 
     /// Why these records cannot be taken, if so. No records need no room: duplicates are always welcome.

@@ -35,6 +35,9 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(200);
 /// How long a receiver that is just starting may take to declare its queues.
 const DECLARED_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long the broker may still list a consumer that has just left.
+const LEFT_WITHIN: Duration = Duration::from_secs(3);
+
 /// Connects to the broker of a plan.
 struct Dialer {
     uri: AMQPUri,
@@ -117,7 +120,12 @@ pub(super) async fn inspect(watch: &Watch, may_hold_messages: bool) -> Result<()
     let connection = Dialer::new(watch).await?.dial().await?;
     let result = async {
         for queue in &watch.queues {
-            let found = declared(&connection, &queue.name).await?;
+            let mut found = declared(&connection, &queue.name).await?;
+            let deadline = tokio::time::Instant::now() + LEFT_WITHIN;
+            while found.consumer_count() > 0 && tokio::time::Instant::now() < deadline {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                found = declared(&connection, &queue.name).await?;
+            }
             if found.consumer_count() > 0 {
                 return Err(LoadError::Occupied {
                     queue: queue.name.clone(),

@@ -67,7 +67,7 @@ pub enum LoadError {
     },
     /// A queue with old messages.
     #[error(
-        "queue {queue} holds {messages} messages already, and verifying consumes what it finds: empty it first, or verify them with --verify-only and their ledger"
+        "queue {queue} holds {messages} messages already, and verifying consumes what it finds: empty it first, take them too with --drain-foreign, or verify them with --verify-only and their ledger"
     )]
     NotEmpty {
         /// Which one.

@@ -72,9 +72,13 @@ impl Sender {
     /// Sends one callback until it is answered, and says whether it was given up.
     async fn send(&self, line: &mut Option<Line>, job: Job) -> bool {
         let callback = self.generator.callback(job.call, job.first);
-        let due_us = job.due_us.unwrap_or_else(|| self.clock.now_us());
+        let now_us = self.clock.now_us();
+        let due_us = job.due_us.unwrap_or(now_us);
         {
             let mut state = self.shared.lock();
+            if job.due_us.is_some() {
+                state.tally.late.record(now_us.saturating_sub(due_us));
+            }
             state.tally.callbacks += 1;
             state.tally.events += callback.events.len() as u64;
             for (index, made) in (job.first..).zip(&callback.events) {

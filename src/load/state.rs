@@ -39,6 +39,8 @@ pub(super) struct Tally {
     pub(super) refusals: Vec<String>,
     /// From when a callback was due to its 2xx.
     pub(super) latency: Latency,
+    /// From when a callback was due to when a connection took it up: how far we ourselves are behind the schedule.
+    pub(super) late: Latency,
 }
 
 impl Shared {

@@ -43,6 +43,7 @@ pub struct Summary {
     events_per_second: Option<f64>,
     delivered_per_second: Option<f64>,
     answer_ms: Option<Percentiles>,
+    late_ms: Option<Percentiles>,
     delivery_ms: Option<Percentiles>,
     queues: Option<BTreeMap<String, QueueSummary>>,
     interrupted: bool,
@@ -138,6 +139,7 @@ impl Summary {
                 .as_ref()
                 .map(|judge| rate(book.delivered(), seconds(judge.span_us()))),
             answer_ms: tally.latency.percentiles(),
+            late_ms: tally.late.percentiles(),
             delivery_ms: judge.as_ref().and_then(|judge| judge.latency.percentiles()),
             queues: judge.as_ref().map(|judge| {
                 let queue = |queue: &super::judge::QueueBoard| {

@@ -9,5 +9,6 @@ mod crash;
 mod harness;
 mod modes;
 mod publish;
+mod replicas;
 mod siege;
 mod trouble;

@@ -1,5 +1,6 @@
 //! What the tests of the whole stand on: a broker node, a receiver process, senders, and a reader of queues.
 
+mod balancer;
 mod calls;
 mod event;
 mod metrics;
@@ -8,6 +9,7 @@ mod queue;
 mod receiver;
 mod sender;
 
+pub(crate) use balancer::Balancer;
 pub(crate) use calls::Calls;
 pub(crate) use event::call_events;
 pub(crate) use metrics::Scraper;

@@ -20,7 +20,9 @@ use crate::harness::{
 };
 
 const SENDERS: usize = 32;
-const CALLS: usize = 104;
+/// Calls where a kill is to hit, and where trouble slows everything down.
+const MANY: usize = 104;
+const SOME: usize = 48;
 const EVENTS: usize = 30;
 
 /// Everything in a partitioned quorum queue and in a classic one, digits in a third.
@@ -67,15 +69,15 @@ struct Load {
 }
 
 impl Load {
-    fn new(batch: usize) -> Self {
+    fn new(calls: usize, batch: usize) -> Self {
         let mut load = Self {
             calls: Vec::new(),
             expected: Expected::new(),
             expected_digits: Expected::new(),
             accepted: AtomicUsize::new(0),
-            total: CALLS * EVENTS.div_ceil(batch),
+            total: calls * EVENTS.div_ceil(batch),
         };
-        for _ in 0..CALLS {
+        for _ in 0..calls {
             let call = uuid::Uuid::new_v4().to_string();
             let events = call_events(&call, EVENTS);
             let callbacks = events.chunks(batch).map(|events| {
@@ -137,7 +139,7 @@ struct Repeats {
 }
 
 impl Site {
-    async fn open(url: &str, confirm_timeout: &str, patience: Duration, batch: usize) -> Self {
+    async fn open(url: &str, confirm_timeout: &str, patience: Duration, load: Load) -> Self {
         let stem = unique("replicas");
         let config = config(url, &stem, confirm_timeout);
         let mut receivers = [Receiver::new(&config), Receiver::new(&config)];
@@ -150,7 +152,7 @@ impl Site {
             stem,
             balancer: Balancer::before(&ports, patience).await,
             receivers,
-            load: Load::new(batch),
+            load,
         }
     }
 
@@ -268,7 +270,7 @@ fn check_order(what: &str, queues: &[Vec<Taken>], expected: &Expected, repeats: 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replica_loses_nothing_and_keeps_order() {
     let patience = Duration::from_secs(10);
-    let mut site = Site::open(&shared_amqp_url(), "2s", patience, 1).await;
+    let mut site = Site::open(&shared_amqp_url(), "2s", patience, Load::new(MANY, 1)).await;
     let kills = site
         .run(async |receiver| {
             // At any point of its life, its start too.
@@ -283,7 +285,7 @@ async fn a_killed_replica_loses_nothing_and_keeps_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_keep_order_too_while_replicas_are_killed() {
     let patience = Duration::from_secs(10);
-    let mut site = Site::open(&shared_amqp_url(), "2s", patience, 5).await;
+    let mut site = Site::open(&shared_amqp_url(), "2s", patience, Load::new(MANY, 5)).await;
     let kills = site
         .run(async |receiver| {
             receiver.kill();
@@ -296,7 +298,7 @@ async fn batches_keep_order_too_while_replicas_are_killed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_answers_202_or_503_or_closes_and_loses_nothing() {
     let patience = Duration::from_secs(10);
-    let mut site = Site::open(&shared_amqp_url(), "2s", patience, 1).await;
+    let mut site = Site::open(&shared_amqp_url(), "2s", patience, Load::new(MANY, 1)).await;
     let restarts = site
         .run(async |receiver| {
             assert_eq!(tokio::task::block_in_place(|| receiver.stop()), Some(0));
@@ -311,7 +313,7 @@ async fn a_rolling_restart_answers_202_or_503_or_closes_and_loses_nothing() {
 async fn replicas_whose_broker_connections_are_closed_keep_order() {
     let node = Node::start();
     let patience = Duration::from_secs(10);
-    let mut site = Site::open(node.url(), "1s", patience, 1).await;
+    let mut site = Site::open(node.url(), "1s", patience, Load::new(SOME, 1)).await;
     node.close_connections_every_second(300);
     let kills = site
         .run(async |receiver| {
@@ -328,18 +330,26 @@ async fn replicas_whose_broker_connections_are_closed_keep_order() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_stands_still_and_wakes_after_the_resend_only_repeats() {
-    // The balancer gives up first, then the sleeper wakes up with requests that were sent again to the other long ago.
+/// The balancer gives up first; then the sleeper wakes with requests that were sent again to the other long ago.
+async fn sleepers(what: &str, load: Load) {
     let patience = Duration::from_millis(400);
-    let mut site = Site::open(&shared_amqp_url(), "300ms", patience, 1).await;
+    let mut site = Site::open(&shared_amqp_url(), "300ms", patience, load).await;
     let sleeps = site
         .run(async |receiver| {
             receiver.suspend();
-            odd_pause(4).await;
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             receiver.resume();
         })
         .await;
-    site.check("suspended", sleeps).await;
+    site.check(what, sleeps).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_stands_still_and_wakes_after_the_resend_only_repeats() {
+    sleepers("suspended", Load::new(SOME, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_keep_order_too_while_replicas_stand_still() {
+    sleepers("suspended while batches came", Load::new(SOME, 3)).await;
 }

@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod harness;
 mod modes;
+mod outage;
 mod publish;
 mod replicas;
 mod siege;

@@ -186,6 +186,7 @@ impl Site {
 
     /// Stops both, reads the queues to their ends and checks what they hold.
     async fn check(&mut self, what: &str, rounds: usize) {
+        assert!(rounds > 0, "{what} before all was sent");
         let answered = self.balancer.answered();
         let share = self.load.total / 10;
         assert!(answered.iter().all(|count| *count > share), "{answered:?}");
@@ -235,6 +236,14 @@ async fn odd_pause(round: usize) {
     tokio::time::sleep(Duration::from_millis(50 + spread)).await;
 }
 
+/// Starts a receiver that was killed, and waits until it can publish: were both killed before that again and again, nobody
+/// would ever take anything. Not until it is ready: that takes two seconds more.
+async fn revive(receiver: &mut Receiver) {
+    receiver.spawn();
+    let connected = "hookswitch_broker_connected";
+    receiver.until_metric(connected, |is| is == 1.0).await;
+}
+
 /// Each call in one queue, and there, once repeats by `message_id` are dropped, exactly what was answered 2xx, in order.
 fn check_order(what: &str, queues: &[Vec<Taken>], expected: &Expected, repeats: &mut Repeats) {
     let mut calls: HashMap<&str, (usize, Vec<&str>)> = HashMap::new();
@@ -273,10 +282,9 @@ async fn a_killed_replica_loses_nothing_and_keeps_order() {
     let mut site = Site::open(&shared_amqp_url(), "2s", patience, Load::new(MANY, 1)).await;
     let kills = site
         .run(async |receiver| {
-            // At any point of its life, its start too.
             receiver.kill();
             odd_pause(3).await;
-            receiver.spawn();
+            revive(receiver).await;
         })
         .await;
     site.check("killed", kills).await;
@@ -289,7 +297,7 @@ async fn batches_keep_order_too_while_replicas_are_killed() {
     let kills = site
         .run(async |receiver| {
             receiver.kill();
-            receiver.spawn();
+            revive(receiver).await;
         })
         .await;
     site.check("killed while batches came", kills).await;
@@ -318,7 +326,7 @@ async fn replicas_whose_broker_connections_are_closed_keep_order() {
     let kills = site
         .run(async |receiver| {
             receiver.kill();
-            receiver.spawn();
+            revive(receiver).await;
             // Some seconds of work between two kills, in which only connections are lost.
             tokio::time::sleep(Duration::from_secs(3)).await;
         })

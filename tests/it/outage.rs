@@ -1,0 +1,141 @@
+//! The promises while the broker dies, the network loses its way, or the receiver itself stands still for so long that
+//! everybody has given it up.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use crate::{
+    crash::{Load, check_three_queues, owes_nothing, three_queues},
+    harness::{Node, Proxy, Receiver, Scraper, eventually, unique},
+};
+
+/// A receiver under load with a proxy before its broker.
+struct Scene {
+    node: Node,
+    proxy: Proxy,
+    stem: String,
+    receiver: Receiver,
+    load: Load,
+}
+
+impl Scene {
+    async fn open(calls: usize, events: usize) -> Self {
+        let node = Node::start();
+        let proxy = Proxy::before(node.url()).await;
+        let stem = unique("outage");
+        let mut receiver = Receiver::new(&three_queues(&proxy.url(node.url()), &stem));
+        receiver.start().await;
+        Self {
+            node,
+            proxy,
+            stem,
+            receiver,
+            load: Load::new(calls, events),
+        }
+    }
+
+    /// Sends everything while `trouble` happens, then checks all queues; gives the repeats.
+    async fn run(mut self, trouble: impl AsyncFnOnce(&Self)) -> usize {
+        let scraper = Scraper::start(self.receiver.metrics_url());
+        let url = self.receiver.callback_url("it");
+        tokio::join!(self.load.send(&url, 16), async {
+            self.after(4).await;
+            trouble(&self).await;
+        });
+        owes_nothing(&self.receiver, Duration::from_secs(120)).await;
+        scraper.finish().await;
+        let repeats = check_three_queues(self.node.url(), &self.stem, &self.load).await;
+        assert_eq!(
+            tokio::task::block_in_place(|| self.receiver.stop()),
+            Some(0)
+        );
+        repeats
+    }
+
+    /// Waits until this part of the load is accepted.
+    async fn after(&self, part: usize) {
+        let (sent, enough) = (&self.load.sent, self.load.total() / part);
+        eventually("a part is sent", Duration::from_secs(120), || async {
+            (sent.load(Ordering::Relaxed) >= enough).then_some(())
+        })
+        .await;
+    }
+
+    async fn until_logged(&self, words: &str) {
+        eventually(words, Duration::from_secs(90), || async {
+            self.receiver.log().contains(words).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_lost_connection_still_brings_lands_before_anything_new() {
+    let scene = Scene::open(60, 50).await;
+    let repeats = scene
+        .run(async |scene| {
+            scene.proxy.hold_up();
+            // The receiver has given the connection up, the broker has not: it hears nothing of its end.
+            scene.until_logged("waiting for its fence").await;
+            scene.proxy.let_go();
+        })
+        .await;
+    println!("held up and let go: {repeats} repeats in a row");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_broker_gave_up_does_not_land_any_more() {
+    let scene = Scene::open(60, 50).await;
+    let repeats = scene
+        .run(async |scene| {
+            scene.proxy.hold_up();
+            scene.until_logged("waiting for its fence").await;
+            let reconnected = "hookswitch_broker_reconnects_total";
+            scene
+                .receiver
+                .until_metric(reconnected, |count| count >= 1.0)
+                .await;
+            owes_nothing(&scene.receiver, Duration::from_secs(120)).await;
+            scene.proxy.let_go();
+        })
+        .await;
+    println!("held up until all was over: {repeats} repeats in a row");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_stood_still_until_the_broker_gave_it_up_goes_on_in_order() {
+    let scene = Scene::open(60, 50).await;
+    let repeats = scene
+        .run(async |scene| {
+            scene.receiver.suspend();
+            // Heartbeats are exchanged every ten seconds; the broker waits for three.
+            eventually(
+                "the broker has given up",
+                Duration::from_secs(90),
+                || async {
+                    let connections = scene.node.ctl(&["list_connections", "name"]);
+                    connections.trim().is_empty().then_some(())
+                },
+            )
+            .await;
+            scene.receiver.resume();
+        })
+        .await;
+    println!("stood still: {repeats} repeats in a row");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_broker_keeps_what_it_confirmed() {
+    let scene = Scene::open(60, 100).await;
+    let repeats = scene
+        .run(async |scene| {
+            for part in [4, 3, 2] {
+                scene.after(part).await;
+                tokio::task::block_in_place(|| {
+                    scene.node.kill();
+                    scene.node.start_again();
+                });
+            }
+        })
+        .await;
+    println!("broker killed three times: {repeats} repeats in a row");
+}

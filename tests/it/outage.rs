@@ -1,7 +1,10 @@
 //! The promises while the broker dies, the network loses its way, or the receiver itself stands still for so long that
 //! everybody has given it up.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use crate::{
     crash::{Load, check_three_queues, owes_nothing, three_queues},
@@ -10,7 +13,7 @@ use crate::{
 
 /// A receiver under load with a proxy before its broker.
 struct Scene {
-    node: Node,
+    node: Arc<Node>,
     proxy: Proxy,
     stem: String,
     receiver: Receiver,
@@ -19,7 +22,7 @@ struct Scene {
 
 impl Scene {
     async fn open(calls: usize, events: usize) -> Self {
-        let node = Node::start();
+        let node = Arc::new(Node::start());
         let proxy = Proxy::before(node.url()).await;
         let stem = unique("outage");
         let mut receiver = Receiver::new(&three_queues(&proxy.url(node.url()), &stem));
@@ -44,10 +47,7 @@ impl Scene {
         owes_nothing(&self.receiver, Duration::from_secs(120)).await;
         scraper.finish().await;
         let repeats = check_three_queues(self.node.url(), &self.stem, &self.load).await;
-        assert_eq!(
-            tokio::task::block_in_place(|| self.receiver.stop()),
-            Some(0)
-        );
+        assert_eq!(self.receiver.stop(), Some(0));
         repeats
     }
 
@@ -58,6 +58,13 @@ impl Scene {
             (sent.load(Ordering::Relaxed) >= enough).then_some(())
         })
         .await;
+    }
+
+    /// Does something to the node that takes its time, while the senders go on.
+    async fn apart<T: Send + 'static>(&self, act: impl FnOnce(&Node) -> T + Send + 'static) -> T {
+        let node = self.node.clone();
+        let acting = tokio::task::spawn_blocking(move || act(&node));
+        acting.await.expect("the node does as it is told")
     }
 
     async fn until_logged(&self, words: &str) {
@@ -130,10 +137,12 @@ async fn a_killed_broker_keeps_what_it_confirmed() {
         .run(async |scene| {
             for part in [4, 3, 2] {
                 scene.after(part).await;
-                tokio::task::block_in_place(|| {
-                    scene.node.kill();
-                    scene.node.start_again();
-                });
+                scene
+                    .apart(|node| {
+                        node.kill();
+                        node.start_again();
+                    })
+                    .await;
             }
         })
         .await;

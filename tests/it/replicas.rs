@@ -193,8 +193,7 @@ impl Site {
         for receiver in &mut self.receivers {
             let connected = "hookswitch_broker_connected";
             receiver.until_metric(connected, |is| is == 1.0).await;
-            let stopped = tokio::task::block_in_place(|| receiver.stop());
-            assert_eq!(stopped, Some(0));
+            assert_eq!(receiver.stop(), Some(0));
         }
         let mut repeats = Repeats::default();
         let (all, digits) = (&self.load.expected, &self.load.expected_digits);
@@ -309,7 +308,7 @@ async fn a_rolling_restart_answers_202_or_503_or_closes_and_loses_nothing() {
     let mut site = Site::open(&shared_amqp_url(), "2s", patience, Load::new(MANY, 1)).await;
     let restarts = site
         .run(async |receiver| {
-            assert_eq!(tokio::task::block_in_place(|| receiver.stop()), Some(0));
+            assert_eq!(receiver.stop_under_load().await, Some(0));
             receiver.start().await;
         })
         .await;

@@ -122,6 +122,18 @@ impl Receiver {
         child.wait().expect("it ends").code()
     }
 
+    /// The same while whoever else is awaited goes on: senders that stand still are no load.
+    pub(crate) async fn stop_under_load(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        let mut child = self.child.take().expect("it runs");
+        loop {
+            if let Some(status) = child.try_wait().expect("it can be waited for") {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// SIGSTOP: the process stands still, its connections stay, and nobody is told.
     pub(crate) fn suspend(&self) {
         self.signal("STOP");

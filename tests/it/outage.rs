@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
+
 use crate::{
     crash::{Load, check_three_queues, owes_nothing, three_queues},
-    harness::{Node, Proxy, Receiver, Scraper, eventually, unique},
+    harness::{Node, Proxy, Receiver, Scraper, Taken, check_calls, eventually, take_all, unique},
 };
 
 /// A receiver under load with a proxy before its broker.
@@ -67,9 +69,9 @@ impl Scene {
         acting.await.expect("the node does as it is told")
     }
 
-    async fn until_logged(&self, words: &str) {
-        eventually(words, Duration::from_secs(90), || async {
-            self.receiver.log().contains(words).then_some(())
+    async fn until_logged(&self, words: &str, times: usize) {
+        eventually(words, Duration::from_secs(60), || async {
+            (self.receiver.log().matches(words).count() >= times).then_some(())
         })
         .await;
     }
@@ -80,13 +82,17 @@ async fn what_a_lost_connection_still_brings_lands_before_anything_new() {
     let scene = Scene::open(60, 50).await;
     let repeats = scene
         .run(async |scene| {
-            scene.proxy.hold_up();
-            // The receiver has given the connection up, the broker has not: it hears nothing of its end.
-            scene.until_logged("waiting for its fence").await;
-            scene.proxy.let_go();
+            for times in 1..=5 {
+                scene.proxy.hold_up_and_hang_up();
+                // The broker hears nothing of the connection's end, and what was sent on it is still under way.
+                scene.until_logged("waiting for its fence", times).await;
+                scene.proxy.let_go();
+                let connected = "hookswitch_broker_connected";
+                scene.receiver.until_metric(connected, |is| is == 1.0).await;
+            }
         })
         .await;
-    println!("held up and let go: {repeats} repeats in a row");
+    println!("held up and let go five times: {repeats} repeats in a row");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -95,7 +101,6 @@ async fn what_the_broker_gave_up_does_not_land_any_more() {
     let repeats = scene
         .run(async |scene| {
             scene.proxy.hold_up();
-            scene.until_logged("waiting for its fence").await;
             let reconnected = "hookswitch_broker_reconnects_total";
             scene
                 .receiver
@@ -147,4 +152,61 @@ async fn a_killed_broker_keeps_what_it_confirmed() {
         })
         .await;
     println!("broker killed three times: {repeats} repeats in a row");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_journals_fill_the_same_queues_each_in_its_own_order() {
+    let node = Node::start();
+    let stem = unique("shared");
+    let config = three_queues(node.url(), &stem);
+    let mut receivers = [Receiver::new(&config), Receiver::new(&config)];
+    for receiver in &mut receivers {
+        receiver.start().await;
+    }
+    node.close_connections_every_second(300);
+    let loads = [Load::new(40, 30), Load::new(40, 30)];
+    let urls = receivers.each_ref().map(|one| one.callback_url("it"));
+    tokio::join!(
+        loads[0].send(&urls[0], 8),
+        loads[1].send(&urls[1], 8),
+        async {
+            for receiver in &mut receivers {
+                eventually("it publishes", Duration::from_secs(60), || async {
+                    let acked = "hookswitch_publish_total{result=\"ack\"}";
+                    receiver.metric(acked).await.filter(|acked| *acked > 50.0)
+                })
+                .await;
+                receiver.kill();
+                receiver.spawn();
+            }
+        }
+    );
+    for receiver in &receivers {
+        owes_nothing(receiver, Duration::from_secs(120)).await;
+    }
+    // The reader's own connections would be closed as well.
+    node.stop();
+    node.start_again();
+    let queues: [String; 4] = std::array::from_fn(|n| format!("{stem}.calls.{n}"));
+    let patience = Duration::from_secs(2);
+    let taken = join_all(
+        queues
+            .iter()
+            .map(|queue| take_all(node.url(), queue, patience, |_| false)),
+    )
+    .await;
+    let mut repeats = 0;
+    for load in &loads {
+        let expected = load.expected();
+        let its_own = |message: &&Taken| {
+            let call = message.call.as_deref().expect("keyed events only");
+            expected.contains_key(call)
+        };
+        let queues: Vec<Vec<Taken>> = taken
+            .iter()
+            .map(|queue| queue.iter().filter(its_own).cloned().collect())
+            .collect();
+        repeats += check_calls("one journal's", &queues, &expected);
+    }
+    println!("two journals, two kills: {repeats} repeats in a row");
 }

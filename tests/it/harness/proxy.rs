@@ -25,8 +25,7 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     cuts: watch::Sender<u64>,
     mute: watch::Sender<bool>,
-    /// Lines below this number are held up.
-    held: watch::Sender<u64>,
+    held: watch::Sender<Held>,
     lines: Arc<AtomicU64>,
     _stop: tokio_util::sync::DropGuard,
     _task: JoinSet<()>,
@@ -41,7 +40,7 @@ impl Proxy {
         let stop = CancellationToken::new();
         let (cuts, cut) = watch::channel(0);
         let (mute, muted) = watch::channel(false);
-        let (held, holding) = watch::channel(0);
+        let (held, holding) = watch::channel(Held::default());
         let lines = Arc::new(AtomicU64::new(0));
         let count = lines.clone();
         let mut task = JoinSet::new();
@@ -54,7 +53,7 @@ impl Proxy {
                         let Ok((client, _)) = accepted else { continue };
                         let holding = Hold {
                             number: count.fetch_add(1, Ordering::Relaxed),
-                            below: holding.clone(),
+                            held: holding.clone(),
                         };
                         let (upstream, cut, muted) = (upstream.clone(), cut.clone(), muted.clone());
                         lines.spawn(line(client, upstream, cut, muted, holding));
@@ -87,11 +86,21 @@ impl Proxy {
     /// As a network that loses its way: on every connection that stands now nothing arrives any more in either direction,
     /// not even its end, and new connections work. What was sent arrives when [`Self::let_go`] is called.
     pub(crate) fn hold_up(&self) {
-        self.held.send_replace(self.lines.load(Ordering::Relaxed));
+        self.hold(false);
+    }
+
+    /// The same, except that the publisher sees each of these connections end at once. The broker does not.
+    pub(crate) fn hold_up_and_hang_up(&self) {
+        self.hold(true);
     }
 
     pub(crate) fn let_go(&self) {
-        self.held.send_replace(0);
+        self.held.send_replace(Held::default());
+    }
+
+    fn hold(&self, hung_up: bool) {
+        let below = self.lines.load(Ordering::Relaxed);
+        self.held.send_replace(Held { below, hung_up });
     }
 
     /// While true, what the broker says does not arrive; what it is sent does.
@@ -106,18 +115,34 @@ fn authority(url: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-/// Which of its lines the proxy holds up, as one of them sees it.
+/// Which lines the proxy holds up.
+#[derive(Clone, Copy, Default)]
+struct Held {
+    /// Those with a lower number.
+    below: u64,
+    hung_up: bool,
+}
+
+/// The same, as one of them sees it.
 #[derive(Clone)]
 struct Hold {
     number: u64,
-    below: watch::Receiver<u64>,
+    held: watch::Receiver<Held>,
 }
 
 impl Hold {
     async fn over(&mut self) {
         let number = self.number;
         // It fails only at the proxy's end.
-        drop(self.below.wait_for(|below| number >= *below).await);
+        drop(self.held.wait_for(|held| number >= held.below).await);
+    }
+
+    async fn hung_up(&mut self) {
+        let number = self.number;
+        let held = self
+            .held
+            .wait_for(|held| held.hung_up && number < held.below);
+        drop(held.await);
     }
 }
 
@@ -134,31 +159,52 @@ async fn line(
     cut.mark_unchanged();
     let (from_client, to_client) = client.into_split();
     let (from_broker, to_broker) = broker.into_split();
+    let mut hanging_up = hold.clone();
     tokio::select! {
-        () = carry(from_client, to_broker, None, hold.clone()) => {}
-        () = carry(from_broker, to_client, Some(muted), hold) => {}
+        () = up(from_client, to_broker, hold.clone()) => {}
+        () = down(from_broker, to_client, muted, hold, &mut hanging_up) => {}
         _ = cut.changed() => {}
     }
 }
 
-async fn carry(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut muted: Option<watch::Receiver<bool>>,
-    mut hold: Hold,
-) {
+async fn up(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut hold: Hold) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
         hold.over().await;
-        if let Some(muted) = &mut muted
-            && muted.wait_for(|muted| !muted).await.is_err()
-        {
-            return;
-        }
         let bytes = buffer.get(..read).unwrap_or_default();
         if bytes.is_empty() || to.write_all(bytes).await.is_err() {
             return;
         }
     }
+}
+
+async fn down(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut muted: watch::Receiver<bool>,
+    mut hold: Hold,
+    hanging_up: &mut Hold,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    let carrying = async {
+        loop {
+            let read = from.read(&mut buffer).await.unwrap_or(0);
+            hold.over().await;
+            if muted.wait_for(|muted| !muted).await.is_err() {
+                return;
+            }
+            let bytes = buffer.get(..read).unwrap_or_default();
+            if bytes.is_empty() || to.write_all(bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = carrying => return,
+        () = hanging_up.hung_up() => {}
+    }
+    // What is under way to the broker goes on its way later; then that half ends the line.
+    drop(to);
+    std::future::pending().await
 }

@@ -15,7 +15,7 @@ use std::{
 use futures_util::future::join_all;
 
 use crate::harness::{
-    Balancer, Expected, Node, Receiver, Scraper, Taken, call_events, connect, delete,
+    Balancer, Expected, Node, Proxy, Receiver, Scraper, Taken, call_events, connect, delete,
     post_until_accepted, shared_amqp_url, take_all, unique,
 };
 
@@ -359,4 +359,29 @@ async fn a_replica_that_stands_still_and_wakes_after_the_resend_only_repeats() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_keep_order_too_while_replicas_stand_still() {
     sleepers("suspended while batches came", Load::new(SOME, 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_keep_order_too_while_what_was_sent_is_lost_on_its_way() {
+    let url = shared_amqp_url();
+    let proxy = Proxy::before(&url).await;
+    let patience = Duration::from_secs(5);
+    let load = Load::new(SOME, 3);
+    let mut site = Site::open(&proxy.url(&url), "300ms", patience, load).await;
+    let losses = site
+        .run(async |receiver| {
+            // Longer than a callback waits: by then it was sent again, perhaps to the same receiver.
+            proxy.hold_up();
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            proxy.cut();
+            proxy.let_go();
+            let connected = "hookswitch_broker_connected";
+            receiver.until_metric(connected, |is| is == 0.0).await;
+            receiver.until_metric(connected, |is| is == 1.0).await;
+            // Some work between two losses.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        })
+        .await;
+    site.check("lost on the way while batches came", losses)
+        .await;
 }

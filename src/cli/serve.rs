@@ -8,6 +8,7 @@ use clap::Args;
 use crate::{
     app,
     config::{self, Flag, Sources},
+    ops,
 };
 
 use super::{Failure, Outcome};
@@ -81,7 +82,9 @@ pub(super) fn run(args: &ServeArgs) -> Result<Outcome, Failure> {
             "no --config: this is the development receiver, and its journal is removed at the end"
         );
     }
+    // The public listener has threads of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(ops::threads_for_two_cores())
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

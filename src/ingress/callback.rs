@@ -34,7 +34,8 @@ use super::{
 /// Ids in logs are cut here: a sender chooses them.
 const ID_SHOWN: usize = 128;
 
-/// What all handlers share.
+/// What the handlers of one thread share; all but the intake is one for all threads.
+#[derive(Clone)]
 pub(super) struct Desk {
     pub(super) settings: Settings,
     pub(super) pipeline: Arc<Pipeline>,
@@ -58,7 +59,9 @@ pub(super) async fn answer(
     let received = Timestamp::now();
     let place = Place::of(request.uri().path());
     let visit = desk.metrics.visit(matches!(place, Place::Callbacks { .. }));
-    let span = tracing::info_span!(
+    // At debug only: making and filling it costs as much as validating the event, and at the levels above nothing is
+    // logged inside it but our own bugs.
+    let span = tracing::debug_span!(
         "callback",
         arrival,
         app = field::Empty,
@@ -76,7 +79,7 @@ pub(super) async fn answer(
             let _in = span.enter();
             match &error {
                 IngressError::Panic(_) => {
-                    tracing::error!(error = %Chain(&error), "a callback met a bug");
+                    tracing::error!(arrival, error = %Chain(&error), "a callback met a bug");
                 }
                 // Counted by class; a line for each at a higher level would drown the log of a busy day.
                 _ => tracing::debug!(error = %Chain(&error), "callback refused"),
@@ -232,7 +235,9 @@ impl Desk {
     fn note(&self, notes: &[Note]) {
         let span = Span::current();
         span.record("events", notes.len());
-        if let [only] = notes {
+        if let [only] = notes
+            && !span.is_disabled()
+        {
             for (name, id) in [
                 ("event_id", &only.id),
                 ("call_connection_id", &only.connection),

@@ -41,7 +41,7 @@ pub struct Ingress {
     pub metrics: IngressMetrics,
 }
 
-/// Serves callbacks on `listener`, which is bound already, on one thread per core.
+/// Serves callbacks on `listener`, which is bound already, on one thread for every two cores.
 ///
 /// # Errors
 /// If the listener cannot be made non-blocking or its threads cannot be started.
@@ -56,7 +56,7 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         drift,
         metrics,
     } = ingress;
-    let desk = web::Data::new(Desk {
+    let desk = Desk {
         settings,
         pipeline,
         intake,
@@ -66,13 +66,20 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         places: Arc::new(Semaphore::new(settings.in_flight_limit)),
         room: BodyRoom::new(settings.body_room_bytes),
         stopping: stopping.clone(),
-    });
-    let bounds = Bounds::per_core(settings.connection_limit);
+    };
+    let bounds = Bounds::per_two_cores(settings.connection_limit);
     let server = HttpServer::new(move || {
+        // This runs once on each of the threads.
+        let (intake, mailbox) = desk.intake.for_thread();
+        actix_web::rt::spawn(mailbox.hand_out());
+        let desk = Desk {
+            intake,
+            ..desk.clone()
+        };
         // One handler for everything: what is a callback is decided on the path as it was received, which a router
         // that decodes it first could not do.
         App::new()
-            .app_data(desk.clone())
+            .app_data(web::Data::new(desk))
             .default_service(web::to(callback::answer))
     })
     .workers(bounds.workers)

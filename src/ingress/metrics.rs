@@ -226,12 +226,12 @@ impl IngressMetrics {
     }
 
     /// Begins to count one request; `of_callbacks` says whether its path is one of a callback.
-    pub(super) fn visit(&self, of_callbacks: bool) -> Visit {
+    pub(super) fn visit(&self, of_callbacks: bool) -> Visit<'_> {
         if of_callbacks {
             self.in_flight.inc();
         }
         Visit {
-            metrics: self.clone(),
+            metrics: self,
             of_callbacks,
             begun: Instant::now(),
             answered: None,
@@ -265,21 +265,21 @@ impl IngressMetrics {
 }
 
 /// One request being counted: it is counted even if its handler is dropped because the sender hung up.
-pub(super) struct Visit {
-    metrics: IngressMetrics,
+pub(super) struct Visit<'a> {
+    metrics: &'a IngressMetrics,
     of_callbacks: bool,
     begun: Instant,
     answered: Option<(CallbackOutcome, u16)>,
 }
 
-impl Visit {
+impl Visit<'_> {
     /// The request is answered.
     pub(super) fn answered(mut self, outcome: CallbackOutcome, code: u16) {
         self.answered = Some((outcome, code));
     }
 }
 
-impl Drop for Visit {
+impl Drop for Visit<'_> {
     fn drop(&mut self) {
         let seconds = self.begun.elapsed().as_secs_f64();
         let route = if self.of_callbacks {

@@ -13,7 +13,10 @@ use crate::{
     route::{Address, Destination, DestinationId, Target, UNROUTED},
 };
 
-use super::{Callback, Parcel, Receipt, Refusal, Settlement};
+use super::{
+    Callback, Parcel, Receipt, Refusal, Settlement,
+    reply::{Counter, Mailbox, Reply},
+};
 
 /// Callbacks that may wait for the writer; beyond that [`Refusal::Busy`].
 const WAITING_LIMIT: usize = 4_096;
@@ -33,7 +36,7 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Append {
     pub(super) callback: Callback,
-    pub(super) reply: oneshot::Sender<Result<Receipt, Refusal>>,
+    pub(super) reply: Reply,
     /// Its place among those that may wait. Held here and not by the one who asks: a sender that hangs up leaves its
     /// callback behind.
     pub(super) place: OwnedSemaphorePermit,
@@ -45,6 +48,8 @@ pub struct Intake {
     commands: Sender<Command>,
     room: Arc<Semaphore>,
     ledger: Arc<Ledger>,
+    /// Where the answers are left for the thread that this intake is used on.
+    counter: Option<Counter>,
 }
 
 impl Intake {
@@ -53,7 +58,19 @@ impl Intake {
             commands,
             room: Arc::new(Semaphore::new(WAITING_LIMIT)),
             ledger,
+            counter: None,
         }
+    }
+
+    /// The same intake for use on one thread, on which the mailbox hands out what one commit decided in one piece.
+    #[must_use]
+    pub fn for_thread(&self) -> (Self, Mailbox) {
+        let (counter, mailbox) = Counter::open();
+        let intake = Self {
+            counter: Some(counter),
+            ..self.clone()
+        };
+        (intake, mailbox)
     }
 
     /// Makes every event of `callback` durable, or nothing of it. The outcome of each of its events, refusals too, is
@@ -70,10 +87,13 @@ impl Intake {
         let Ok(place) = self.room.clone().try_acquire_owned() else {
             return Err(self.refused(events, Refusal::Busy));
         };
-        let (reply, answer) = oneshot::channel();
+        let (waiting, answer) = oneshot::channel();
         let append = Append {
             callback,
-            reply,
+            reply: Reply {
+                waiting,
+                counter: self.counter.clone(),
+            },
             place,
         };
         if self.commands.send(Command::Append(append)).is_err() {

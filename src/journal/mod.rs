@@ -19,6 +19,7 @@ mod poison;
 mod reader;
 #[cfg(test)]
 mod recovery_tests;
+mod reply;
 mod salvage;
 mod stage;
 #[cfg(test)]
@@ -37,4 +38,5 @@ pub use handles::{
     Admitted, Boards, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal, Settlement,
 };
 pub use open::open;
+pub use reply::Mailbox;
 pub use volatile::volatile;

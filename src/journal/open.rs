@@ -139,6 +139,7 @@ pub(super) fn open_tuned(
         poisoned: Vec::new(),
         ended: Vec::new(),
         booking: Booking::default(),
+        last_group: 0,
         reader: Some((requests.clone(), reading)),
     };
     writer.show();

@@ -221,14 +221,14 @@ fn write_record(
         *stored += 1;
     }
     let new = new_record(Arc::new(record), &placed);
-    store.insert_record(&new.record, &new.facts)?;
+    store.insert_records([(&*new.record, new.facts.as_str())].into_iter())?;
     for (delivery, (moved, sequence)) in new.deliveries.into_iter().zip(moved) {
         let mut row = delivery.row;
         if let Some(moved) = moved {
             row.moved = serde_json::from_str(&moved).ok();
             row.sequence = sequence;
         }
-        store.insert_delivery(&row)?;
+        store.insert_deliveries([&row].into_iter())?;
     }
     Ok(())
 }

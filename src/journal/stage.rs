@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     admit::{Offer, Placed},
@@ -14,8 +14,9 @@ use crate::{
 };
 
 use super::{
-    Admitted, Callback, Facts, Parcel, Receipt, Record, Refusal,
+    Admitted, Callback, Facts, Parcel, Record,
     doors::Interned,
+    reply::Reply,
     store::{DeliveryRow, json},
 };
 
@@ -40,7 +41,7 @@ pub(super) struct NewDelivery {
 /// A callback with its fate.
 #[derive(Debug)]
 pub(super) struct Staged {
-    pub(super) reply: oneshot::Sender<Result<Receipt, Refusal>>,
+    pub(super) reply: Reply,
     /// Given back when the answer is.
     pub(super) _place: OwnedSemaphorePermit,
     pub(super) events: usize,

@@ -70,12 +70,12 @@ impl Waiting {
     /// Answers with these outcomes.
     pub(crate) fn decide(self, outcomes: Vec<Admitted>) -> Callback {
         // The sender may have hung up, which is a test's business.
-        drop(self.0.reply.send(Ok(Receipt { outcomes })));
+        self.0.reply.send(Ok(Receipt { outcomes }));
         self.0.callback
     }
 
     /// Refuses it.
     pub(crate) fn refuse(self, refusal: Refusal) {
-        drop(self.0.reply.send(Err(refusal)));
+        self.0.reply.send(Err(refusal));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{CachedStatement, Connection, OpenFlags, params};
 
 use crate::{
     admit::{Changes, Quarantine},
@@ -148,88 +148,124 @@ impl Store {
         )
     }
 
-    /// `facts` is the record's facts as JSON.
-    pub(super) fn insert_record(&self, record: &Record, facts: &str) -> rusqlite::Result<()> {
-        self.execute(
+    /// Writes records with their facts as JSON.
+    pub(super) fn insert_records<'a>(
+        &self,
+        records: impl Iterator<Item = (&'a Record, &'a str)>,
+    ) -> rusqlite::Result<()> {
+        self.each(
             "INSERT INTO record VALUES (?1, ?2, ?3, ?4)",
-            params![
-                number(record.id.0),
-                facts,
-                &record.body[..],
-                checksum(facts, &record.body)
-            ],
+            records,
+            |statement, (record, facts)| {
+                statement.execute(params![
+                    number(record.id.0),
+                    facts,
+                    &record.body[..],
+                    checksum(facts, &record.body)
+                ])
+            },
         )
     }
 
-    pub(super) fn insert_delivery(&self, row: &DeliveryRow) -> rusqlite::Result<()> {
-        self.execute(
+    pub(super) fn insert_deliveries<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a DeliveryRow>,
+    ) -> rusqlite::Result<()> {
+        self.each(
             "INSERT INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                number(row.id.0),
-                number(row.record.0),
-                row.destination.0,
-                row.sequence,
-                row.line,
-                row.bytes,
-                row.received,
-                row.moved.as_ref().map(json),
-            ],
+            rows,
+            |statement, row| {
+                statement.execute(params![
+                    number(row.id.0),
+                    number(row.record.0),
+                    row.destination.0,
+                    row.sequence,
+                    row.line,
+                    row.bytes,
+                    row.received,
+                    row.moved.as_ref().map(json),
+                ])
+            },
         )
     }
 
-    pub(super) fn delete_delivery(&self, id: DeliveryId) -> rusqlite::Result<()> {
-        self.execute("DELETE FROM delivery WHERE id = ?1", [number(id.0)])
+    pub(super) fn delete_deliveries(
+        &self,
+        ids: impl Iterator<Item = DeliveryId>,
+    ) -> rusqlite::Result<()> {
+        self.each(
+            "DELETE FROM delivery WHERE id = ?1",
+            ids,
+            |statement, id| statement.execute([number(id.0)]),
+        )
     }
 
-    pub(super) fn delete_record(&self, id: RecordId) -> rusqlite::Result<()> {
-        self.execute("DELETE FROM record WHERE id = ?1", [number(id.0)])
+    pub(super) fn delete_records(
+        &self,
+        ids: impl Iterator<Item = RecordId>,
+    ) -> rusqlite::Result<()> {
+        self.each("DELETE FROM record WHERE id = ?1", ids, |statement, id| {
+            statement.execute([number(id.0)])
+        })
     }
 
     /// Writes what admission decided.
     pub(super) fn write(&self, changes: &Changes<'_>) -> rusqlite::Result<()> {
-        for row in &changes.duplicates {
-            self.execute(
-                "INSERT OR REPLACE INTO duplicate VALUES (?1, ?2, ?3, ?4)",
-                params![
+        self.each(
+            "INSERT OR REPLACE INTO duplicate VALUES (?1, ?2, ?3, ?4)",
+            changes.duplicates.iter(),
+            |statement, row| {
+                statement.execute(params![
                     row.window.number(),
                     row.position,
                     row.key.to_be_bytes(),
                     row.at
-                ],
-            )?;
-        }
-        for (window, first) in &changes.forget_before {
-            self.execute(
-                "DELETE FROM duplicate WHERE which = ?1 AND position < ?2",
-                params![window.number(), first],
-            )?;
-        }
-        for row in &changes.calls {
-            self.execute(
-                "INSERT OR REPLACE INTO call VALUES (?1, ?2, ?3, ?4)",
-                params![row.row, row.app.as_str(), row.key.as_str(), row.used],
-            )?;
-        }
-        for row in &changes.bindings {
-            self.execute(
-                "INSERT OR REPLACE INTO binding VALUES (?1, ?2, ?3, ?4)",
-                params![row.row, row.id.to_be_bytes(), row.call, row.used],
-            )?;
-        }
-        for row in &changes.sequences {
-            self.execute(
-                "INSERT OR REPLACE INTO sequence VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![row.row, row.call, row.destination.0, row.next, row.used],
-            )?;
-        }
-        for (statement, rows) in [
+                ])
+            },
+        )?;
+        self.each(
+            "DELETE FROM duplicate WHERE which = ?1 AND position < ?2",
+            changes.forget_before.iter(),
+            |statement, (window, first)| statement.execute(params![window.number(), first]),
+        )?;
+        self.each(
+            "INSERT OR REPLACE INTO call VALUES (?1, ?2, ?3, ?4)",
+            changes.calls.iter(),
+            |statement, row| {
+                statement.execute(params![
+                    row.row,
+                    row.app.as_str(),
+                    row.key.as_str(),
+                    row.used
+                ])
+            },
+        )?;
+        self.each(
+            "INSERT OR REPLACE INTO binding VALUES (?1, ?2, ?3, ?4)",
+            changes.bindings.iter(),
+            |statement, row| {
+                statement.execute(params![row.row, row.id.to_be_bytes(), row.call, row.used])
+            },
+        )?;
+        self.each(
+            "INSERT OR REPLACE INTO sequence VALUES (?1, ?2, ?3, ?4, ?5)",
+            changes.sequences.iter(),
+            |statement, row| {
+                statement.execute(params![
+                    row.row,
+                    row.call,
+                    row.destination.0,
+                    row.next,
+                    row.used
+                ])
+            },
+        )?;
+        for (sql, rows) in [
             ("DELETE FROM call WHERE id = ?1", changes.calls_gone),
             ("DELETE FROM binding WHERE id = ?1", changes.bindings_gone),
             ("DELETE FROM sequence WHERE id = ?1", changes.sequences_gone),
         ] {
-            for row in rows {
-                self.execute(statement, [row])?;
-            }
+            self.each(sql, rows.iter(), |statement, row| statement.execute([row]))?;
         }
         Ok(())
     }
@@ -259,6 +295,21 @@ impl Store {
         self.connection.flush_prepared_statement_cache();
         let closed = self.connection.close().map_err(|(_, error)| error);
         checkpoint.and(closed)
+    }
+
+    /// Runs one statement for each of `rows`: found in the cache of statements once and not for every row.
+    fn each<T>(
+        &self,
+        sql: &str,
+        rows: impl Iterator<Item = T>,
+        mut run: impl FnMut(&mut CachedStatement<'_>, T) -> rusqlite::Result<usize>,
+    ) -> rusqlite::Result<()> {
+        let mut rows = rows.peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let mut statement = self.connection.prepare_cached(sql)?;
+        rows.try_for_each(|row| run(&mut statement, row).map(drop))
     }
 
     fn execute(&self, statement: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {

@@ -241,22 +241,17 @@ impl Writer {
                 store.insert_destination(id, &destination)?;
             }
         }
-        for delivery in &self.deletes.deliveries {
-            store.delete_delivery(*delivery)?;
-        }
-        for record in &self.deletes.records {
-            store.delete_record(*record)?;
-        }
-        for record in staged.iter().flat_map(|callback| &callback.records) {
-            store.insert_record(&record.record, &record.facts)?;
-            for delivery in &record.deliveries {
-                store.insert_delivery(&delivery.row)?;
-            }
-        }
-        for moved in moved {
-            store.delete_delivery(moved.old)?;
-            store.insert_delivery(&moved.row)?;
-        }
+        store.delete_deliveries(self.deletes.deliveries.iter().copied())?;
+        store.delete_records(self.deletes.records.iter().copied())?;
+        let records = || staged.iter().flat_map(|callback| &callback.records);
+        store.insert_records(records().map(|new| (&*new.record, new.facts.as_str())))?;
+        store.insert_deliveries(
+            records()
+                .flat_map(|new| &new.deliveries)
+                .map(|delivery| &delivery.row),
+        )?;
+        store.delete_deliveries(moved.iter().map(|moved| moved.old))?;
+        store.insert_deliveries(moved.iter().map(|moved| &moved.row))?;
         store.write(&self.admission.changes())?;
         let begun = Instant::now();
         let committed = store.commit();

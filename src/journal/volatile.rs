@@ -29,11 +29,12 @@ use crate::{
 };
 
 use super::{
-    Boards, Closer, Destinations, FeedItem, Intake, JournalError, Opened, Parcel, Parcels, Receipt,
-    Refusal, Settle, Settlement,
+    Boards, Closer, Destinations, FeedItem, Intake, JournalError, Opened, Parcel, Parcels, Refusal,
+    Settle, Settlement,
     doors::{Append, Command, FetchParcel, NoParcel},
     metrics::Metrics,
     open::spawn,
+    reply::Reply,
     stage::{facts, live_line},
     trouble::PanicNotice,
 };
@@ -179,7 +180,7 @@ struct Which {
 /// A callback that waits for the broker.
 #[derive(Debug)]
 struct Waiting {
-    reply: oneshot::Sender<Result<Receipt, Refusal>>,
+    reply: Reply,
     /// Given back with the answer.
     _place: OwnedSemaphorePermit,
     events: Vec<Waited>,
@@ -316,7 +317,7 @@ impl Keeper {
             .or_else(|| self.would_overtake_itself(&callback));
         if let Some(refusal) = refusal {
             self.book(|counts| refuse(counts, callback.offers.len()));
-            drop(reply.send(Err(refusal)));
+            reply.send(Err(refusal));
             return;
         }
         let id = self.next_callback;
@@ -392,7 +393,7 @@ impl Keeper {
             self.leave(event.which, callback);
         }
         self.book(|counts| refuse(counts, waiting.events.len()));
-        drop(waiting.reply.send(Err(refusal)));
+        waiting.reply.send(Err(refusal));
         if !withdrawn.is_empty() {
             // What is withdrawn may not have been handed out yet.
             self.hand_out();

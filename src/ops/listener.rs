@@ -1,6 +1,6 @@
 //! A running HTTP listener: how both listeners are bounded, watched and stopped.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use actix_web::dev::{Server, ServerHandle};
 use tokio::task::JoinSet;
@@ -26,12 +26,18 @@ impl Bounds {
         }
     }
 
-    /// One thread per core.
+    /// One thread for every two cores: the journal, the publisher and the kernel's side of both need the others, and
+    /// more threads than that only take turns (benches/README.md).
     #[must_use]
-    pub fn per_core(connections: usize) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self::new(connections, cores)
+    pub fn per_two_cores(connections: usize) -> Self {
+        Self::new(connections, threads_for_two_cores())
     }
+}
+
+/// Half as many threads as there are cores, and at least one.
+#[must_use]
+pub fn threads_for_two_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
 /// A listener that serves. Dropping it stops it without waiting for anybody.

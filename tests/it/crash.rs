@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -73,14 +74,23 @@ impl Load {
     }
 
     pub(crate) async fn send(&self, url: &str, connections: usize) {
+        let longest = self.calls.iter().map(|(_, bodies)| bodies.len()).max();
+        self.send_part(url, connections, 0..longest.unwrap_or(0))
+            .await;
+    }
+
+    /// Sends these events of each call.
+    pub(crate) async fn send_part(&self, url: &str, connections: usize, part: Range<usize>) {
         let share = self.calls.len().div_ceil(connections);
-        join_all(self.calls.chunks(share).map(|calls| async move {
-            let client = reqwest::Client::new();
-            let longest = calls.iter().map(|(_, bodies)| bodies.len()).max();
-            for n in 0..longest.unwrap_or(0) {
-                for (_, body) in calls.iter().filter_map(|(_, bodies)| bodies.get(n)) {
-                    post_until_accepted(&client, url, body).await;
-                    self.sent.fetch_add(1, Ordering::Relaxed);
+        join_all(self.calls.chunks(share).map(|calls| {
+            let part = part.clone();
+            async move {
+                let client = reqwest::Client::new();
+                for n in part {
+                    for (_, body) in calls.iter().filter_map(|(_, bodies)| bodies.get(n)) {
+                        post_until_accepted(&client, url, body).await;
+                        self.sent.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             }
         }))

@@ -4,9 +4,12 @@
 //! `HOOKSWITCH_TEST_AMQP=$(dev/rabbitmq start /tmp/node) cargo test --features broker-tests --test it`.
 #![cfg(feature = "broker-tests")]
 
+mod consumers;
 mod contract;
 mod crash;
+mod deploy;
 mod harness;
+mod load;
 mod modes;
 mod outage;
 mod publish;

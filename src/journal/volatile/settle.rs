@@ -166,7 +166,7 @@ impl Keeper {
         self.boards
             .ledger
             .decide(outcomes.iter().copied().map(outcome));
-        drop(waiting.reply.send(Ok(Receipt { outcomes })));
+        waiting.reply.send(Ok(Receipt { outcomes }));
     }
 
     /// The callback waits for this event no longer.

@@ -1,0 +1,159 @@
+//! How answers come back to those who offered callbacks: those of one commit together, thread by thread.
+//!
+//! Each answer wakes a task. Woken from another thread, one by one, a thread that waits for events of its sockets would
+//! be woken, run and sent to sleep again for each of them; so its answers come as one piece, and it wakes its own tasks.
+
+use tokio::sync::{
+    mpsc::{self, UnboundedReceiver, UnboundedSender},
+    oneshot,
+};
+
+use super::{Receipt, Refusal};
+
+/// What became of a callback.
+pub(super) type Answer = Result<Receipt, Refusal>;
+
+type Answered = Vec<(oneshot::Sender<Answer>, Answer)>;
+
+/// Where one answer goes.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) waiting: oneshot::Sender<Answer>,
+    /// Of the thread that waits, where it has one.
+    pub(super) counter: Option<Counter>,
+}
+
+impl Reply {
+    /// Gives one answer. Whoever asked may have hung up; a resend is then a duplicate.
+    pub(super) fn send(self, answer: Answer) {
+        let mut answers = Answers::default();
+        answers.add(self, answer);
+        answers.send();
+    }
+}
+
+/// Where the answers for one thread are left.
+#[derive(Clone, Debug)]
+pub(super) struct Counter(UnboundedSender<Answered>);
+
+impl Counter {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what waits is bounded by the places of the intake"
+    )]
+    pub(super) fn open() -> (Self, Mailbox) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), Mailbox(receiver))
+    }
+}
+
+/// The other end of a counter.
+#[derive(Debug)]
+pub struct Mailbox(UnboundedReceiver<Answered>);
+
+impl Mailbox {
+    /// Hands out answers until the intake that it belongs to is gone and nothing waits any more. Run it on the thread
+    /// on which the callbacks wait.
+    pub async fn hand_out(mut self) {
+        while let Some(answers) = self.0.recv().await {
+            give(answers);
+        }
+    }
+}
+
+/// Answers that are given together.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    by_thread: Vec<(Counter, Answered)>,
+    others: Answered,
+}
+
+impl Answers {
+    pub(super) fn add(&mut self, reply: Reply, answer: Answer) {
+        let Reply { waiting, counter } = reply;
+        let Some(counter) = counter else {
+            self.others.push((waiting, answer));
+            return;
+        };
+        let known = self
+            .by_thread
+            .iter_mut()
+            .find(|(other, _)| other.0.same_channel(&counter.0));
+        match known {
+            Some((_, answers)) => answers.push((waiting, answer)),
+            None => self.by_thread.push((counter, vec![(waiting, answer)])),
+        }
+    }
+
+    pub(super) fn send(self) {
+        give(self.others);
+        for (counter, answers) in self.by_thread {
+            if let Err(returned) = counter.0.send(answers) {
+                // Its thread has stopped handing out; somebody may still wait.
+                give(returned.0);
+            }
+        }
+    }
+}
+
+fn give(answers: Answered) {
+    for (waiting, answer) in answers {
+        // Whoever asked may have hung up; a resend is then a duplicate.
+        drop(waiting.send(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(counter: Option<&Counter>) -> (Reply, oneshot::Receiver<Answer>) {
+        let (waiting, answer) = oneshot::channel();
+        let counter = counter.cloned();
+        (Reply { waiting, counter }, answer)
+    }
+
+    #[tokio::test]
+    async fn answers_for_one_thread_come_in_one_piece() {
+        let (counter, mut mailbox) = Counter::open();
+        let (other, mut other_mailbox) = Counter::open();
+        let mut answers = Answers::default();
+        let mut waiting = Vec::new();
+        for counter in [&counter, &other, &counter] {
+            let (reply, answer) = ask(Some(counter));
+            answers.add(reply, Err(Refusal::Busy));
+            waiting.push(answer);
+        }
+        answers.send();
+        let first = mailbox.0.recv().await.unwrap();
+        assert_eq!(first.len(), 2);
+        assert!(mailbox.0.is_empty());
+        give(first);
+        give(other_mailbox.0.recv().await.unwrap());
+        for answer in waiting {
+            assert_eq!(answer.await.unwrap().unwrap_err(), Refusal::Busy);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_reaches_whoever_waits_although_nobody_hands_out() {
+        let (counter, mailbox) = Counter::open();
+        drop(mailbox);
+        let (reply, answer) = ask(Some(&counter));
+        reply.send(Err(Refusal::Closing));
+        assert_eq!(answer.await.unwrap().unwrap_err(), Refusal::Closing);
+        let (reply, answer) = ask(None);
+        reply.send(Err(Refusal::Busy));
+        assert_eq!(answer.await.unwrap().unwrap_err(), Refusal::Busy);
+    }
+
+    #[tokio::test]
+    async fn handing_out_ends_with_its_intake() {
+        let (counter, mailbox) = Counter::open();
+        let (reply, answer) = ask(Some(&counter));
+        drop(counter);
+        reply.send(Err(Refusal::Busy));
+        mailbox.hand_out().await;
+        assert_eq!(answer.await.unwrap().unwrap_err(), Refusal::Busy);
+    }
+}

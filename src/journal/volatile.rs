@@ -312,7 +312,10 @@ impl Keeper {
             place,
         } = append;
         self.begin(callback.received.as_millisecond());
-        if let Some(refusal) = self.no_room(&callback.offers) {
+        let refusal = self
+            .no_room(&callback.offers)
+            .or_else(|| self.would_overtake_itself(&callback));
+        if let Some(refusal) = refusal {
             self.book(|counts| refuse(counts, callback.offers.len()));
             reply.send(Err(refusal));
             return;
@@ -394,7 +397,8 @@ impl Keeper {
         if !withdrawn.is_empty() {
             // What is withdrawn may not have been handed out yet.
             self.hand_out();
-            withdrawn.sort_unstable();
+            // The last ones first: where the head of a line is taken out alone, the next one is sent in its place.
+            withdrawn.sort_unstable_by(|one, other| other.cmp(one));
             drop(self.feed.send(FeedItem::Withdraw(withdrawn)));
         }
     }

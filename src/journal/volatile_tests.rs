@@ -195,6 +195,40 @@ async fn a_resend_while_the_first_is_being_withdrawn_gets_what_lands_or_a_new_de
 }
 
 #[tokio::test]
+async fn a_batch_that_comes_again_while_its_first_event_may_still_fail_is_not_overtaken_by_itself()
+{
+    let batch = || vec![event("c", "1", &["q"]), event("c", "2", &["q"])];
+    let mut running = open(Duration::from_secs(1), 1_000_000);
+    let first = offer(&running.journal, callback(batch())).await;
+    let owed = running.owed(2).await;
+    assert_eq!(outcomes(first).await, Err(Refusal::NotConfirmed));
+    // The last one first: were the first one taken out of the line alone, the second would be sent in its place.
+    assert_eq!(
+        withdrawn(&mut running).await,
+        [owed[1].delivery, owed[0].delivery]
+    );
+    // The second waited behind the first, which was sent, and nobody knows yet whether it landed.
+    forget(&running, &owed[1..]);
+    assert_eq!(running.submit(batch()).await, Err(Refusal::NotConfirmed));
+    // What is alone in its call waits for it as ever.
+    let alone = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
+    forget(&running, &owed[..1]);
+    let again = running.owed(1).await;
+    let second = offer(&running.journal, callback(batch())).await;
+    let behind = running.owed(1).await;
+    let ids = running.read(&[again[0], behind[0]]).await;
+    assert_eq!(ids, [("1".to_owned(), None), ("2".to_owned(), None)]);
+    running.deliver([again[0].delivery, behind[0].delivery]);
+    assert_eq!(outcomes(alone).await, Ok(vec![Admitted::Accepted]));
+    assert_eq!(
+        outcomes(second).await,
+        Ok(vec![Admitted::Duplicate, Admitted::Accepted])
+    );
+    running.check_law();
+    running.close();
+}
+
+#[tokio::test]
 async fn a_poisoned_delivery_is_waited_for_in_the_quarantine() {
     let mut running = open(LONG, 1_000_000);
     let answer = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;

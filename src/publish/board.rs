@@ -31,6 +31,7 @@ impl Board {
                     .with_label_values(&[name, state.as_str()])
                     .set(0);
             }
+            metrics.confirm_duration.with_label_values(&[name]);
         }
         let mut board = Self {
             health,
@@ -116,15 +117,25 @@ impl Board {
         });
     }
 
+    /// Where the confirms of a destination are timed.
+    pub(super) fn confirm_duration(&self, name: &str) -> prometheus::Histogram {
+        self.metrics
+            .confirm_duration
+            .with_label_values(&[self.label(name)])
+    }
+
     fn gauge(&self, name: &str, state: DestinationState) -> prometheus::IntGauge {
-        let label = if self.is_configured(name) {
+        self.metrics
+            .destination_state
+            .with_label_values(&[self.label(name), state.as_str()])
+    }
+
+    fn label<'a>(&self, name: &'a str) -> &'a str {
+        if self.is_configured(name) {
             name
         } else {
             OTHER
-        };
-        self.metrics
-            .destination_state
-            .with_label_values(&[label, state.as_str()])
+        }
     }
 }
 
@@ -161,6 +172,14 @@ mod tests {
             board.set(old, DestinationState::Missing, Some("gone".into()));
         }
         assert_eq!(gauge(OTHER, DestinationState::Retired), 2);
+        board.confirm_duration("queue a").observe(0.1);
+        board.confirm_duration("queue old").observe(0.1);
+        board.confirm_duration("queue older").observe(0.1);
+        let confirms = |label: &str| {
+            let timed = metrics.confirm_duration.with_label_values(&[label]);
+            timed.get_sample_count()
+        };
+        assert_eq!((confirms("queue a"), confirms(OTHER)), (1, 2));
         board.remove("queue old");
         assert_eq!(gauge(OTHER, DestinationState::Retired), 1);
         let view = health.view();

@@ -313,14 +313,19 @@ impl Engine {
         let attempt = ended.attempt;
         match ended.how {
             How::Outcome(outcome) => {
-                if let Some(flight) = self.slots.flights.remove(&attempt) {
+                let flight = self.slots.flights.remove(&attempt);
+                if let Some(flight) = flight {
                     self.without_body.remove(&flight.delivery);
                 }
                 let metrics = &self.parts.metrics;
                 let input = match outcome {
                     Outcome::Confirmed => {
                         metrics.published(PublishResult::Ack);
-                        metrics.confirm_duration.observe(ended.took.as_secs_f64());
+                        if let Some(slot) =
+                            flight.and_then(|flight| self.slots.all.get(&flight.channel))
+                        {
+                            slot.confirm_duration.observe(ended.took.as_secs_f64());
+                        }
                         Input::Confirmed { attempt }
                     }
                     Outcome::Nacked => {
@@ -511,6 +516,7 @@ impl Engine {
             owed.channel,
             Slot {
                 place,
+                confirm_duration: self.board.confirm_duration(&name),
                 name,
                 task: self.tasks,
                 orders,

@@ -1,7 +1,7 @@
 //! The publisher's numbers; every series is there from the start.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
@@ -44,7 +44,7 @@ impl PublishResult {
 #[derive(Clone, Debug)]
 pub(super) struct PublishMetrics {
     published: IntCounterVec,
-    pub(super) confirm_duration: Histogram,
+    pub(super) confirm_duration: HistogramVec,
     pub(super) in_flight: IntGauge,
     pub(super) connected: IntGauge,
     pub(super) blocked: IntGauge,
@@ -67,15 +67,16 @@ impl PublishMetrics {
                 ),
                 &["result"],
             )?,
-            confirm_duration: Histogram::with_opts(
+            confirm_duration: HistogramVec::new(
                 HistogramOpts::new(
                     "hookswitch_publish_confirm_duration_seconds",
-                    "From handing a message to the connection to the broker's confirm",
+                    "From handing a message to the connection to the broker's confirm, by configured destination; `other` for those that left the configuration",
                 )
                 .buckets(vec![
                     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
                     30.0, 120.0,
                 ]),
+                &["destination"],
             )?,
             in_flight: IntGauge::new(
                 "hookswitch_publish_in_flight",

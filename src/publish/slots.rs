@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use prometheus::Histogram;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,8 @@ pub(super) struct Slot {
     pub(super) task: u64,
     pub(super) orders: mpsc::Sender<Order>,
     pub(super) open: Option<Opening>,
+    /// Where its confirms are timed.
+    pub(super) confirm_duration: Histogram,
     /// What the last recheck found, while the destination is held.
     pub(super) found: Option<Verdict>,
     /// Ends its task.
@@ -135,6 +138,10 @@ mod tests {
                         epoch: 1,
                         link: *link,
                     }),
+                    confirm_duration: Histogram::with_opts(prometheus::HistogramOpts::new(
+                        "a", "b",
+                    ))
+                    .unwrap(),
                     found: None,
                     halt: CancellationToken::new(),
                 },

@@ -253,10 +253,24 @@ async fn a_deleted_queue_holds_up_only_itself_and_catches_up_when_it_is_declared
         .await;
         *taken_before.lock().expect("no panic") = before;
         delete(&admin, &deleted).await;
+        let others = confirms(&receiver, &stem).await.others;
+        receiver
+            .until_destination(&format!("queue {deleted}"), "missing")
+            .await;
+        (others, confirms(&receiver, &stem).await.deleted)
     };
-    tokio::join!(load.send(&callback_url, 16), deleting);
+    let ((), (others, once_missing)) = tokio::join!(load.send(&callback_url, 16), deleting);
 
-    // The other two go on: they hold everything while the third is missing.
+    // The other two go on: everything of theirs is confirmed while the third is missing and confirms nothing.
+    let expected = load.total() + load.expected_digits().values().map(Vec::len).sum::<usize>();
+    assert!(others < expected, "the deletion came under load");
+    eventually("the others go on", Duration::from_secs(60), || async {
+        (confirms(&receiver, &stem).await.others >= expected).then_some(())
+    })
+    .await;
+    let missing = confirms(&receiver, &stem).await.deleted;
+    assert_eq!(missing, once_missing, "nothing is there to confirm");
+    assert!(missing < load.total(), "it owes what it could not confirm");
     let parts = join_all(
         partitions(&stem)
             .iter()
@@ -298,6 +312,43 @@ async fn a_deleted_queue_holds_up_only_itself_and_catches_up_when_it_is_declared
     {
         delete(&admin, queue).await;
     }
+}
+
+/// Confirms so far, as `/metrics` counts them by destination.
+struct Confirms {
+    /// Of `{stem}.again`, which is deleted.
+    deleted: usize,
+    /// Of all others.
+    others: usize,
+}
+
+async fn confirms(receiver: &Receiver, stem: &str) -> Confirms {
+    let mut confirms = Confirms {
+        deleted: 0,
+        others: 0,
+    };
+    let again = format!("{stem}.again");
+    for queue in partitions(stem)
+        .into_iter()
+        .chain([again.clone(), format!("{stem}.digits")])
+    {
+        let name = format!(
+            "hookswitch_publish_confirm_duration_seconds_count{{destination=\"queue {queue}\"}}"
+        );
+        let count = receiver.until_metric(&name, |_| true).await;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a count of some thousands"
+        )]
+        let count = count as usize;
+        if queue == again {
+            confirms.deleted = count;
+        } else {
+            confirms.others += count;
+        }
+    }
+    confirms
 }
 
 /// A queue was deleted with what lay in it, so each call may miss a run in the middle: confirmed before the deletion,

@@ -11,6 +11,8 @@ mod deploy;
 mod harness;
 mod load;
 mod modes;
+mod outage;
 mod publish;
+mod replicas;
 mod siege;
 mod trouble;

@@ -100,7 +100,7 @@ async fn a_stop_under_load_answers_what_it_holds_and_loses_nothing() {
             (accepted > 50.0).then_some(())
         })
         .await;
-        assert_eq!(tokio::task::block_in_place(|| receiver.stop()), Some(0));
+        assert_eq!(receiver.stop_under_load().await, Some(0));
         receiver.start().await;
     };
     tokio::join!(sending, stopping);

@@ -44,7 +44,7 @@ async fn besieged(rounds: u64, end: End) -> usize {
                     receiver.spawn();
                 }
                 End::Stop => {
-                    assert_eq!(tokio::task::block_in_place(|| receiver.stop()), Some(0));
+                    assert_eq!(receiver.stop_under_load().await, Some(0));
                     receiver.start().await;
                 }
             }

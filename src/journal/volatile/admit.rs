@@ -1,13 +1,13 @@
 //! Where an event is still owed, and the deliveries that go there.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     admit::Offer,
     dispatch::{DeliveryId, Lane, Owed, RecordId},
     event::CallKey,
     journal::{
-        Callback, Parcel, Record,
+        Callback, Parcel, Record, Refusal,
         stage::{facts, own},
     },
     route::{Destination, DestinationId},
@@ -67,6 +67,35 @@ impl Keeper {
             }
         }
         which
+    }
+
+    /// Whether an event of this callback is still being withdrawn while a later one of its call would be sent now. If it
+    /// failed it would be sent anew, behind the later one; its outcome is near, and the sender comes again.
+    pub(super) fn would_overtake_itself(&mut self, callback: &Callback) -> Option<Refusal> {
+        let mut later = HashSet::new();
+        for offer in callback.offers.iter().rev() {
+            let Some(call) = own_key(offer) else { continue };
+            if later.insert(call) {
+                continue;
+            }
+            let (window, key) = self.digester.identity(&callback.app, &offer.identity);
+            let Some(slot) = self.shelf(window).find(&key) else {
+                continue;
+            };
+            let known = self.shelf(window).value(slot);
+            let under_way: Vec<_> = known.places.iter().map(|place| place.state).collect();
+            let is_withdrawn = |state: &State| match state {
+                State::UnderWay(delivery) => self
+                    .deliveries
+                    .get(delivery)
+                    .is_some_and(|delivery| delivery.withdrawn),
+                State::Owed | State::Delivered => false,
+            };
+            if under_way.iter().any(is_withdrawn) {
+                return Some(Refusal::NotConfirmed);
+            }
+        }
+        None
     }
 
     fn lane(&mut self, callback: &Callback, key: &CallKey) -> u64 {

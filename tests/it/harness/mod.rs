@@ -1,17 +1,21 @@
 //! What the tests of the whole stand on: a broker node, a receiver process, senders, and a reader of queues.
 
+mod balancer;
 mod calls;
 mod event;
 mod metrics;
 mod node;
+mod proxy;
 mod queue;
 mod receiver;
 mod sender;
 
+pub(crate) use balancer::Balancer;
 pub(crate) use calls::Calls;
 pub(crate) use event::call_events;
 pub(crate) use metrics::Scraper;
 pub(crate) use node::{Node, shared_amqp_url};
+pub(crate) use proxy::Proxy;
 pub(crate) use queue::{Expected, Taken, check_calls, connect, declare, delete, take_all};
 pub(crate) use receiver::{Receiver, free_port};
 pub(crate) use sender::{post, post_until_accepted};

@@ -49,6 +49,11 @@ impl Node {
         run(&["stop", path(self.dir.path())]);
     }
 
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        run(&["kill", path(self.dir.path())]);
+    }
+
     pub(crate) fn start_again(&self) {
         let url = run(&["start", path(self.dir.path())]);
         assert_eq!(url, self.url, "a node keeps its port");

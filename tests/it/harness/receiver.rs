@@ -117,14 +117,41 @@ impl Receiver {
 
     /// SIGTERM, and its exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
+        self.signal("TERM");
         let mut child = self.child.take().expect("it runs");
+        child.wait().expect("it ends").code()
+    }
+
+    /// The same while whoever else is awaited goes on: senders that stand still are no load.
+    pub(crate) async fn stop_under_load(&mut self) -> Option<i32> {
+        self.signal("TERM");
+        let mut child = self.child.take().expect("it runs");
+        loop {
+            if let Some(status) = child.try_wait().expect("it can be waited for") {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// SIGSTOP: the process stands still, its connections stay, and nobody is told.
+    pub(crate) fn suspend(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT.
+    pub(crate) fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let child = self.child.as_ref().expect("it runs");
         let sent = Command::new("kill")
-            .arg("-TERM")
+            .arg(format!("-{name}"))
             .arg(child.id().to_string())
             .status()
             .expect("kill runs");
-        assert!(sent.success(), "SIGTERM is sent");
-        child.wait().expect("it ends").code()
+        assert!(sent.success(), "SIG{name} is sent");
     }
 
     pub(crate) fn callback_url(&self, app: &str) -> String {

@@ -13,14 +13,22 @@ pub(crate) async fn post(client: &Client, url: &str, body: &str) -> reqwest::Res
         .await
 }
 
-/// Sends until 202. Only a lost connection or a 503 is a reason to send again: anything else is a wrong answer.
+/// Sends until 202. Only a lost connection, a 503, or a 408 for a request that the server did not see in time is a reason to
+/// send again: anything else is a wrong answer.
 pub(crate) async fn post_until_accepted(client: &Client, url: &str, body: &str) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
         match post(client, url, body).await {
             Ok(answer) if answer.status() == StatusCode::ACCEPTED => return,
             Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {}
-            Ok(answer) => panic!("answered {}: {:?}", answer.status(), answer.text().await),
+            Ok(answer) => {
+                let (status, text) = (answer.status(), answer.text().await);
+                // The HTTP library ends a new connection on which no head came in time with an empty 408. On a machine
+                // that is busy enough it does so although the head is there, and not read yet.
+                let unseen = status == StatusCode::REQUEST_TIMEOUT
+                    && text.as_ref().is_ok_and(String::is_empty);
+                assert!(unseen, "answered {status}: {text:?}");
+            }
             Err(_) => {}
         }
         assert!(

@@ -9,13 +9,10 @@ use lapin::{
 };
 
 use crate::harness::{
-    Expected, check_calls, connect, delete, eventually, shared_amqp_url, take_all, unique,
+    Expected, Proxy, check_calls, connect, delete, eventually, shared_amqp_url, take_all, unique,
 };
 
-use super::{
-    proxy::Proxy,
-    world::{PATIENCE, Plan, World, to_queue},
-};
+use super::world::{PATIENCE, Plan, World, to_queue};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_connections_lose_nothing_and_repeat_only_in_a_row() {

@@ -3,6 +3,5 @@
 mod faults;
 mod order;
 mod poison;
-mod proxy;
 mod topology;
 mod world;

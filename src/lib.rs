@@ -13,6 +13,7 @@ pub mod envelope;
 pub mod event;
 pub mod ingress;
 pub mod journal;
+pub mod load;
 pub mod ops;
 pub mod publish;
 pub mod report;

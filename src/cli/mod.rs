@@ -6,6 +6,7 @@ mod check_config;
 mod completions;
 mod consume;
 mod explain;
+mod load;
 mod logging;
 mod payload;
 mod schemas;
@@ -54,6 +55,7 @@ enum Command {
     Schemas(schemas::SchemasArgs),
     Tail(tail::TailArgs),
     Consume(consume::ConsumeArgs),
+    Load(Box<load::LoadArgs>),
     Completions(completions::CompletionsArgs),
 }
 
@@ -69,6 +71,7 @@ impl Command {
                 .map(|()| Outcome::Good)
                 .map_err(Failure::from),
             Self::Consume(args) => consume::run(&args, out),
+            Self::Load(args) => load::run(&args, out),
             Self::Completions(args) => completions::run(&args, out),
         }
     }
@@ -81,6 +84,8 @@ enum Outcome {
     Good,
     /// The check found something.
     Found,
+    /// It was stopped by Ctrl-C before its end.
+    Interrupted,
 }
 
 /// Why a command could not do its work.
@@ -162,6 +167,8 @@ fn run() -> ExitCode {
     match result {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::FAILURE,
+        // What a shell reports of a command that SIGINT ended.
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             match &failure {

@@ -1,0 +1,272 @@
+//! One run from its first look at the world to its summary.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LoadError, Pace, Plan, Source, Summary, Traffic,
+    book::Book,
+    clock::{Clock, whole_us},
+    consume,
+    desk::Desk,
+    generator::Generator,
+    judge::Judge,
+    ledger,
+    pace::Pacer,
+    send::Sender,
+    state::Shared,
+    summary::Circumstances,
+};
+
+/// How long nothing may come after everything did, before it is taken for all: copies come late.
+const SETTLE: Duration = Duration::from_millis(500);
+/// How often it is looked whether everything came, and the progress is told.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Events that will be sent.
+    pub planned: u64,
+    /// Answered 2xx so far.
+    pub accepted: u64,
+    /// Seen in some queue so far; `None` where nothing is verified.
+    pub delivered: Option<u64>,
+}
+
+/// Does what the plan says. `stop` ends the sending early: what was accepted until then is still verified.
+///
+/// # Errors
+/// Where it could not be done. What it found wrong stands in the summary.
+pub async fn run(
+    plan: Plan,
+    stop: CancellationToken,
+    mut tell: impl FnMut(Progress),
+) -> Result<Summary, LoadError> {
+    let clock = Clock::start();
+    let begun_us = clock.now_us();
+    let (book, traffic, ledger_file) = match &plan.source {
+        Source::Ledger(path) => (ledger::read(path)?, None, None),
+        Source::Send { traffic, ledger } => {
+            let generator = Generator::new(traffic.content.clone());
+            let content = generator.content();
+            let calls = (0..content.calls).map(|call| (generator.generation(call), content.events));
+            let book = Book::new(content.run, calls);
+            let file = match ledger {
+                Some(path) => Some((ledger::create(path)?, path)),
+                None => None,
+            };
+            (book, Some((traffic, generator)), file)
+        }
+    };
+    if let Some((traffic, _)) = &traffic {
+        reach(traffic).await?;
+    }
+    if let Some(watch) = &plan.watch {
+        consume::inspect(watch, traffic.is_none()).await?;
+    }
+    let judge = plan
+        .watch
+        .as_ref()
+        .map(|watch| Judge::new(&watch.queues, book.room(), consume::PREFETCH));
+    let planned = match traffic {
+        Some(_) => book.room() as u64,
+        None => book.accepted(),
+    };
+    let shared = Shared::new(book, judge);
+    let watch = plan.watch.map(Arc::new);
+    let halt = CancellationToken::new();
+    let mut consuming = JoinSet::new();
+    if let Some(watch) = &watch {
+        consuming.spawn(consume::consume(
+            watch.clone(),
+            shared.clone(),
+            clock,
+            halt.clone(),
+        ));
+    }
+    let mut seed = None;
+    let mut sending_us = None;
+    let mut watching = Watching {
+        shared: &shared,
+        clock,
+        planned,
+        tell: &mut tell,
+    };
+    if let Some((traffic, generator)) = traffic {
+        seed = Some(traffic.content.seed);
+        let since_us = clock.now_us();
+        let sending = send(traffic, generator, &shared, clock, &stop);
+        tokio::select! {
+            sent = sending => sent?,
+            failed = failure(&mut consuming) => return Err(failed),
+            () = watching.for_ever() => {}
+        }
+        sending_us = Some(clock.now_us() - since_us);
+    }
+    if let Some((file, path)) = ledger_file {
+        ledger::write(file, path, &shared.lock().book)?;
+    }
+    if let Some(watch) = &watch {
+        tokio::select! {
+            () = watching.until_all_came(watch.idle) => {}
+            failed = failure(&mut consuming) => return Err(failed),
+        }
+    }
+    halt.cancel();
+    while let Some(ended) = consuming.join_next().await {
+        if let Ok(Err(error)) = ended {
+            return Err(error);
+        }
+    }
+    let circumstances = Circumstances {
+        seed,
+        sending_us,
+        total_us: clock.now_us() - begun_us,
+        inverted_allowed: plan.inverted_allowed,
+        interrupted: stop.is_cancelled(),
+    };
+    Ok(Summary::new(&shared.lock(), &circumstances))
+}
+
+/// Ends only when consuming cannot go on.
+async fn failure(consuming: &mut JoinSet<Result<(), LoadError>>) -> LoadError {
+    loop {
+        match consuming.join_next().await {
+            Some(Ok(Err(error))) => return error,
+            Some(_) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Every target takes connections; said before the first callback, and not as so many refused ones.
+async fn reach(traffic: &Traffic) -> Result<(), LoadError> {
+    for target in &traffic.targets {
+        let mut tries = 0;
+        loop {
+            match target.connect().await {
+                Ok(_) => break,
+                // It may be about to start.
+                Err(_) if tries < 10 => tries += 1,
+                Err(source) => {
+                    return Err(LoadError::Unreachable {
+                        target: target.describe(),
+                        source,
+                    });
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    Ok(())
+}
+
+async fn send(
+    traffic: &Traffic,
+    generator: Generator,
+    shared: &Shared,
+    clock: Clock,
+    stop: &CancellationToken,
+) -> Result<(), LoadError> {
+    let content = &traffic.content;
+    let active = traffic.active.get();
+    let desk = Arc::new(match traffic.pace {
+        Pace::Burst(_) => {
+            let per_call = content.events.div_ceil(content.batch);
+            Desk::for_bursts(u64::from(content.calls) * u64::from(per_call))
+        }
+        pace => Desk::new(
+            content.calls,
+            content.events,
+            content.batch,
+            active,
+            matches!(pace, Pace::Rate(_)),
+        ),
+    });
+    let generator = Arc::new(generator);
+    let mut senders = JoinSet::new();
+    let targets = traffic.targets.iter().cycle();
+    for (number, target) in (0..traffic.connections.get()).zip(targets) {
+        let sender = Sender {
+            number,
+            target: target.clone(),
+            generator: generator.clone(),
+            desk: desk.clone(),
+            shared: shared.clone(),
+            clock,
+            attempts: traffic.attempts.get(),
+            stop: stop.clone(),
+        };
+        senders.spawn(sender.work());
+    }
+    let pacer = match traffic.pace {
+        Pace::Closed => None,
+        pace => Some(Pacer::start(pace, content, active, desk.clone(), clock)?),
+    };
+    let all = async { while senders.join_next().await.is_some() {} };
+    tokio::pin!(all);
+    tokio::select! {
+        () = &mut all => {}
+        () = stop.cancelled() => {
+            desk.close();
+            all.await;
+        }
+    }
+    drop(pacer);
+    Ok(())
+}
+
+/// Looks at the state from time to time.
+struct Watching<'w, T> {
+    shared: &'w Shared,
+    clock: Clock,
+    planned: u64,
+    tell: &'w mut T,
+}
+
+impl<T: FnMut(Progress)> Watching<'_, T> {
+    async fn for_ever(&mut self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        let progress = {
+            let state = self.shared.lock();
+            Progress {
+                planned: self.planned,
+                accepted: state.book.accepted(),
+                delivered: state.judge.as_ref().map(|_| state.book.delivered()),
+            }
+        };
+        (self.tell)(progress);
+    }
+
+    /// Ends when every accepted event came and nothing more does, or when nothing comes any more.
+    async fn until_all_came(&mut self, idle: Duration) {
+        let from_us = self.clock.now_us();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            self.look();
+            let now_us = self.clock.now_us();
+            let state = self.shared.lock();
+            let last_us = state
+                .judge
+                .as_ref()
+                .map_or(0, |judge| judge.last_message_us);
+            let quiet_us = now_us.saturating_sub(last_us.max(from_us));
+            let settled = state.connected_us.is_some_and(|connected_us| {
+                let connected_for_us = now_us.saturating_sub(connected_us);
+                quiet_us.min(connected_for_us) >= whole_us(SETTLE)
+            });
+            if state.book.nothing_is_missing() && settled || quiet_us >= whole_us(idle) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the senders and the consumers share. Everything is on one thread but the schedule, so the lock is never waited
+//! for; it is held for a few lines and never across an `await`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{book::Book, judge::Judge, latency::Latency};
+
+/// See the module.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<State>>);
+
+pub(super) struct State {
+    pub(super) book: Book,
+    pub(super) tally: Tally,
+    /// `None` where nothing is verified.
+    pub(super) judge: Option<Judge>,
+    /// Since when the consumers are connected, Unix time in microseconds; `None` while they are not.
+    pub(super) connected_us: Option<u64>,
+}
+
+/// What the senders count.
+#[derive(Default)]
+pub(super) struct Tally {
+    pub(super) events: u64,
+    pub(super) callbacks: u64,
+    /// Answers by status, and lost connections.
+    pub(super) answers: BTreeMap<u16, u64>,
+    pub(super) lost_connections: u64,
+    /// Callbacks sent twice on purpose.
+    pub(super) duplicates: u64,
+    /// Times that a callback was sent again because it was not answered 2xx.
+    pub(super) resent: u64,
+    /// Events given up.
+    pub(super) refused: u64,
+    /// Examples of those.
+    pub(super) refusals: Vec<String>,
+    /// From when a callback was due to its 2xx.
+    pub(super) latency: Latency,
+}
+
+impl Shared {
+    pub(super) fn new(book: Book, judge: Option<Judge>) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            book,
+            tally: Tally::default(),
+            judge,
+            connected_us: None,
+        })))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here is left half done by a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -68,6 +68,26 @@ def get(port, path, timeout=5):
         connection.close()
 
 
+def cpu_seconds(pid):
+    """User and system time of a process and of the children that it has or had."""
+    children, times = {}, {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            # After the name, which may hold anything: state, parent, and as numbers 12 to 15 the times, its own and
+            # those of children that have ended.
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+            times[int(entry.name)] = sum(int(ticks) for ticks in fields[11:15])
+    total, family = 0, [pid]
+    while family:
+        member = family.pop()
+        total += times.get(member, 0)
+        family.extend(children.get(member, []))
+    return total / TICKS
+
+
 class Lab:
     """A directory for one run, and everything that runs in it."""
 
@@ -121,6 +141,12 @@ class Broker:
     def version(self):
         return self.ctl("version")
 
+    def cpu_seconds(self):
+        return cpu_seconds(int((self.directory / "beam.pid").read_text()))
+
+    def queues(self):
+        return self.ctl("list_queues", "name").split()
+
     def cut_connections(self, seconds):
         """Closes every connection each second, for so long. Returns at once: the node does it by itself."""
         self.evaluate(
@@ -133,14 +159,17 @@ class Broker:
         """Declares durable quorum queues."""
         for queue in queues:
             self.evaluate(
-                f'rabbit_amqqueue:declare(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>), true, false, '
-                '[{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"benchmark">>).'
+                f'{{new, _}} = rabbit_amqqueue:declare({resource(queue)}, true, false, '
+                '[{<<"x-queue-type">>, longstr, <<"quorum">>}], none, <<"benchmark">>), ok.'
             )
 
-    def delete(self, *queues):
-        for queue in queues:
-            with contextlib.suppress(Failed):
-                self.ctl("delete_queue", queue)
+    def delete(self, queue):
+        """Deletes a queue and says how many messages went with it."""
+        done = self.evaluate(
+            f"{{ok, Q}} = rabbit_amqqueue:lookup({resource(queue)}), "
+            '{ok, N} = rabbit_amqqueue:delete(Q, false, false, <<"benchmark">>), N.'
+        )
+        return int(done)
 
     def _script(self, verb, *arguments):
         command = [ROOT / "dev/rabbitmq", verb, self.directory, *arguments]
@@ -148,6 +177,10 @@ class Broker:
         if done.returncode != 0:
             raise Failed(f"dev/rabbitmq {verb} {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout.strip()
+
+
+def resource(queue):
+    return f'rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)'
 
 
 class Process:
@@ -188,23 +221,7 @@ class Process:
 
     def cpu_seconds(self):
         """User and system time of the process and of the children that it has or had."""
-        children = {}
-        times = {}
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                # After the name, which may hold anything: state, parent, …; 13 to 16 from there are the times.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                pid, parent = int(entry.name), int(fields[1])
-                children.setdefault(parent, []).append(pid)
-                times[pid] = sum(int(ticks) for ticks in fields[11:15])
-        total, family = 0, [self.pid]
-        while family:
-            member = family.pop()
-            total += times.get(member, 0)
-            family.extend(children.get(member, []))
-        return total / TICKS
+        return cpu_seconds(self.pid)
 
     def memory(self):
         """Resident memory now, and the most there was, in MiB."""

@@ -63,7 +63,7 @@ impl Dialer {
     async fn dial(&self) -> Result<Connection, LoadError> {
         let runtime = lapin::runtime::default_runtime().map_err(|source| LoadError::Broker {
             host: self.host.clone(),
-            source: Box::new(source.into()),
+            source: Box::new(source),
         })?;
         let connecting = Connection::connect_uri_with_config(
             self.uri.clone(),

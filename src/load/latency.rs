@@ -30,8 +30,10 @@ pub struct Percentiles {
 
 impl Latency {
     pub(super) fn record(&mut self, microseconds: u64) {
-        // The histogram grows as it must; only values near 2^63 have no place, and no run takes so long.
-        drop(self.0.record(microseconds));
+        // The histogram grows as it must; only values near 2^63 have no place.
+        if self.0.record(microseconds).is_err() {
+            self.0.saturating_record(microseconds);
+        }
     }
 
     /// `None` where nothing was recorded.

@@ -123,7 +123,7 @@ fn filling(bytes: usize) -> String {
 fn write_decimal(out: &mut Vec<u8>, mut number: u64, width: usize) {
     let start = out.len();
     while number > 0 || out.len() - start < width {
-        out.push(b"0123456789"[usize::try_from(number % 10).unwrap_or_default()]);
+        out.push(b'0' + u8::try_from(number % 10).unwrap_or_default());
         number /= 10;
     }
     if let Some(digits) = out.get_mut(start..) {

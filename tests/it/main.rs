@@ -7,6 +7,7 @@
 mod contract;
 mod crash;
 mod harness;
+mod load;
 mod modes;
 mod publish;
 mod siege;

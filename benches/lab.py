@@ -306,7 +306,11 @@ def binary(given):
     if given:
         return Path(given).resolve()
     subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
-    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "hookswitch"
+    return target_directory() / "release" / "hookswitch"
+
+
+def target_directory():
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
 
 def fsync_milliseconds(directory, seconds, rate=None):

@@ -14,6 +14,7 @@ use super::{
     generator::Generator,
     judge::Judge,
     ledger,
+    line::Line,
     pace::Pacer,
     send::Sender,
     state::Shared,
@@ -187,9 +188,14 @@ async fn send(
         ),
     });
     let generator = Arc::new(generator);
-    let mut senders = JoinSet::new();
+    // Before the schedule begins: a connection that is still being made would send its first callback late. One that
+    // cannot be made now is made when it is needed.
     let targets = traffic.targets.iter().cycle();
-    for (number, target) in (0..traffic.connections.get()).zip(targets) {
+    let lines = (0..traffic.connections.get()).zip(targets);
+    let lines = lines.map(async |(number, target)| (number, target, Line::open(target).await.ok()));
+    let lines = futures_util::future::join_all(lines).await;
+    let mut senders = JoinSet::new();
+    for (number, target, line) in lines {
         let sender = Sender {
             number,
             target: target.clone(),
@@ -200,7 +206,7 @@ async fn send(
             attempts: traffic.attempts.get(),
             stop: stop.clone(),
         };
-        senders.spawn(sender.work());
+        senders.spawn(sender.work(line));
     }
     let pacer = match traffic.pace {
         Pace::Closed => None,

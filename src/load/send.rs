@@ -46,8 +46,7 @@ enum Outcome {
 
 impl Sender {
     /// Sends until the desk is empty.
-    pub(super) async fn work(self) {
-        let mut line = Line::open(&self.target).await.ok();
+    pub(super) async fn work(self, mut line: Option<Line>) {
         loop {
             let job = match &mut line {
                 Some(open) => tokio::select! {

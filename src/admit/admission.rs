@@ -418,11 +418,12 @@ impl Admission {
         self.trim();
     }
 
-    /// A delivery with this line is owed no more.
-    pub fn settled(&mut self, line: Slot) {
+    /// A delivery with this line is owed no more; true if something else of its call still is.
+    pub fn settled(&mut self, line: Slot) -> bool {
         let call = self.sequences.value(line).call;
         self.sequences.unpin(line, self.now);
         self.calls.unpin(call, self.now);
+        self.calls.is_pinned(call)
     }
 
     /// Call keys in use.

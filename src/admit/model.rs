@@ -259,7 +259,9 @@ proptest! {
             } else {
                 admission.commit();
                 // Confirmed at once, so that what is owed keeps nothing alive.
-                owed.into_iter().for_each(|slot| admission.settled(slot));
+                for slot in owed {
+                    admission.settled(slot);
+                }
             }
         }
     }

@@ -140,6 +140,8 @@ pub(super) fn open_tuned(
         ended: Vec::new(),
         booking: Booking::default(),
         last_group: 0,
+        settle_due: None,
+        lane_waits: false,
         reader: Some((requests.clone(), reading)),
     };
     writer.show();

@@ -7,7 +7,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -41,6 +41,10 @@ const GROUP_LIMIT: usize = 512;
 /// with `commit_siblings`); below that no callback waits.
 const CROWD: usize = 8;
 const GATHER: Duration = Duration::from_micros(700);
+
+/// How long what was delivered may wait for the next callback's commit before it gets one of its own. Only where nothing
+/// else of its call is owed: otherwise its lane goes on with that commit, and it does not wait.
+const SETTLE_DELAY: Duration = Duration::from_millis(10);
 
 /// How long the writer waits for a command before it looks after the store.
 const IDLE: Duration = Duration::from_secs(1);
@@ -97,6 +101,10 @@ pub(super) struct Writer {
     pub(super) booking: Booking,
     /// Callbacks in the group before.
     pub(super) last_group: usize,
+    /// When what was delivered gets a commit of its own, if none comes before.
+    pub(super) settle_due: Option<Instant>,
+    /// A lane waits for the next commit.
+    pub(super) lane_waits: bool,
     pub(super) reader: Option<(Sender<Request>, JoinHandle<()>)>,
 }
 
@@ -122,10 +130,17 @@ impl Writer {
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         loop {
             let mut group = Group::default();
-            match commands.recv_timeout(IDLE) {
+            let patience = self
+                .settle_due
+                .map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
+            match commands.recv_timeout(patience) {
                 Ok(command) => group.take(command),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.idle();
+                    if self.settle_due.is_some() {
+                        self.process(Group::default());
+                    } else {
+                        self.idle();
+                    }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -143,6 +158,13 @@ impl Writer {
             }
             let closing = group.closing;
             self.last_group = group.appends.len();
+            self.settle(std::mem::take(&mut group.settlements));
+            if group.appends.is_empty() && !closing && self.may_settle_later() {
+                self.settle_due
+                    .get_or_insert_with(|| Instant::now() + SETTLE_DELAY);
+                self.show();
+                continue;
+            }
             self.process(group);
             if closing {
                 break;
@@ -151,13 +173,16 @@ impl Writer {
         self.finish();
     }
 
+    /// Whether nobody waits for it to be on disk that these deliveries are owed no more.
+    fn may_settle_later(&self) -> bool {
+        let overdue = self.settle_due.is_some_and(|due| due <= Instant::now());
+        !overdue && !self.lane_waits && self.poisoned.is_empty()
+    }
+
     fn process(&mut self, group: Group) {
-        let Group {
-            mut appends,
-            settlements,
-            ..
-        } = group;
-        self.settle(settlements);
+        let Group { mut appends, .. } = group;
+        self.settle_due = None;
+        self.lane_waits = false;
         self.probe();
 
         appends.sort_by_key(|append| append.callback.arrival);
@@ -287,7 +312,7 @@ impl Writer {
         };
         self.booking.delivered += 1;
         if let Some(line) = pending.line {
-            self.admission.settled(line);
+            self.lane_waits |= self.admission.settled(line);
             self.ended.push(delivery);
         }
         if self.condition.writes() {

@@ -162,7 +162,7 @@ impl Writer {
             if group.appends.is_empty() && !closing && self.may_settle_later() {
                 self.settle_due
                     .get_or_insert_with(|| Instant::now() + SETTLE_DELAY);
-                self.show();
+                // Not shown yet: the books say what is on disk.
                 continue;
             }
             self.process(group);

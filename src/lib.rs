@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
+pub mod emulator;
 pub mod envelope;
 pub mod event;
 pub mod ingress;

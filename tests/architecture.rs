@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each room with the rooms it may use. A room not listed as allowed is not used.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("event", &[]),
     ("report", &[]),
     ("envelope", &["event"]),
@@ -38,6 +38,8 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ),
     // What proves the receiver shares no code with it: programs that share a decoder share its mistakes.
     ("load", &["report"]),
+    // The calling service's stand-in shares none either.
+    ("emulator", &["report"]),
     (
         "app",
         &[
@@ -49,7 +51,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
         "cli",
         &[
             "event", "envelope", "catalog", "route", "admit", "ingress", "journal", "publish",
-            "ops", "config", "report", "app", "load",
+            "ops", "config", "report", "app", "load", "emulator",
         ],
     ),
 ];

@@ -1,0 +1,5 @@
+//! Posts callbacks.
+
+/// Rates of misbehaviour.
+#[derive(Clone, Debug, Default)]
+pub struct Misbehaviour {}

@@ -1,0 +1,17 @@
+//! The emulator: the calling service on a laptop (design 12).
+//!
+//! `world` knows the calls and what happens to them, without I/O and with a clock that it is told. `rest` is its door for
+//! applications, `wire` gives its events the form that the service gives them, `delivery` posts them. It shares no code with
+//! the receiver: programs that share a decoder share its mistakes.
+
+mod delivery;
+mod event;
+mod fault;
+mod identity;
+mod scenario;
+mod settings;
+mod world;
+
+pub use delivery::Misbehaviour;
+pub use scenario::Scenario;
+pub use settings::{DEFAULT_ACCESS_KEY, EventGrid, GridSchema, Settings, Summary};

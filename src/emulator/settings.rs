@@ -1,0 +1,75 @@
+//! What an emulator is started with.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use super::{delivery::Misbehaviour, scenario::Scenario};
+
+/// The access key that the emulator takes and prints if none is given: base64 of a sentence that says that it is none.
+pub const DEFAULT_ACCESS_KEY: &str = "aG9va3N3aXRjaCBlbXVsYXRvcjogbm90IGEgc2VjcmV0";
+
+/// Options of one run (design 12).
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the REST API listens over http; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where it listens over https too.
+    pub tls_listen: Option<SocketAddr>,
+    /// Where the certificate of its own CA is written for clients.
+    pub ca_out: Option<PathBuf>,
+    /// The key of the HMAC, base64; `None` lets everybody in.
+    pub access_key: Option<String>,
+    /// The immutable resource id: the audience of callback tokens, and part of what Event Grid events name.
+    pub resource_id: String,
+    /// How the other side of the line behaves.
+    pub scenario: Scenario,
+    /// How many times faster than real time calls go.
+    pub speed: f64,
+    /// The same seed, scenario and requests make the same ids and the same misbehaviour.
+    pub seed: u64,
+    /// What goes wrong on the way, and how often.
+    pub misbehave: Misbehaviour,
+    /// Where Event Grid delivers.
+    pub event_grid: Option<EventGrid>,
+    /// Whoever's certificates count for `https` callbacks besides the usual authorities.
+    pub callback_ca: Option<PathBuf>,
+}
+
+/// An Event Grid subscription of the resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventGrid {
+    /// The webhook.
+    pub url: String,
+    /// Its delivery schema.
+    pub schema: GridSchema,
+}
+
+/// The delivery schema of an Event Grid subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GridSchema {
+    /// `EventGridSchema`.
+    #[default]
+    EventGrid,
+    /// `CloudEventSchemaV1_0`.
+    CloudEvents,
+}
+
+/// Deliveries counted, as the closing line shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Of the run.
+    pub seed: u64,
+    /// Calls made, answered or joined.
+    pub calls: u64,
+    /// Events that were to be told, each once.
+    pub events: u64,
+    /// Callbacks posted, attempts included.
+    pub posts: u64,
+    /// Events that a 2xx accepted.
+    pub accepted: u64,
+    /// Events given up, after the last attempt.
+    pub given_up: u64,
+    /// Misbehaviour by name (`reorder`, `duplicate`, ...).
+    pub misbehaved: BTreeMap<&'static str, u64>,
+    /// Answers by status; 0 for none.
+    pub answers: BTreeMap<u16, u64>,
+}

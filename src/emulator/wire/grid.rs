@@ -5,7 +5,6 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -23,7 +22,8 @@ use super::{
 /// The Communication Services resource that events are of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Resource {
-    topic: String,
+    /// `topic` of the Event Grid schema, `source` of CloudEvents.
+    pub(super) topic: String,
 }
 
 impl Resource {
@@ -35,11 +35,6 @@ impl Resource {
                  communicationservices/{resource_id}"
             ),
         }
-    }
-
-    /// `topic` of the Event Grid schema, `source` of CloudEvents.
-    pub(crate) fn topic(&self) -> &str {
-        &self.topic
     }
 }
 

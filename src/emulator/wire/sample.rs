@@ -7,6 +7,8 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
+use super::Rendered;
+
 /// JSON with its values forgotten and the order of its members kept.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shape {
@@ -92,6 +94,32 @@ pub(super) fn sample(file: &str) -> Option<Shape> {
         Shape::List(events) => events.first().cloned().expect("an event"),
         event => event,
     })
+}
+
+/// Compares with the file of that name, whole or, where it is a fragment, its data. `without` names members that one of the
+/// two has and the other not, each with its reason at the call.
+#[track_caller]
+pub(super) fn check_sample(event: &Rendered, file: &str, without: &[&str]) {
+    let Some(published) = sample(file) else {
+        return;
+    };
+    let mut emulated = Shape::of(event.event.get());
+    if file.starts_with("fragment-") {
+        let Shape::Object(members) = emulated else {
+            panic!("an event is an object");
+        };
+        (_, emulated) = members
+            .into_iter()
+            .find(|(name, _)| name == "data")
+            .expect("data");
+    }
+    let strip = |shape: Shape| {
+        without
+            .iter()
+            .fold(shape, |shape, path| shape.without(path))
+    };
+    let differences = strip(emulated).differences(&strip(published));
+    assert!(differences.is_empty(), "{file}: {differences:#?}");
 }
 
 impl<'de> Deserialize<'de> for Shape {

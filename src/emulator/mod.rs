@@ -8,6 +8,7 @@ mod delivery;
 mod event;
 mod fault;
 mod identity;
+mod rest;
 mod scenario;
 mod settings;
 mod world;

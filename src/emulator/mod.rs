@@ -12,6 +12,6 @@ mod scenario;
 mod settings;
 mod world;
 
-pub use delivery::Misbehaviour;
+pub use delivery::{Misbehaviour, MisbehaviourError};
 pub use scenario::Scenario;
 pub use settings::{DEFAULT_ACCESS_KEY, EventGrid, GridSchema, Settings, Summary};

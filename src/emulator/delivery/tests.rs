@@ -21,7 +21,9 @@ use super::{
         event::{CallFacts, Generation, GridHappened, GridNotice, Happened, Notice, Tone},
         identity::Identifier,
         settings::{EventGrid, GridSchema},
+        wire::{Body, Rendered},
     },
+    token::ISSUER,
     *,
 };
 
@@ -167,7 +169,7 @@ impl Form for Plain {
         let events: Vec<_> = events.iter().map(|event| &event.event).collect();
         Body {
             content_type: "application/json",
-            bytes: serde_json::to_vec(&events).unwrap().into(),
+            bytes: serde_json::to_vec(&events).unwrap(),
         }
     }
 }
@@ -488,6 +490,7 @@ fn to_grid(receiver: &Receiver, schema: GridSchema) -> Options {
         event_grid: Some(EventGrid {
             url: receiver.url.clone(),
             schema,
+            handshake: true,
         }),
         consent_url: Some("http://127.0.0.1:1/validate".to_owned()),
         ..options("none")

@@ -31,6 +31,7 @@ pub(super) struct Fixed {
     world: Mutex<(World, Duration)>,
     key: Option<Vec<u8>>,
     documents: Documents,
+    answered: Mutex<Vec<String>>,
 }
 
 impl Backend for Fixed {
@@ -49,6 +50,15 @@ impl Backend for Fixed {
 
     fn callbacks(&self) -> Value {
         json!({"callbacks": [{"status": 204}]})
+    }
+
+    fn summary(&self) -> Value {
+        json!({"calls": self.answered.lock().expect("no panic").len()})
+    }
+
+    fn answered(&self, method: &str, path: &str, status: u16) {
+        let line = format!("{method} {path} {status}");
+        self.answered.lock().expect("no panic").push(line);
     }
 }
 
@@ -82,6 +92,7 @@ impl Listener {
         Self {
             door: web::Data::new(Door::new(Fixed {
                 world: Mutex::new((world, Duration::ZERO)),
+                answered: Mutex::default(),
                 key: key.map(<[u8]>::to_vec),
                 documents: Documents {
                     openid: json!({"issuer": "i"}),
@@ -107,6 +118,16 @@ impl Listener {
             .expect("no panic")
             .0
             .calls()
+    }
+
+    /// What the service was told of requests, in order.
+    pub(super) fn answered(&self) -> Vec<String> {
+        self.door
+            .backend()
+            .answered
+            .lock()
+            .expect("no panic")
+            .clone()
     }
 
     pub(super) fn send(&self, method: &str, uri: &str, body: &Value) -> Reply {

@@ -104,30 +104,19 @@ impl Listener {
 
     /// Lets ten seconds pass: callees answer, prompts end.
     pub(super) fn wait(&self) {
-        let mut world = self.door.backend().world.lock().expect("no panic");
+        let mut world = self.door.backend.world.lock().expect("no panic");
         world.1 += Duration::from_secs(10);
         let now = world.1;
         world.0.advance(now);
     }
 
     pub(super) fn calls(&self) -> u64 {
-        self.door
-            .backend()
-            .world
-            .lock()
-            .expect("no panic")
-            .0
-            .calls()
+        self.door.backend.world.lock().expect("no panic").0.calls()
     }
 
     /// What the service was told of requests, in order.
     pub(super) fn answered(&self) -> Vec<String> {
-        self.door
-            .backend()
-            .answered
-            .lock()
-            .expect("no panic")
-            .clone()
+        self.door.backend.answered.lock().expect("no panic").clone()
     }
 
     pub(super) fn send(&self, method: &str, uri: &str, body: &Value) -> Reply {

@@ -8,6 +8,7 @@ use super::{
             event::{GridHappened, GridNotice},
             identity::Identifier,
         },
+        grid::validation_event,
         sample::{Shape, check_sample, sample},
         *,
     },

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{
+    super::grid::validation_event,
     super::{
         super::{
             event::{GridHappened, GridNotice},

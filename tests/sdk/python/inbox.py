@@ -11,7 +11,7 @@ from azure.communication.callautomation._generated import models
 from azure.core.messaging import CloudEvent
 from azure.eventgrid import EventGridEvent, SystemEventNames
 
-from table import FIRST_EVENTS, LATER_EVENTS, UNCAUSED_EVENTS
+from table import ALL_EVENTS, events
 
 PREFIX = "Microsoft.Communication."
 # Members of `data` that say of the event what its envelope says too; no SDK models them.
@@ -61,11 +61,11 @@ class Inbox:
     def _callback(self, body):
         envelope = CloudEvent.from_dict(json.loads(body))
         kind = envelope.type.removeprefix(PREFIX)
-        if kind not in {**FIRST_EVENTS, **LATER_EVENTS, **UNCAUSED_EVENTS}:
+        if kind not in ALL_EVENTS:
             raise ValueError(f"{envelope.type} is no event of Call Automation")
         model = getattr(models, kind, None)
         if model is None:
-            if self.newest or kind in FIRST_EVENTS:
+            if kind in events(self.newest):
                 raise ValueError(f"the SDK has no model {kind}")
             return kind, envelope.data, None
         event = model.deserialize(envelope.data)
@@ -83,7 +83,8 @@ class Inbox:
 
     def _grid(self, body):
         event = EventGridEvent.from_dict(json.loads(body))
-        return SystemEventNames(event.event_type).name, event.data, event
+        name = SystemEventNames(event.event_type).name
+        return name.removeprefix("Acs").removesuffix("EventName"), event.data, event
 
     def wait(self, kind: str, call=None, context=None, where=None, limit=10.0) -> Taken:
         """The first message of this kind, of this call, with this operation context, for which `where` is true."""
@@ -104,7 +105,7 @@ class Inbox:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     came = [taken.kind for taken in self.taken if call and taken.data.get("callConnectionId") == call]
-                    raise TimeoutError(f"no {kind} ({context or 'no context'}) within {limit} s; of this call came {came}")
+                    raise TimeoutError(f"no {kind} of {context} within {limit} s; of this call came {came}")
                 self._changed.wait(left)
 
     def kinds(self) -> set[str]:

@@ -38,8 +38,8 @@ def playing(world: World):
             from azure.communication.callautomation import SsmlSource, TextSource
 
             sources = [
-                TextSource("Good morning to you", source_locale="en-US", voice_kind="female"),
-                SsmlSource('<speak version="1.0" xml:lang="en-US">Good evening</speak>'),
+                TextSource(text="Good morning to you", source_locale="en-US", voice_kind="female"),
+                SsmlSource(ssml_text='<speak version="1.0" xml:lang="en-US">Good evening</speak>'),
             ]
             elsewhere = f"{world.callback}/prompts"
             connection.play_media_to_all(sources, operation_context="play-text", operation_callback_url=elsewhere)
@@ -65,7 +65,7 @@ def tones(world: World):
         same(recognized("dtmf-most"), ["one", "two"], "the tones")
     with check("recognize up to a stop tone"):
         connection.start_recognizing_media(
-            "dtmf", PRESSES, dtmf_max_tones_to_collect=10, dtmf_stop_tones=["pound"], operation_context="dtmf-stop")
+            "dtmf", PRESSES, play_prompt=PROMPT, dtmf_max_tones_to_collect=10, dtmf_stop_tones=["pound"], operation_context="dtmf-stop")
         same(recognized("dtmf-stop")[:3], ["one", "two", "three"], "the tones")
     with check("RecognizeCanceled"):
         connection.start_recognizing_media(
@@ -78,7 +78,7 @@ def tones(world: World):
         with check("recognize a choice by its tone"):
             from azure.communication.callautomation import RecognitionChoice
 
-            choices = [RecognitionChoice("Yes", ["yes", "sure"], tone="one"), RecognitionChoice("No", ["no"], tone="nine")]
+            choices = [RecognitionChoice(label="Yes", phrases=["yes", "sure"], tone="one"), RecognitionChoice(label="No", phrases=["no"], tone="nine")]
             connection.start_recognizing_media("choices", PRESSES, choices=choices, operation_context="choice-tone")
             event = inbox.wait("RecognizeCompleted", call, "choice-tone").event
             same((event.recognition_type, event.choice_result.label), ("choices", "Yes"), "the choice")
@@ -108,7 +108,7 @@ def silence(world: World):
     connection, call = world.connected(FRIEND, "silence")
     with world.check("RecognizeFailed, after the initial silence"):
         connection.start_recognizing_media(
-            "dtmf", FRIEND, dtmf_max_tones_to_collect=1, initial_silence_timeout=2, operation_context="silent")
+            "dtmf", FRIEND, play_prompt=PROMPT, dtmf_max_tones_to_collect=1, initial_silence_timeout=2, operation_context="silent")
         event = world.inbox.wait("RecognizeFailed", call, "silent").event
         same(event.result_information.sub_code, 8510, "the sub code")
     with world.check("the call ends"):
@@ -123,12 +123,12 @@ def speech(world: World):
     connection, call = world.connected(SPEAKS, "speech")
     with check("recognize speech"):
         connection.start_recognizing_media(
-            "speech", SPEAKS, play_prompt=TextSource("How may I help", voice_name="en-US-NancyNeural"),
+            "speech", SPEAKS, play_prompt=TextSource(text="How may I help", voice_name="en-US-NancyNeural"),
             speech_language="en-US", end_silence_timeout=1, operation_context="speech")
         event = inbox.wait("RecognizeCompleted", call, "speech").event
         same((event.recognition_type, event.speech_result.speech), ("speech", "confirm"), "the speech")
     with check("recognize a choice by its phrase"):
-        choices = [RecognitionChoice("Confirmed", ["confirm", "first"]), RecognitionChoice("Cancelled", ["cancel"])]
+        choices = [RecognitionChoice(label="Confirmed", phrases=["confirm", "first"]), RecognitionChoice(label="Cancelled", phrases=["cancel"])]
         connection.start_recognizing_media(
             "choices", SPEAKS, choices=choices, speech_language="en-US", operation_context="choice")
         event = inbox.wait("RecognizeCompleted", call, "choice").event

@@ -57,7 +57,7 @@ def recording(world: World):
         with refused(HttpResponseError, 404):
             client.get_recording_properties(made.recording_id)
     with check("Event Grid tells of the file"):
-        taken = inbox.wait("AcsRecordingFileStatusUpdatedEventName",
+        taken = inbox.wait("RecordingFileStatusUpdated",
                            where=lambda taken: made.recording_id in taken.event.subject)
         chunks = taken.data["recordingStorageInfo"]["recordingChunks"]
         same((len(chunks) > 0, chunks[0]["index"]), (True, 0), "the chunks")

@@ -18,7 +18,7 @@ import participants
 import recording
 from checks import Checks, same
 from inbox import Inbox
-from table import FIRST_EVENTS, FIRST_OPERATIONS, GRID_EVENTS, LATER_EVENTS, LATER_OPERATIONS, UNCAUSED_EVENTS
+from table import GRID_EVENTS, UNCAUSED_EVENTS, events, operations
 from world import Requests, World, client
 
 
@@ -40,14 +40,13 @@ def stories(newest: bool):
 
 def coverage(check: Checks, inbox: Inbox, requests: Requests, newest: bool):
     """Whether everything was asked, everything came, and everything was understood."""
-    operations = {**FIRST_OPERATIONS, **(LATER_OPERATIONS if newest else {})}
-    events = {**FIRST_EVENTS, **(LATER_EVENTS if newest else {})}
-    with check(f"all {len(operations)} operations were called"):
-        same(sorted(requests.made), sorted(operations), "what was called")
-    with check(f"all {len(events)} events came"):
-        same(sorted(set(events) - inbox.kinds()), [], "what is missing")
+    asked, caused = operations(newest), events(newest)
+    with check(f"all {len(asked)} operations were called"):
+        same(sorted(requests.made), sorted(asked), "what was called")
+    with check(f"all {len(caused)} events came"):
+        same(sorted(caused - inbox.kinds()), [], "what is missing")
     with check(f"all {len(GRID_EVENTS)} events of Event Grid came"):
-        same(sorted(set(GRID_EVENTS) - inbox.kinds()), [], "what is missing")
+        same(sorted(GRID_EVENTS - inbox.kinds()), [], "what is missing")
     with check(f"all {len(inbox.taken)} messages were parsed by the SDK"):
         same(inbox.broken[:3], [], "what it did not understand")
     with check("the events of each call are in order, without a gap"):

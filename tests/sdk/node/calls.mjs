@@ -110,7 +110,7 @@ export async function incoming(world, seen) {
     await client.rejectCall(await incomingCall(world, REJECTED, seen), { callRejectReason: "busy" });
   });
   if (!world.newest) return;
-  await world.check("AnswerFailed, where the caller has given up", async () => {
+  await world.check("AnswerFailed, where the caller has hung up", async () => {
     const late = await incomingCall(world, GIVEN_UP, seen);
     const made = await client.answerCall(late, world.callback, { operationContext: "too-late" });
     const call = made.callConnectionProperties.callConnectionId;

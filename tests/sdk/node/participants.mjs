@@ -33,13 +33,10 @@ export async function adding(world) {
     const later = ({ sequenceNumber }) => sequenceNumber > there.event.sequenceNumber;
     await inbox.wait("ParticipantsUpdated", { call, where: (event) => later(event) && !entry(event, USER) });
   });
-  await world.check("RemoveParticipantFailed, where nobody of that name is there", async () => {
-    await connection.removeParticipant(NOBODY, { operationContext: "remove-nobody" });
-    const { event } = await inbox.wait("RemoveParticipantFailed", { call, context: "remove-nobody" });
-    same(name(event.participant), name(NOBODY), "the participant");
+  await world.check("a participant who is not there is refused with 404", async () => {
+    await refused(404, () => connection.getParticipant(NOBODY));
+    await refused(404, () => connection.removeParticipant(NOBODY));
   });
-  await world.check("a participant who is not there is refused with 404", () =>
-    refused(404, () => connection.getParticipant(NOBODY)));
   await world.check("the call ends", () => world.ended(made));
 }
 
@@ -97,10 +94,30 @@ export async function stubborn(world) {
       await connection.getCallMedia().sendDtmfTones(["one"], STUBBORN, { operationContext: "tones-stubborn" });
       await inbox.wait("SendDtmfTonesFailed", { call, context: "tones-stubborn" });
     });
+    await world.check("ContinuousDtmfRecognitionToneFailed", async () => {
+      const options = { operationContext: "listen-stubborn" };
+      await connection.getCallMedia().startContinuousDtmfRecognition(STUBBORN, options);
+      await inbox.wait("ContinuousDtmfRecognitionToneFailed", { call, context: "listen-stubborn" });
+    });
+    await world.check("media without its options: MediaStreamingFailed, TranscriptionFailed", async () => {
+      const media = connection.getCallMedia();
+      await media.startMediaStreaming({ operationContext: "media-nowhere" });
+      const streaming = await inbox.wait("MediaStreamingFailed", { call, context: "media-nowhere" });
+      same(streaming.event.mediaStreamingUpdate.mediaStreamingStatus, "mediaStreamingFailed", "the status");
+      await media.startTranscription({ locale: "en-US", operationContext: "text-nowhere" });
+      const text = await inbox.wait("TranscriptionFailed", { call, context: "text-nowhere" });
+      same(text.event.transcriptionUpdate.transcriptionStatus, "transcriptionFailed", "the status");
+    });
   }
-  await world.check("CallTransferFailed", async () => {
-    await connection.transferCallToParticipant(STUBBORN, { operationContext: "transfer-stubborn" });
-    await inbox.wait("CallTransferFailed", { call, context: "transfer-stubborn" });
+  await world.check("RemoveParticipantFailed", async () => {
+    await connection.removeParticipant(STUBBORN, { operationContext: "remove-stubborn" });
+    const { event } = await inbox.wait("RemoveParticipantFailed", { call, context: "remove-stubborn" });
+    same(name(event.participant), name(STUBBORN), "the participant");
+  });
+  await world.check("CallTransferFailed, where the target declines", async () => {
+    await connection.transferCallToParticipant(DECLINES, { operationContext: "transfer-declined" });
+    const { event } = await inbox.wait("CallTransferFailed", { call, context: "transfer-declined" });
+    same(event.resultInformation.code, 603, "the code");
   });
   await world.check("the call is still there, and ends", async () => {
     await connection.getCallConnectionProperties();
@@ -135,13 +152,15 @@ export async function moving(world) {
     same([name(event.participant), event.fromCall], [name(USER), there.call], "who, and from where");
     await inbox.wait("ParticipantsUpdated", { call, where: (event) => entry(event, USER) });
   });
-  await world.check("MoveParticipantFailed, where nobody of that name is there", async () => {
-    await connection.moveParticipants([NOBODY], there.call, { operationContext: "move-nobody" });
-    const { event } = await inbox.wait("MoveParticipantFailed", { call, context: "move-nobody" });
-    same([name(event.participant), event.fromCall], [name(NOBODY), there.call], "who, and from where");
+  const third = await world.connected(STUBBORN, "moving-stubborn");
+  await world.check("MoveParticipantFailed", async () => {
+    await connection.moveParticipants([STUBBORN], third.call, { operationContext: "move-stubborn" });
+    const { event } = await inbox.wait("MoveParticipantFailed", { call, context: "move-stubborn" });
+    same([name(event.participant), event.fromCall], [name(STUBBORN), third.call], "who, and from where");
   });
   await world.check("the calls end", async () => {
     await world.ended(here);
+    await world.ended(third);
     // The call that was left may have ended by itself.
     await there.connection.hangUp(true).catch((error) => same(error.statusCode, 404, "the status"));
     await inbox.wait("CallDisconnected", { call: there.call });

@@ -44,11 +44,8 @@ export async function recording(world) {
     await changed(id, "active", 2);
   });
   if (world.newest) {
-    await world.check("StartRecordingFailed, where it is being recorded already", async () => {
-      const again = await recordings.start({ callConnectionId: call, ...options });
-      const { event } = await inbox.wait("StartRecordingFailed", { call });
-      same(event.recordingId, again.recordingId, "the recording");
-    });
+    await world.check("what is being recorded is refused with 409", () =>
+      refused(409, () => recordings.start({ callConnectionId: call, ...options })));
   }
   await world.check("stop recording", async () => {
     await recordings.stop(id);
@@ -59,6 +56,19 @@ export async function recording(world) {
     const where = (_, { subject }) => subject.includes(id);
     const { event } = await inbox.wait("RecordingFileStatusUpdated", { where });
     same(event.recordingStorageInfo.recordingChunks[0].index, 0, "the first chunk");
+  });
+  await world.check("the call ends", () => world.ended(made));
+}
+
+/** Where the scenario says that recordings do not start. */
+export async function unrecorded(world) {
+  const made = await world.connected(FRIEND, "unrecorded");
+  const { call } = made;
+  await world.check("StartRecordingFailed", async () => {
+    const options = { callConnectionId: call, recordingStateCallbackEndpointUrl: world.callback };
+    const started = await world.client.getCallRecording().start(options);
+    const { event } = await world.inbox.wait("StartRecordingFailed", { call });
+    same(event.recordingId, started.recordingId, "the recording");
   });
   await world.check("the call ends", () => world.ended(made));
 }

@@ -4,10 +4,9 @@ import { readFileSync } from "node:fs";
 const table = JSON.parse(readFileSync(new URL("../table.json", import.meta.url), "utf8"));
 
 export const GRID_EVENTS = Object.keys(table["event grid"]);
-export const UNCAUSED_EVENTS = table.events["without an operation"];
 export const ALL_EVENTS = new Set(Object.values(table.events).flatMap((part) => Object.keys(part)));
 
-/** Of operations or of events, the names that this version knows (and, of events, that some operation causes). */
+/** Of operations or of events, the names that this version knows. */
 export function known(of, newest) {
   return [...Object.keys(table[of]["1.0.0"]), ...(newest ? Object.keys(table[of].later) : [])];
 }

@@ -107,7 +107,7 @@ def incoming(world: World, seen: set[str]):
     with check("reject"):
         client.reject_call(incoming_call(world, REJECTED, seen), call_reject_reason="busy")
     if world.newest:
-        with check("AnswerFailed, where the caller has given up"):
+        with check("AnswerFailed, where the caller has hung up"):
             token = incoming_call(world, GIVEN_UP, seen)
             call = client.answer_call(token, world.callback, operation_context="too-late").call_connection_id
             inbox.wait("AnswerFailed", call, "too-late")

@@ -33,12 +33,11 @@ def adding(world: World):
         same(event.participant.raw_id, USER.raw_id, "the participant")
         inbox.wait("ParticipantsUpdated", call, where=lambda taken: taken.event.sequence_number > 1
                    and FRIEND.raw_id in raw_ids(taken) and USER.raw_id not in raw_ids(taken))
-    with check("RemoveParticipantFailed, where nobody of that name is there"):
-        connection.remove_participant(NOBODY, operation_context="remove-nobody")
-        event = inbox.wait("RemoveParticipantFailed", call, "remove-nobody").event
-        same(event.participant.raw_id, NOBODY.raw_id, "the participant")
-    with check("a participant who is not there is refused with 404"), refused(HttpResponseError, 404):
-        connection.get_participant(NOBODY)
+    with check("a participant who is not there is refused with 404"):
+        with refused(HttpResponseError, 404):
+            connection.get_participant(NOBODY)
+        with refused(HttpResponseError, 404):
+            connection.remove_participant(NOBODY)
     with check("the call ends"):
         world.ended(connection, call)
 
@@ -89,9 +88,24 @@ def stubborn(world: World):
         with check("SendDtmfTonesFailed"):
             connection.send_dtmf_tones(["one"], STUBBORN, operation_context="tones-stubborn")
             inbox.wait("SendDtmfTonesFailed", call, "tones-stubborn")
-    with check("CallTransferFailed"):
-        connection.transfer_call_to_participant(STUBBORN, operation_context="transfer-stubborn")
-        inbox.wait("CallTransferFailed", call, "transfer-stubborn")
+        with check("ContinuousDtmfRecognitionToneFailed"):
+            connection.start_continuous_dtmf_recognition(STUBBORN, operation_context="listen-stubborn")
+            inbox.wait("ContinuousDtmfRecognitionToneFailed", call, "listen-stubborn")
+        with check("media without its options: MediaStreamingFailed, TranscriptionFailed"):
+            connection.start_media_streaming(operation_context="media-nowhere")
+            event = inbox.wait("MediaStreamingFailed", call, "media-nowhere").event
+            same(event.media_streaming_update.media_streaming_status, "mediaStreamingFailed", "the status")
+            connection.start_transcription(locale="en-US", operation_context="text-nowhere")
+            event = inbox.wait("TranscriptionFailed", call, "text-nowhere").event
+            same(event.transcription_update.transcription_status, "transcriptionFailed", "the status")
+    with check("RemoveParticipantFailed"):
+        connection.remove_participant(STUBBORN, operation_context="remove-stubborn")
+        event = inbox.wait("RemoveParticipantFailed", call, "remove-stubborn").event
+        same(event.participant.raw_id, STUBBORN.raw_id, "the participant")
+    with check("CallTransferFailed, where the target declines"):
+        connection.transfer_call_to_participant(DECLINES, operation_context="transfer-declined")
+        event = inbox.wait("CallTransferFailed", call, "transfer-declined").event
+        same(event.result_information.code, 603, "the code")
     with check("the call is still there, and ends"):
         connection.get_call_properties()
         world.ended(connection, call)
@@ -121,12 +135,14 @@ def moving(world: World):
         event = inbox.wait("MoveParticipantSucceeded", here, "move").event
         same((event.participant.raw_id, event.from_call), (USER.raw_id, there), "the participant")
         inbox.wait("ParticipantsUpdated", here, where=lambda taken: USER.raw_id in raw_ids(taken))
-    with check("MoveParticipantFailed, where nobody of that name is there"):
-        first.move_participants([NOBODY], there, operation_context="move-nobody")
-        event = inbox.wait("MoveParticipantFailed", here, "move-nobody").event
-        same((event.participant.raw_id, event.from_call), (NOBODY.raw_id, there), "the participant")
+    third, elsewhere = world.connected(STUBBORN, "moving-stubborn")
+    with check("MoveParticipantFailed"):
+        first.move_participants([STUBBORN], elsewhere, operation_context="move-stubborn")
+        event = inbox.wait("MoveParticipantFailed", here, "move-stubborn").event
+        same((event.participant.raw_id, event.from_call), (STUBBORN.raw_id, elsewhere), "the participant")
     with check("the calls end"):
         world.ended(first, here)
+        world.ended(third, elsewhere)
         # The call that was left may have ended by itself.
         try:
             second.hang_up(True)

@@ -47,10 +47,8 @@ def recording(world: World):
         client.resume_recording(made.recording_id)
         changed("active", 2)
     if world.newest:
-        with check("StartRecordingFailed, where it is being recorded already"):
-            again = client.start_recording(call_connection_id=call, **options)
-            event = inbox.wait("StartRecordingFailed", call).event
-            same(event.recording_id, again.recording_id, "the recording")
+        with check("what is being recorded is refused with 409"), refused(HttpResponseError, 409):
+            client.start_recording(call_connection_id=call, **options)
     with check("stop recording"):
         client.stop_recording(made.recording_id)
         changed("inactive", 2)
@@ -62,6 +60,17 @@ def recording(world: World):
         chunks = taken.data["recordingStorageInfo"]["recordingChunks"]
         same((len(chunks) > 0, chunks[0]["index"]), (True, 0), "the chunks")
     with check("the call ends"):
+        world.ended(connection, call)
+
+
+def unrecorded(world: World):
+    """Where the scenario says that recordings do not start."""
+    connection, call = world.connected(FRIEND, "unrecorded")
+    with world.check("StartRecordingFailed"):
+        made = world.client.start_recording(call_connection_id=call, recording_state_callback_url=world.callback)
+        event = world.inbox.wait("StartRecordingFailed", call).event
+        same(event.recording_id, made.recording_id, "the recording")
+    with world.check("the call ends"):
         world.ended(connection, call)
 
 

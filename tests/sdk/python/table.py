@@ -7,7 +7,6 @@ import re
 _TABLE = json.loads((pathlib.Path(__file__).parent.parent / "table.json").read_text())
 
 GRID_EVENTS = set(_TABLE["event grid"])
-UNCAUSED_EVENTS = _TABLE["events"]["without an operation"]
 ALL_EVENTS = {kind for part in _TABLE["events"].values() for kind in part}
 
 
@@ -17,7 +16,7 @@ def operations(newest: bool) -> set[str]:
 
 
 def events(newest: bool) -> set[str]:
-    """The callback events that this version knows and that some operation causes."""
+    """The callback events that this version knows."""
     return set(_TABLE["events"]["1.0.0"]) | (set(_TABLE["events"]["later"]) if newest else set())
 
 

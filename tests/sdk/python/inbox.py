@@ -37,16 +37,12 @@ class Inbox:
         self.taken: list[Taken] = []
         self.broken: list[str] = []
         self._changed = threading.Condition()
-        self._amqp = amqp
         self._queues = {calls: self._callback, grid: self._grid}
-        threading.Thread(target=self._consume, daemon=True).start()
-
-    def _consume(self):
-        connection = pika.BlockingConnection(pika.URLParameters(self._amqp))
-        channel = connection.channel()
+        channel = pika.BlockingConnection(pika.URLParameters(amqp)).channel()
         for queue in self._queues:
             channel.basic_consume(queue, functools.partial(self._take, queue))
-        channel.start_consuming()
+        # The connection is this thread's alone from here on, and ends with the process.
+        threading.Thread(target=channel.start_consuming, daemon=True).start()
 
     def _take(self, queue, channel, method, properties, body):
         channel.basic_ack(method.delivery_tag)

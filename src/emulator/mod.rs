@@ -10,6 +10,7 @@ mod fault;
 mod identity;
 mod scenario;
 mod settings;
+mod wire;
 mod world;
 
 pub use delivery::Misbehaviour;

@@ -37,8 +37,10 @@ pub(crate) struct Line {
     /// How long a call rings that nobody answers, where the request names no timeout.
     #[serde(deserialize_with = "duration")]
     pub(crate) ring: Duration,
-    /// Play fails for files whose URI fits; for tests of failure.
+    /// Files that cannot be fetched, by their URI: what plays them fails.
     pub(crate) broken_files: Vec<Pattern>,
+    /// Whether recordings start.
+    pub(crate) recording: bool,
 }
 
 impl Default for Line {
@@ -49,6 +51,7 @@ impl Default for Line {
             latency: Duration::from_millis(50),
             ring: Duration::from_secs(30),
             broken_files: Vec::new(),
+            recording: true,
         }
     }
 }
@@ -84,7 +87,7 @@ pub(crate) struct Callee {
     /// How long after it joined it hangs up; never if left out.
     #[serde(default, deserialize_with = "some_duration")]
     pub(crate) hang_up_after: Option<Duration>,
-    /// Whether a transfer to it is accepted, and a hold or a mute of it works.
+    /// Whether what is done to it works: remove, move, hold, listening to its tones and sending it some.
     #[serde(default = "yes")]
     pub(crate) obliging: bool,
 }

@@ -70,6 +70,8 @@ pub struct Summary {
     pub given_up: u64,
     /// Misbehaviour by name (`reorder`, `duplicate`, ...).
     pub misbehaved: BTreeMap<&'static str, u64>,
+    /// Pairs of events of one call to one URL that were first posted the wrong way round.
+    pub out_of_order: u64,
     /// Answers by status; 0 for none.
     pub answers: BTreeMap<u16, u64>,
 }

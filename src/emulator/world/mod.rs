@@ -1,8 +1,292 @@
-//! The calls, and what happens to them: a state machine without I/O.
+//! The calls, and what happens to them: a state machine without I/O. Time is what it is told, counted in the time of the
+//! calls (faster than real time where the emulator runs faster) from its start.
+//!
+//! A request changes the state at once, or plans a change; [`World::advance`] makes the planned ones that are due. What the
+//! service has to tell of it gathers until [`World::take`].
 
+mod calls;
+mod conversation;
+mod media;
+mod participants;
+mod plan;
+mod recognize;
+mod recordings;
 mod request;
+mod view;
 
-pub(crate) use self::request::{
-    Add, Answer, Api, Choice, Connect, Create, DtmfOptions, Input, Media, Operation, Place, Play,
-    Recognize, Recorded, Source, StartRecording, Subscription, Transfer, Wants,
+use std::{collections::BTreeMap, time::Duration};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{
+    event::{GridHappened, GridNotice, Happened, Notice, ResultInformation},
+    fault::Fault,
+    identity::Identifier,
+    scenario::{Callee, Scenario},
 };
+
+use self::{
+    calls::Incoming,
+    conversation::{Conversation, Leg, LegState},
+    plan::{Act, Plan},
+    recordings::Recording,
+};
+pub(crate) use self::{
+    participants::Added,
+    request::{
+        Add, Answer, Api, Choice, Connect, Create, DtmfOptions, Input, Media, Operation, Place,
+        Play, Recognize, Recorded, Source, StartRecording, Subscription, Transfer, Wants,
+    },
+    view::{CallView, ConversationView, RecordingView},
+};
+
+/// Something to tell somebody.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    /// To the application of a call.
+    Call(Notice),
+    /// To Event Grid's subscriber.
+    Grid(GridNotice),
+}
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) scenario: Scenario,
+    pub(crate) seed: u64,
+    /// The immutable resource id: part of the application's own identity.
+    pub(crate) resource_id: String,
+    /// What time it is at the start.
+    pub(crate) epoch: jiff::Timestamp,
+    /// How many times faster than real time calls go.
+    pub(crate) speed: f64,
+}
+
+/// The calling service.
+///
+/// Methods that an application asks for refuse with a [`Fault`]: 404 where the call, the participant or the recording is
+/// not there (any more), 409 where it cannot be done in this state, 400 where the request contradicts itself.
+#[derive(Debug)]
+pub(crate) struct World {
+    setup: Setup,
+    rng: StdRng,
+    now: Duration,
+    plan: Plan,
+    told: Vec<Told>,
+    conversations: BTreeMap<u64, Conversation>,
+    last_conversation: u64,
+    /// Legs of the application by `callConnectionId`, also those that ended.
+    legs: BTreeMap<String, Leg>,
+    last_leg: u64,
+    /// Calls that came in and that nobody has answered, by their `incomingCallContext`.
+    incoming: BTreeMap<String, Incoming>,
+    recordings: BTreeMap<String, Recording>,
+}
+
+impl World {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let mut plan = Plan::default();
+        for (index, incoming) in setup.scenario.incoming.iter().enumerate() {
+            if let Some(left) = incoming.count.checked_sub(1) {
+                plan.add(incoming.at, Act::Incoming { index, left });
+            }
+        }
+        Self {
+            rng: StdRng::seed_from_u64(setup.seed),
+            setup,
+            now: Duration::ZERO,
+            plan,
+            told: Vec::new(),
+            conversations: BTreeMap::new(),
+            last_conversation: 0,
+            legs: BTreeMap::new(),
+            last_leg: 0,
+            incoming: BTreeMap::new(),
+            recordings: BTreeMap::new(),
+        }
+    }
+
+    /// Makes every planned change that is due at `now`, in order.
+    pub(crate) fn advance(&mut self, now: Duration) {
+        while let Some((at, act)) = self.plan.take(now) {
+            self.now = self.now.max(at);
+            self.make(act);
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// When there is something to [`World::advance`] to.
+    pub(crate) fn next_due(&self) -> Option<Duration> {
+        self.plan.next()
+    }
+
+    /// What is to be told since the last time, in order.
+    pub(crate) fn take(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    fn make(&mut self, act: Act) {
+        match act {
+            Act::Tell(told) => self.told.push(told),
+            Act::Rung {
+                conversation,
+                invitation,
+            } => self.rung(conversation, &invitation),
+            Act::Joined { leg } => self.joined(&leg),
+            Act::MediaEnds { leg, operation } => self.media_ends(&leg, &operation),
+            Act::Recognized {
+                leg,
+                operation,
+                outcome,
+            } => self.recognized(&leg, &operation, outcome),
+            Act::Press { leg, who, left } => self.press(&leg, &who, &left),
+            Act::Leaves { conversation, who } => self.leaves(conversation, &who),
+            Act::Incoming { index, left } => self.comes_in(index, left),
+            Act::Transferred { leg, transfer } => self.transferred(&leg, *transfer),
+        }
+    }
+
+    fn after(&mut self, delay: Duration, act: Act) {
+        self.plan.add(self.now + delay, act);
+    }
+
+    /// Tells the application of a leg what happened, at the URL of the operation if it has one.
+    fn tell(
+        &mut self,
+        leg: &str,
+        operation: &Operation,
+        result: Option<ResultInformation>,
+        happened: Happened,
+    ) {
+        self.tell_after(Duration::ZERO, leg, operation, result, happened);
+    }
+
+    /// The same, some time later.
+    fn tell_after(
+        &mut self,
+        delay: Duration,
+        leg: &str,
+        operation: &Operation,
+        result: Option<ResultInformation>,
+        happened: Happened,
+    ) {
+        let Some(known) = self.legs.get(leg) else {
+            return;
+        };
+        let Some(conversation) = self.conversations.get(&known.conversation) else {
+            return;
+        };
+        let notice = Notice {
+            call: conversation.facts(leg, known.ordinal, &known.api),
+            to: operation
+                .callback
+                .clone()
+                .unwrap_or_else(|| known.callback.clone()),
+            context: operation.context.clone(),
+            result,
+            happened,
+        };
+        // An event before the answer to the request that caused it is a rare case of the service (events.md 7.1).
+        self.after(
+            delay + self.setup.scenario.line.latency,
+            Act::Tell(Told::Call(notice)),
+        );
+    }
+
+    /// Tells the subscriber of Event Grid.
+    fn tell_grid(&mut self, conversation: u64, happened: GridHappened) {
+        let Some(known) = self.conversations.get(&conversation) else {
+            return;
+        };
+        let notice = GridNotice {
+            ordinal: self
+                .legs
+                .values()
+                .filter(|leg| leg.conversation == conversation)
+                .map(|leg| leg.ordinal)
+                .min()
+                .unwrap_or_default(),
+            server_call: known.server_call.clone(),
+            correlation: known.correlation.clone(),
+            happened,
+        };
+        self.after(
+            self.setup.scenario.line.latency,
+            Act::Tell(Told::Grid(notice)),
+        );
+    }
+
+    /// A leg that has not ended.
+    fn live(&self, id: &str) -> Result<&Leg, Fault> {
+        self.legs
+            .get(id)
+            .filter(|leg| leg.state != LegState::Disconnected)
+            .ok_or_else(|| Fault::not_found(format!("there is no call {id}, or it has ended")))
+    }
+
+    /// A leg that is connected, for what can only be done then.
+    fn connected(&mut self, id: &str) -> Result<&mut Leg, Fault> {
+        let state = self.live(id)?.state;
+        match self.legs.get_mut(id) {
+            Some(leg) if leg.state == LegState::Connected => Ok(leg),
+            _ => Err(Fault::conflict(format!(
+                "the call is {}, and this needs it to be connected",
+                state.name()
+            ))),
+        }
+    }
+
+    fn conversation_of(&mut self, leg: &str) -> Option<(u64, &mut Conversation)> {
+        let key = self.legs.get(leg)?.conversation;
+        Some((key, self.conversations.get_mut(&key)?))
+    }
+
+    /// Legs of the application in a conversation that have not ended, the oldest first.
+    fn legs_in(&self, conversation: u64) -> Vec<String> {
+        let mut legs: Vec<_> = self
+            .legs
+            .iter()
+            .filter(|(_, leg)| {
+                leg.conversation == conversation && leg.state != LegState::Disconnected
+            })
+            .map(|(id, leg)| (leg.ordinal, id.clone()))
+            .collect();
+        legs.sort();
+        legs.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn callee(&self, who: &Identifier) -> Callee {
+        self.setup.scenario.callee(&who.short())
+    }
+
+    fn guid(&mut self) -> String {
+        uuid::Builder::from_random_bytes(self.rng.random())
+            .into_uuid()
+            .to_string()
+    }
+
+    /// An identity of the resource, as an application has one.
+    fn identity(&mut self) -> Identifier {
+        let user: [u8; 8] = self.rng.random();
+        let user: String = user.iter().map(|byte| format!("{byte:02x}")).collect();
+        Identifier::User {
+            id: format!("8:acs:{}_{user}", self.setup.resource_id),
+        }
+    }
+
+    fn new_server_call(&mut self) -> String {
+        let name: [u8; 16] = self.rng.random();
+        let name = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(name);
+        BASE64_STANDARD.encode(format!("https://conv.emulator.invalid/conv/{name}?i=1"))
+    }
+
+    /// The time of day at this moment of the calls.
+    fn time(&self) -> jiff::Timestamp {
+        let passed = self.now.div_f64(self.setup.speed);
+        jiff::SignedDuration::try_from(passed)
+            .ok()
+            .and_then(|passed| self.setup.epoch.checked_add(passed).ok())
+            .unwrap_or(self.setup.epoch)
+    }
+}

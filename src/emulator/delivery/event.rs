@@ -1,0 +1,92 @@
+//! Events in their final form, and who gives it to them.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::super::{
+    event::{Generation, GridNotice, Notice},
+    settings::GridSchema,
+};
+
+/// One event as it is posted.
+#[derive(Clone, Debug)]
+pub(crate) struct Rendered {
+    /// Of the envelope; what stands there may be null in the private preview.
+    pub(crate) id: String,
+    /// `type` or `eventType`.
+    pub(crate) kind: String,
+    /// The whole event.
+    pub(crate) event: Box<RawValue>,
+    /// The last one of its call.
+    pub(crate) last: bool,
+}
+
+/// A request's body.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    pub(crate) content_type: &'static str,
+    pub(crate) bytes: Bytes,
+}
+
+/// Whose events share a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dress {
+    Callback(Generation),
+    Grid(GridSchema),
+}
+
+/// Gives events the form of their generation or schema (`wire`).
+pub(crate) trait Form: Send + Sync + 'static {
+    /// `None` where the generation has no such event.
+    fn callback(&self, notice: &Notice, id: Uuid, at: Timestamp) -> Option<Rendered>;
+    /// Of Event Grid.
+    fn grid(&self, notice: &GridNotice, id: Uuid, at: Timestamp, schema: GridSchema) -> Rendered;
+    /// At least one event.
+    fn body(&self, dress: Dress, events: &[&Rendered]) -> Body;
+}
+
+/// An event on its way, and what became of it.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) rendered: Rendered,
+    accepted: AtomicBool,
+    lost: AtomicBool,
+}
+
+impl Told {
+    pub(super) fn new(rendered: Rendered) -> Self {
+        Self {
+            rendered,
+            accepted: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether this is the first time, and whether it was counted as lost.
+    pub(super) fn accept(&self) -> (bool, bool) {
+        let first = !self.accepted.swap(true, Relaxed);
+        (first, self.lost.load(Relaxed))
+    }
+
+    /// Whether it is lost from now on.
+    pub(super) fn lose(&self) -> bool {
+        !self.accepted.load(Relaxed) && !self.lost.swap(true, Relaxed)
+    }
+}
+
+#[cfg(test)]
+impl Rendered {
+    pub(super) fn for_tests(id: &str, last: bool) -> Self {
+        let event = format!("{{\"id\":{id:?}}}");
+        Self {
+            id: id.to_owned(),
+            kind: "Microsoft.Communication.Test".to_owned(),
+            event: RawValue::from_string(event).expect("JSON"),
+            last,
+        }
+    }
+}

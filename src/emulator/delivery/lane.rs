@@ -1,0 +1,218 @@
+//! Lanes: the events of one call to one URL, posted one after the other by a task that lives while there are any.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::{Builder, Uuid};
+
+use super::{
+    event::{Dress, Rendered, Told},
+    misbehave::{Coordinates, Misbehaviour, randomness},
+    plan::{Planner, Step},
+    post::{Addressee, Poster},
+};
+use rand::RngExt;
+
+/// All lanes of a run.
+pub(super) struct Lanes {
+    state: Mutex<State>,
+    pub(super) poster: Poster,
+    pub(super) seed: u64,
+    pub(super) misbehave: Misbehaviour,
+    /// Whether Event Grid may deliver.
+    pub(super) consent: watch::Receiver<bool>,
+    /// Lanes that have something to do.
+    busy: watch::Sender<usize>,
+    pub(super) runtime: Handle,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    calls: HashMap<Call, HashMap<String, Lane>>,
+    /// Events told so far, by `Coordinates` without the index. Kept for good: ids are made of them.
+    told: HashMap<(bool, u64), u64>,
+    /// Nothing is held any more.
+    closing: bool,
+}
+
+/// A call leg by its connection id, or a conversation at Event Grid.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Call {
+    grid: bool,
+    connection: String,
+}
+
+struct Lane {
+    /// Bounded by what the calls of the run have to tell: an event leaves when it is accepted or given up.
+    planner: Planner<Arc<Told>>,
+    runs: bool,
+    wake: Arc<Notify>,
+}
+
+impl Lanes {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one caller; a struct of the same fields would say it twice"
+    )]
+    pub(super) fn new(
+        poster: Poster,
+        seed: u64,
+        misbehave: Misbehaviour,
+        consent: watch::Receiver<bool>,
+        runtime: Handle,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            poster,
+            seed,
+            misbehave,
+            consent,
+            busy: watch::Sender::new(0),
+            runtime,
+            tasks,
+            stop,
+        })
+    }
+
+    /// Puts an event into its lane; `render` gives it its form, or knows that there is none.
+    pub(super) fn tell(
+        self: &Arc<Self>,
+        to: Addressee,
+        render: impl FnOnce(Uuid) -> Option<Rendered>,
+    ) {
+        let grid = matches!(to.dress, Dress::Grid(_));
+        let now = self.poster.pace.now();
+        let mut state = self.lock();
+        let State {
+            calls,
+            told,
+            closing,
+        } = &mut *state;
+        let index = told.entry((grid, to.ordinal)).or_default();
+        let of = Coordinates {
+            grid,
+            ordinal: to.ordinal,
+            index: *index,
+        };
+        let Some(rendered) = render(id(self.seed, of)) else {
+            return;
+        };
+        *index += 1;
+        self.poster.log.told();
+        let call = Call {
+            grid,
+            connection: to.connection.clone(),
+        };
+        let lanes = calls.entry(call.clone()).or_default();
+        let last = rendered.last;
+        let lane = lanes.entry(to.url.clone()).or_insert_with(|| Lane {
+            planner: Planner::default(),
+            runs: false,
+            wake: Arc::default(),
+        });
+        let fate = self.misbehave.fate(self.seed, of);
+        lane.planner
+            .push(Arc::new(Told::new(rendered)), fate, last, now);
+        if !lane.runs {
+            lane.runs = true;
+            self.busy.send_modify(|busy| *busy += 1);
+            let run = Arc::clone(self).run(call, to, Arc::clone(&lane.wake));
+            self.tasks.spawn_on(run, &self.runtime);
+        }
+        // The end of a call is the end for its lanes to other URLs too.
+        for lane in lanes.values_mut() {
+            if last {
+                lane.planner.end(now);
+            }
+            if *closing {
+                lane.planner.flush(now);
+            }
+            lane.wake.notify_one();
+        }
+    }
+
+    /// Lets everything go that is held, now and from now on.
+    pub(super) fn flush(&self) {
+        let now = self.poster.pace.now();
+        let mut state = self.lock();
+        state.closing = true;
+        for lane in state.calls.values_mut().flat_map(HashMap::values_mut) {
+            lane.planner.flush(now);
+            lane.wake.notify_one();
+        }
+    }
+
+    /// Returns when nothing is queued, held, on its way or waiting for another attempt.
+    pub(super) async fn idle(&self) {
+        let mut busy = self.busy.subscribe();
+        // An error would mean that `self.busy` is gone.
+        drop(busy.wait_for(|busy| *busy == 0).await);
+    }
+
+    async fn run(self: Arc<Self>, call: Call, to: Addressee, wake: Arc<Notify>) {
+        // `None`: stopped from outside with something left.
+        self.stop
+            .run_until_cancelled(self.work(&call, &to, &wake))
+            .await;
+        self.busy.send_modify(|busy| *busy -= 1);
+    }
+
+    async fn work(&self, call: &Call, to: &Addressee, wake: &Notify) {
+        if call.grid {
+            // Events gather until the webhook consents. An error: it never will, as the run ends.
+            let mut consent = self.consent.clone();
+            if consent.wait_for(|yes| *yes).await.is_err() {
+                return;
+            }
+        }
+        loop {
+            match self.step(call, &to.url) {
+                Step::Post(post) => self.poster.deliver(to, &post).await,
+                Step::Wait(until) => {
+                    let wait = until.saturating_sub(self.poster.pace.now());
+                    tokio::select! {
+                        () = tokio::time::sleep(self.poster.pace.real(wait)) => {}
+                        () = wake.notified() => {}
+                    }
+                }
+                Step::Idle => return,
+            }
+        }
+    }
+
+    /// What the lane does next. A lane without anything is marked so under the lock: `tell` starts it again.
+    fn step(&self, call: &Call, url: &str) -> Step<Arc<Told>> {
+        let now = self.poster.pace.now();
+        let mut state = self.lock();
+        let lane = state
+            .calls
+            .get_mut(call)
+            .and_then(|lanes| lanes.get_mut(url));
+        let Some(lane) = lane else {
+            return Step::Idle;
+        };
+        let step = lane.planner.next(now);
+        lane.runs = !matches!(step, Step::Idle);
+        step
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while planning")
+    }
+}
+
+/// Looks like a UUID of version 4, and is the same in a repetition of the run.
+fn id(seed: u64, of: Coordinates) -> Uuid {
+    Builder::from_random_bytes(randomness(seed, of, b'i').random()).into_uuid()
+}

@@ -1,0 +1,225 @@
+//! What was posted and what came of it: the last deliveries in full, all of them counted.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use super::{super::settings::Summary, event::Told, misbehave::Act};
+
+/// How many attempts are kept for `GET /_emulator/callbacks`.
+const KEPT: usize = 10_000;
+/// How many a slow reader of news may be behind before it misses some.
+const NEWS: usize = 1_024;
+
+/// One finished attempt to deliver.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Attempt {
+    /// When it began.
+    pub(crate) time: Timestamp,
+    /// A delivery of Event Grid; else a callback.
+    pub(crate) event_grid: bool,
+    /// The call's ordinal; 0: no call of the application.
+    pub(crate) call: u64,
+    /// `callConnectionId`, or `serverCallId` of an Event Grid delivery.
+    pub(crate) connection: String,
+    /// Without user information and query string: secrets are kept there.
+    pub(crate) url: String,
+    /// Types of the events, in the order of the array.
+    pub(crate) types: Vec<String>,
+    /// Their ids.
+    pub(crate) ids: Vec<String>,
+    /// The first is 1.
+    pub(crate) attempt: u32,
+    /// Of the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<u16>,
+    /// Why there is no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    /// From the request to the answer, or to where it was given up.
+    pub(crate) milliseconds: u64,
+    /// What became of the events.
+    pub(crate) outcome: Outcome,
+    /// Names of what was done to them on purpose.
+    pub(crate) misbehaviour: Vec<&'static str>,
+}
+
+/// What an attempt came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Outcome {
+    /// The receiver took them.
+    Accepted,
+    /// They will be posted again.
+    Retried,
+    /// They will not.
+    GivenUp,
+}
+
+/// The record; bounded.
+pub(crate) struct Log {
+    state: Mutex<State>,
+    news: broadcast::Sender<Arc<Attempt>>,
+}
+
+#[derive(Default)]
+struct State {
+    attempts: VecDeque<Arc<Attempt>>,
+    summary: Summary,
+}
+
+impl Log {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                attempts: VecDeque::new(),
+                summary: Summary {
+                    seed,
+                    ..Summary::default()
+                },
+            }),
+            news: broadcast::Sender::new(NEWS),
+        }
+    }
+
+    /// The last attempts, oldest first.
+    pub(crate) fn attempts(&self) -> Vec<Arc<Attempt>> {
+        self.lock().attempts.iter().cloned().collect()
+    }
+
+    /// Each attempt from now on, when it is finished.
+    pub(crate) fn follow(&self) -> broadcast::Receiver<Arc<Attempt>> {
+        self.news.subscribe()
+    }
+
+    /// Everything counted so far. `calls` is the driver's.
+    pub(crate) fn summary(&self) -> Summary {
+        self.lock().summary.clone()
+    }
+
+    /// An event is to be told.
+    pub(super) fn told(&self) {
+        self.lock().summary.events += 1;
+    }
+
+    /// What was done on purpose to the events of one request; once for each request, not for each attempt.
+    pub(super) fn misbehaved(&self, acts: &[Act], inversions: u64) {
+        let summary = &mut self.lock().summary;
+        for act in acts {
+            *summary.misbehaved.entry(act.name()).or_default() += 1;
+        }
+        summary.out_of_order += inversions;
+    }
+
+    /// An attempt is finished. `of`: its events, none for a handshake.
+    pub(super) fn finished(&self, attempt: Attempt, of: &[Arc<Told>]) {
+        let attempt = Arc::new(attempt);
+        {
+            let State { attempts, summary } = &mut *self.lock();
+            summary.posts += 1;
+            *summary
+                .answers
+                .entry(attempt.status.unwrap_or_default())
+                .or_default() += 1;
+            for event in of {
+                settle(event, attempt.outcome, summary);
+            }
+            if attempts.len() == KEPT {
+                attempts.pop_front();
+            }
+            attempts.push_back(Arc::clone(&attempt));
+        }
+        // Nobody has to listen.
+        drop(self.news.send(attempt));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while counting")
+    }
+}
+
+/// Each event is counted once, however often it was posted: it is given up only while no post of it was accepted.
+fn settle(event: &Told, outcome: Outcome, summary: &mut Summary) {
+    match outcome {
+        Outcome::Accepted => match event.accept() {
+            (true, lost) => {
+                summary.accepted += 1;
+                summary.given_up -= u64::from(lost);
+            }
+            (false, _) => {}
+        },
+        Outcome::GivenUp => summary.given_up += u64::from(event.lose()),
+        Outcome::Retried => {}
+    }
+}
+
+/// Whole milliseconds.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::event::Rendered, *};
+
+    fn attempt(outcome: Outcome) -> Attempt {
+        Attempt {
+            time: Timestamp::UNIX_EPOCH,
+            event_grid: false,
+            call: 1,
+            connection: "c".to_owned(),
+            url: "http://127.0.0.1/".to_owned(),
+            types: vec!["T".to_owned()],
+            ids: vec!["i".to_owned()],
+            attempt: 1,
+            status: Some(200),
+            error: None,
+            milliseconds: 3,
+            outcome,
+            misbehaviour: vec!["drop"],
+        }
+    }
+
+    #[test]
+    fn an_event_is_given_up_only_while_no_copy_of_it_is_accepted() {
+        let log = Log::new(5);
+        let event = Arc::new(Told::new(Rendered::for_tests("a", false)));
+        log.told();
+        let count = || (log.summary().accepted, log.summary().given_up);
+        log.finished(attempt(Outcome::Retried), &[Arc::clone(&event)]);
+        assert_eq!(count(), (0, 0));
+        log.finished(attempt(Outcome::GivenUp), &[Arc::clone(&event)]);
+        assert_eq!(count(), (0, 1));
+        log.finished(attempt(Outcome::Accepted), &[Arc::clone(&event)]);
+        assert_eq!(count(), (1, 0));
+        log.finished(attempt(Outcome::Accepted), &[Arc::clone(&event)]);
+        log.finished(attempt(Outcome::GivenUp), &[event]);
+        assert_eq!(count(), (1, 0));
+        let summary = log.summary();
+        assert_eq!((summary.seed, summary.events, summary.posts), (5, 1, 5));
+        assert_eq!(summary.answers[&200], 5);
+    }
+
+    #[test]
+    fn only_the_last_attempts_are_kept() {
+        let log = Log::new(0);
+        for number in 0..KEPT + 5 {
+            let mut attempt = attempt(Outcome::Accepted);
+            attempt.call = number as u64;
+            log.finished(attempt, &[]);
+        }
+        let kept = log.attempts();
+        assert_eq!((kept.len(), kept[0].call), (KEPT, 5));
+        let shown = serde_json::to_value(&*kept[0]).unwrap();
+        assert_eq!(shown["outcome"], "accepted");
+        assert_eq!(shown["misbehaviour"][0], "drop");
+        assert_eq!(shown.get("error"), None);
+    }
+}

@@ -1,0 +1,486 @@
+//! What of one lane is posted when: pure, with a clock that it is told. All times are call time from the start of the run.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::misbehave::{Act, Again, Cut, Fate, Place};
+
+/// Nothing is held longer, even if nothing follows: an application that waits for an event shall not wait for ever.
+const HOLD: Duration = Duration::from_secs(2);
+/// When a copy is posted that does not wait for another event.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Events of one call to one URL.
+#[derive(Debug)]
+pub(super) struct Planner<E> {
+    ready: VecDeque<Post<E>>,
+    held: Vec<Held<E>>,
+    gathering: Option<Gathering<E>>,
+    /// Events told so far.
+    told: u64,
+    /// The call's last event was told, to this lane or to another one of the call.
+    over: bool,
+}
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Post<E> {
+    /// One or more, in the order of the array.
+    pub(super) events: Vec<E>,
+    /// Before the first attempt, in call time.
+    pub(super) delay: Duration,
+    /// Of the first attempt.
+    pub(super) cut: Option<Cut>,
+    /// What was done to the events.
+    pub(super) acts: Vec<Act>,
+    /// Pairs of events whose later one was posted first, counted where the earlier one comes.
+    pub(super) inversions: u64,
+}
+
+/// What a lane does now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step<E> {
+    Post(Post<E>),
+    /// Something is held until then, or until another event comes.
+    Wait(Duration),
+    /// Nothing is left.
+    Idle,
+}
+
+#[derive(Debug)]
+struct Held<E> {
+    what: Item<E>,
+    until: Until,
+    deadline: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Next,
+    Last,
+    Time,
+}
+
+#[derive(Clone, Debug)]
+struct Item<E> {
+    event: E,
+    index: u64,
+    fate: Fate,
+    /// Posted before.
+    copy: bool,
+    /// Events told later that were put before it.
+    overtaken: u64,
+}
+
+#[derive(Debug)]
+struct Gathering<E> {
+    post: Post<E>,
+    room: usize,
+    deadline: Duration,
+}
+
+impl<E: Clone> Default for Planner<E> {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            held: Vec::new(),
+            gathering: None,
+            told: 0,
+            over: false,
+        }
+    }
+}
+
+impl<E: Clone> Planner<E> {
+    /// Takes the next event of the lane; `last`: it ends the call.
+    pub(super) fn push(&mut self, event: E, fate: Fate, last: bool, now: Duration) {
+        let item = Item {
+            event,
+            index: self.told,
+            fate,
+            copy: false,
+            overtaken: 0,
+        };
+        self.told += 1;
+        // The last event has nothing to wait for, and what comes after it neither.
+        let may_wait = !last && !self.over;
+        match item.fate.place {
+            Place::BehindLast if may_wait => return self.hold(item, Until::Last, now + HOLD),
+            // One at a time: a pair is swapped, not a crowd.
+            Place::BehindNext if may_wait && !self.swaps() => {
+                return self.hold(item, Until::Next, now + HOLD);
+            }
+            _ => {}
+        }
+        let waiting = self.release(|held| held.until == Until::Next);
+        self.put(item, now);
+        for held in waiting {
+            self.leave(held, now);
+        }
+        if last {
+            self.end(now);
+        }
+    }
+
+    /// The call is over: what waited for that leaves.
+    pub(super) fn end(&mut self, now: Duration) {
+        self.over = true;
+        for held in self.release(|held| held.until == Until::Last) {
+            self.leave(held, now);
+        }
+        self.close();
+    }
+
+    /// Everything that is held leaves now.
+    pub(super) fn flush(&mut self, now: Duration) {
+        self.over = true;
+        // A copy is made when its event is put: those made here leave in a second round.
+        while !self.held.is_empty() {
+            for held in self.release(|_| true) {
+                self.leave(held, now);
+            }
+        }
+        self.close();
+    }
+
+    /// What to do at `now`.
+    pub(super) fn next(&mut self, now: Duration) -> Step<E> {
+        for held in self.release(|held| held.deadline <= now) {
+            self.leave(held, now);
+        }
+        if self
+            .gathering
+            .as_ref()
+            .is_some_and(|gathering| gathering.deadline <= now)
+        {
+            self.close();
+        }
+        if let Some(post) = self.ready.pop_front() {
+            return Step::Post(post);
+        }
+        let gathered = self.gathering.iter().map(|gathering| gathering.deadline);
+        let deadlines = self.held.iter().map(|held| held.deadline).chain(gathered);
+        deadlines.min().map_or(Step::Idle, Step::Wait)
+    }
+
+    fn swaps(&self) -> bool {
+        self.held
+            .iter()
+            .any(|held| held.until == Until::Next && !held.what.copy)
+    }
+
+    fn hold(&mut self, what: Item<E>, until: Until, deadline: Duration) {
+        self.held.push(Held {
+            what,
+            until,
+            deadline,
+        });
+    }
+
+    fn release(&mut self, whom: impl Fn(&Held<E>) -> bool) -> Vec<Held<E>> {
+        self.held.extract_if(.., |held| whom(held)).collect()
+    }
+
+    /// Puts what was held. What nothing overtook was only late in time.
+    fn leave(&mut self, held: Held<E>, now: Duration) {
+        let act = match (held.what.copy, held.until) {
+            (true, _) => Act::Duplicate,
+            (false, _) if held.what.overtaken == 0 => Act::Delay,
+            (false, Until::Last) if self.over => Act::Late,
+            (false, _) => Act::Reorder,
+        };
+        self.put_as(held.what, Some(act), now);
+    }
+
+    fn put(&mut self, item: Item<E>, now: Duration) {
+        self.put_as(item, None, now);
+    }
+
+    fn put_as(&mut self, item: Item<E>, act: Option<Act>, now: Duration) {
+        let mut post = Post {
+            events: vec![item.event.clone()],
+            delay: Duration::ZERO,
+            cut: None,
+            acts: act.into_iter().collect(),
+            inversions: 0,
+        };
+        let mut wanted = 1;
+        if !item.copy {
+            for held in self.held.iter_mut().filter(|held| !held.what.copy) {
+                held.what.overtaken += u64::from(held.what.index < item.index);
+            }
+            post.inversions = item.overtaken;
+            post.delay = item.fate.delay.unwrap_or_default();
+            post.acts.extend(item.fate.delay.map(|_| Act::Delay));
+            post.cut = item.fate.cut;
+            post.acts.extend(item.fate.cut.map(|_| Act::Drop));
+            if let Place::With(many) = item.fate.place
+                && !self.over
+            {
+                wanted = many;
+            }
+            if let Some(again) = item.fate.again {
+                let (until, deadline) = match again {
+                    Again::BehindNext => (Until::Next, now + HOLD),
+                    Again::InASecond => (Until::Time, now + SECOND),
+                };
+                self.hold(Item { copy: true, ..item }, until, deadline);
+            }
+        }
+        self.join(post, wanted, now + HOLD);
+    }
+
+    /// Into the array that is being gathered, or as a request of its own, or as the first of an array.
+    fn join(&mut self, post: Post<E>, wanted: usize, deadline: Duration) {
+        let gathering = match self.gathering.take() {
+            Some(mut gathering) => {
+                gathering.post.take(post);
+                gathering.room -= 1;
+                gathering
+            }
+            None => Gathering {
+                post,
+                room: wanted - 1,
+                deadline,
+            },
+        };
+        let full = gathering.room == 0;
+        self.gathering = Some(gathering);
+        if full {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(Gathering { mut post, .. }) = self.gathering.take() {
+            if post.events.len() > 1 {
+                post.acts.push(Act::Batch);
+            }
+            self.ready.push_back(post);
+        }
+    }
+}
+
+impl<E> Post<E> {
+    fn take(&mut self, other: Self) {
+        self.events.extend(other.events);
+        self.delay = self.delay.max(other.delay);
+        self.cut = self.cut.or(other.cut);
+        // A request is delayed once and dropped once, whoever of its events it is for.
+        for act in other.acts {
+            if !matches!(act, Act::Delay | Act::Drop) || !self.acts.contains(&act) {
+                self.acts.push(act);
+            }
+        }
+        self.inversions += other.inversions;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::misbehave::{Coordinates, Misbehaviour},
+        *,
+    };
+
+    /// Posts of a call whose `count` events come `apart`, the last of them its last, read as soon as they are ready.
+    fn posts(
+        rates: &Misbehaviour,
+        seed: u64,
+        count: u64,
+        apart: Duration,
+    ) -> Vec<(Duration, Post<u64>)> {
+        let mut planner = Planner::default();
+        let mut made = Vec::new();
+        let mut now = Duration::ZERO;
+        for index in 0..count {
+            let next = now + apart;
+            let of = Coordinates {
+                grid: false,
+                ordinal: 1,
+                index,
+            };
+            planner.push(index, rates.fate(seed, of), index + 1 == count, now);
+            now = read(&mut planner, now, next, &mut made);
+        }
+        read(&mut planner, now, now + Duration::from_secs(10), &mut made);
+        assert_eq!(planner.next(now + Duration::from_secs(10)), Step::Idle);
+        made
+    }
+
+    fn read(
+        planner: &mut Planner<u64>,
+        mut now: Duration,
+        until: Duration,
+        made: &mut Vec<(Duration, Post<u64>)>,
+    ) -> Duration {
+        loop {
+            match planner.next(now) {
+                Step::Post(post) => made.push((now, post)),
+                Step::Wait(at) if at < until => {
+                    assert!(at > now && at <= now + HOLD, "held until {at:?} at {now:?}");
+                    now = at;
+                }
+                _ => return until,
+            }
+        }
+    }
+
+    fn firsts(made: &[(Duration, Post<u64>)]) -> Vec<u64> {
+        let mut firsts = Vec::new();
+        for event in made.iter().flat_map(|(_, post)| &post.events) {
+            if !firsts.contains(event) {
+                firsts.push(*event);
+            }
+        }
+        firsts
+    }
+
+    fn some_rates() -> impl Strategy<Value = Misbehaviour> {
+        let rate = || prop_oneof![Just(0.0), Just(0.1), Just(0.5), Just(1.0)];
+        (rate(), rate(), rate(), rate(), rate(), rate()).prop_map(|(a, b, c, d, e, f)| {
+            format!("reorder={a},duplicate={b},batch={c},late={d},delay={e},drop={f}")
+                .parse()
+                .unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_is_posted_once_and_again_only_as_a_duplicate(
+            rates in some_rates(), seed: u64, count in 1..40_u64, apart in 0..3000_u64,
+        ) {
+            let made = posts(&rates, seed, count, Duration::from_millis(apart));
+            let mut first = firsts(&made);
+            first.sort_unstable();
+            prop_assert_eq!(first, (0..count).collect::<Vec<_>>());
+            let posted: usize = made.iter().map(|(_, post)| post.events.len()).sum();
+            let copies = made
+                .iter()
+                .flat_map(|(_, post)| &post.acts)
+                .filter(|act| **act == Act::Duplicate)
+                .count();
+            prop_assert_eq!(posted, usize::try_from(count).unwrap() + copies);
+        }
+
+        #[test]
+        fn pairs_out_of_order_are_counted(
+            rates in some_rates(), seed: u64, count in 1..30_u64, apart in 0..3000_u64,
+        ) {
+            let made = posts(&rates, seed, count, Duration::from_millis(apart));
+            let first = firsts(&made);
+            let mut pairs = 0;
+            for (place, event) in first.iter().enumerate() {
+                pairs += first[..place].iter().filter(|before| *before > event).count() as u64;
+            }
+            let counted: u64 = made.iter().map(|(_, post)| post.inversions).sum();
+            prop_assert_eq!(counted, pairs);
+        }
+
+        #[test]
+        fn the_same_seed_makes_the_same_plan(
+            rates in some_rates(), seed: u64, count in 1..40_u64, apart in 0..3000_u64,
+        ) {
+            let apart = Duration::from_millis(apart);
+            prop_assert_eq!(posts(&rates, seed, count, apart), posts(&rates, seed, count, apart));
+        }
+
+        #[test]
+        fn without_misbehaviour_each_event_is_posted_alone_in_order_at_once(
+            seed: u64, count in 1..40_u64, apart in 0..3000_u64,
+        ) {
+            let apart = Duration::from_millis(apart);
+            let made = posts(&Misbehaviour::default(), seed, count, apart);
+            for (index, (at, post)) in made.iter().enumerate() {
+                prop_assert_eq!(&post.events, &vec![index as u64]);
+                prop_assert_eq!(*at, apart * u32::try_from(index).unwrap());
+                prop_assert!(post.acts.is_empty() && post.cut.is_none() && post.delay.is_zero());
+            }
+            prop_assert_eq!(made.len() as u64, count);
+        }
+
+        #[test]
+        fn a_late_event_comes_only_after_the_last(
+            rates in some_rates(), seed: u64, count in 2..40_u64, apart in 0..700_u64,
+        ) {
+            let made = posts(&rates, seed, count, Duration::from_millis(apart));
+            let mut last_seen = false;
+            for (_, post) in &made {
+                last_seen |= post.events.contains(&(count - 1));
+                prop_assert!(last_seen || !post.acts.contains(&Act::Late));
+            }
+        }
+    }
+
+    fn fate(place: Place) -> Fate {
+        Fate {
+            place,
+            ..Fate::default()
+        }
+    }
+
+    fn drain(planner: &mut Planner<u64>, now: Duration) -> Vec<(Vec<u64>, Vec<Act>)> {
+        let mut made = Vec::new();
+        while let Step::Post(post) = planner.next(now) {
+            made.push((post.events, post.acts));
+        }
+        made
+    }
+
+    #[test]
+    fn neighbours_are_swapped_joined_repeated_and_held_to_the_end() {
+        let now = Duration::ZERO;
+        let mut planner = Planner::default();
+        planner.push(0, fate(Place::BehindLast), false, now);
+        planner.push(1, fate(Place::BehindNext), false, now);
+        planner.push(2, Fate::default(), false, now);
+        planner.push(3, fate(Place::With(2)), false, now);
+        let again = Fate {
+            again: Some(Again::BehindNext),
+            ..Fate::default()
+        };
+        planner.push(4, again, false, now);
+        planner.push(5, Fate::default(), true, now);
+        assert_eq!(
+            drain(&mut planner, now),
+            [
+                (vec![2], vec![]),
+                (vec![1], vec![Act::Reorder]),
+                (vec![3, 4], vec![Act::Batch]),
+                (vec![5], vec![]),
+                (vec![4], vec![Act::Duplicate]),
+                (vec![0], vec![Act::Late]),
+            ]
+        );
+        assert_eq!(planner.next(now), Step::Idle);
+    }
+
+    #[test]
+    fn what_nothing_follows_leaves_after_two_seconds() {
+        for place in [Place::BehindLast, Place::BehindNext, Place::With(3)] {
+            let mut planner = Planner::default();
+            planner.push(0, fate(place), false, Duration::ZERO);
+            assert_eq!(planner.next(Duration::ZERO), Step::Wait(HOLD));
+            assert_eq!(drain(&mut planner, HOLD).len(), 1, "{place:?}");
+        }
+    }
+
+    #[test]
+    fn a_flush_lets_everything_go_copies_too() {
+        let mut planner = Planner::default();
+        let twice = Fate {
+            place: Place::BehindLast,
+            again: Some(Again::InASecond),
+            ..Fate::default()
+        };
+        planner.push(0, twice, false, Duration::ZERO);
+        planner.flush(Duration::ZERO);
+        let made = drain(&mut planner, Duration::ZERO);
+        assert_eq!(
+            made.iter().map(|(events, _)| events.len()).sum::<usize>(),
+            2
+        );
+        assert_eq!(planner.next(Duration::ZERO), Step::Idle);
+    }
+}

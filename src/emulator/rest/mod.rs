@@ -1,0 +1,218 @@
+//! The REST API of the calling service, in three generations on one listener (rest-api.md).
+//!
+//! A request is checked in this order: its signature (`auth`), its address and so its generation (`address`), whether it is a
+//! repeated one (`repeat`). Then the operation of the generation's table (`endpoint`) reads the body and asks the world.
+
+mod address;
+mod answer;
+mod auth;
+mod body;
+mod endpoint;
+mod eyes;
+mod ga;
+mod keys;
+mod previews;
+mod private;
+mod public;
+mod repeat;
+mod tls;
+
+use std::time::SystemTime;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderName, HeaderValue},
+    web::{self, ServiceConfig},
+};
+use serde_json::Value;
+
+pub(super) use self::tls::{Identity, TlsError};
+use self::{
+    address::Address,
+    answer::{Answer, Form, refusal},
+    auth::Signed,
+    repeat::{Print, Repeats},
+};
+use super::{event::Generation, fault::Fault, world::World};
+
+/// Bytes of a body. The service's own limit is not documented; its longest documented body is far below this.
+const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+
+const REPEATABILITY_ID: &str = "repeatability-request-id";
+const REPEATABILITY_RESULT: &str = "repeatability-result";
+
+/// What the API needs of the service behind it.
+pub(super) trait Backend: 'static {
+    /// Asks the world, at the present moment, and sends off what it has to tell.
+    ///
+    /// # Errors
+    /// Those of the request.
+    fn ask<T>(&self, request: impl FnOnce(&mut World) -> Result<T, Fault>) -> Result<T, Fault>;
+
+    /// The access key, decoded; `None` lets everybody in.
+    fn access_key(&self) -> Option<&[u8]>;
+
+    /// What the tokens of callbacks are checked with.
+    fn public_documents(&self) -> &Documents;
+
+    /// Every delivery with its answer, as JSON.
+    fn callbacks(&self) -> Value;
+}
+
+/// What the tokens of callbacks are checked with.
+#[derive(Clone, Debug)]
+pub(super) struct Documents {
+    /// The OpenID configuration, whose `jwks_uri` is `/calling/keys` of this listener.
+    pub(super) openid: Value,
+    /// The JSON Web Key Set.
+    pub(super) jwks: Value,
+}
+
+/// The service, and the requests that it has answered. One for all threads of all listeners.
+pub(super) struct Door<B> {
+    backend: B,
+    repeats: Repeats,
+}
+
+impl<B: Backend> Door<B> {
+    pub(super) fn new(backend: B) -> Self {
+        Self {
+            backend,
+            repeats: Repeats::default(),
+        }
+    }
+
+    /// The service behind it.
+    pub(super) fn backend(&self) -> &B {
+        &self.backend
+    }
+}
+
+/// The routes of the emulator; for `App::configure`.
+pub(super) fn configure<B: Backend>(door: web::Data<Door<B>>) -> impl FnOnce(&mut ServiceConfig) {
+    |config| {
+        config.app_data(door);
+        config.app_data(web::PayloadConfig::new(BODY_LIMIT_BYTES));
+        keys::configure::<B>(config);
+        eyes::configure::<B>(config);
+        // Paths like `{id}:play` and encoded ids are looked up by us, not by the framework's router.
+        config.default_service(web::to(handle::<B>));
+    }
+}
+
+async fn handle<B: Backend>(
+    door: web::Data<Door<B>>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> HttpResponse {
+    let address = Address::parse(request.uri().path(), request.uri().query());
+    let form = address.as_ref().map_or(Form::Ga, Address::form);
+    let body = match payload.to_bytes_limited(BODY_LIMIT_BYTES).await {
+        Ok(Ok(body)) => body,
+        // The peer is gone or talks no HTTP: nobody reads the answer.
+        Ok(Err(error)) => return HttpResponse::from_error(error),
+        Err(_) => return refusal(form, &too_large()).response(),
+    };
+    let result = door
+        .check(&request, &body)
+        .and(address)
+        .and_then(|address| door.answer(&request, &address, &body));
+    let repeatable = header_of(&request, REPEATABILITY_ID).is_some();
+    let (answer, result) = match result {
+        Ok(answer) => (answer, "accepted"),
+        Err(fault) => (refusal(form, &fault), "rejected"),
+    };
+    let mut response = answer.response();
+    if repeatable {
+        response.headers_mut().insert(
+            HeaderName::from_static(REPEATABILITY_RESULT),
+            HeaderValue::from_static(result),
+        );
+    }
+    if answer.status == 401 {
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("HMAC-SHA256"),
+        );
+    }
+    response
+}
+
+impl<B: Backend> Door<B> {
+    fn check(&self, request: &HttpRequest, body: &[u8]) -> Result<(), Fault> {
+        let Some(key) = self.backend.access_key() else {
+            return Ok(());
+        };
+        Signed {
+            method: request.method().as_str(),
+            path_and_query: path_and_query(request),
+            // HTTP/2 has the host in the address.
+            host: header_of(request, "host").or_else(|| {
+                request
+                    .uri()
+                    .authority()
+                    .map(|authority| authority.as_str())
+            }),
+            date: header_of(request, "x-ms-date"),
+            content_hash: header_of(request, "x-ms-content-sha256"),
+            authorization: header_of(request, "authorization"),
+            body,
+        }
+        .check(key, SystemTime::now())
+    }
+
+    /// # Errors
+    /// What keeps the operation from being run at all; its own refusals are answers, and kept for repetitions.
+    fn answer(
+        &self,
+        request: &HttpRequest,
+        address: &Address,
+        body: &[u8],
+    ) -> Result<Answer, Fault> {
+        let method = request.method().as_str();
+        let run = || {
+            self.run(method, address, body)
+                .unwrap_or_else(|fault| refusal(address.form(), &fault))
+        };
+        match header_of(request, REPEATABILITY_ID) {
+            // The date of the first sending is for services that forget by time; we forget by number.
+            Some(id) => {
+                let print = Print::of(method, path_and_query(request), body);
+                self.repeats.once(id, print, run)
+            }
+            None => Ok(run()),
+        }
+    }
+
+    fn run(&self, method: &str, address: &Address, body: &[u8]) -> Result<Answer, Fault> {
+        let api = address.api()?;
+        let (table, prefix_needed) = match api.generation {
+            Generation::Private => (private::ENDPOINTS, false),
+            Generation::Public => (public::ENDPOINTS, true),
+            Generation::Ga => (ga::ENDPOINTS, true),
+        };
+        let found = endpoint::find(table, method, address, prefix_needed)?;
+        let body = body::object(body)?;
+        self.backend
+            .ask(|world| found.run(world, api, address, &body))
+    }
+}
+
+fn path_and_query(request: &HttpRequest) -> &str {
+    request
+        .uri()
+        .path_and_query()
+        .map_or("/", |sent| sent.as_str())
+}
+
+fn header_of<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+fn too_large() -> Fault {
+    Fault {
+        status: 413,
+        code: "RequestEntityTooLarge",
+        message: format!("the body has more than {BODY_LIMIT_BYTES} bytes"),
+    }
+}

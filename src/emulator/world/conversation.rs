@@ -1,0 +1,140 @@
+//! Conversations, and the application's legs in them. Two legs of one conversation share its server call id and differ in
+//! their connection ids (events.md 3).
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{
+    super::{
+        event::{CallFacts, Generation, Participant},
+        identity::Identifier,
+        scenario::Answering,
+    },
+    media::Playing,
+    request::{Api, Media, Operation, Wants},
+};
+
+/// A call as everybody in it shares it.
+#[derive(Debug)]
+pub(super) struct Conversation {
+    /// `serverCallId` of GA: standard base64, padded, of a URL.
+    pub(super) server_call: String,
+    pub(super) correlation: String,
+    pub(super) group: Option<String>,
+    pub(super) room: Option<String>,
+    pub(super) started_by: Identifier,
+    /// When the first two were in it.
+    pub(super) started: Option<Duration>,
+    pub(super) ended: bool,
+    pub(super) participants: Vec<Participant>,
+    pub(super) invitations: Vec<Invitation>,
+}
+
+/// Somebody is called, and has not answered yet.
+#[derive(Clone, Debug)]
+pub(super) struct Invitation {
+    pub(super) id: String,
+    /// The leg that invited.
+    pub(super) leg: String,
+    pub(super) who: Identifier,
+    pub(super) participant_id: String,
+    /// What becomes of it.
+    pub(super) answer: Answering,
+    /// `None`: the call itself began with it.
+    pub(super) added: Option<Operation>,
+}
+
+/// What state the application's leg is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LegState {
+    Connecting,
+    Connected,
+    TransferAccepted,
+    Disconnected,
+}
+
+impl LegState {
+    /// `callConnectionState` of GA.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::TransferAccepted => "transferAccepted",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
+/// The application in a conversation: a call connection, a call leg.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) ordinal: u64,
+    pub(super) conversation: u64,
+    pub(super) api: Api,
+    pub(super) state: LegState,
+    pub(super) callback: String,
+    pub(super) context: Option<String>,
+    pub(super) wants: Wants,
+    /// Who the application is in this call.
+    pub(super) source: Identifier,
+    pub(super) caller_id: Option<String>,
+    pub(super) display_name: Option<String>,
+    pub(super) targets: Vec<Identifier>,
+    pub(super) answered_by: Option<Identifier>,
+    pub(super) answered_for: Option<String>,
+    pub(super) media: Media,
+    pub(super) streaming: bool,
+    pub(super) transcribing: bool,
+    /// The last `sequenceNumber` of ParticipantsUpdated.
+    pub(super) sequence: u64,
+    pub(super) playing: Option<Playing>,
+    pub(super) waiting: VecDeque<Playing>,
+    pub(super) listening: Vec<Listening>,
+}
+
+/// Tones of a participant are told as they come.
+#[derive(Clone, Debug)]
+pub(super) struct Listening {
+    /// Raw id.
+    pub(super) who: String,
+    /// Of the last tone.
+    pub(super) sequence: u64,
+    pub(super) operation: Operation,
+}
+
+impl Conversation {
+    /// `serverCallId` as a generation writes it: standard base64 (GA), base64url without padding (2021).
+    pub(super) fn server_call(&self, generation: Generation) -> String {
+        match generation {
+            Generation::Ga => self.server_call.clone(),
+            Generation::Private | Generation::Public => url_safe(&self.server_call),
+        }
+    }
+
+    /// Whether `id` names this conversation, in either alphabet, with or without padding.
+    pub(super) fn is(&self, id: &str) -> bool {
+        url_safe(&self.server_call) == url_safe(id)
+    }
+
+    pub(super) fn participant(&mut self, raw_id: &str) -> Option<&mut Participant> {
+        self.participants
+            .iter_mut()
+            .find(|participant| participant.identifier.raw_id() == raw_id)
+    }
+
+    /// What the events of a leg in it say of the call.
+    pub(super) fn facts(&self, connection: &str, ordinal: u64, api: &Api) -> CallFacts {
+        CallFacts {
+            ordinal,
+            generation: api.generation,
+            version: api.version.clone(),
+            connection: connection.to_owned(),
+            server_call: self.server_call(api.generation),
+            conversation: self.started.map(|_| url_safe(&self.server_call)),
+            correlation: self.correlation.clone(),
+        }
+    }
+}
+
+fn url_safe(id: &str) -> String {
+    id.trim_end_matches('=').replace('+', "-").replace('/', "_")
+}

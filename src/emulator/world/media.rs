@@ -1,0 +1,536 @@
+//! What a leg plays, streams and transcribes, and the tones that it listens to and sends.
+//!
+//! One thing plays at a time; the next waits for it unless it is to interrupt it.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        event::{Generation, Happened, ResultInformation, Tone},
+        fault::Fault,
+        identity::Identifier,
+    },
+    Act, Operation, Play, Recognize, Source, World,
+    calls::nobody,
+    conversation::{LegState, Listening},
+    participants::disobliged,
+};
+
+/// Something that plays on a leg, or waits to.
+#[derive(Clone, Debug)]
+pub(super) struct Playing {
+    /// `operationId` of 2021.
+    pub(super) id: String,
+    pub(super) what: Playable,
+    pub(super) operation: Operation,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Playable {
+    Prompt { sources: Vec<Source>, repeat: bool },
+    Recognize(Box<Recognize>),
+}
+
+/// How long a tone that we send sounds.
+const TONE: Duration = Duration::from_millis(300);
+
+impl World {
+    /// Plays something to everybody or to some; gives the `operationId` of 2021.
+    pub(crate) fn play(&mut self, id: &str, request: Play) -> Result<String, Fault> {
+        self.connected(id)?;
+        for who in &request.to {
+            self.participant(id, &who.raw_id())?;
+        }
+        let operation = self.guid();
+        let playing = Playing {
+            id: operation.clone(),
+            what: Playable::Prompt {
+                sources: request.sources,
+                repeat: request.repeat,
+            },
+            operation: request.operation,
+        };
+        self.enqueue(id, playing, request.interrupt);
+        Ok(operation)
+    }
+
+    /// Plays a prompt, then waits for what the target presses or says.
+    pub(crate) fn recognize(&mut self, id: &str, request: Recognize) -> Result<(), Fault> {
+        self.connected(id)?;
+        self.participant(id, &request.target.raw_id())?;
+        let interrupt = request.interrupt;
+        let playing = Playing {
+            id: self.guid(),
+            operation: request.operation.clone(),
+            what: Playable::Recognize(Box::new(request)),
+        };
+        self.enqueue(id, playing, interrupt);
+        Ok(())
+    }
+
+    /// Ends what plays and what waits; gives an `operationId` of 2021.
+    pub(crate) fn cancel_media(
+        &mut self,
+        id: &str,
+        _context: Option<String>,
+    ) -> Result<String, Fault> {
+        self.connected(id)?;
+        self.cancel_everything(id);
+        Ok(self.guid())
+    }
+
+    fn enqueue(&mut self, id: &str, playing: Playing, interrupt: bool) {
+        if interrupt {
+            self.cancel_everything(id);
+        }
+        let Some(leg) = self.legs.get_mut(id) else {
+            return;
+        };
+        leg.waiting.push_back(playing);
+        self.play_next(id);
+    }
+
+    /// Each canceled operation is told of, as it would have been of its end.
+    pub(super) fn cancel_everything(&mut self, id: &str) {
+        let Some(leg) = self.legs.get_mut(id) else {
+            return;
+        };
+        let ended: Vec<_> = leg
+            .playing
+            .take()
+            .into_iter()
+            .chain(leg.waiting.drain(..))
+            .collect();
+        for playing in ended {
+            let happened = match playing.what {
+                Playable::Prompt { .. } => Happened::PlayCanceled,
+                Playable::Recognize(_) => Happened::RecognizeCanceled,
+            };
+            let why =
+                ResultInformation::new(400, 8508, "Action failed, the operation was cancelled.");
+            self.tell(id, &playing.operation, Some(why), happened);
+        }
+    }
+
+    fn play_next(&mut self, id: &str) {
+        let Some(leg) = self.legs.get_mut(id) else {
+            return;
+        };
+        if leg.playing.is_some() || leg.state != LegState::Connected {
+            return;
+        }
+        let Some(playing) = leg.waiting.pop_front() else {
+            return;
+        };
+        leg.playing = Some(playing.clone());
+        let ends = Act::MediaEnds {
+            leg: id.to_owned(),
+            operation: playing.id.clone(),
+        };
+        match &playing.what {
+            Playable::Prompt { sources, repeat } => {
+                if self.broken(sources).is_none() {
+                    self.tell(
+                        id,
+                        &playing.operation,
+                        Some(ResultInformation::completed()),
+                        Happened::PlayStarted,
+                    );
+                    if *repeat {
+                        // It ends when it is cancelled.
+                        return;
+                    }
+                }
+                self.after(self.length(sources), ends);
+            }
+            Playable::Recognize(request) => {
+                let prompt = if request.interrupt_prompt {
+                    // What the callee does while the prompt plays counts, so the prompt is over when it does something.
+                    Duration::ZERO
+                } else {
+                    self.length(&request.prompts)
+                };
+                self.after(prompt, ends);
+            }
+        }
+    }
+
+    /// A prompt is over. What was recognized comes later.
+    pub(super) fn media_ends(&mut self, id: &str, operation: &str) {
+        let Some(playing) = self.playing(id, operation) else {
+            return;
+        };
+        match &playing.what {
+            Playable::Prompt { sources, .. } => {
+                let (result, happened) = match self.broken(sources) {
+                    Some(source) => (
+                        ResultInformation::new(
+                            400,
+                            8536,
+                            "Action failed, file could not be downloaded.",
+                        ),
+                        Happened::PlayFailed {
+                            source: Some(source),
+                        },
+                    ),
+                    None => (ResultInformation::completed(), Happened::PlayCompleted),
+                };
+                self.finish(id, &playing.operation, result, happened);
+            }
+            Playable::Recognize(request) => {
+                if let Some(source) = self.broken(&request.prompts) {
+                    self.finish(
+                        id,
+                        &playing.operation,
+                        ResultInformation::new(
+                            500,
+                            8511,
+                            "Action failed, encountered failure while trying to play the prompt.",
+                        ),
+                        Happened::RecognizeFailed {
+                            source: Some(source),
+                        },
+                    );
+                    return;
+                }
+                let outcome = super::recognize::outcome(request, &self.callee(&request.target));
+                self.after(
+                    outcome.after,
+                    Act::Recognized {
+                        leg: id.to_owned(),
+                        operation: operation.to_owned(),
+                        outcome,
+                    },
+                );
+            }
+        }
+    }
+
+    pub(super) fn recognized(
+        &mut self,
+        id: &str,
+        operation: &str,
+        outcome: super::recognize::Outcome,
+    ) {
+        if let Some(playing) = self.playing(id, operation) {
+            self.finish(id, &playing.operation, outcome.result, outcome.happened);
+        }
+    }
+
+    fn playing(&self, id: &str, operation: &str) -> Option<Playing> {
+        self.legs
+            .get(id)?
+            .playing
+            .clone()
+            .filter(|playing| playing.id == operation)
+    }
+
+    fn finish(
+        &mut self,
+        id: &str,
+        operation: &Operation,
+        result: ResultInformation,
+        happened: Happened,
+    ) {
+        self.tell(id, operation, Some(result), happened);
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.playing = None;
+        }
+        self.play_next(id);
+    }
+
+    /// The first source that cannot be fetched.
+    fn broken(&self, sources: &[Source]) -> Option<usize> {
+        sources.iter().position(|source| match source {
+            Source::File { uri } => self
+                .setup
+                .scenario
+                .line
+                .broken_files
+                .iter()
+                .any(|broken| broken.fits(uri)),
+            Source::Text { .. } | Source::Ssml { .. } => false,
+        })
+    }
+
+    fn length(&self, sources: &[Source]) -> Duration {
+        let line = &self.setup.scenario.line;
+        sources
+            .iter()
+            .map(|source| match source {
+                Source::File { .. } => line.prompt,
+                Source::Text { text } | Source::Ssml { text } => {
+                    let words = text.split_whitespace().count();
+                    line.word * u32::try_from(words).unwrap_or(u32::MAX)
+                }
+            })
+            .sum()
+    }
+
+    /// Continuous DTMF: every tone of the target is told of.
+    pub(crate) fn start_tones(
+        &mut self,
+        id: &str,
+        who: &Identifier,
+        operation: Operation,
+    ) -> Result<(), Fault> {
+        self.connected(id)?;
+        let raw_id = who.raw_id();
+        self.participant(id, &raw_id)?;
+        if !self.callee(who).obliging {
+            self.tell(
+                id,
+                &operation,
+                Some(disobliged("The tones of the participant cannot be heard.")),
+                Happened::ToneFailed,
+            );
+            return Ok(());
+        }
+        self.listen(id, raw_id, operation);
+        Ok(())
+    }
+
+    pub(crate) fn stop_tones(
+        &mut self,
+        id: &str,
+        who: &Identifier,
+        operation: Operation,
+    ) -> Result<(), Fault> {
+        let raw_id = who.raw_id();
+        let leg = self.connected(id)?;
+        let before = leg.listening.len();
+        leg.listening.retain(|listening| listening.who != raw_id);
+        if leg.listening.len() == before {
+            return Err(Fault::conflict(format!(
+                "the tones of {raw_id} are not listened to"
+            )));
+        }
+        self.tell(
+            id,
+            &operation,
+            Some(ResultInformation::completed()),
+            Happened::ContinuousDtmfStopped,
+        );
+        Ok(())
+    }
+
+    fn listen(&mut self, id: &str, raw_id: String, operation: Operation) {
+        let callee = self.callee(&Identifier::from_raw_id(&raw_id));
+        let Some(leg) = self.legs.get_mut(id) else {
+            return;
+        };
+        if leg
+            .listening
+            .iter()
+            .any(|listening| listening.who == raw_id)
+        {
+            return;
+        }
+        leg.listening.push(Listening {
+            who: raw_id.clone(),
+            sequence: 0,
+            operation,
+        });
+        if !callee.press.is_empty() {
+            self.after(
+                callee.press_after,
+                Act::Press {
+                    leg: id.to_owned(),
+                    who: raw_id,
+                    left: callee.press,
+                },
+            );
+        }
+    }
+
+    /// 2021: the call asked for tones when it was made.
+    pub(super) fn listen_as_wanted(&mut self, id: &str) {
+        let Some(leg) = self.legs.get(id) else {
+            return;
+        };
+        let source = leg.source.raw_id();
+        if !leg.wants.tones || leg.api.generation == Generation::Ga {
+            return;
+        }
+        let Some((_, conversation)) = self.conversation_of(id) else {
+            return;
+        };
+        let there: Vec<_> = conversation
+            .participants
+            .iter()
+            .map(|participant| participant.identifier.raw_id())
+            .filter(|raw_id| *raw_id != source)
+            .collect();
+        for raw_id in there {
+            self.listen(id, raw_id, Operation::default());
+        }
+    }
+
+    pub(super) fn press(&mut self, id: &str, who: &str, left: &[Tone]) {
+        let Some((tone, left)) = left.split_first() else {
+            return;
+        };
+        let here = self
+            .conversation_of(id)
+            .is_some_and(|(_, conversation)| conversation.participant(who).is_some());
+        let Some(leg) = self.legs.get_mut(id).filter(|_| here) else {
+            return;
+        };
+        let Some(listening) = leg.listening.iter_mut().find(|known| known.who == who) else {
+            return;
+        };
+        listening.sequence += 1;
+        let (sequence, operation) = (listening.sequence, listening.operation.clone());
+        self.tell(
+            id,
+            &operation,
+            Some(ResultInformation::completed()),
+            Happened::ToneReceived {
+                sequence,
+                tone: *tone,
+            },
+        );
+        if !left.is_empty() {
+            let every = self.callee(&Identifier::from_raw_id(who)).press_every;
+            self.after(
+                every,
+                Act::Press {
+                    leg: id.to_owned(),
+                    who: who.to_owned(),
+                    left: left.to_vec(),
+                },
+            );
+        }
+    }
+
+    /// Sends tones to a participant.
+    pub(crate) fn send_tones(
+        &mut self,
+        id: &str,
+        tones: &[Tone],
+        who: &Identifier,
+        operation: Operation,
+    ) -> Result<(), Fault> {
+        self.connected(id)?;
+        let raw_id = who.raw_id();
+        if self.participant(id, &raw_id).is_err() {
+            return Err(nobody(&raw_id));
+        }
+        let (result, happened) = if self.callee(who).obliging {
+            (ResultInformation::completed(), Happened::DtmfSent)
+        } else {
+            (
+                disobliged("The tones could not be sent."),
+                Happened::SendDtmfFailed,
+            )
+        };
+        let sound = TONE * u32::try_from(tones.len()).unwrap_or(u32::MAX);
+        self.tell_after(sound, id, &operation, Some(result), happened);
+        Ok(())
+    }
+
+    /// Without options in the request that made the call there is nowhere to stream to, which is told, not refused.
+    pub(crate) fn start_streaming(&mut self, id: &str, operation: Operation) -> Result<(), Fault> {
+        let leg = self.connected(id)?;
+        if leg.streaming {
+            return Err(Fault::conflict("media streaming is on already"));
+        }
+        let configured = leg.media.streaming.is_some();
+        leg.streaming = configured;
+        let (result, happened) = if configured {
+            (
+                ResultInformation::completed(),
+                Happened::MediaStreamingStarted,
+            )
+        } else {
+            (
+                nowhere("mediaStreamingOptions"),
+                Happened::MediaStreamingFailed,
+            )
+        };
+        self.tell(id, &operation, Some(result), happened);
+        Ok(())
+    }
+
+    pub(crate) fn stop_streaming(&mut self, id: &str, operation: Operation) -> Result<(), Fault> {
+        let leg = self.connected(id)?;
+        if !leg.streaming {
+            return Err(Fault::conflict("media streaming is not on"));
+        }
+        leg.streaming = false;
+        let result = Some(ResultInformation::completed());
+        self.tell(id, &operation, result, Happened::MediaStreamingStopped);
+        Ok(())
+    }
+
+    pub(crate) fn start_transcription(
+        &mut self,
+        id: &str,
+        locale: Option<String>,
+        operation: Operation,
+    ) -> Result<(), Fault> {
+        let leg = self.connected(id)?;
+        if leg.transcribing {
+            return Err(Fault::conflict("transcription is on already"));
+        }
+        if let (Some(subscription), Some(_)) = (leg.media.transcription.as_mut(), &locale) {
+            subscription.locale = locale;
+        }
+        let configured = leg.media.transcription.is_some();
+        leg.transcribing = configured;
+        let (result, happened) = if configured {
+            (
+                ResultInformation::completed(),
+                Happened::TranscriptionStarted,
+            )
+        } else {
+            (
+                nowhere("transcriptionOptions"),
+                Happened::TranscriptionFailed,
+            )
+        };
+        self.tell(id, &operation, Some(result), happened);
+        Ok(())
+    }
+
+    pub(crate) fn stop_transcription(
+        &mut self,
+        id: &str,
+        operation: Operation,
+    ) -> Result<(), Fault> {
+        let leg = self.connected(id)?;
+        if !leg.transcribing {
+            return Err(Fault::conflict("transcription is not on"));
+        }
+        leg.transcribing = false;
+        let result = Some(ResultInformation::completed());
+        self.tell(id, &operation, result, Happened::TranscriptionStopped);
+        Ok(())
+    }
+
+    pub(crate) fn update_transcription(
+        &mut self,
+        id: &str,
+        locale: Option<String>,
+        operation: Operation,
+    ) -> Result<(), Fault> {
+        let leg = self.connected(id)?;
+        if !leg.transcribing {
+            return Err(Fault::conflict("transcription is not on"));
+        }
+        if let (Some(subscription), Some(_)) = (leg.media.transcription.as_mut(), &locale) {
+            subscription.locale = locale;
+        }
+        let result = Some(ResultInformation::completed());
+        self.tell(id, &operation, result, Happened::TranscriptionUpdated);
+        Ok(())
+    }
+}
+
+fn nowhere(options: &str) -> ResultInformation {
+    ResultInformation::new(
+        400,
+        8500,
+        format!("Action failed, the call was made without {options}."),
+    )
+}

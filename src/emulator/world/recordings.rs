@@ -1,0 +1,235 @@
+//! Recordings of conversations.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        event::{CallFacts, GridHappened, Happened, Notice, ResultInformation},
+        fault::Fault,
+    },
+    Act, Recorded, RecordingView, StartRecording, Told, World,
+    request::Api,
+};
+
+/// A recording that has not been stopped.
+#[derive(Clone, Debug)]
+pub(super) struct Recording {
+    pub(super) conversation: u64,
+    active: bool,
+    started: jiff::Timestamp,
+    begun: Duration,
+    callback: Option<String>,
+    facts: CallFacts,
+    content: String,
+    channel: String,
+    format: String,
+}
+
+impl Recording {
+    pub(super) fn state(&self) -> &'static str {
+        if self.active { "active" } else { "inactive" }
+    }
+}
+
+impl World {
+    /// Records a conversation. One at a time.
+    pub(crate) fn start_recording(&mut self, request: StartRecording) -> Result<String, Fault> {
+        let (leg, conversation) = match &request.of {
+            Recorded::Connection(id) => {
+                let conversation = self.connected(id)?.conversation;
+                (Some(id.clone()), conversation)
+            }
+            Recorded::Place(place) => {
+                let conversation = self
+                    .conversation_at(place)
+                    .ok_or_else(|| Fault::not_found("there is no such call, or it has ended"))?;
+                (self.legs_in(conversation).into_iter().next(), conversation)
+            }
+        };
+        if self
+            .conversations
+            .get(&conversation)
+            .is_none_or(|known| known.started.is_none())
+        {
+            return Err(Fault::conflict("the call is not connected yet"));
+        }
+        if self
+            .recordings
+            .values()
+            .any(|recording| recording.conversation == conversation)
+        {
+            return Err(Fault::conflict("the call is being recorded already"));
+        }
+        let id = self.recording_id();
+        let facts = self.facts_of(leg.as_deref(), conversation, &request.api)?;
+        let audio = request
+            .content
+            .as_deref()
+            .is_some_and(|content| content.eq_ignore_ascii_case("audio"));
+        let recording = Recording {
+            conversation,
+            active: !request.paused,
+            started: self.time(),
+            begun: self.now,
+            callback: request.callback,
+            facts,
+            content: request.content.unwrap_or_else(|| "audioVideo".to_owned()),
+            channel: request.channel.unwrap_or_else(|| "mixed".to_owned()),
+            format: request
+                .format
+                .unwrap_or_else(|| if audio { "mp3" } else { "mp4" }.to_owned()),
+        };
+        if self.setup.scenario.line.recording {
+            self.recordings.insert(id.clone(), recording.clone());
+            self.tell_of_recording(
+                &recording,
+                state_changed(&id, &recording),
+                ResultInformation::fine(),
+            );
+        } else {
+            self.tell_of_recording(
+                &recording,
+                Happened::StartRecordingFailed {
+                    recording: id.clone(),
+                },
+                ResultInformation::new(500, 9999, "The recording could not be started."),
+            );
+        }
+        Ok(id)
+    }
+
+    pub(crate) fn recording(&self, id: &str) -> Result<RecordingView, Fault> {
+        let recording = self.recordings.get(id).ok_or_else(|| no_recording(id))?;
+        Ok(RecordingView {
+            id: id.to_owned(),
+            active: recording.active,
+            kind: "azureCommunicationServices",
+        })
+    }
+
+    pub(crate) fn pause_recording(&mut self, id: &str) -> Result<(), Fault> {
+        self.set_recording(id, false)
+    }
+
+    pub(crate) fn resume_recording(&mut self, id: &str) -> Result<(), Fault> {
+        self.set_recording(id, true)
+    }
+
+    /// Pausing what is paused is fine and changes nothing.
+    fn set_recording(&mut self, id: &str, active: bool) -> Result<(), Fault> {
+        let recording = self
+            .recordings
+            .get_mut(id)
+            .ok_or_else(|| no_recording(id))?;
+        if recording.active != active {
+            recording.active = active;
+            let recording = recording.clone();
+            self.tell_of_recording(
+                &recording,
+                state_changed(id, &recording),
+                ResultInformation::fine(),
+            );
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stop_recording(&mut self, id: &str) -> Result<(), Fault> {
+        self.finish_recording(id, "RecordingStopped")
+    }
+
+    /// The call is over.
+    pub(super) fn stop_recordings_of(&mut self, conversation: u64) {
+        let of: Vec<_> = self
+            .recordings
+            .iter()
+            .filter(|(_, recording)| recording.conversation == conversation)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in of {
+            // It was there a moment ago.
+            drop(self.finish_recording(&id, "CallEnded"));
+        }
+    }
+
+    fn finish_recording(&mut self, id: &str, end_reason: &str) -> Result<(), Fault> {
+        let mut recording = self.recordings.remove(id).ok_or_else(|| no_recording(id))?;
+        if recording.active {
+            recording.active = false;
+            self.tell_of_recording(
+                &recording,
+                state_changed(id, &recording),
+                ResultInformation::fine(),
+            );
+        }
+        let duration = self.now.saturating_sub(recording.begun);
+        self.tell_grid(
+            recording.conversation,
+            GridHappened::RecordingFileReady {
+                recording: id.to_owned(),
+                started: recording.started,
+                duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                content: recording.content,
+                channel: recording.channel,
+                format: recording.format,
+                end_reason: end_reason.to_owned(),
+            },
+        );
+        Ok(())
+    }
+
+    fn tell_of_recording(
+        &mut self,
+        recording: &Recording,
+        happened: Happened,
+        result: ResultInformation,
+    ) {
+        let Some(to) = recording.callback.clone() else {
+            return;
+        };
+        let notice = Notice {
+            call: recording.facts.clone(),
+            to,
+            context: None,
+            result: Some(result),
+            happened,
+        };
+        self.after(
+            self.setup.scenario.line.latency,
+            Act::Tell(Told::Call(notice)),
+        );
+    }
+
+    fn facts_of(
+        &self,
+        leg: Option<&str>,
+        conversation: u64,
+        api: &Api,
+    ) -> Result<CallFacts, Fault> {
+        let known = self
+            .conversations
+            .get(&conversation)
+            .ok_or_else(|| Fault::not_found("there is no such call"))?;
+        let ordinal = leg
+            .and_then(|leg| self.legs.get(leg))
+            .map_or(0, |leg| leg.ordinal);
+        Ok(known.facts(leg.unwrap_or_default(), ordinal, api))
+    }
+
+    fn recording_id(&mut self) -> String {
+        use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+        let guid = self.guid();
+        BASE64_URL_SAFE_NO_PAD.encode(format!("{{\"platformEndpointId\":\"{guid}\"}}"))
+    }
+}
+
+fn state_changed(id: &str, recording: &Recording) -> Happened {
+    Happened::RecordingStateChanged {
+        recording: id.to_owned(),
+        active: recording.active,
+        started: recording.started,
+    }
+}
+
+fn no_recording(id: &str) -> Fault {
+    Fault::not_found(format!("there is no recording {id}, or it was stopped"))
+}

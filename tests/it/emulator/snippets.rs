@@ -23,9 +23,9 @@ fn place(stage: &Stage, dir: &Path, name: &str) {
         ),
     ];
     let text = std::fs::read_to_string(file("tests/sdk/snippets").join(name)).expect(name);
-    let text = replaced.iter().fold(text, |text, (printed, ours)| {
-        text.replace(printed, ours)
-    });
+    let text = replaced
+        .iter()
+        .fold(text, |text, (printed, ours)| text.replace(printed, ours));
     std::fs::write(dir.join(name), text).expect("the snippet is written");
 }
 
@@ -69,11 +69,13 @@ async fn the_snippets_of_the_readme_make_calls() {
             })
         })
     };
-    let taken = take_all(&stage.amqp, &stage.calls, Duration::from_secs(20), connected).await;
-    assert!(
-        connected(&taken),
-        "{calls:?} of {} messages",
-        taken.len()
-    );
+    let taken = take_all(
+        &stage.amqp,
+        &stage.calls,
+        Duration::from_secs(20),
+        connected,
+    )
+    .await;
+    assert!(connected(&taken), "{calls:?} of {} messages", taken.len());
     stage.end().await;
 }

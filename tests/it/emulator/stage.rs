@@ -45,9 +45,11 @@ impl Stage {
         let grid_url = receiver.callback_url("grid");
         // The receiver refuses the handshake as long as it lets everybody in.
         let options = ["--event-grid", &grid_url, "--event-grid-handshake", "skip"];
+        let scenario =
+            ["scenario.toml", "unrecorded.toml"].map(|name| file("tests/sdk").join(name));
         let (emulator, unrecorded) = tokio::join!(
-            Emulator::start(&file("tests/sdk/scenario.toml"), &options),
-            Emulator::start(&file("tests/sdk/unrecorded.toml"), &[]),
+            Emulator::start(&scenario[0], &options),
+            Emulator::start(&scenario[1], &[]),
         );
         Self {
             emulator,

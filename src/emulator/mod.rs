@@ -1,18 +1,23 @@
 //! The emulator: the calling service on a laptop (design 12).
 //!
 //! `world` knows the calls and what happens to them, without I/O and with a clock that it is told. `rest` is its door for
-//! applications, `wire` gives its events the form that the service gives them, `delivery` posts them. It shares no code with
+//! applications, `wire` gives its events the form that the service gives them, `delivery` posts them, and `service` runs it all. It shares no code with
 //! the receiver: programs that share a decoder share its mistakes.
 
 mod delivery;
 mod event;
 mod fault;
 mod identity;
+mod news;
+mod rest;
 mod scenario;
+mod service;
 mod settings;
 mod wire;
 mod world;
 
-pub use delivery::Misbehaviour;
+pub use delivery::{Attempt, Misbehaviour, MisbehaviourError, Outcome};
+pub use news::{Item, News, Request};
 pub use scenario::Scenario;
-pub use settings::{DEFAULT_ACCESS_KEY, EventGrid, GridSchema, Settings, Summary};
+pub use service::{Emulator, EmulatorError};
+pub use settings::{DEFAULT_ACCESS_KEY, EventGrid, GridSchema, Settings, Summary, default_retries};

@@ -1,6 +1,8 @@
 //! What an emulator is started with.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::Serialize;
 
 use super::{delivery::Misbehaviour, scenario::Scenario};
 
@@ -28,6 +30,8 @@ pub struct Settings {
     pub seed: u64,
     /// What goes wrong on the way, and how often.
     pub misbehave: Misbehaviour,
+    /// Between the attempts of a callback, in the time of the calls. What the service does is not known.
+    pub retries: Vec<Duration>,
     /// Where Event Grid delivers.
     pub event_grid: Option<EventGrid>,
     /// Whoever's certificates count for `https` callbacks besides the usual authorities.
@@ -41,6 +45,8 @@ pub struct EventGrid {
     pub url: String,
     /// Its delivery schema.
     pub schema: GridSchema,
+    /// Whether the webhook is asked for its consent before anything is delivered, as the service does.
+    pub handshake: bool,
 }
 
 /// The delivery schema of an Event Grid subscription.
@@ -54,7 +60,8 @@ pub enum GridSchema {
 }
 
 /// Deliveries counted, as the closing line shows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// Of the run.
     pub seed: u64,
@@ -74,4 +81,21 @@ pub struct Summary {
     pub out_of_order: u64,
     /// Answers by status; 0 for none.
     pub answers: BTreeMap<u16, u64>,
+}
+
+impl Summary {
+    /// Events that are still to be delivered.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.events
+            .saturating_sub(self.accepted)
+            .saturating_sub(self.given_up)
+    }
+}
+
+/// The waits between attempts that are taken if nobody says otherwise. What the service does is not known
+/// (events.md 7.1).
+#[must_use]
+pub fn default_retries() -> Vec<Duration> {
+    [1, 2, 4, 8, 15, 30].map(Duration::from_secs).to_vec()
 }

@@ -2,9 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::super::{
@@ -12,25 +10,7 @@ use super::super::{
     settings::GridSchema,
 };
 
-/// One event as it is posted.
-#[derive(Clone, Debug)]
-pub(crate) struct Rendered {
-    /// Of the envelope; what stands there may be null in the private preview.
-    pub(crate) id: String,
-    /// `type` or `eventType`.
-    pub(crate) kind: String,
-    /// The whole event.
-    pub(crate) event: Box<RawValue>,
-    /// The last one of its call.
-    pub(crate) last: bool,
-}
-
-/// A request's body.
-#[derive(Clone, Debug)]
-pub(crate) struct Body {
-    pub(crate) content_type: &'static str,
-    pub(crate) bytes: Bytes,
-}
+pub(super) use super::super::wire::{Body, Rendered};
 
 /// Whose events share a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +65,7 @@ impl Rendered {
         Self {
             id: id.to_owned(),
             kind: "Microsoft.Communication.Test".to_owned(),
-            event: RawValue::from_string(event).expect("JSON"),
+            event: serde_json::value::RawValue::from_string(event).expect("JSON"),
             last,
         }
     }

@@ -20,41 +20,41 @@ const NEWS: usize = 1_024;
 /// One finished attempt to deliver.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Attempt {
+pub struct Attempt {
     /// When it began.
-    pub(crate) time: Timestamp,
+    pub time: Timestamp,
     /// A delivery of Event Grid; else a callback.
-    pub(crate) event_grid: bool,
+    pub event_grid: bool,
     /// The call's ordinal; 0: no call of the application.
-    pub(crate) call: u64,
+    pub call: u64,
     /// `callConnectionId`, or `serverCallId` of an Event Grid delivery.
-    pub(crate) connection: String,
+    pub connection: String,
     /// Without user information and query string: secrets are kept there.
-    pub(crate) url: String,
+    pub url: String,
     /// Types of the events, in the order of the array.
-    pub(crate) types: Vec<String>,
+    pub types: Vec<String>,
     /// Their ids.
-    pub(crate) ids: Vec<String>,
+    pub ids: Vec<String>,
     /// The first is 1.
-    pub(crate) attempt: u32,
+    pub attempt: u32,
     /// Of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) status: Option<u16>,
+    pub status: Option<u16>,
     /// Why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<String>,
+    pub error: Option<String>,
     /// From the request to the answer, or to where it was given up.
-    pub(crate) milliseconds: u64,
+    pub milliseconds: u64,
     /// What became of the events.
-    pub(crate) outcome: Outcome,
+    pub outcome: Outcome,
     /// Names of what was done to them on purpose.
-    pub(crate) misbehaviour: Vec<&'static str>,
+    pub misbehaviour: Vec<&'static str>,
 }
 
 /// What an attempt came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// The receiver took them.
     Accepted,
     /// They will be posted again.

@@ -25,12 +25,13 @@ use super::{
     settings::{EventGrid, Summary},
 };
 
+pub use self::log::{Attempt, Outcome};
 pub use self::misbehave::{Misbehaviour, MisbehaviourError};
 pub(crate) use self::{
     client::ClientError,
-    event::{Body, Dress, Form, Rendered},
-    log::{Attempt, Log, Outcome},
-    token::{ISSUER, NoKey, Signer},
+    event::{Dress, Form},
+    log::Log,
+    token::{NoKey, Signer},
 };
 use self::{
     grid::Handshake,
@@ -57,13 +58,6 @@ pub(crate) struct Options {
     pub(crate) consent_url: Option<String>,
     /// PEM; authorities besides the machine's own.
     pub(crate) callback_ca: Option<PathBuf>,
-}
-
-impl Options {
-    /// The waits between attempts that are taken if nobody says otherwise. What the service does is not known (events.md 7.1).
-    pub(crate) fn default_retries() -> Vec<Duration> {
-        [1, 2, 4, 8, 15, 30].map(Duration::from_secs).to_vec()
-    }
 }
 
 /// Why deliveries cannot begin.

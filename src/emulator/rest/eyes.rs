@@ -18,6 +18,7 @@ pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
         .route("/_emulator/health", web::get().to(health))
         .route("/_emulator/calls", web::get().to(calls::<B>))
         .route("/_emulator/callbacks", web::get().to(callbacks::<B>))
+        .route("/_emulator/summary", web::get().to(summary::<B>))
         .route("/_emulator/incoming", web::post().to(incoming::<B>));
 }
 
@@ -36,6 +37,11 @@ async fn calls<B: Backend>(door: web::Data<Door<B>>) -> HttpResponse {
 /// Every delivery with its answer.
 async fn callbacks<B: Backend>(door: web::Data<Door<B>>) -> HttpResponse {
     HttpResponse::Ok().json(door.backend.callbacks())
+}
+
+/// What was counted so far.
+async fn summary<B: Backend>(door: web::Data<Door<B>>) -> HttpResponse {
+    HttpResponse::Ok().json(door.backend.summary())
 }
 
 /// Lets a call come in: `{from, to, displayName}`, phone numbers or raw ids.

@@ -57,6 +57,12 @@ pub(super) trait Backend: 'static {
 
     /// Every delivery with its answer, as JSON.
     fn callbacks(&self) -> Value;
+
+    /// What was counted so far, as JSON.
+    fn summary(&self) -> Value;
+
+    /// A request was answered; `path` without its query.
+    fn answered(&self, method: &str, path: &str, status: u16);
 }
 
 /// What the tokens of callbacks are checked with.
@@ -122,6 +128,11 @@ async fn handle<B: Backend>(
         Ok(answer) => (answer, "accepted"),
         Err(fault) => (refusal(form, &fault), "rejected"),
     };
+    door.backend.answered(
+        request.method().as_str(),
+        request.uri().path(),
+        answer.status,
+    );
     let mut response = answer.response();
     if repeatable {
         response.headers_mut().insert(

@@ -27,6 +27,11 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
+    /// `topic` of the Event Grid schema.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// From the immutable resource id. The emulator has no subscription, group or name: the id stands for the name.
     pub(crate) fn new(resource_id: &str) -> Self {
         Self {

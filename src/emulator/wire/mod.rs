@@ -12,12 +12,13 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
+use bytes::Bytes;
 use jiff::{Timestamp, tz::Offset};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-pub(crate) use self::grid::{Resource, render_grid, validation_event};
+pub(crate) use self::grid::{Resource, render_grid};
 use super::{
     event::{Generation, Happened, Notice},
     settings::GridSchema,
@@ -40,7 +41,7 @@ pub(crate) struct Rendered {
 /// What is posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Body {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
     pub(crate) content_type: &'static str,
 }
 
@@ -73,7 +74,7 @@ pub(crate) fn body(generation: Generation, events: &[&Rendered]) -> Body {
         _ => array(events),
     };
     Body {
-        bytes,
+        bytes: bytes.into(),
         content_type: "application/json",
     }
 }
@@ -86,7 +87,7 @@ pub(crate) fn grid_body(schema: GridSchema, events: &[&Rendered]) -> Body {
         (GridSchema::CloudEvents, _) => (array(events), "application/cloudevents-batch+json"),
     };
     Body {
-        bytes,
+        bytes: bytes.into(),
         content_type,
     }
 }

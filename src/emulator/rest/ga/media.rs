@@ -179,7 +179,7 @@ pub(super) fn send_tones(world: &mut World, asked: &Asked<'_>) -> Result<Answer,
     }
     let (who, operation) = of_one(&body)?;
     let said = operation.context.clone();
-    world.send_tones(asked.id(), tones, &who, operation)?;
+    world.send_tones(asked.id(), &tones, &who, operation)?;
     Ok(context(202, said))
 }
 

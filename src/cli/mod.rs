@@ -5,6 +5,7 @@
 mod check_config;
 mod completions;
 mod consume;
+mod emulate;
 mod explain;
 mod load;
 mod logging;
@@ -56,6 +57,7 @@ enum Command {
     Tail(tail::TailArgs),
     Consume(consume::ConsumeArgs),
     Load(Box<load::LoadArgs>),
+    Emulate(Box<emulate::EmulateArgs>),
     Completions(completions::CompletionsArgs),
 }
 
@@ -72,6 +74,7 @@ impl Command {
                 .map_err(Failure::from),
             Self::Consume(args) => consume::run(&args, out),
             Self::Load(args) => load::run(&args, out),
+            Self::Emulate(args) => emulate::run(&args, out),
             Self::Completions(args) => completions::run(&args, out),
         }
     }

@@ -59,10 +59,6 @@ struct Lane {
 }
 
 impl Lanes {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one caller; a struct of the same fields would say it twice"
-    )]
     pub(super) fn new(
         poster: Poster,
         seed: u64,

@@ -167,7 +167,7 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::event::Rendered, *};
+    use super::{super::super::wire::Rendered, *};
 
     fn attempt(outcome: Outcome) -> Attempt {
         Attempt {

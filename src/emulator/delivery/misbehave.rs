@@ -196,7 +196,8 @@ impl Misbehaviour {
         let mut random = randomness(seed, of, b'f');
         let [reorder, duplicate, batch, late, delay, drop] = Act::ALL.map(|act| {
             let rate = self.rates.get(&act).copied().unwrap_or_default();
-            random.random_bool(rate)
+            // Not `random_bool`: it draws nothing where the rate is 0 or 1.
+            random.random::<f64>() < rate
         });
         let together = random.random_range(2..=4);
         let again = if random.random_bool(0.5) {

@@ -111,9 +111,10 @@ impl<E: Clone> Planner<E> {
             }
             _ => {}
         }
-        let waiting = self.release(|held| held.until == Until::Next);
+        let index = item.index;
         self.put(item, now);
-        for held in waiting {
+        // Not the copy that was just made of it.
+        for held in self.release(|held| held.until == Until::Next && held.what.index < index) {
             self.leave(held, now);
         }
         if last {

@@ -194,6 +194,24 @@ fn id_before<'a>(segment: &'a str, action: &str) -> Option<&'a str> {
     (!id.is_empty() && tail.eq_ignore_ascii_case(action)).then_some(id)
 }
 
+/// Every operation of a table, for tests that want to have seen them all.
+#[cfg(test)]
+pub(super) fn names(table: &[Endpoint]) -> std::collections::BTreeSet<String> {
+    table
+        .iter()
+        .map(|endpoint| format!("{} {}", endpoint.method, endpoint.path))
+        .collect()
+}
+
+/// The operation that a request would be.
+#[cfg(test)]
+pub(super) fn name_of(table: &[Endpoint], method: &str, address: &Address) -> Option<String> {
+    table
+        .iter()
+        .find(|endpoint| endpoint.method == method && endpoint.ids(address.segments()).is_some())
+        .map(|endpoint| format!("{} {}", endpoint.method, endpoint.path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

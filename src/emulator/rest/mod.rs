@@ -17,6 +17,19 @@ mod public;
 mod repeat;
 mod tls;
 
+#[cfg(test)]
+mod auth_tests;
+#[cfg(test)]
+mod body_tests;
+#[cfg(test)]
+mod ga_tests;
+#[cfg(test)]
+mod http_tests;
+#[cfg(test)]
+mod previews_tests;
+#[cfg(test)]
+mod testing;
+
 use std::time::SystemTime;
 
 use actix_web::{

@@ -136,3 +136,79 @@ fn params(names: Vec<String>, common_name: &str) -> Result<CertificateParams, rc
     params.not_after = date(today.saturating_add(1.year()));
     Ok(params)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::{
+        ClientConfig, ClientConnection, RootCertStore, ServerConnection, pki_types::ServerName,
+    };
+    use rustls_pki_types::{CertificateDer, pem::PemObject};
+
+    use super::*;
+
+    /// A handshake in memory with a client that trusts the written file alone.
+    fn handshake(identity: &Identity, ca: &Path, name: &str) -> Result<(), rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(ca).expect("a certificate"))?;
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let mut client = ClientConnection::new(Arc::new(config), name)?;
+        let mut server = ServerConnection::new(Arc::new(identity.server.clone()))?;
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut wire = Vec::new();
+            client.write_tls(&mut wire).expect("memory");
+            server.read_tls(&mut wire.as_slice()).expect("memory");
+            server.process_new_packets()?;
+            let mut wire = Vec::new();
+            server.write_tls(&mut wire).expect("memory");
+            client.read_tls(&mut wire.as_slice()).expect("memory");
+            client.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn clients_that_trust_the_written_authority_can_connect() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ca.pem");
+        let identity = Identity::make("192.0.2.7".parse().expect("an address")).expect("made");
+        identity.write_ca(&path).expect("written");
+        for name in ["127.0.0.1", "::1", "localhost", "192.0.2.7"] {
+            assert_eq!(handshake(&identity, &path, name), Ok(()), "{name}");
+        }
+        assert!(handshake(&identity, &path, "192.0.2.8").is_err());
+
+        let other = Identity::make("127.0.0.1".parse().expect("an address")).expect("made");
+        assert!(
+            handshake(&other, &path, "127.0.0.1").is_err(),
+            "another authority"
+        );
+    }
+
+    #[test]
+    fn the_authority_is_readable_by_all_and_holds_no_key() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ca.pem");
+        fs::write(&path, "an older and longer file".repeat(1000)).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
+        let identity = Identity::make("0.0.0.0".parse().expect("an address")).expect("made");
+        identity.write_ca(&path).expect("written");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o644);
+        let text = fs::read_to_string(&path).expect("text");
+        assert_eq!(text, identity.ca_pem);
+        assert!(!text.contains("PRIVATE"));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("absent/ca.pem");
+        let identity = Identity::make("127.0.0.1".parse().expect("an address")).expect("made");
+        let error = identity.write_ca(&path).expect_err("no directory");
+        assert!(error.to_string().contains("absent/ca.pem"), "{error}");
+    }
+}

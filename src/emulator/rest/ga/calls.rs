@@ -65,16 +65,27 @@ pub(super) fn answer(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fau
 pub(super) fn connect(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
     let body = asked.body();
     intelligence(&body)?;
+    let callback = body.required("callbackUri", Members::url)?;
     let call = world.connect(Connect {
         api: asked.api.clone(),
         place: locator(&body.required("callLocator", Members::members)?)?,
         source: None,
-        callback: body.required("callbackUri", Members::url)?,
+        callback: callback.clone(),
         context: body.context()?,
         wants: WANTS,
         media: media(&body)?,
     })?;
-    show(world, 200, &call)
+    if world.call(&call).is_ok() {
+        return show(world, 200, &call);
+    }
+    // There is nothing to connect to, which `ConnectFailed` tells: the request itself is fine.
+    Ok(Answer::with(
+        200,
+        json!({
+            "callConnectionId": call, "callConnectionState": "connecting",
+            "callbackUri": callback, "targets": [],
+        }),
+    ))
 }
 
 pub(super) fn redirect(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {

@@ -26,7 +26,14 @@ pub(super) fn start(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Faul
         format: word("recordingFormatType", &["wav", "mp3", "mp4"])?,
         paused: body.flag("pauseOnStart")?.unwrap_or(false),
     })?;
-    show(world, &recording)
+    if world.recording(&recording).is_ok() {
+        return show(world, &recording);
+    }
+    // It could not be started, which `StartRecordingFailed` tells: the request itself is fine.
+    Ok(Answer::with(
+        200,
+        json!({"recordingId": recording, "recordingState": "inactive"}),
+    ))
 }
 
 fn recorded(body: &Members<'_>) -> Result<Recorded, Fault> {

@@ -1,0 +1,222 @@
+//! `hookswitch emulate`: the calling service on this machine.
+
+mod show;
+
+use std::{
+    fs,
+    io::{IsTerminal, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+
+use crate::emulator::{
+    DEFAULT_ACCESS_KEY, Emulator, EmulatorError, EventGrid, GridSchema, Misbehaviour, Scenario,
+    Settings, default_retries,
+};
+
+use self::show::Shown;
+use super::{Failure, Outcome};
+
+/// How long deliveries may still take after Ctrl-C.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Stand in for the calling service: no Azure, no phone number, no tunnel
+///
+/// Serves the REST API of Call Automation in three generations (2021 private preview, 2021 public preview, GA) and posts the
+/// callbacks that the service would, signed as it signs them. How callees behave, and which calls come in, says a scenario
+/// file; --misbehave does to callbacks what the real service does on a bad day.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  hookswitch emulate\n  \
+                  hookswitch emulate --scenario config/scenarios/busy-office.toml --speed 20\n  \
+                  hookswitch emulate --tls-listen 127.0.0.1:9143 --ca-out /tmp/emulator-ca.pem\n  \
+                  hookswitch emulate --misbehave all=0.1 --seed 7")]
+pub(super) struct EmulateArgs {
+    /// Where the API listens over http
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9100")]
+    listen: SocketAddr,
+
+    /// Where it listens over https too, with a certificate of an authority made at the start
+    #[arg(long, value_name = "ADDRESS")]
+    tls_listen: Option<SocketAddr>,
+
+    /// Write the certificate of that authority to this file, for clients
+    #[arg(long, value_name = "FILE", requires = "tls_listen")]
+    ca_out: Option<PathBuf>,
+
+    /// The access key that signs requests; one that is no secret if left out
+    #[arg(long, value_name = "BASE64", default_value = DEFAULT_ACCESS_KEY)]
+    access_key: String,
+
+    /// Let everybody in, whatever signs a request
+    #[arg(long)]
+    no_auth: bool,
+
+    /// The immutable id of the resource: the audience of the tokens of callbacks
+    #[arg(
+        long,
+        value_name = "GUID",
+        default_value = "00000000-0000-4000-8000-000000009100"
+    )]
+    resource_id: uuid::Uuid,
+
+    /// How the other side of the line behaves (config/scenarios/); everybody accepts after a second if left out
+    #[arg(long, value_name = "FILE")]
+    scenario: Option<PathBuf>,
+
+    /// How many times faster than real time calls go
+    #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
+    speed: f64,
+
+    /// The same seed and the same requests make the same ids and the same misbehaviour; random if left out
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Rates of reorder, duplicate, batch, late, delay, drop, or all
+    #[arg(long, value_name = "RATES", default_value = "")]
+    misbehave: Misbehaviour,
+
+    /// Waits between the attempts to deliver a callback, in the time of the calls, with commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    retries: Option<Vec<humantime::Duration>>,
+
+    /// Where Event Grid delivers IncomingCall and the other events of the resource
+    #[arg(long, value_name = "URL")]
+    event_grid: Option<reqwest::Url>,
+
+    /// The delivery schema of that subscription
+    #[arg(
+        long,
+        value_name = "SCHEMA",
+        default_value = "event-grid",
+        requires = "event_grid"
+    )]
+    event_grid_schema: Schema,
+
+    /// Whether that webhook is asked for its consent first, as Event Grid does
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "ask",
+        requires = "event_grid"
+    )]
+    event_grid_handshake: Handshake,
+
+    /// PEM of an authority whose certificates count for https callbacks too
+    #[arg(long, value_name = "FILE")]
+    callback_ca: Option<PathBuf>,
+
+    /// One JSON object a line on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Schema {
+    EventGrid,
+    CloudEvents,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Handshake {
+    Ask,
+    Skip,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|speed: &f64| speed.is_finite() && (0.01..=1_000.0).contains(speed))
+        .ok_or_else(|| "a speed is a number from 0.01 to 1000".to_owned())
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+pub(super) fn run(args: &EmulateArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    let settings = args.settings()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("cannot start a runtime")?;
+    runtime.block_on(serve(args, settings, out))
+}
+
+async fn serve(
+    args: &EmulateArgs,
+    settings: Settings,
+    out: &mut dyn Write,
+) -> Result<Outcome, Failure> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .context("cannot wait for SIGTERM")?;
+    let access_key = settings.access_key.clone();
+    let (seed, resource_id) = (settings.seed, settings.resource_id.clone());
+    let emulator = Emulator::start(settings)
+        .await
+        .map_err(|error| match error {
+            EmulatorError::AccessKey(_) => {
+                Failure::Usage(format!("--access-key: {}", crate::report::Chain(&error)))
+            }
+            other => Failure::Work(other.into()),
+        })?;
+    let mut show = Shown::new(args.json, std::io::stdout().is_terminal());
+    show.start(&emulator, access_key.as_deref(), &resource_id, seed, out)?;
+    let mut news = emulator.news();
+    loop {
+        tokio::select! {
+            item = news.next() => match item {
+                Some(item) => show.item(&item, out)?,
+                None => break,
+            },
+            pressed = tokio::signal::ctrl_c() => {
+                pressed.context("cannot wait for Ctrl-C")?;
+                break;
+            }
+            _ = terminate.recv() => break,
+        }
+    }
+    let summary = emulator.stop(GOODBYE).await;
+    show.summary(&summary, out)?;
+    Ok(Outcome::Good)
+}
+
+impl EmulateArgs {
+    fn settings(&self) -> Result<Settings, Failure> {
+        let scenario = match &self.scenario {
+            None => Scenario::default(),
+            Some(path) => {
+                let text = fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the scenario {}", path.display()))?;
+                Scenario::parse(&text).map_err(|error| {
+                    Failure::Usage(format!("the scenario {}: {error}", path.display()))
+                })?
+            }
+        };
+        Ok(Settings {
+            listen: self.listen,
+            tls_listen: self.tls_listen,
+            ca_out: self.ca_out.clone(),
+            access_key: (!self.no_auth).then(|| self.access_key.clone()),
+            resource_id: self.resource_id.to_string(),
+            scenario,
+            speed: self.speed,
+            seed: self.seed.unwrap_or_else(rand::random),
+            misbehave: self.misbehave.clone(),
+            retries: match &self.retries {
+                None => default_retries(),
+                Some(waits) => waits.iter().map(|wait| **wait).collect(),
+            },
+            event_grid: self.event_grid.as_ref().map(|url| EventGrid {
+                url: url.to_string(),
+                schema: match self.event_grid_schema {
+                    Schema::EventGrid => GridSchema::EventGrid,
+                    Schema::CloudEvents => GridSchema::CloudEvents,
+                },
+                handshake: self.event_grid_handshake == Handshake::Ask,
+            }),
+            callback_ca: self.callback_ca.clone(),
+        })
+    }
+}

@@ -67,10 +67,11 @@ export class Inbox {
   }
 
   async #grid(text) {
-    const [event] = await this.#deserializer.deserializeEventGridEvents(text);
-    const kind = event.eventType.replace(PREFIX, "");
-    if (!isSystemEvent(event.eventType, event)) throw new Error(`${event.eventType} is no system event`);
-    if (!(event.eventTime instanceof Date) || Number.isNaN(event.eventTime.getTime())) throw new Error("no time");
+    // Hookswitch has made a CloudEvent of it, whatever the schema of the subscription.
+    const [event] = await this.#deserializer.deserializeCloudEvents(text);
+    const kind = event.type.replace(PREFIX, "");
+    if (!isSystemEvent(event.type, event)) throw new Error(`${event.type} is no system event`);
+    if (!(event.time instanceof Date) || Number.isNaN(event.time.getTime())) throw new Error("no time");
     return { kind, event: event.data, subject: event.subject };
   }
 

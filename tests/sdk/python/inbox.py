@@ -9,7 +9,7 @@ import time
 import pika
 from azure.communication.callautomation._generated import models
 from azure.core.messaging import CloudEvent
-from azure.eventgrid import EventGridEvent, SystemEventNames
+from azure.eventgrid import SystemEventNames
 
 from table import ALL_EVENTS, events
 
@@ -78,8 +78,9 @@ class Inbox:
         return kind, envelope.data, event
 
     def _grid(self, body):
-        event = EventGridEvent.from_dict(json.loads(body))
-        name = SystemEventNames(event.event_type).name
+        # Hookswitch has made a CloudEvent of it, whatever the schema of the subscription.
+        event = CloudEvent.from_dict(json.loads(body))
+        name = SystemEventNames(event.type).name
         return name.removeprefix("Acs").removesuffix("EventName"), event.data, event
 
     def wait(self, kind: str, call=None, context=None, where=None, limit=10.0) -> Taken:

@@ -98,7 +98,9 @@ impl Deliveries {
             pace: Pace::new(options.speed),
             retries: options.retries,
         };
-        let (consent, consented) = watch::channel(false);
+        // A webhook that need not be asked has consented.
+        let unasked = options.event_grid.as_ref().is_some_and(|to| !to.handshake);
+        let (consent, consented) = watch::channel(unasked);
         let lanes = Lanes::new(
             poster,
             options.seed,

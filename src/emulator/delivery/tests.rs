@@ -169,7 +169,7 @@ impl Form for Plain {
         let events: Vec<_> = events.iter().map(|event| &event.event).collect();
         Body {
             content_type: "application/json",
-            bytes: serde_json::to_vec(&events).unwrap(),
+            bytes: serde_json::to_vec(&events).unwrap().into(),
         }
     }
 }
@@ -597,6 +597,23 @@ async fn a_webhook_may_consent_later_by_the_url_that_it_was_told() {
     assert!(deliveries.consent(code));
     within(deliveries.idle()).await;
     assert_eq!(deliveries.summary().accepted, 1);
+    receiver.handle.stop(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_need_not_be_asked_gets_its_events_at_once() {
+    let receiver = Receiver::start(vec![status(200)]);
+    let mut options = to_grid(&receiver, GridSchema::EventGrid);
+    options.event_grid.as_mut().unwrap().handshake = false;
+    let deliveries = start(options);
+    tell_grid(&deliveries, 1);
+    within(deliveries.idle()).await;
+    let seen = receiver.seen();
+    let kinds: Vec<_> = seen
+        .iter()
+        .map(|seen| seen.headers["aeg-event-type"].as_str())
+        .collect();
+    assert_eq!(kinds, ["Notification"]);
     receiver.handle.stop(false).await;
 }
 

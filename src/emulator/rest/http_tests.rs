@@ -76,6 +76,7 @@ fn what_the_emulator_shows_needs_no_signature() {
             "/calling/.well-known/acsopenidconfiguration",
             json!({"issuer": "i"}),
         ),
+        ("/_emulator/summary", json!({"calls": 0})),
         ("/calling/keys", json!({"keys": []})),
     ] {
         let reply = listener.send("GET", path, &Value::Null);
@@ -190,4 +191,15 @@ fn an_unknown_path_names_its_neighbours() {
             .expect(uri);
         assert!(message.contains(near), "{message}");
     }
+}
+
+#[test]
+fn the_service_is_told_of_every_request_without_its_query() {
+    let listener = Listener::open();
+    listener.send_with("POST", CREATE, &[], &call());
+    listener.send("GET", "/nothing?secret=1", &Value::Null);
+    assert_eq!(
+        listener.answered(),
+        ["POST /calling/callConnections 201", "GET /nothing 400"]
+    );
 }

@@ -100,11 +100,6 @@ impl<B: Backend> Door<B> {
             repeats: Repeats::default(),
         }
     }
-
-    /// The service behind it.
-    pub(super) fn backend(&self) -> &B {
-        &self.backend
-    }
 }
 
 /// The routes of the emulator; for `App::configure`.

@@ -31,6 +31,7 @@ pub(super) struct Fixed {
     world: Mutex<(World, Duration)>,
     key: Option<Vec<u8>>,
     documents: Documents,
+    answered: Mutex<Vec<String>>,
 }
 
 impl Backend for Fixed {
@@ -49,6 +50,15 @@ impl Backend for Fixed {
 
     fn callbacks(&self) -> Value {
         json!({"callbacks": [{"status": 204}]})
+    }
+
+    fn summary(&self) -> Value {
+        json!({"calls": self.answered.lock().expect("no panic").len()})
+    }
+
+    fn answered(&self, method: &str, path: &str, status: u16) {
+        let line = format!("{method} {path} {status}");
+        self.answered.lock().expect("no panic").push(line);
     }
 }
 
@@ -82,6 +92,7 @@ impl Listener {
         Self {
             door: web::Data::new(Door::new(Fixed {
                 world: Mutex::new((world, Duration::ZERO)),
+                answered: Mutex::default(),
                 key: key.map(<[u8]>::to_vec),
                 documents: Documents {
                     openid: json!({"issuer": "i"}),
@@ -93,20 +104,19 @@ impl Listener {
 
     /// Lets ten seconds pass: callees answer, prompts end.
     pub(super) fn wait(&self) {
-        let mut world = self.door.backend().world.lock().expect("no panic");
+        let mut world = self.door.backend.world.lock().expect("no panic");
         world.1 += Duration::from_secs(10);
         let now = world.1;
         world.0.advance(now);
     }
 
     pub(super) fn calls(&self) -> u64 {
-        self.door
-            .backend()
-            .world
-            .lock()
-            .expect("no panic")
-            .0
-            .calls()
+        self.door.backend.world.lock().expect("no panic").0.calls()
+    }
+
+    /// What the service was told of requests, in order.
+    pub(super) fn answered(&self) -> Vec<String> {
+        self.door.backend.answered.lock().expect("no panic").clone()
     }
 
     pub(super) fn send(&self, method: &str, uri: &str, body: &Value) -> Reply {

@@ -217,8 +217,9 @@ fn connection(call: &CallView) -> Map<String, Value> {
             call.media.transcription.as_ref().map(|transcription| {
                 let mut shown =
                     subscription(call.transcription_on, "subscribedResultTypes", "final");
-                if let Some(locale) = &transcription.locale {
-                    shown["locale"] = json!(locale);
+                if let (Some(locale), Some(shown)) = (&transcription.locale, shown.as_object_mut())
+                {
+                    shown.insert("locale".to_owned(), json!(locale));
                 }
                 shown
             }),

@@ -5,7 +5,7 @@ mod media;
 mod participants;
 mod recordings;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     answer::Answer,
@@ -97,13 +97,17 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     post("/recordings/{recordingId}:resume", recordings::resume),
 ];
 
-/// `{operationContext}`, without the member where the request had none.
-fn context(status: u16, context: Option<String>) -> Answer {
-    let mut body = json!({});
-    if let Some(context) = context {
-        body["operationContext"] = json!(context);
+/// These members with `operationContext`, without it where the request had none.
+fn with_context(status: u16, mut members: Value, context: Option<String>) -> Answer {
+    if let (Some(context), Some(object)) = (context, members.as_object_mut()) {
+        object.insert("operationContext".to_owned(), json!(context));
     }
-    Answer::with(status, body)
+    Answer::with(status, members)
+}
+
+/// `{operationContext}`.
+fn context(status: u16, context: Option<String>) -> Answer {
+    with_context(status, json!({}), context)
 }
 
 /// `CallLocator`. Older clients name the kind only by the member that they fill.

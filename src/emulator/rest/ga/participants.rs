@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{answer::Answer, body::Members, endpoint::Asked},
-    CALLBACK, context,
+    CALLBACK, context, with_context,
 };
 use crate::emulator::{
     event::Participant,
@@ -62,14 +62,11 @@ pub(super) fn add(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault>
             operation,
         },
     )?;
-    let mut answer = json!({
+    let members = json!({
         "participant": {"identifier": who.to_json(), "isMuted": false, "isOnHold": false},
         "invitationId": added.invitation,
     });
-    if let Some(said) = said {
-        answer["operationContext"] = json!(said);
-    }
-    Ok(Answer::with(202, answer))
+    Ok(with_context(202, members, said))
 }
 
 pub(super) fn cancel_add(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
@@ -78,11 +75,8 @@ pub(super) fn cancel_add(world: &mut World, asked: &Asked<'_>) -> Result<Answer,
     let operation = body.operation(CALLBACK)?;
     let said = operation.context.clone();
     world.cancel_add(asked.id(), &invitation, operation)?;
-    let mut answer = json!({"invitationId": invitation});
-    if let Some(said) = said {
-        answer["operationContext"] = json!(said);
-    }
-    Ok(Answer::with(202, answer))
+    let members = json!({"invitationId": invitation});
+    Ok(with_context(202, members, said))
 }
 
 pub(super) fn remove(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
@@ -113,9 +107,6 @@ pub(super) fn move_here(world: &mut World, asked: &Asked<'_>) -> Result<Answer, 
         .iter()
         .map(participant)
         .collect();
-    let mut answer = json!({"participants": moved, "fromCall": from});
-    if let Some(said) = said {
-        answer["operationContext"] = json!(said);
-    }
-    Ok(Answer::with(202, answer))
+    let members = json!({"participants": moved, "fromCall": from});
+    Ok(with_context(202, members, said))
 }

@@ -3,11 +3,13 @@
 use serde_json::Value;
 
 use super::{
+    super::grid::validation_event,
     super::{
         super::{
             event::{GridHappened, GridNotice},
             identity::Identifier,
         },
+        grid::validation_event,
         sample::{Shape, check_sample, sample},
         *,
     },

@@ -8,8 +8,15 @@ export async function playing(world) {
   const made = await world.connected(FRIEND, "playing");
   const { call } = made;
   const media = made.connection.getCallMedia();
+  const seen = new Set();
+  /** The event of this operation. 1.0.0 forgets to send the context of a play: there the next one is meant. */
+  const told = async (kind, context) => {
+    const taken = await inbox.wait(kind, world.newest ? { call, context } : { call, where: (_, it) => !seen.has(it) });
+    seen.add(taken);
+    return taken;
+  };
   const completed = async (context) => {
-    const done = await inbox.wait("PlayCompleted", { call, context });
+    const done = await told("PlayCompleted", context);
     if (world.newest) await inbox.wait("PlayStarted", { call, context });
     return done;
   };
@@ -23,7 +30,7 @@ export async function playing(world) {
   });
   await world.check("PlayFailed, where the file is broken", async () => {
     await media.playToAll([BROKEN], { operationContext: "play-broken" });
-    const { event } = await inbox.wait("PlayFailed", { call, context: "play-broken" });
+    const { event } = await told("PlayFailed", "play-broken");
     const { subCode } = event.resultInformation;
     if (![8535, 8536].includes(subCode)) throw new Error(`sub code ${subCode} is none of a bad file`);
     if (world.newest) same(event.failedPlaySourceIndex, 0, "the source");
@@ -32,7 +39,7 @@ export async function playing(world) {
     await media.playToAll([PROMPT], { operationContext: "play-loop", loop: true });
     if (world.newest) await inbox.wait("PlayStarted", { call, context: "play-loop" });
     await media.cancelAllOperations();
-    await inbox.wait("PlayCanceled", { call, context: "play-loop" });
+    await told("PlayCanceled", "play-loop");
   });
   if (world.newest) {
     await world.check("text and ssml, to a callback URL of their own", async () => {

@@ -1,0 +1,5 @@
+//! The emulator, driven by clients that no one here wrote: the official SDKs (issue "The emulator").
+
+mod sdk;
+mod snippets;
+mod stage;

@@ -23,6 +23,12 @@ impl Emulator {
 
     /// Starts one that goes 20 times as fast as time does, with these options besides, and waits until it is ready.
     pub(crate) async fn start(scenario: &Path, options: &[&str]) -> Self {
+        let pace = ["--speed", "20", "--seed", "7"];
+        Self::paced(scenario, &[&pace, options].concat()).await
+    }
+
+    /// The same, with the pace among its options.
+    pub(crate) async fn paced(scenario: &Path, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (port, tls_port) = (free_port(), free_port());
         let log = File::create(dir.path().join("log")).expect("the log file opens");
@@ -34,7 +40,7 @@ impl Emulator {
             .arg(dir.path().join("emulator-ca.pem"))
             .arg("--scenario")
             .arg(scenario)
-            .args(["--speed", "20", "--seed", "7", "--access-key", Self::KEY])
+            .args(["--access-key", Self::KEY])
             .args(options)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("one log for both"))

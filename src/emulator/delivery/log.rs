@@ -148,13 +148,12 @@ impl Log {
 /// Each event is counted once, however often it was posted: it is given up only while no post of it was accepted.
 fn settle(event: &Told, outcome: Outcome, summary: &mut Summary) {
     match outcome {
-        Outcome::Accepted => match event.accept() {
-            (true, lost) => {
+        Outcome::Accepted => {
+            if let (true, lost) = event.accept() {
                 summary.accepted += 1;
                 summary.given_up -= u64::from(lost);
             }
-            (false, _) => {}
-        },
+        }
         Outcome::GivenUp => summary.given_up += u64::from(event.lose()),
         Outcome::Retried => {}
     }

@@ -73,6 +73,10 @@ struct CloudEvent<'a, D> {
     data: D,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made, written out and forgotten at once"
+)]
 #[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum Data<'a> {

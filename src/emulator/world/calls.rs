@@ -1,6 +1,9 @@
 //! Calls begin and end.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::RngExt;
@@ -596,7 +599,32 @@ impl World {
         self.last_conversation += 1;
         self.conversations
             .insert(self.last_conversation, conversation);
+        self.forget_the_oldest();
         self.last_conversation
+    }
+
+    /// An emulator may run for weeks: of conversations that nobody of us is in only the last ones are kept, to be looked at.
+    fn forget_the_oldest(&mut self) {
+        if self.conversations.len() <= KEPT {
+            return;
+        }
+        let live: BTreeSet<u64> = self
+            .legs
+            .values()
+            .filter(|leg| leg.state != LegState::Disconnected)
+            .map(|leg| leg.conversation)
+            .collect();
+        let oldest = self
+            .conversations
+            .keys()
+            .find(|key| !live.contains(key))
+            .copied();
+        if let Some(oldest) = oldest {
+            self.conversations.remove(&oldest);
+            self.legs.retain(|_, leg| leg.conversation != oldest);
+            self.incoming
+                .retain(|_, incoming| incoming.conversation != oldest);
+        }
     }
 
     fn new_leg(&mut self, new: NewLeg) -> String {
@@ -697,6 +725,9 @@ impl World {
         participant_id
     }
 }
+
+/// How many conversations are known at least.
+const KEPT: usize = 10_000;
 
 /// GA asks for no events: it gets all.
 pub(super) const EVERYTHING: Wants = Wants {

@@ -958,3 +958,21 @@ fn the_same_seed_and_the_same_requests_make_the_same_calls() {
     };
     assert_eq!(story(), story());
 }
+
+#[test]
+fn calls_that_ended_long_ago_are_forgotten() {
+    let mut trial = trial("");
+    let first = trial.call("+15550101");
+    trial.world.terminate(&first).expect("ends");
+    let second = trial.call("+15550102");
+    for _ in 0..10_001 {
+        trial
+            .world
+            .incoming(phone("+15550110"), phone("+15550100"), String::new());
+    }
+    assert!(!trial.world.legs.contains_key(&first));
+    assert_eq!(
+        trial.world.call(&second).expect("still there").state,
+        "connected"
+    );
+}

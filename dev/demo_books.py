@@ -1,0 +1,122 @@
+"""The books of `dev/demo`: what the emulator posted and what the queues gave, side by side.
+
+Two checks of order that know nothing of each other. In a queue, the sequence of a call is 1, 2, 3 …: that is the receiver's
+own order of acceptance. And what the emulator posted one after the other is in the queue in the order of its first 2xx.
+"""
+
+import textwrap
+from collections import Counter, OrderedDict
+
+from demo_house import LIVE, styled
+
+CONTOSO = [f"contoso.calls.{n}" for n in range(4)]
+DIGITS, FABRIKAM, QUARANTINE = "contoso.digits", "fabrikam.calls", "hookswitch.quarantine"
+# What becomes of the events of an app; the second gets some of them only.
+QUEUES = {"contoso": [CONTOSO, [DIGITS]], "fabrikam": [[FABRIKAM]]}
+
+
+def short(kind):
+    return kind.rsplit(".", 1)[1]
+
+
+def is_digits(kind):
+    return short(kind).startswith(("DtmfReceived", "ContinuousDtmfRecognition", "Recognize"))
+
+
+class Posted:
+    """What the emulator knows: which events got a 2xx, in which order, lane by lane."""
+
+    def __init__(self, attempts):
+        # A lane is what is posted one after the other: the events of one call to one URL.
+        self.lanes = OrderedDict()
+        self.types = {}
+        self.postings = self.unanswered = self.refused = 0
+        for attempt in attempts:
+            self.postings += len(attempt["ids"])
+            if "status" not in attempt:
+                # On the first attempt the emulator may have dropped the connection itself.
+                self.unanswered += attempt["attempt"] > 1 or "drop" not in attempt["misbehaviour"]
+            app = attempt["url"].split("/callbacks/")[1].split("/")[0]
+            lane = self.lanes.setdefault((app, attempt["connection"], attempt["url"]), OrderedDict())
+            if attempt["outcome"] == "accepted":
+                for id, kind in zip(attempt["ids"], attempt["types"]):
+                    # The first time counts: what comes after is a duplicate.
+                    lane.setdefault(id)
+                    self.types[id] = kind
+
+    def accepted(self, app=None):
+        return sum(len(lane) for (of, _, _), lane in self.lanes.items() if app in (None, of))
+
+
+class Books:
+    """Everything counted."""
+
+    def __init__(self, posted, messages, generations):
+        self.generations = generations
+        self.lost = self.inversions = self.repeated = self.twice = self.delivered = 0
+        # Queue by queue, call by call.
+        self.queues = OrderedDict((queue, OrderedDict()) for queue in [*CONTOSO, DIGITS, FABRIKAM])
+        for message in messages:
+            self.queues[message["queue"]].setdefault(message["call"], []).append(message)
+        self.wrong = Counter()
+        for queue, calls in self.queues.items():
+            for call in calls:
+                calls[call] = self.once(queue, call, calls[call])
+            if queue != DIGITS:
+                self.delivered += sum(len(call) for call in calls.values())
+        for (app, connection, _), lane in posted.lanes.items():
+            for queues in QUEUES[app]:
+                wanted = [id for id in lane if queues != [DIGITS] or is_digits(posted.types[id])]
+                self.compare(queues, connection, wanted, posted.types)
+
+    def once(self, queue, call, messages):
+        """The messages without repeats in a row, which a fault may make; their sequence must be 1, 2, 3 …"""
+        once = []
+        for message in messages:
+            if once and once[-1]["sequence"] == message["sequence"]:
+                self.repeated += 1
+            else:
+                once.append(message)
+        self.wrong[queue, call] += sum(message["sequence"] != n for n, message in enumerate(once, 1))
+        self.twice += len(once) - len({message["id"] for message in once})
+        self.inversions += sum(a["sequence"] > b["sequence"] for a, b in zip(once, once[1:]))
+        return once
+
+    def compare(self, queues, connection, wanted, types):
+        if not wanted:
+            return
+        if self.generations.get(connection) == "2021-private":
+            # That generation gave its events no ids: they are told apart by their types.
+            wanted, token = [types[id] for id in wanted], "type"
+        else:
+            token = "id"
+        known = set(wanted)
+        missing = Counter(wanted)
+        for queue in queues:
+            for call, messages in self.queues[queue].items():
+                if token == "type" and call != connection:
+                    continue
+                got = [message[token] for message in messages if message[token] in known]
+                missing -= Counter(got)
+                order = [id for id in wanted if id in set(got)]
+                if got != order and Counter(got) == Counter(order):
+                    bad = sum(a != b for a, b in zip(got, order)) - 1
+                    self.inversions += bad
+                    self.wrong[queue, call] += bad
+        self.lost += missing.total()
+
+    def good(self):
+        return not (self.lost or self.inversions or self.twice or self.wrong.total())
+
+    def show(self):
+        for queue, calls in self.queues.items():
+            total = sum(len(messages) for messages in calls.values())
+            print(f"\n{styled(1, queue)}: {total} messages of {len(calls)} calls")
+            for call, messages in calls.items():
+                mark = styled(31, "WRONG") if self.wrong[queue, call] else styled(32, "in order")
+                print(f"  call {call[:8]} {self.generations.get(call, '?'):12} {len(messages):3} messages {mark}")
+                if queue == DIGITS:
+                    continue
+                names = " ".join(f"{message['sequence']}:{short(message['type'])}" for message in messages)
+                for line in textwrap.wrap(names, 118, break_on_hyphens=False):
+                    print(f"     {styled(2, line) if LIVE else line}")

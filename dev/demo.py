@@ -17,6 +17,8 @@ SPEED = 5
 MISBEHAVIOUR = "reorder=0.1,duplicate=0.1,batch=0.1,late=0.05,drop=0.05"
 # In the time of the calls. Nothing is known of the service's own schedule; at a desk nobody waits for minutes.
 RETRIES = ",".join(["1s"] * 5 + ["3s"] * 100)
+# It begins again at 0 with a new process.
+DUPLICATE = 'hookswitch_events_total{outcome="duplicate"}'
 
 
 class Calls:
@@ -31,6 +33,8 @@ class Calls:
         number = len(self.all) // 3
         for kind in (Private, Public, Ga):
             call = kind(self.house, self.api, CALLEES[number % len(CALLEES)], SPEED, number)
+            # Here, one after the other: the seed decides by the number of the call.
+            call.create()
             self.all.append(call)
             self.threads.append(threading.Thread(target=self.run, args=[call], daemon=True))
             self.threads[-1].start()
@@ -52,37 +56,35 @@ class Calls:
         self.check()
 
 
-def accepted(house):
-    return house.emulator("summary")["accepted"]
-
-
-def until_accepted(house, calls, count):
-    eventually(f"{count} events accepted", 60, lambda: calls.check() and accepted(house) >= count)
+def until_more(house, calls):
+    """Some events more are accepted. Calls that were just made have more than these to tell."""
+    wanted = house.emulator("summary")["accepted"] + 10
+    eventually("more events are accepted", 60, lambda: calls.check() and house.emulator("summary")["accepted"] >= wanted)
 
 
 def break_things(house, calls):
-    """Broker stopped and receiver killed, both in the middle of calls."""
+    """Broker stopped and receiver killed, both in the middle of calls. Gives how many duplicates the killed one counted."""
     calls.start()
-    until_accepted(house, calls, 10)
+    until_more(house, calls)
     note("three calls talk; the broker is stopped: callbacks are still answered 202, they are on disk")
-    stopping = threading.Thread(target=house.rabbitmq, args=["stop"], daemon=True)
-    stopping.start()
+    house.rabbitmq("stop")
     calls.start()
-    stopping.join()
-    before = accepted(house)
-    until_accepted(house, calls, before + 10)
-    note("six calls; the receiver is killed with SIGKILL: the emulator repeats what was not answered")
+    until_more(house, calls)
+    note("three more; the receiver is killed with SIGKILL: the emulator repeats what was not answered")
+    known = house.metric(DUPLICATE)
     house.kill("receiver")
     calls.start()
     time.sleep(1.5)
     house.start_receiver()
-    note("nine calls; the receiver is back, and has what it accepted")
-    until_accepted(house, calls, accepted(house) + 10)
+    until_more(house, calls)
+    note("three more; the receiver is back, and the broker is started: what is owed goes out, older events of a call first")
+    starting = threading.Thread(target=house.rabbitmq, args=["start"])
+    starting.start()
     calls.start()
-    note("twelve calls; the broker is started again: what is owed goes out, older events of a call first")
-    house.rabbitmq("start")
+    starting.join()
     calls.join()
     note("all calls have hung up")
+    return known
 
 
 def settle(house):
@@ -135,7 +137,7 @@ def read(house, live, posted):
     messages = []
     for consumer in live:
         try:
-            eventually(f"{consumer.name} has everything", 30, lambda: complete(consumer))
+            eventually(f"{consumer.name} has everything", 90, lambda: complete(consumer))
         except Failed as why:
             note(f"{why}")
         messages += consumer.messages()
@@ -146,16 +148,16 @@ def read(house, live, posted):
     return messages, [message for message in taken if message["queue"] == QUARANTINE]
 
 
-def closing_table(house, summary, posted, books, live, calls, started):
+def closing_table(summary, posted, books, duplicates, live, calls, started):
     dropped = sum(consumer.dropped() for consumer in live) + books.repeated
     misbehaved = ", ".join(f"{count} {name}" for name, count in summary["misbehaved"].items()) or "none"
     rows = [
         ("calls", len(calls.all), f"in three generations, by {calls.api.asked} signed requests"),
-        ("sent", summary["events"], f"events, in {summary['posts']} posts; misbehaviour: {misbehaved}"),
+        ("sent", summary["events"], f"events in {summary['posts']} posts; misbehaviour: {misbehaved}"),
         ("unanswered", posted.unanswered, "posts while the receiver was dead, posted again by the emulator"),
         ("accepted", summary["accepted"], f"events with a 2xx, {summary['givenUp']} given up"),
         ("delivered", books.delivered, f"events, each into the queue of its call; {books.twice} of them twice"),
-        ("duplicates", posted.postings - summary["events"], "events posted again, on purpose or for want of an answer"),
+        ("duplicates", int(duplicates), "events that the receiver knew: copies, and answers that the emulator did not read"),
         ("repeats", dropped, "messages repeated in a row after a fault, dropped by the consumers"),
         ("out of order", summary["outOfOrder"], "pairs of events that the emulator swapped before it posted them"),
         ("inversions", books.inversions, "against the order of acceptance, in any call of any queue"),
@@ -181,8 +183,9 @@ def story(house, keep):
 
     say("calls of three generations, while things break")
     calls = Calls(house, Api(house.api, key))
-    break_things(house, calls)
+    duplicates = break_things(house, calls)
     settle(house)
+    duplicates += house.metric(DUPLICATE)
 
     say("two requests that no calling service sends")
     by_hand(house)
@@ -198,7 +201,7 @@ def story(house, keep):
         print(f"\n{QUARANTINE}: {message['type']}, reason {message.get('headers', {}).get('hookswitch-reason')}")
 
     say("the books")
-    closing_table(house, summary, posted, books, live, calls, started)
+    closing_table(summary, posted, books, duplicates, live, calls, started)
     if [message.get("headers", {}).get("hookswitch-reason") for message in kept] != ["invalid"]:
         raise Failed("the quarantine does not hold the one broken event")
     if summary["accepted"] != summary["events"] or posted.accepted() != summary["accepted"]:

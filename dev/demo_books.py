@@ -2,12 +2,15 @@
 
 Two checks of order that know nothing of each other. In a queue, the sequence of a call is 1, 2, 3 …: that is the receiver's
 own order of acceptance. And what the emulator posted one after the other is in the queue in the order of its first 2xx.
+
+A recording of 2021 knows its server call only. If its first event comes before any event that names call and server call
+together, it is kept under its server call id, as a call of its own.
 """
 
 import textwrap
 from collections import Counter, OrderedDict
 
-from demo_house import LIVE, styled
+from demo_house import styled
 
 CONTOSO = [f"contoso.calls.{n}" for n in range(4)]
 DIGITS, FABRIKAM, QUARANTINE = "contoso.digits", "fabrikam.calls", "hookswitch.quarantine"
@@ -30,9 +33,8 @@ class Posted:
         # A lane is what is posted one after the other: the events of one call to one URL.
         self.lanes = OrderedDict()
         self.types = {}
-        self.postings = self.unanswered = self.refused = 0
+        self.unanswered = 0
         for attempt in attempts:
-            self.postings += len(attempt["ids"])
             if "status" not in attempt:
                 # On the first attempt the emulator may have dropped the connection itself.
                 self.unanswered += attempt["attempt"] > 1 or "drop" not in attempt["misbehaviour"]
@@ -83,27 +85,23 @@ class Books:
         return once
 
     def compare(self, queues, connection, wanted, types):
-        if not wanted:
-            return
-        if self.generations.get(connection) == "2021-private":
-            # That generation gave its events no ids: they are told apart by their types.
-            wanted, token = [types[id] for id in wanted], "type"
-        else:
-            token = "id"
-        known = set(wanted)
-        missing = Counter(wanted)
+        """A lane and where its events ended up."""
+        # The first generation gave its events no ids: they are told apart by their types.
+        by_type = self.generations.get(connection) == "2021-private"
+        wanted = numbered(types[id] if by_type else id for id in wanted)
+        place = {event: n for n, event in enumerate(wanted)}
+        missing = set(wanted)
         for queue in queues:
             for call, messages in self.queues[queue].items():
-                if token == "type" and call != connection:
+                if by_type and call != connection:
                     continue
-                got = [message[token] for message in messages if message[token] in known]
-                missing -= Counter(got)
-                order = [id for id in wanted if id in set(got)]
-                if got != order and Counter(got) == Counter(order):
-                    bad = sum(a != b for a, b in zip(got, order)) - 1
-                    self.inversions += bad
-                    self.wrong[queue, call] += bad
-        self.lost += missing.total()
+                got = numbered(message["type" if by_type else "id"] for message in messages)
+                places = [place[event] for event in got if event in place]
+                missing.difference_update(got)
+                bad = sum(a > b for a, b in zip(places, places[1:]))
+                self.inversions += bad
+                self.wrong[queue, call] += bad
+        self.lost += len(missing)
 
     def good(self):
         return not (self.lost or self.inversions or self.twice or self.wrong.total())
@@ -114,9 +112,27 @@ class Books:
             print(f"\n{styled(1, queue)}: {total} messages of {len(calls)} calls")
             for call, messages in calls.items():
                 mark = styled(31, "WRONG") if self.wrong[queue, call] else styled(32, "in order")
-                print(f"  call {call[:8]} {self.generations.get(call, '?'):12} {len(messages):3} messages {mark}")
-                if queue == DIGITS:
-                    continue
-                names = " ".join(f"{message['sequence']}:{short(message['type'])}" for message in messages)
-                for line in textwrap.wrap(names, 118, break_on_hyphens=False):
-                    print(f"     {styled(2, line) if LIVE else line}")
+                print(f"  call {call[:8]} {self.generations.get(call, 'server call'):12} {mark}  {in_short(messages)}")
+
+
+def numbered(names):
+    """Each with how often it came before."""
+    seen = Counter()
+    result = []
+    for name in names:
+        result.append((name, seen[name]))
+        seen[name] += 1
+    return result
+
+
+def in_short(messages):
+    """Sequences and types; several of one type in a row together."""
+    groups = []
+    for message in messages:
+        kind = short(message["type"])
+        if groups and groups[-1][2] == kind:
+            groups[-1][1] = message["sequence"]
+        else:
+            groups.append([message["sequence"], message["sequence"], kind])
+    words = " ".join(f"{a}:{kind}" if a == b else f"{a}-{b}:{kind}" for a, b, kind in groups)
+    return "\n".join(textwrap.wrap(words, 116, break_on_hyphens=False, subsequent_indent=" " * 5, initial_indent=" " * 37)).lstrip()

@@ -84,7 +84,7 @@ class Call:
         raise Failed(f"the emulator does not know the call {self.id}")
 
     def run(self):
-        self.create()
+        """All but the creation."""
         eventually(f"call {self.id} is taken", 20, lambda: self.conversation()["state"] == "connected")
         self.server_call = self.conversation()["serverCallId"]
         self.talk()
@@ -163,13 +163,20 @@ class Public(Call):
 
 
 class Ga(Call):
-    """The API of today: recognition, continuous tones, actions with a colon."""
+    """The API of today: recognition, continuous tones, calls that come in."""
 
     generation, app, query = "ga", "contoso", "?api-version=2025-05-15"
 
     def create(self):
-        request = {"targets": [phone(self.callee)], "sourceCallerIdNumber": {"value": US}, "callbackUri": self.callback}
-        self.id = self.api.ask("POST", f"{self.prefix}{self.query}", request)["callConnectionId"]
+        if self.number % 2:
+            # The other way round: somebody calls us, and we answer.
+            caller = {"from": self.callee, "to": US, "displayName": "A customer"}
+            token = self.api.ask("POST", "/_emulator/incoming", caller)["incomingCallContext"]
+            action, request = ":answer", {"incomingCallContext": token, "callbackUri": self.callback}
+        else:
+            action, request = "", {
+                "targets": [phone(self.callee)], "sourceCallerIdNumber": {"value": US}, "callbackUri": self.callback}
+        self.id = self.api.ask("POST", f"{self.prefix}{action}{self.query}", request)["callConnectionId"]
 
     def talk(self):
         prompt, callee = {"kind": "file", "file": {"uri": FILE}}, phone(self.callee)

@@ -95,6 +95,7 @@ class House:
         return process
 
     def kill(self, name):
+        """As the power cut does it."""
         process = self.running.pop(name)
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -48,7 +48,7 @@ fn the_example_configuration_is_good() {
     let text = readme();
     let example = text
         .split("```toml\n")
-        .nth(1)
+        .find(|block| block.starts_with("[broker]"))
         .and_then(|rest| rest.split("```").next())
         .expect("a TOML block");
     let (config, _) = config::load(&Sources::text("README.md", example)).expect("it is good");
@@ -92,4 +92,39 @@ fn the_metrics_table_names_what_there_is() {
         }
     }
     assert_eq!(listed, registered);
+}
+
+/// What `tests/it/emulator/snippets.rs` runs is what stands there.
+#[test]
+fn the_snippets_for_the_emulator_are_those_that_are_tested() {
+    let text = readme();
+    let printed: Vec<&str> = ["```python\n", "```js\n"]
+        .into_iter()
+        .flat_map(|fence| text.split(fence).skip(1))
+        .filter_map(|rest| rest.split("```").next())
+        .filter(|block| block.contains("CallAutomationClient"))
+        .collect();
+    let tested = [
+        "python_http.py",
+        "python_https.py",
+        "node_http.mjs",
+        "node_https.mjs",
+    ]
+    .map(|name| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk/snippets/");
+        std::fs::read_to_string(format!("{folder}{name}")).expect(name)
+    });
+    assert_eq!(printed, tested);
+}
+
+/// The scenario printed there is one.
+#[test]
+fn the_example_scenario_is_good() {
+    let text = readme();
+    let example = text
+        .split("```toml\n")
+        .find(|block| block.starts_with("[[callee]]"))
+        .and_then(|rest| rest.split("```").next())
+        .expect("a TOML block");
+    hookswitch::emulator::Scenario::parse(example).expect("it is good");
 }

@@ -161,7 +161,7 @@ async fn serve(
             }
             other => Failure::Work(other.into()),
         })?;
-    let mut show = Shown::new(args.json, std::io::stdout().is_terminal());
+    let show = Shown::new(args.json, std::io::stdout().is_terminal());
     show.start(&emulator, access_key.as_deref(), &resource_id, seed, out)?;
     let mut news = emulator.news();
     loop {

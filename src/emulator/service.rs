@@ -195,6 +195,10 @@ impl Backend for Service {
         shown
     }
 
+    fn consent(&self, code: &str) -> bool {
+        self.0.deliveries.consent(code)
+    }
+
     fn answered(&self, method: &str, path: &str, status: u16) {
         let request = Request {
             time: Timestamp::now(),
@@ -226,6 +230,7 @@ impl Emulator {
             .transpose()?;
         let tls_address = tls.as_ref().map(|(_, address, _)| *address);
         let resource = Resource::new(&settings.resource_id);
+        let base = format!("http://{address}");
         let deliveries = Deliveries::start(
             Options {
                 seed: settings.seed,
@@ -235,16 +240,14 @@ impl Emulator {
                 resource_id: settings.resource_id.clone(),
                 event_grid: settings.event_grid,
                 topic: resource.topic().to_owned(),
-                consent_url: None,
+                consent_url: Some(format!("{base}/_emulator/consent")),
                 callback_ca: settings.callback_ca,
             },
             Wire { resource },
             &tokio::runtime::Handle::current(),
         )?;
         let documents = Documents {
-            openid: deliveries
-                .signer()
-                .openid_configuration(&format!("http://{address}")),
+            openid: deliveries.signer().openid_configuration(&base),
             jwks: deliveries.signer().keys(),
         };
         let epoch = Timestamp::now();

@@ -8,6 +8,7 @@ mod consumers;
 mod contract;
 mod crash;
 mod deploy;
+mod emulator;
 mod harness;
 mod load;
 mod modes;

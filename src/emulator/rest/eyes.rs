@@ -4,6 +4,7 @@ use actix_web::{
     HttpResponse,
     web::{self, Bytes, ServiceConfig},
 };
+use serde::Deserialize;
 use serde_json::json;
 
 use super::{
@@ -19,6 +20,7 @@ pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
         .route("/_emulator/calls", web::get().to(calls::<B>))
         .route("/_emulator/callbacks", web::get().to(callbacks::<B>))
         .route("/_emulator/summary", web::get().to(summary::<B>))
+        .route("/_emulator/consent", web::get().to(consent::<B>))
         .route("/_emulator/incoming", web::post().to(incoming::<B>));
 }
 
@@ -42,6 +44,23 @@ async fn callbacks<B: Backend>(door: web::Data<Door<B>>) -> HttpResponse {
 /// What was counted so far.
 async fn summary<B: Backend>(door: web::Data<Door<B>>) -> HttpResponse {
     HttpResponse::Ok().json(door.backend.summary())
+}
+
+#[derive(Deserialize)]
+struct Consent {
+    id: String,
+}
+
+/// Event Grid's subscriber consents by fetching the URL that it was told.
+async fn consent<B: Backend>(
+    door: web::Data<Door<B>>,
+    consent: web::Query<Consent>,
+) -> HttpResponse {
+    if door.backend.consent(&consent.id) {
+        HttpResponse::Ok().json(json!({"status": "the subscription delivers now"}))
+    } else {
+        HttpResponse::NotFound().json(json!({"error": "this is not the validation code"}))
+    }
 }
 
 /// Lets a call come in: `{from, to, displayName}`, phone numbers or raw ids.

@@ -74,6 +74,9 @@ pub(super) trait Backend: 'static {
     /// What was counted so far, as JSON.
     fn summary(&self) -> Value;
 
+    /// Event Grid's subscriber consents; whether `code` is the one that it was told.
+    fn consent(&self, code: &str) -> bool;
+
     /// A request was answered; `path` without its query.
     fn answered(&self, method: &str, path: &str, status: u16);
 }

@@ -52,6 +52,10 @@ impl Backend for Fixed {
         json!({"callbacks": [{"status": 204}]})
     }
 
+    fn consent(&self, code: &str) -> bool {
+        code == "right"
+    }
+
     fn summary(&self) -> Value {
         json!({"calls": self.answered.lock().expect("no panic").len()})
     }

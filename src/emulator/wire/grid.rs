@@ -61,27 +61,6 @@ struct GridEvent<'a, D> {
     event_time: String,
 }
 
-/// The handshake has the versions last, and another version of its data.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ValidationEvent<'a> {
-    id: Uuid,
-    topic: &'a str,
-    subject: &'static str,
-    data: Validation<'a>,
-    event_type: &'a str,
-    event_time: String,
-    metadata_version: &'static str,
-    data_version: &'static str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Validation<'a> {
-    validation_code: &'a str,
-    validation_url: &'a str,
-}
-
 #[derive(Serialize)]
 struct CloudEvent<'a, D> {
     id: Uuid,
@@ -245,36 +224,6 @@ pub(crate) fn render_grid(
         },
         kind,
         last: matches!(notice.happened, GridHappened::CallEnded { .. }),
-    }
-}
-
-/// The handshake of the Event Grid schema, to be sent alone and with `aeg-event-type: SubscriptionValidation` (events.md
-/// 6.3). The answer is 200 with `{"validationResponse": code}`, or later a GET of `url`.
-pub(crate) fn validation_event(
-    resource: &Resource,
-    id: Uuid,
-    at: Timestamp,
-    code: &str,
-    url: &str,
-) -> Rendered {
-    let kind = "Microsoft.EventGrid.SubscriptionValidationEvent";
-    Rendered {
-        id: id.to_string(),
-        kind: kind.to_owned(),
-        event: object(&ValidationEvent {
-            id,
-            topic: &resource.topic,
-            subject: "",
-            data: Validation {
-                validation_code: code,
-                validation_url: url,
-            },
-            event_type: kind,
-            event_time: time_with_z(at),
-            metadata_version: "1",
-            data_version: "1",
-        }),
-        last: false,
     }
 }
 

@@ -202,7 +202,6 @@ impl World {
             connection: id.to_owned(),
             server_call: conversation.server_call(leg.api.generation),
             correlation: conversation.correlation.clone(),
-            generation: leg.api.generation,
             targets: leg.targets.clone(),
             state: leg.state.name(),
             callback: leg.callback.clone(),

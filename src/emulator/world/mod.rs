@@ -12,6 +12,8 @@ mod plan;
 mod recognize;
 mod recordings;
 mod request;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -33,12 +35,11 @@ use self::{
     recordings::Recording,
 };
 pub(crate) use self::{
-    participants::Added,
     request::{
         Add, Answer, Api, Choice, Connect, Create, DtmfOptions, Input, Media, Operation, Place,
         Play, Recognize, Recorded, Source, StartRecording, Subscription, Transfer, Wants,
     },
-    view::{CallView, ConversationView, RecordingView},
+    view::{CallView, RecordingView},
 };
 
 /// Something to tell somebody.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{
-    super::{event::Generation, identity::Identifier},
+    super::identity::Identifier,
     World,
     conversation::{Leg, LegState},
     request::Media,
@@ -15,7 +15,6 @@ pub(crate) struct CallView {
     pub(crate) connection: String,
     pub(crate) server_call: String,
     pub(crate) correlation: String,
-    pub(crate) generation: Generation,
     pub(crate) targets: Vec<Identifier>,
     /// `callConnectionState` of GA.
     pub(crate) state: &'static str,

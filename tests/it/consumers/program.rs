@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::store::Row;
-use crate::harness::eventually;
+use crate::harness::{eventually, file, tools};
 
 /// The language of a consumer.
 #[derive(Clone, Copy, Debug)]
@@ -40,25 +40,6 @@ impl Program {
             }
         }
     }
-}
-
-/// `dev/tools`. A machine without Python, Node or a package registry fails here, and hears what is missing.
-fn tools(kind: &str, what: &str) -> String {
-    let output = Command::new(file("dev/tools"))
-        .args([kind, what])
-        .output()
-        .expect("dev/tools runs");
-    assert!(
-        output.status.success(),
-        "dev/tools {kind} {what}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let printed = String::from_utf8(output.stdout).expect("dev/tools prints UTF-8");
-    printed.trim().to_owned()
-}
-
-fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// A consumer with its own store; killed when dropped.

@@ -2,6 +2,7 @@
 
 mod balancer;
 mod calls;
+mod emulator;
 mod event;
 mod metrics;
 mod node;
@@ -9,9 +10,11 @@ mod proxy;
 mod queue;
 mod receiver;
 mod sender;
+mod tools;
 
 pub(crate) use balancer::Balancer;
 pub(crate) use calls::Calls;
+pub(crate) use emulator::Emulator;
 pub(crate) use event::call_events;
 pub(crate) use metrics::Scraper;
 pub(crate) use node::{Node, shared_amqp_url};
@@ -19,6 +22,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use queue::{Expected, Taken, check_calls, connect, declare, delete, take_all};
 pub(crate) use receiver::{Receiver, free_port};
 pub(crate) use sender::{post, post_until_accepted};
+pub(crate) use tools::{file, tools};
 
 use std::{future::Future, time::Duration};
 

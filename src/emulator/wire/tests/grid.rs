@@ -3,13 +3,11 @@
 use serde_json::Value;
 
 use super::{
-    super::grid::validation_event,
     super::{
         super::{
             event::{GridHappened, GridNotice},
             identity::Identifier,
         },
-        grid::validation_event,
         sample::{Shape, check_sample, sample},
         *,
     },
@@ -197,20 +195,6 @@ fn event_grid_looks_as_published() {
         matches!(differences.as_slice(), [one] if one.contains("deleteLocation")),
         "{differences:#?}"
     );
-}
-
-#[test]
-fn the_handshake_of_event_grid_looks_as_published() {
-    let url = "http://127.0.0.1:9100/validate?id=1";
-    let event = validation_event(&resource(), Uuid::nil(), at(), "code", url);
-    check_sample(&event, "eg-SubscriptionValidationEvent-1.json", &[]);
-    let value: Value = serde_json::from_str(event.event.get()).expect("JSON");
-    assert_eq!(
-        value["eventType"],
-        "Microsoft.EventGrid.SubscriptionValidationEvent"
-    );
-    assert_eq!(value["data"]["validationCode"], "code");
-    assert_eq!(value["data"]["validationUrl"], url);
 }
 
 #[test]

@@ -1,0 +1,6 @@
+//! The emulator, driven by clients that no one here wrote: the official SDKs (issue "The emulator").
+
+mod misbehave;
+mod sdk;
+mod snippets;
+mod stage;

@@ -1,0 +1,26 @@
+//! Programs in other languages that the repository has, and what they need from the package registries.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// `dev/tools`. A machine without Python, Node or a package registry fails here, and hears what is missing.
+pub(crate) fn tools(kind: &str, what: &str) -> String {
+    let output = Command::new(file("dev/tools"))
+        .args([kind, what])
+        .output()
+        .expect("dev/tools runs");
+    assert!(
+        output.status.success(),
+        "dev/tools {kind} {what}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let printed = String::from_utf8(output.stdout).expect("dev/tools prints UTF-8");
+    printed.trim().to_owned()
+}
+
+/// A file of the repository.
+pub(crate) fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from demo_books import CONTOSO, DIGITS, FABRIKAM, QUARANTINE, Books, Posted
+from demo_books import CONTOSO, DIGITS, FABRIKAM, GRID, QUARANTINE, Books, Posted
 from demo_calls import CALLEES, Api, Ga, Private, Public
 from demo_house import Failed, House, eventually, note, say
 from demo_queues import Consumer, take
@@ -141,7 +141,7 @@ def read(house, live, posted):
         except Failed as why:
             note(f"{why}")
         messages += consumer.messages()
-    rest = [*CONTOSO, FABRIKAM, DIGITS, QUARANTINE]
+    rest = [*CONTOSO, FABRIKAM, DIGITS, GRID, QUARANTINE]
     rest = [queue for queue in rest if not any(queue in consumer.queues for consumer in live)]
     taken = take(house, rest)
     messages += [message for message in taken if message["queue"] != QUARANTINE]
@@ -173,10 +173,12 @@ def story(house, keep):
     seed = int(os.environ.get("DEMO_SEED") or random.randrange(1, 1_000_000))
     say("starting the receiver, the calling service and two consumers")
     house.start_receiver()
-    note(f"receiver: callbacks to http://127.0.0.1:{house.port}/callbacks/{{contoso,fabrikam}}, admin on http://127.0.0.1:{house.admin}")
+    note(f"receiver: callbacks to http://127.0.0.1:{house.port}/callbacks/{{contoso,fabrikam,resource}}, admin on http://127.0.0.1:{house.admin}")
     key = house.start_emulator(
         "--scenario", "config/scenarios/demo.toml", "--speed", str(SPEED), "--seed", str(seed),
-        "--misbehave", MISBEHAVIOUR, "--retries", RETRIES)
+        "--misbehave", MISBEHAVIOUR, "--retries", RETRIES,
+        # The receiver does not answer the handshake of Event Grid yet.
+        "--event-grid", f"http://127.0.0.1:{house.port}/callbacks/resource", "--event-grid-handshake", "skip")
     note(f"calling service: hookswitch emulate at http://127.0.0.1:{house.api}, access key {key}")
     note(f"it misbehaves: {MISBEHAVIOUR}, seed {seed} (the same again: DEMO_SEED={seed} dev/demo)")
     live = consumers(house)
@@ -195,7 +197,7 @@ def story(house, keep):
     posted = Posted(house.emulator("callbacks"))
     summary = house.emulator("summary")
     messages, kept = read(house, live, posted)
-    books = Books(posted, messages, {call.id: call.generation for call in calls.all})
+    books = Books(posted, messages, calls.all)
     books.show()
     for message in kept:
         print(f"\n{QUARANTINE}: {message['type']}, reason {message.get('headers', {}).get('hookswitch-reason')}")

@@ -13,9 +13,9 @@ from collections import Counter, OrderedDict
 from demo_house import styled
 
 CONTOSO = [f"contoso.calls.{n}" for n in range(4)]
-DIGITS, FABRIKAM, QUARANTINE = "contoso.digits", "fabrikam.calls", "hookswitch.quarantine"
+DIGITS, FABRIKAM, GRID, QUARANTINE = "contoso.digits", "fabrikam.calls", "resource.events", "hookswitch.quarantine"
 # What becomes of the events of an app; the second gets some of them only.
-QUEUES = {"contoso": [CONTOSO, [DIGITS]], "fabrikam": [[FABRIKAM]]}
+QUEUES = {"contoso": [CONTOSO, [DIGITS]], "fabrikam": [[FABRIKAM]], "resource": [[GRID]]}
 
 
 def short(kind):
@@ -53,11 +53,13 @@ class Posted:
 class Books:
     """Everything counted."""
 
-    def __init__(self, posted, messages, generations):
-        self.generations = generations
+    def __init__(self, posted, messages, calls):
+        self.generations = {call.id: call.generation for call in calls}
+        # What knows a call by its server call only is shown under the same name.
+        self.names = {call.server_call.rstrip("="): call.id for call in calls}
         self.lost = self.inversions = self.repeated = self.twice = self.delivered = 0
         # Queue by queue, call by call.
-        self.queues = OrderedDict((queue, OrderedDict()) for queue in [*CONTOSO, DIGITS, FABRIKAM])
+        self.queues = OrderedDict((queue, OrderedDict()) for queue in [*CONTOSO, DIGITS, FABRIKAM, GRID])
         for message in messages:
             self.queues[message["queue"]].setdefault(message["call"], []).append(message)
         self.wrong = Counter()
@@ -112,7 +114,8 @@ class Books:
             print(f"\n{styled(1, queue)}: {total} messages of {len(calls)} calls")
             for call, messages in calls.items():
                 mark = styled(31, "WRONG") if self.wrong[queue, call] else styled(32, "in order")
-                print(f"  call {call[:8]} {self.generations.get(call, 'server call'):12} {mark}  {in_short(messages)}")
+                name = self.names.get(call.rstrip("="), call)[:8]
+                print(f"  call {name} {self.generations.get(call, 'server call'):12} {mark}  {in_short(messages)}")
 
 
 def numbered(names):
@@ -135,4 +138,5 @@ def in_short(messages):
         else:
             groups.append([message["sequence"], message["sequence"], kind])
     words = " ".join(f"{a}:{kind}" if a == b else f"{a}-{b}:{kind}" for a, b, kind in groups)
-    return "\n".join(textwrap.wrap(words, 116, break_on_hyphens=False, subsequent_indent=" " * 5, initial_indent=" " * 37)).lstrip()
+    lines = textwrap.wrap(words, 140, break_on_hyphens=False, initial_indent=" " * 38, subsequent_indent=" " * 5)
+    return "\n".join(lines).lstrip()

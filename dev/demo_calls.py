@@ -143,12 +143,11 @@ class Public(Call):
         self.id = self.api.ask("POST", f"{self.prefix}{self.query}", request)["callConnectionId"]
 
     def talk(self):
+        self.do("POST", "/:playAudio", {"audioFileUri": FILE, "loop": False, "operationContext": "welcome"})
+        self.wait(3)
         recordings = f"/calling/serverCalls/{quote(self.server_call, safe='')}/recordings"
         state = {"recordingStateCallbackUri": f"{self.callback}/recordings"}
         recording = self.api.ask("POST", recordings + self.query, state)["recordingId"]
-        self.wait(1)
-        self.do("POST", "/:playAudio", {"audioFileUri": FILE, "loop": False, "operationContext": "welcome"})
-        self.wait(3)
         participant = {"participant": phone(AGENT), "alternateCallerId": {"value": US}, "operationContext": "agent"}
         agent = self.do("POST", "/participants", participant)["participantId"]
         self.do("POST", "/participants", {**participant, "participant": phone(BUSY), "operationContext": "colleague"})

@@ -130,7 +130,7 @@ mod tests {
         assert_eq!(config.server.listen.port(), 1);
         assert_eq!(config.server.admin_listen.port(), 2);
         assert_eq!(config.journal.path, Path::new("elsewhere"));
-        assert_eq!(config.apps.len(), 2);
+        assert_eq!(config.apps.len(), 3);
     }
 
     #[test]

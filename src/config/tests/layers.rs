@@ -110,8 +110,8 @@ fn the_demo_file_is_good() {
     sources.environment.clear();
     let config = load_with(&sources, words).unwrap();
     let names: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
-    assert_eq!(names, ["contoso", "fabrikam"]);
-    assert_eq!(config.routes.len(), 3);
+    assert_eq!(names, ["contoso", "fabrikam", "resource"]);
+    assert_eq!(config.routes.len(), 4);
 }
 
 #[test]

@@ -1,0 +1,52 @@
+"""The consumers of `dev/demo`: what each queue gave."""
+
+import json
+import sqlite3
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+from demo_house import Failed
+
+
+class Consumer:
+    """A program of examples/ that takes from its queues all the time, whatever breaks meanwhile."""
+
+    def __init__(self, house, name, queues, *command):
+        self.house, self.name, self.queues = house, name, queues
+        self.command = command[-1]
+        self.store = f"{house.work}/{name}.sqlite"
+        house.start(name, *command, "--amqp", house.amqp, "--store", self.store, *queues)
+
+    def messages(self):
+        """In the order in which they were handled."""
+        try:
+            store = sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)
+            rows = store.execute("SELECT queue, call, sequence, message_id, body FROM events ORDER BY position").fetchall()
+            store.close()
+        except sqlite3.Error:
+            # Not made yet.
+            return []
+        return [
+            {"queue": queue, "call": call, "sequence": sequence, "id": id, "type": json.loads(body)["type"]}
+            for queue, call, sequence, id, body in rows
+        ]
+
+    def dropped(self):
+        with open(f"{self.house.work}/{self.name}.out") as out:
+            return sum(line.startswith("dropped ") for line in out)
+
+
+def consume(house, queue):
+    """`hookswitch consume`, until nothing comes any more."""
+    done = subprocess.run(
+        [house.binary, "consume", "--config", "config/demo.toml", queue, "--idle", "1s"],
+        env=house.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    if done.returncode != 0:
+        raise Failed(f"hookswitch consume {queue}: {done.stderr}")
+    return [{**json.loads(line), "queue": queue} for line in done.stdout.splitlines()]
+
+
+def take(house, queues):
+    with ThreadPoolExecutor(len(queues)) as pool:
+        return [message for messages in pool.map(lambda queue: consume(house, queue), queues) for message in messages]

@@ -1,10 +1,13 @@
 //! The scenario file: how the other side of the line behaves.
 
-use std::time::Duration;
+use std::{fmt, str::Chars, time::Duration};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::event::Tone;
+
+/// No scenario needs a longer wait, and sums of waits stay far from the end of the clock.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How the other side of the line behaves: a TOML file, all of it optional (`config/scenarios/`).
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -17,7 +20,7 @@ pub struct Scenario {
     #[serde(default, rename = "callee")]
     pub(crate) callees: Vec<Callee>,
     /// Calls that come in by themselves.
-    #[serde(default, rename = "incoming")]
+    #[serde(default, deserialize_with = "incoming")]
     pub(crate) incoming: Vec<Incoming>,
 }
 
@@ -154,22 +157,33 @@ impl Pattern {
 
     /// Whether the whole of `text` fits: `*` any characters, `?` one.
     pub(crate) fn fits(&self, text: &str) -> bool {
-        fn fits(pattern: &[char], text: &[char]) -> bool {
-            match (pattern.split_first(), text.split_first()) {
-                (None, None) => true,
-                (Some(('*', rest)), _) => {
-                    fits(rest, text)
-                        || text
-                            .split_first()
-                            .is_some_and(|(_, less)| fits(pattern, less))
+        let (mut pattern, mut text) = (self.0.chars(), text.chars());
+        // What follows the last `*`, and the text from where that is tried: if it fails, the `*` takes one character more.
+        // An earlier `*` never has to: whatever it could give up, the last one can take.
+        let mut star: Option<(Chars<'_>, Chars<'_>)> = None;
+        loop {
+            let from = text.clone();
+            let fits = match (pattern.next(), text.next()) {
+                (Some('*'), _) => {
+                    star = Some((pattern.clone(), from.clone()));
+                    text = from;
+                    true
                 }
-                (Some(('?', rest)), Some((_, less))) => fits(rest, less),
-                (Some((wanted, rest)), Some((found, less))) => wanted == found && fits(rest, less),
-                _ => false,
+                (None, None) => return true,
+                (Some('?'), Some(_)) => true,
+                (wanted, found) => wanted == found,
+            };
+            if fits {
+                continue;
             }
+            let Some((behind, tried)) = &mut star else {
+                return false;
+            };
+            if tried.next().is_none() {
+                return false;
+            }
+            (pattern, text) = (behind.clone(), tried.clone());
         }
-        let chars = |text: &str| text.chars().collect::<Vec<_>>();
-        fits(&chars(&self.0), &chars(text))
     }
 }
 
@@ -209,16 +223,48 @@ fn half_second() -> Duration {
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(|error| {
-        serde::de::Error::custom(format!(
-            "{text:?} is no duration such as \"2s\" or \"300ms\": {error}"
-        ))
-    })
+    deserializer.deserialize_str(Span)
+}
+
+/// A duration as people write it.
+struct Span;
+
+impl Visitor<'_> for Span {
+    type Value = Duration;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration in quotes, such as \"2s\" or \"300ms\"")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Duration, E> {
+        let duration = humantime::parse_duration(text).map_err(|error| {
+            E::custom(format!(
+                "{text:?} is no duration such as \"2s\" or \"300ms\": {error}"
+            ))
+        })?;
+        if duration > LONGEST {
+            return Err(E::custom(format!("{text:?} is longer than a day")));
+        }
+        Ok(duration)
+    }
 }
 
 fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     duration(deserializer).map(Some)
+}
+
+fn incoming<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Incoming>, D::Error> {
+    let incoming = Vec::<Incoming>::deserialize(deserializer)?;
+    if let Some(calls) = incoming
+        .iter()
+        .find(|calls| calls.count > 1 && calls.every.is_zero())
+    {
+        return Err(serde::de::Error::custom(format!(
+            "the {} calls from {} come with every = \"0s\" between them: write every = \"1s\" or the like",
+            calls.count, calls.from
+        )));
+    }
+    Ok(incoming)
 }
 
 fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tone>, D::Error> {
@@ -256,6 +302,30 @@ mod tests {
     }
 
     #[test]
+    fn patterns_fit_as_in_file_names_whatever_the_length() {
+        let fits = |pattern: &str, text: &str| Pattern(pattern.to_owned()).fits(text);
+        for (pattern, text, expected) in [
+            ("", "", true),
+            ("*", "", true),
+            ("?", "", false),
+            ("**", "a", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("*ab", "aab", true),
+            ("*a?", "aaab", true),
+            ("+1555????", "+15550100", true),
+            ("+1555????", "+155501000", false),
+            ("a", "ab", false),
+            ("ab", "a", false),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
+        let long = "1".repeat(1_000_000);
+        assert!(fits("*", &long) && fits("1*1", &long) && fits(&long, &long));
+        assert!(!fits("*1*1*1*1*1*1*2", &long));
+    }
+
+    #[test]
     fn what_cannot_be_is_named_with_its_line() {
         for (text, says) in [
             ("[[callee]]\nanswer = \"accept\"", "match"),
@@ -268,7 +338,15 @@ mod tests {
                 "\"soon\" is no duration",
             ),
             ("[[callee]]\nmatch = \"*\"\nanswers = \"busy\"", "answers"),
-            ("[line]\nprompt = 2", "prompt"),
+            (
+                "[line]\nprompt = 2",
+                "expected a duration in quotes, such as \"2s\"",
+            ),
+            ("[line]\nring = \"25h\"", "\"25h\" is longer than a day"),
+            (
+                "[[incoming]]\nfrom = \"+1\"\nto = \"+2\"\ncount = 2\nevery = \"0s\"",
+                "the 2 calls from +1 come with every = \"0s\"",
+            ),
         ] {
             let error = Scenario::parse(text).expect_err("wrong").to_string();
             assert!(error.contains(says) && error.contains("line"), "{error}");

@@ -161,7 +161,10 @@ async fn cut_tls(
         }
     };
     tokio::select! {
-        answered = posting => answered.map(drop).map_err(io::Error::other),
+        // A URL may hold a secret in its query.
+        answered = posting => answered
+            .map(drop)
+            .map_err(|error| io::Error::other(error.without_url())),
         () = given_up => Ok(()),
     }
 }

@@ -430,6 +430,43 @@ async fn https_is_trusted_by_the_given_authority_only_and_its_connections_drop_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_a_url_is_not_shown_whatever_becomes_of_the_post() {
+    let refuses = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refused = refuses.local_addr().unwrap();
+    drop(refuses);
+    let drops = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dropped = drops.local_addr().unwrap();
+    let dropping = tokio::spawn(async move {
+        while let Ok((connection, _)) = drops.accept().await {
+            drop(connection);
+        }
+    });
+    for misbehave in ["none", "drop=1"] {
+        let deliveries = start(options(misbehave));
+        let mut call = 0;
+        for address in [refused, dropped] {
+            for scheme in ["http", "https"] {
+                call += 1;
+                let url = format!("{scheme}://me:planted@{address}/here?code=planted#planted");
+                tell(&deliveries, call, &url, 0);
+            }
+        }
+        within(deliveries.idle()).await;
+        let attempts = deliveries.log().attempts();
+        assert!(attempts.len() >= 4);
+        for attempt in attempts {
+            let shown = serde_json::to_string(&*attempt).unwrap();
+            assert!(
+                attempt.error.is_some() && shown.contains("/here"),
+                "{shown}"
+            );
+            assert!(!shown.contains("planted"), "{misbehave}: {shown}");
+        }
+    }
+    dropping.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_authority_that_is_none_is_refused_at_the_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let options = Options {

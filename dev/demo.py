@@ -15,8 +15,8 @@ from demo_queues import Consumer, take
 
 SPEED = 5
 MISBEHAVIOUR = "reorder=0.1,duplicate=0.1,batch=0.1,late=0.05,drop=0.05"
-# In the time of the calls. Nothing is known of the service's own schedule; at a desk nobody waits for minutes.
-RETRIES = ",".join(["1s"] * 5 + ["3s"] * 100)
+# Nothing is known of the service's own schedule; at a desk nobody waits for minutes.
+RETRIES = ",".join(["200ms"] * 5 + ["600ms"] * 100)
 # It begins again at 0 with a new process.
 DUPLICATE = 'hookswitch_events_total{outcome="duplicate"}'
 

@@ -7,18 +7,20 @@ use std::{
     io::{IsTerminal, Write},
     net::SocketAddr,
     path::PathBuf,
+    pin::pin,
     time::Duration,
 };
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::emulator::{
     DEFAULT_ACCESS_KEY, Emulator, EmulatorError, EventGrid, GridSchema, Misbehaviour, Scenario,
     Settings, default_retries,
 };
 
-use self::show::Shown;
+use self::show::{Access, Shown};
 use super::{Failure, Outcome};
 
 /// How long deliveries may still take after Ctrl-C.
@@ -79,12 +81,13 @@ pub(super) struct EmulateArgs {
     #[arg(long, value_name = "RATES", default_value = "")]
     misbehave: Misbehaviour,
 
-    /// Waits between the attempts to deliver a callback, in the time of the calls, with commas
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    retries: Option<Vec<humantime::Duration>>,
+    /// Waits between the attempts to deliver a callback, in real time, with commas; "" for one attempt only; if left out
+    /// 200ms,1s,2s,5s,10s,20s,30s
+    #[arg(long, value_name = "LIST", value_parser = retries)]
+    retries: Option<Retries>,
 
     /// Where Event Grid delivers IncomingCall and the other events of the resource
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = webhook)]
     event_grid: Option<reqwest::Url>,
 
     /// The delivery schema of that subscription
@@ -133,6 +136,30 @@ fn speed(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "a speed is a number from 0.01 to 1000".to_owned())
 }
 
+/// Waits between attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Retries(Vec<Duration>);
+
+fn retries(text: &str) -> Result<Retries, String> {
+    if text.trim().is_empty() {
+        return Ok(Retries(Vec::new()));
+    }
+    let waits = text.split(',').map(|wait| {
+        humantime::parse_duration(wait.trim())
+            .map_err(|error| format!("{wait:?} is no duration such as 200ms or 2s: {error}"))
+    });
+    waits.collect::<Result<_, _>>().map(Retries)
+}
+
+fn webhook(text: &str) -> Result<reqwest::Url, String> {
+    let url: reqwest::Url = text.parse().map_err(|error| format!("{error}"))?;
+    if matches!(url.scheme(), "http" | "https") {
+        Ok(url)
+    } else {
+        Err("a webhook is a URL of http or https".to_owned())
+    }
+}
+
 /// Runs until Ctrl-C or SIGTERM.
 pub(super) fn run(args: &EmulateArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let settings = args.settings()?;
@@ -149,35 +176,43 @@ async fn serve(
     settings: Settings,
     out: &mut dyn Write,
 ) -> Result<Outcome, Failure> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .context("cannot wait for SIGTERM")?;
-    let access_key = settings.access_key.clone();
+    // One of each for the whole run: they also keep a signal that comes while something is printed.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
+    let access = Access::of(settings.access_key.as_deref());
     let (seed, resource_id) = (settings.seed, settings.resource_id.clone());
-    let emulator = Emulator::start(settings)
-        .await
-        .map_err(|error| match error {
-            EmulatorError::AccessKey(_) => {
-                Failure::Usage(format!("--access-key: {}", crate::report::Chain(&error)))
-            }
-            other => Failure::Work(other.into()),
-        })?;
+    let (mut emulator, mut news) =
+        Emulator::start(settings)
+            .await
+            .map_err(|error| match error {
+                EmulatorError::AccessKey(_) | EmulatorError::NoAccessKey => {
+                    Failure::Usage(format!("--access-key: {}", crate::report::Chain(&error)))
+                }
+                other => Failure::Work(other.into()),
+            })?;
     let show = Shown::new(args.json, std::io::stdout().is_terminal());
-    show.start(&emulator, access_key.as_deref(), &resource_id, seed, out)?;
-    let mut news = emulator.news();
+    show.start(&emulator, access, &resource_id, seed, out)?;
     loop {
         tokio::select! {
             item = news.next() => match item {
                 Some(item) => show.item(&item, out)?,
                 None => break,
             },
-            pressed = tokio::signal::ctrl_c() => {
-                pressed.context("cannot wait for Ctrl-C")?;
-                break;
-            }
+            _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
+            error = emulator.failed() => return Err(Failure::Work(error.into())),
         }
     }
-    let summary = emulator.stop(GOODBYE).await;
+    let mut stopping = pin!(emulator.stop(GOODBYE));
+    let summary = loop {
+        tokio::select! {
+            Some(item) = news.next() => show.item(&item, out)?,
+            summary = &mut stopping => break summary,
+        }
+    };
+    while let Some(item) = news.ready() {
+        show.item(&item, out)?;
+    }
     show.summary(&summary, out)?;
     Ok(Outcome::Good)
 }
@@ -206,7 +241,7 @@ impl EmulateArgs {
             misbehave: self.misbehave.clone(),
             retries: match &self.retries {
                 None => default_retries(),
-                Some(waits) => waits.iter().map(|wait| **wait).collect(),
+                Some(Retries(waits)) => waits.clone(),
             },
             event_grid: self.event_grid.as_ref().map(|url| EventGrid {
                 url: url.to_string(),
@@ -218,5 +253,30 @@ impl EmulateArgs {
             }),
             callback_ca: self.callback_ca.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_a_list_that_may_be_empty() {
+        let seconds = |text: &str| retries(text).map(|Retries(waits)| waits);
+        assert_eq!(seconds(""), Ok(Vec::new()));
+        let two = [Duration::from_millis(200), Duration::from_secs(60)];
+        assert_eq!(seconds("200ms, 1m"), Ok(two.to_vec()));
+        for text in ["1", "1s,", "soon"] {
+            let error = seconds(text).expect_err("no durations");
+            assert!(error.contains("is no duration such as 200ms"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_is_of_http_or_https() {
+        webhook("https://example.com/a?b=c").expect("a webhook");
+        for text in ["ftp://example.com", "example.com:80", "/a"] {
+            webhook(text).expect_err(text);
+        }
     }
 }

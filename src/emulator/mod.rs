@@ -17,7 +17,7 @@ mod wire;
 mod world;
 
 pub use delivery::{Attempt, Misbehaviour, MisbehaviourError, Outcome};
-pub use news::{Item, News, Request};
+pub use news::{Item, Missed, News, Request};
 pub use scenario::Scenario;
 pub use service::{Emulator, EmulatorError};
 pub use settings::{DEFAULT_ACCESS_KEY, EventGrid, GridSchema, Settings, Summary, default_retries};

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::Path,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
@@ -15,14 +15,14 @@ use rustls::ServerConfig;
 use serde_json::{Value, json};
 use tokio::{
     sync::{Notify, broadcast},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::sleep_until,
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    delivery::{Deliveries, Dress, Form, Options, StartError},
+    delivery::{Deliveries, Dress, Form, Options, StartError, Waits},
     event::{GridNotice, Notice},
     fault::Fault,
     news::{News, Request},
@@ -34,10 +34,17 @@ use super::{
 
 /// Requests to the API are few: one thread serves them.
 const THREADS: usize = 1;
+/// How many requests a slow reader of news may be behind before it misses some.
+const NEWS: usize = 1_024;
 
 /// Why an emulator does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EmulatorError {
+    /// The access key has nothing in it.
+    #[error(
+        "the access key is empty: leave it out for one that is no secret, or give --no-auth to let everybody in"
+    )]
+    NoAccessKey,
     /// The access key is not base64.
     #[error("the access key is no base64 with padding, and no SDK takes it then")]
     AccessKey(#[source] base64::DecodeError),
@@ -56,6 +63,12 @@ pub enum EmulatorError {
     /// Callbacks cannot be posted.
     #[error("cannot deliver callbacks")]
     Deliveries(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The clock of the calls or the listeners: a mistake of ours.
+    #[error("a part of the emulator broke down")]
+    Broken(#[source] JoinError),
+    /// The listeners.
+    #[error("the listeners ended by themselves")]
+    Ended(#[source] io::Error),
 }
 
 impl From<TlsError> for EmulatorError {
@@ -77,7 +90,7 @@ pub struct Emulator {
     tls_address: Option<SocketAddr>,
     server: ServerHandle,
     stop: CancellationToken,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<io::Result<()>>,
 }
 
 impl fmt::Debug for Emulator {
@@ -161,14 +174,23 @@ impl Service {
     }
 }
 
+/// Wakes the clock when it is dropped.
+struct Planned<'a>(&'a Notify);
+
+impl Drop for Planned<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
 impl Backend for Service {
     fn ask<T>(&self, request: impl FnOnce(&mut World) -> Result<T, Fault>) -> Result<T, Fault> {
+        // Also if this panics: then the clock finds the world broken, and the emulator ends.
+        let _planned = Planned(&self.0.planned);
         let mut world = self.lock();
         world.advance(self.now());
         let answer = request(&mut world);
         self.send_off(&mut world);
-        drop(world);
-        self.0.planned.notify_one();
         answer
     }
 
@@ -212,11 +234,14 @@ impl Backend for Service {
 }
 
 impl Emulator {
-    /// Listens and begins.
+    /// Listens and begins. The news are those from the first request on.
     ///
     /// # Errors
     /// Those of [`EmulatorError`]; nothing runs then.
-    pub async fn start(settings: Settings) -> Result<Self, EmulatorError> {
+    pub async fn start(settings: Settings) -> Result<(Self, News), EmulatorError> {
+        if settings.access_key.as_deref() == Some("") {
+            return Err(EmulatorError::NoAccessKey);
+        }
         let access_key = settings
             .access_key
             .as_ref()
@@ -230,13 +255,13 @@ impl Emulator {
             .transpose()?;
         let tls_address = tls.as_ref().map(|(_, address, _)| *address);
         let resource = Resource::new(&settings.resource_id);
-        let base = format!("http://{address}");
+        let base = reachable(address);
         let deliveries = Deliveries::start(
             Options {
                 seed: settings.seed,
                 speed: settings.speed,
                 misbehave: settings.misbehave,
-                retries: settings.retries,
+                waits: Waits::with(settings.retries),
                 resource_id: settings.resource_id.clone(),
                 event_grid: settings.event_grid,
                 topic: resource.topic().to_owned(),
@@ -250,6 +275,8 @@ impl Emulator {
             openid: deliveries.signer().openid_configuration(&base),
             jwks: deliveries.signer().keys(),
         };
+        let requests = broadcast::Sender::new(NEWS);
+        let news = News::new(requests.subscribe(), deliveries.log().follow());
         let epoch = Timestamp::now();
         let service = Service(Arc::new(Inner {
             world: Mutex::new(World::new(Setup {
@@ -266,7 +293,7 @@ impl Emulator {
             deliveries,
             access_key,
             documents,
-            requests: broadcast::Sender::new(1_024),
+            requests,
         }));
 
         let door = web::Data::new(Door::new(service.clone()));
@@ -286,22 +313,23 @@ impl Emulator {
         let handle = server.handle();
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        // How a listener ends that was told to is no news.
-        tasks.spawn(async move { drop(server.await) });
+        tasks.spawn(server);
         let stopping = stop.clone();
         let running = service.clone();
         tasks.spawn(async move {
             // `None`: it was stopped.
             stopping.run_until_cancelled_owned(running.run()).await;
+            Ok(())
         });
-        Ok(Self {
+        let emulator = Self {
             service,
             address,
             tls_address,
             server: handle,
             stop,
             tasks,
-        })
+        };
+        Ok((emulator, news))
     }
 
     /// Where it listens over http.
@@ -316,13 +344,20 @@ impl Emulator {
         self.tls_address
     }
 
-    /// Requests and deliveries from now on.
+    /// A URL at which clients on this machine reach it.
     #[must_use]
-    pub fn news(&self) -> News {
-        News::new(
-            self.service.0.requests.subscribe(),
-            self.service.0.deliveries.log().follow(),
-        )
+    pub fn url(&self) -> String {
+        reachable(self.address)
+    }
+
+    /// Returns when a part of it has ended, which none does before it is stopped: nothing would happen any more.
+    pub async fn failed(&mut self) -> EmulatorError {
+        match self.tasks.join_next().await {
+            Some(Err(error)) => EmulatorError::Broken(error),
+            Some(Ok(Err(error))) => EmulatorError::Ended(error),
+            Some(Ok(Ok(()))) => EmulatorError::Ended(io::ErrorKind::BrokenPipe.into()),
+            None => std::future::pending().await,
+        }
     }
 
     /// What was counted so far.
@@ -363,6 +398,16 @@ impl Form for Wire {
     }
 }
 
+/// The URL of a listener; an address that stands for all of them is none to connect to.
+fn reachable(mut address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{address}")
+}
+
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), EmulatorError> {
     let failed = |source| EmulatorError::Listen { address, source };
     let listener = TcpListener::bind(address).map_err(failed)?;
@@ -375,10 +420,88 @@ fn secure(
     wanted: SocketAddr,
     ca_out: Option<&Path>,
 ) -> Result<(TcpListener, SocketAddr, ServerConfig), EmulatorError> {
+    // First: another emulator may be there, whose authority is in the file.
+    let (listener, address) = listen(wanted)?;
     let identity = Identity::make(wanted.ip())?;
     if let Some(path) = ca_out {
         identity.write_ca(path)?;
     }
-    let (listener, address) = listen(wanted)?;
     Ok((listener, address, identity.server))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        emulator::{Misbehaviour, Scenario},
+        report::Chain,
+    };
+
+    fn settings() -> Settings {
+        Settings {
+            listen: "0.0.0.0:0".parse().expect("an address"),
+            tls_listen: None,
+            ca_out: None,
+            access_key: None,
+            resource_id: "00000000-0000-4000-8000-000000000001".to_owned(),
+            scenario: Scenario::default(),
+            speed: 1.0,
+            seed: 1,
+            misbehave: Misbehaviour::default(),
+            retries: Vec::new(),
+            event_grid: None,
+            callback_ca: None,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_world_that_broke_ends_the_emulator() {
+        let (mut emulator, _news) = Emulator::start(settings()).await.expect("it starts");
+        let service = emulator.service.clone();
+        std::thread::spawn(move || service.ask(|_| -> Result<(), Fault> { panic!("of the test") }))
+            .join()
+            .expect_err("it panics");
+        let failed = tokio::time::timeout(Duration::from_secs(30), emulator.failed());
+        let error = failed.await.expect("it ends");
+        let error = Chain(&error).to_string();
+        assert!(
+            error.contains("nobody panics while changing the world"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_others_are_told_is_where_it_can_be_reached() {
+        let (emulator, _news) = Emulator::start(settings()).await.expect("it starts");
+        assert_eq!(
+            emulator.url(),
+            format!("http://127.0.0.1:{}", emulator.address().port())
+        );
+        let keys = emulator.service.public_documents().openid["jwks_uri"].to_string();
+        assert!(keys.contains(&emulator.url()), "{keys}");
+        emulator.stop(Duration::ZERO).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_authority_is_written_only_for_a_listener() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ca.pem");
+        let refused = Emulator::start(Settings {
+            tls_listen: Some(taken.local_addr().expect("an address")),
+            ca_out: Some(path.clone()),
+            ..settings()
+        });
+        let error = refused.await.expect_err("the port is taken");
+        assert!(
+            matches!(error, EmulatorError::Listen { .. }) && !path.exists(),
+            "{error}"
+        );
+        let keyless = Emulator::start(Settings {
+            access_key: Some(String::new()),
+            ..settings()
+        });
+        let error = keyless.await.expect_err("no key");
+        assert!(matches!(error, EmulatorError::NoAccessKey), "{error}");
+    }
 }

@@ -30,7 +30,7 @@ pub struct Settings {
     pub seed: u64,
     /// What goes wrong on the way, and how often.
     pub misbehave: Misbehaviour,
-    /// Between the attempts of a callback, in the time of the calls. What the service does is not known.
+    /// Between the attempts of a callback, in real time. What the service does is not known.
     pub retries: Vec<Duration>,
     /// Where Event Grid delivers.
     pub event_grid: Option<EventGrid>,
@@ -97,5 +97,7 @@ impl Summary {
 /// (events.md 7.1).
 #[must_use]
 pub fn default_retries() -> Vec<Duration> {
-    [1, 2, 4, 8, 15, 30].map(Duration::from_secs).to_vec()
+    [200, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000]
+        .map(Duration::from_millis)
+        .to_vec()
 }

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
 
-use crate::emulator::{Attempt, Emulator, Item, Request, Summary};
+use crate::emulator::{Attempt, DEFAULT_ACCESS_KEY, Emulator, Item, Request, Summary};
 
 /// Colours that calls take in turn.
 const COLOURS: [AnsiColor; 6] = [
@@ -25,6 +25,37 @@ pub(super) struct Shown {
     colour: bool,
 }
 
+/// What lets clients in. A key that the user gave is a secret, and so is not in here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Nothing,
+    DefaultKey,
+    GivenKey,
+}
+
+impl Access {
+    pub(super) fn of(key: Option<&str>) -> Self {
+        match key {
+            None => Self::Nothing,
+            Some(DEFAULT_ACCESS_KEY) => Self::DefaultKey,
+            Some(_) => Self::GivenKey,
+        }
+    }
+
+    /// As JSON: a key where it may be shown.
+    fn key(self) -> Option<&'static str> {
+        (self == Self::DefaultKey).then_some(DEFAULT_ACCESS_KEY)
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::Nothing => "no access key: everybody is let in".to_owned(),
+            Self::DefaultKey => format!("access key {DEFAULT_ACCESS_KEY}"),
+            Self::GivenKey => "access key: the one that you gave".to_owned(),
+        }
+    }
+}
+
 impl Shown {
     /// Colours on a terminal only, and not where `NO_COLOR` is set.
     pub(super) fn new(json: bool, terminal: bool) -> Self {
@@ -39,7 +70,7 @@ impl Shown {
     pub(super) fn start(
         &self,
         emulator: &Emulator,
-        access_key: Option<&str>,
+        access: Access,
         resource_id: &str,
         seed: u64,
         out: &mut dyn Write,
@@ -50,7 +81,8 @@ impl Shown {
             .map(|address| format!("https://{address}"));
         if self.json {
             let line = json!({
-                "what": "start", "http": http, "https": https, "accessKey": access_key,
+                "what": "start", "http": http, "https": https, "accessKey": access.key(),
+                "auth": access != Access::Nothing,
                 "resourceId": resource_id, "seed": seed,
             });
             writeln!(out, "{line}")?;
@@ -59,13 +91,11 @@ impl Shown {
             if let Some(https) = https {
                 writeln!(out, "and at {https}")?;
             }
-            match access_key {
-                Some(key) => writeln!(out, "access key {key}")?,
-                None => writeln!(out, "no access key: everybody is let in")?,
-            }
+            writeln!(out, "{}", access.text())?;
             writeln!(
                 out,
-                "tokens of callbacks are for {resource_id}; their OpenID document is {http}/calling/.well-known/acsopenidconfiguration"
+                "tokens of callbacks are for {resource_id}; their OpenID document is {}/calling/.well-known/acsopenidconfiguration",
+                emulator.url()
             )?;
             writeln!(out, "seed {seed}")?;
         }
@@ -80,6 +110,11 @@ impl Shown {
             match item {
                 Item::Request(request) => self.request(request, out)?,
                 Item::Delivery(attempt) => self.delivery(attempt, out)?,
+                Item::Missed(missed) => writeln!(
+                    out,
+                    "{} more happened than could be printed: see /_emulator/callbacks",
+                    missed.count
+                )?,
             }
         }
         out.flush()
@@ -123,7 +158,9 @@ impl Shown {
             .map(|kind| kind.rsplit('.').next().unwrap_or(kind))
             .collect();
         let answer = match (attempt.status, &attempt.error) {
-            (Some(status), _) => status.to_string(),
+            // A handshake is refused for what is in its answer.
+            (Some(status), Some(error)) => format!("{status}, {error}"),
+            (Some(status), None) => status.to_string(),
             (None, Some(error)) => error.clone(),
             (None, None) => "no answer".to_owned(),
         };
@@ -189,4 +226,19 @@ fn clock(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system())
         .strftime("%H:%M:%S%.3f")
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_was_given_is_not_shown() {
+        let given = Access::of(Some("c2VjcmV0"));
+        assert_eq!(given, Access::GivenKey);
+        assert_eq!((given.key(), given.text().contains("c2Vj")), (None, false));
+        let default = Access::of(Some(DEFAULT_ACCESS_KEY));
+        assert_eq!(default.key(), Some(DEFAULT_ACCESS_KEY));
+        assert_eq!(Access::of(None), Access::Nothing);
+    }
 }

@@ -25,8 +25,6 @@ pub(super) const SUBSCRIPTION: &str = "HOOKSWITCH-EMULATOR";
 pub(super) const ORIGIN: &str = "eventgrid.azure.net";
 /// Type of the event that asks, in Event Grid's own schema.
 const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
-/// Between two requests for consent, call time.
-const AGAIN: Duration = Duration::from_secs(5);
 /// For the answer, real time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -85,7 +83,7 @@ impl Handshake {
             }
             attempt += 1;
             // The webhook may consent by a GET meanwhile; the sender lives as long as `self`.
-            drop(timeout(poster.pace.real(AGAIN), consented.wait_for(|yes| *yes)).await);
+            drop(timeout(poster.waits.consent, consented.wait_for(|yes| *yes)).await);
         }
     }
 

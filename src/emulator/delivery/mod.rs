@@ -31,6 +31,7 @@ pub(crate) use self::{
     client::ClientError,
     event::{Dress, Form},
     log::Log,
+    post::Waits,
     token::{NoKey, Signer},
 };
 use self::{
@@ -44,11 +45,10 @@ use self::{
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) seed: u64,
-    /// How many times faster than real time calls go; waits of the emulator are shorter by it.
+    /// How many times faster than real time calls go; its delays are shorter by it.
     pub(crate) speed: f64,
     pub(crate) misbehave: Misbehaviour,
-    /// Between the attempts of a callback, in call time.
-    pub(crate) retries: Vec<Duration>,
+    pub(crate) waits: Waits,
     /// The audience of tokens.
     pub(crate) resource_id: String,
     pub(crate) event_grid: Option<EventGrid>,
@@ -96,7 +96,7 @@ impl Deliveries {
             form: Box::new(form),
             log: Arc::clone(&log),
             pace: Pace::new(options.speed),
-            retries: options.retries,
+            waits: options.waits,
         };
         // A webhook that need not be asked has consented.
         let unasked = options.event_grid.as_ref().is_some_and(|to| !to.handshake);

@@ -35,14 +35,6 @@ use crate::report::Chain;
 const CALLBACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// For Event Grid's (events.md 7.2).
 const GRID_TIMEOUT: Duration = Duration::from_secs(30);
-/// Event Grid's schedule, as far as anybody waits for it at a desk.
-const GRID_RETRIES: [Duration; 5] = [
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-    Duration::from_secs(60),
-    Duration::from_secs(300),
-    Duration::from_secs(600),
-];
 /// A `Retry-After` beyond this is cut: nobody at a desk waits for it.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
@@ -74,6 +66,28 @@ impl Addressee {
             connection: server_call.to_owned(),
             url: to.url.clone(),
             dress: Dress::Grid(to.schema),
+        }
+    }
+}
+
+/// How long to wait before something is sent once more, in real time: the receiver does not run faster because calls do.
+#[derive(Clone, Debug)]
+pub(crate) struct Waits {
+    /// Between the attempts of a callback; one more attempt than there are waits.
+    pub(super) callback: Vec<Duration>,
+    /// Between those of Event Grid.
+    pub(super) grid: Vec<Duration>,
+    /// Between two requests for consent.
+    pub(super) consent: Duration,
+}
+
+impl Waits {
+    /// Event Grid's own schedule, as far as anybody waits for it at a desk.
+    pub(crate) fn with(callback: Vec<Duration>) -> Self {
+        Self {
+            callback,
+            grid: [10, 30, 60, 300, 600].map(Duration::from_secs).to_vec(),
+            consent: Duration::from_secs(5),
         }
     }
 }
@@ -113,8 +127,7 @@ pub(super) struct Poster {
     pub(super) form: Box<dyn Form>,
     pub(super) log: Arc<Log>,
     pub(super) pace: Pace,
-    /// Between attempts of a callback, call time; one more attempt than there are waits.
-    pub(super) retries: Vec<Duration>,
+    pub(super) waits: Waits,
 }
 
 /// What came back.
@@ -134,15 +147,15 @@ impl Poster {
         let events: Vec<_> = post.events.iter().map(|event| &event.rendered).collect();
         let body = self.form.body(to.dress, &events);
         let mut waits = match to.dress {
-            Dress::Callback(_) => self.retries.iter(),
-            Dress::Grid(_) => GRID_RETRIES.iter(),
+            Dress::Callback(_) => self.waits.callback.iter(),
+            Dress::Grid(_) => self.waits.grid.iter(),
         };
         let mut attempt = 1;
         loop {
             let (began, time) = (Instant::now(), Timestamp::now());
             let cut = post.cut.filter(|_| attempt == 1);
             let answer = self.attempt(to, &body, attempt, cut).await;
-            let (outcome, wait) = self.judge(to.dress, &answer, &mut waits);
+            let (outcome, wait) = judge(to.dress, &answer, &mut waits);
             let (status, error) = match answer {
                 Answer::Status(status, _) => (Some(status), None),
                 Answer::Nothing(error) | Answer::Never(error) => (None, Some(error)),
@@ -251,40 +264,38 @@ impl Poster {
         }
         headers
     }
-
-    /// What an answer means, and how long to wait in real time before the next attempt.
-    fn judge<'w>(
-        &self,
-        dress: Dress,
-        answer: &Answer,
-        waits: &mut impl Iterator<Item = &'w Duration>,
-    ) -> (Outcome, Duration) {
-        let (accepted, again) = match (answer, dress) {
-            (Answer::Nothing(_), _) => (false, true),
-            (Answer::Never(_), _) => (false, false),
-            (Answer::Status(status, _), Dress::Callback(_)) => (
-                (200..300).contains(status),
-                matches!(status, 408 | 429 | 500..=599),
-            ),
-            (Answer::Status(status, _), Dress::Grid(_)) => (
-                (200..=204).contains(status),
-                !matches!(status, 400 | 401 | 403 | 413),
-            ),
-        };
-        if accepted {
-            return (Outcome::Accepted, Duration::ZERO);
-        }
-        let Some(wait) = again.then(|| waits.next()).flatten() else {
-            return (Outcome::GivenUp, Duration::ZERO);
-        };
-        let asked = match answer {
-            Answer::Status(_, Some(asked)) => (*asked).min(LONGEST_RETRY_AFTER),
-            _ => Duration::ZERO,
-        };
-        (Outcome::Retried, self.pace.real(*wait).max(asked))
-    }
 }
 
+/// What an answer means, and how long to wait in real time before the next attempt.
+fn judge<'w>(
+    dress: Dress,
+    answer: &Answer,
+    waits: &mut impl Iterator<Item = &'w Duration>,
+) -> (Outcome, Duration) {
+    let (accepted, again) = match (answer, dress) {
+        (Answer::Nothing(_), _) => (false, true),
+        (Answer::Never(_), _) => (false, false),
+        (Answer::Status(status, _), Dress::Callback(_)) => (
+            (200..300).contains(status),
+            matches!(status, 408 | 429 | 500..=599),
+        ),
+        (Answer::Status(status, _), Dress::Grid(_)) => (
+            (200..=204).contains(status),
+            !matches!(status, 400 | 401 | 403 | 413),
+        ),
+    };
+    if accepted {
+        return (Outcome::Accepted, Duration::ZERO);
+    }
+    let Some(wait) = again.then(|| waits.next()).flatten() else {
+        return (Outcome::GivenUp, Duration::ZERO);
+    };
+    let asked = match answer {
+        Answer::Status(_, Some(asked)) => (*asked).min(LONGEST_RETRY_AFTER),
+        _ => Duration::ZERO,
+    };
+    (Outcome::Retried, (*wait).max(asked))
+}
 /// The URL without user information, which would make a second `Authorization` header.
 fn target(url: &str) -> Result<Url, String> {
     let mut url = Url::parse(url).map_err(|error| format!("the URL cannot be used: {error}"))?;

@@ -174,13 +174,19 @@ impl Form for Plain {
     }
 }
 
+const SOON: Duration = Duration::from_millis(5);
+
 /// Fast, so that schedules of seconds take none.
 fn options(misbehave: &str) -> Options {
     Options {
         seed: 4,
         speed: 1000.0,
         misbehave: misbehave.parse().unwrap(),
-        retries: vec![Duration::from_secs(1); 3],
+        waits: Waits {
+            callback: vec![SOON; 3],
+            grid: vec![SOON; 3],
+            consent: SOON,
+        },
         resource_id: "resource".to_owned(),
         event_grid: None,
         topic: "/topic".to_owned(),
@@ -302,6 +308,20 @@ async fn what_fails_is_tried_again_with_the_same_id_and_the_next_waits() {
             (1, Some(202), Outcome::Accepted),
         ]
     );
+    receiver.handle.stop(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_receiver_has_real_time_to_recover_however_fast_calls_go() {
+    let receiver = Receiver::start(vec![status(503)]);
+    let mut options = options("none");
+    options.waits.callback = vec![Duration::from_millis(300)];
+    let deliveries = start(options);
+    let began = std::time::Instant::now();
+    tell(&deliveries, 1, &receiver.url, 0);
+    within(deliveries.idle()).await;
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert_eq!(deliveries.summary().accepted, 1);
     receiver.handle.stop(false).await;
 }
 
@@ -621,11 +641,10 @@ async fn with_cloud_events_an_options_request_asks_and_the_origin_comes_along() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_may_consent_later_by_the_url_that_it_was_told() {
     let receiver = Receiver::start(vec![status(200)]);
-    // Slow, so that it is not asked again meanwhile.
-    let deliveries = start(Options {
-        speed: 0.01,
-        ..to_grid(&receiver, GridSchema::EventGrid)
-    });
+    let mut options = to_grid(&receiver, GridSchema::EventGrid);
+    // It is not asked again meanwhile.
+    options.waits.consent = Duration::from_secs(600);
+    let deliveries = start(options);
     tell_grid(&deliveries, 1);
     receiver.has_seen(1).await;
     let url = receiver.seen()[0].body[0]["data"]["validationUrl"].clone();

@@ -125,7 +125,14 @@ impl Address {
 }
 
 fn generation_of(version: &str) -> Option<Generation> {
-    let date: jiff::civil::Date = version.get(..10)?.parse().ok()?;
+    let (date, suffix) = version.split_at_checked(10)?;
+    let number = suffix
+        .strip_prefix("-preview")
+        .or(suffix.is_empty().then_some(""));
+    if !number?.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let date: jiff::civil::Date = date.parse().ok()?;
     let date = date.to_string();
     match date.as_str() {
         date if date < FIRST_PUBLIC => Some(Generation::Private),
@@ -202,6 +209,18 @@ mod tests {
                 Form::Ga,
             ),
             ("/calling/callConnections", Some("latest"), None, Form::Ga),
+            (
+                "/calling/callConnections",
+                Some("2023-03-06garbage"),
+                None,
+                Form::Ga,
+            ),
+            (
+                "/calling/callConnections",
+                Some("2023-03-06-preview1x"),
+                None,
+                Form::Ga,
+            ),
             (
                 "/calling/callConnections",
                 Some("2026-13-12"),

@@ -1,7 +1,7 @@
 //! What the emulator shows of itself, and a way to have a call come in: paths of its own, without signatures.
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     web::{self, Bytes, ServiceConfig},
 };
 use serde::Deserialize;
@@ -15,13 +15,40 @@ use super::{
 use crate::emulator::{fault::Fault, identity::Identifier};
 
 pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
-    config
-        .route("/_emulator/health", web::get().to(health))
-        .route("/_emulator/calls", web::get().to(calls::<B>))
-        .route("/_emulator/callbacks", web::get().to(callbacks::<B>))
-        .route("/_emulator/summary", web::get().to(summary::<B>))
-        .route("/_emulator/consent", web::get().to(consent::<B>))
-        .route("/_emulator/incoming", web::post().to(incoming::<B>));
+    let at = |path| web::resource(path).default_service(web::to(not_so));
+    config.service(
+        web::scope("/_emulator")
+            .service(at("/health").route(web::get().to(health)))
+            .service(at("/calls").route(web::get().to(calls::<B>)))
+            .service(at("/callbacks").route(web::get().to(callbacks::<B>)))
+            .service(at("/summary").route(web::get().to(summary::<B>)))
+            // Curious hands post to it, and mean the same.
+            .service(
+                at("/consent")
+                    .route(web::get().to(consent::<B>))
+                    .route(web::post().to(consent::<B>)),
+            )
+            .service(at("/incoming").route(web::post().to(incoming::<B>)))
+            .default_service(web::to(not_there)),
+    );
+}
+
+/// What is there, for whoever asks for something else.
+const THERE: &str = "GET /_emulator/health, /_emulator/calls, /_emulator/callbacks and /_emulator/summary, GET or POST \
+                     /_emulator/consent, and POST /_emulator/incoming";
+
+async fn not_there() -> HttpResponse {
+    shown(Err(Fault::not_found(format!(
+        "there is no such path; there are {THERE}"
+    ))))
+}
+
+async fn not_so() -> HttpResponse {
+    shown(Err(Fault {
+        status: 405,
+        code: "MethodNotAllowed",
+        message: format!("not with this method; there are {THERE}"),
+    }))
 }
 
 async fn health() -> HttpResponse {
@@ -64,8 +91,13 @@ async fn consent<B: Backend>(
 }
 
 /// Lets a call come in: `{from, to, displayName}`, phone numbers or raw ids.
-async fn incoming<B: Backend>(door: web::Data<Door<B>>, body: Bytes) -> HttpResponse {
-    shown(call_in(&door.backend, &body))
+async fn incoming<B: Backend>(
+    door: web::Data<Door<B>>,
+    request: HttpRequest,
+    body: Bytes,
+) -> HttpResponse {
+    let answer = call_in(&door.backend, &body).unwrap_or_else(|fault| refusal(Form::Ga, &fault));
+    door.tell(&request, answer)
 }
 
 fn call_in<B: Backend>(backend: &B, body: &[u8]) -> Result<Answer, Fault> {

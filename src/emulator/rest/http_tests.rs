@@ -74,7 +74,7 @@ fn what_the_emulator_shows_needs_no_signature() {
         ),
         (
             "/calling/.well-known/acsopenidconfiguration",
-            json!({"issuer": "i"}),
+            json!({"issuer": "i", "jwks_uri": "http://127.0.0.1:9100/calling/keys"}),
         ),
         ("/_emulator/summary", json!({"calls": 0})),
         ("/calling/keys", json!({"keys": []})),
@@ -198,8 +198,52 @@ fn the_service_is_told_of_every_request_without_its_query() {
     let listener = Listener::open();
     listener.send_with("POST", CREATE, &[], &call());
     listener.send("GET", "/nothing?secret=1", &Value::Null);
+    listener.send_with("POST", CREATE, &[], &vec![b' '; 1024 * 1024 + 1]);
+    let call = json!({"from": "+15550110", "to": "+15550100"});
+    listener.send("POST", "/_emulator/incoming", &call);
     assert_eq!(
         listener.answered(),
-        ["POST /calling/callConnections 201", "GET /nothing 400"]
+        [
+            "POST /calling/callConnections 201",
+            "GET /nothing 400",
+            "POST /calling/callConnections 413",
+            "POST /_emulator/incoming 201",
+        ]
     );
+}
+
+#[test]
+fn the_keys_are_where_the_document_was_fetched() {
+    let listener = Listener::open();
+    let path = "/calling/.well-known/acsopenidconfiguration";
+    let reply = listener.send_with("GET", path, &[("host", "emulator:9100")], b"");
+    assert_eq!(reply.body["jwks_uri"], "http://emulator:9100/calling/keys");
+}
+
+#[test]
+fn paths_of_its_own_that_are_not_there_name_those_that_are() {
+    let listener = Listener::open();
+    for (method, uri, status) in [
+        ("GET", "/_emulator", 404),
+        ("GET", "/_emulator/", 404),
+        ("GET", "/_emulator/call", 404),
+        ("POST", "/_emulator/calls", 405),
+        ("GET", "/_emulator/incoming", 405),
+        ("DELETE", "/_emulator/consent?id=right", 405),
+    ] {
+        let reply = listener.send(method, uri, &Value::Null);
+        assert_eq!(reply.status, status, "{method} {uri}");
+        assert!(
+            reply.body["error"]["message"]
+                .as_str()
+                .expect("a message")
+                .contains("POST /_emulator/incoming")
+        );
+    }
+    for method in ["GET", "POST"] {
+        let reply = listener.send(method, "/_emulator/consent?id=right", &Value::Null);
+        assert_eq!(reply.status, 200, "{method}");
+        let reply = listener.send(method, "/_emulator/consent?id=wrong", &Value::Null);
+        assert_eq!(reply.status, 404, "{method}");
+    }
 }

@@ -1,11 +1,15 @@
 //! The documents by which receivers check the tokens of callbacks: the OpenID configuration and the keys it points to.
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     web::{self, ServiceConfig},
 };
 
-use super::{Backend, Door};
+use serde_json::json;
+
+use super::{Backend, Door, host};
+
+const KEYS: &str = "/calling/keys";
 
 /// Served under the paths that the service has them under (events.md 8.1).
 pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
@@ -14,11 +18,21 @@ pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
             "/calling/.well-known/acsopenidconfiguration",
             web::get().to(openid::<B>),
         )
-        .route("/calling/keys", web::get().to(jwks::<B>));
+        .route(KEYS, web::get().to(jwks::<B>));
 }
 
-async fn openid<B: Backend>(door: web::Data<Door<B>>) -> HttpResponse {
-    HttpResponse::Ok().json(&door.backend.public_documents().openid)
+/// The keys are where the document was fetched: the name of a container, say, that the emulator does not know.
+async fn openid<B: Backend>(door: web::Data<Door<B>>, request: HttpRequest) -> HttpResponse {
+    let mut document = door.backend.public_documents().openid.clone();
+    if let (Some(keys), Some(host)) = (document.get_mut("jwks_uri"), host(&request)) {
+        let scheme = if request.app_config().secure() {
+            "https"
+        } else {
+            "http"
+        };
+        *keys = json!(format!("{scheme}://{host}{KEYS}"));
+    }
+    HttpResponse::Ok().json(document)
 }
 
 async fn jwks<B: Backend>(door: web::Data<Door<B>>) -> HttpResponse {

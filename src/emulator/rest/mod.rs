@@ -128,7 +128,7 @@ async fn handle<B: Backend>(
         Ok(Ok(body)) => body,
         // The peer is gone or talks no HTTP: nobody reads the answer.
         Ok(Err(error)) => return HttpResponse::from_error(error),
-        Err(_) => return refusal(form, &too_large()).response(),
+        Err(_) => return door.tell(&request, refusal(form, &too_large())),
     };
     let result = door
         .check(&request, &body)
@@ -139,19 +139,15 @@ async fn handle<B: Backend>(
         Ok(answer) => (answer, "accepted"),
         Err(fault) => (refusal(form, &fault), "rejected"),
     };
-    door.backend.answered(
-        request.method().as_str(),
-        request.uri().path(),
-        answer.status,
-    );
-    let mut response = answer.response();
+    let status = answer.status;
+    let mut response = door.tell(&request, answer);
     if repeatable {
         response.headers_mut().insert(
             HeaderName::from_static(REPEATABILITY_RESULT),
             HeaderValue::from_static(result),
         );
     }
-    if answer.status == 401 {
+    if status == 401 {
         response.headers_mut().insert(
             header::WWW_AUTHENTICATE,
             HeaderValue::from_static("HMAC-SHA256"),
@@ -161,6 +157,16 @@ async fn handle<B: Backend>(
 }
 
 impl<B: Backend> Door<B> {
+    /// The response, of which whoever looks on is told.
+    fn tell(&self, request: &HttpRequest, answer: Answer) -> HttpResponse {
+        self.backend.answered(
+            request.method().as_str(),
+            request.uri().path(),
+            answer.status,
+        );
+        answer.response()
+    }
+
     fn check(&self, request: &HttpRequest, body: &[u8]) -> Result<(), Fault> {
         let Some(key) = self.backend.access_key() else {
             return Ok(());
@@ -168,13 +174,7 @@ impl<B: Backend> Door<B> {
         Signed {
             method: request.method().as_str(),
             path_and_query: path_and_query(request),
-            // HTTP/2 has the host in the address.
-            host: header_of(request, "host").or_else(|| {
-                request
-                    .uri()
-                    .authority()
-                    .map(|authority| authority.as_str())
-            }),
+            host: host(request),
             date: header_of(request, "x-ms-date"),
             content_hash: header_of(request, "x-ms-content-sha256"),
             authorization: header_of(request, "authorization"),
@@ -218,6 +218,16 @@ impl<B: Backend> Door<B> {
         self.backend
             .ask(|world| found.run(world, api, address, &body))
     }
+}
+
+/// As the client named it; HTTP/2 has it in the address.
+fn host(request: &HttpRequest) -> Option<&str> {
+    header_of(request, "host").or_else(|| {
+        request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str())
+    })
 }
 
 fn path_and_query(request: &HttpRequest) -> &str {

@@ -99,7 +99,7 @@ impl Listener {
                 answered: Mutex::default(),
                 key: key.map(<[u8]>::to_vec),
                 documents: Documents {
-                    openid: json!({"issuer": "i"}),
+                    openid: json!({"issuer": "i", "jwks_uri": "http://127.0.0.1:9100/calling/keys"}),
                     jwks: json!({"keys": []}),
                 },
             })),

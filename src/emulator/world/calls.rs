@@ -16,7 +16,8 @@ use super::{
         scenario::Answering,
     },
     Act, Answer, CallView, Connect, Create, Operation, Place, Transfer, World,
-    conversation::{Conversation, Invitation, Leg, LegState},
+    conversation::{Conversation, Invitation, Leg, LegState, Pending},
+    guid, new_server_call,
     request::{Api, Media, Wants},
 };
 
@@ -34,6 +35,7 @@ pub(super) struct Transferring {
     target: Identifier,
     transferee: Identifier,
     operation: Operation,
+    pending: String,
 }
 
 /// What a new leg is made of.
@@ -223,8 +225,25 @@ impl World {
     pub(crate) fn hang_up(&mut self, id: &str) -> Result<(), Fault> {
         let leg = self.live(id)?;
         let (conversation, source) = (leg.conversation, leg.source.raw_id());
+        let mut others = self.legs_in(conversation);
+        others.retain(|other| other != id);
+        let people = self
+            .conversations
+            .get(&conversation)
+            .map_or(0, |known| known.participants.len());
+        // The application is one of them.
+        if others.is_empty() && people < 3 {
+            self.end_conversation(conversation, &ended_by_application());
+            return Ok(());
+        }
         self.end_leg(id, ended_by_application());
-        self.remove_participant(conversation, &source);
+        let shared = others
+            .iter()
+            .filter_map(|other| self.legs.get(other))
+            .any(|other| other.source.raw_id() == source);
+        if !shared {
+            self.remove_participant(conversation, &source);
+        }
         Ok(())
     }
 
@@ -258,11 +277,21 @@ impl World {
                 ));
             }
         };
+        let leg = self.connected(id)?;
+        if leg
+            .pending
+            .iter()
+            .any(|pending| pending.failed == Happened::TransferFailed)
+        {
+            return Err(Fault::conflict("the call is being transferred already"));
+        }
         let after = self.callee(&request.target).after;
+        let pending = self.pend(id, request.operation.clone(), Happened::TransferFailed);
         let transfer = Box::new(Transferring {
             target: request.target,
             transferee,
             operation: request.operation,
+            pending,
         });
         self.after(
             after,
@@ -275,12 +304,16 @@ impl World {
     }
 
     pub(super) fn transferred(&mut self, id: &str, transfer: Transferring) {
-        if self.connected(id).is_err() {
+        if self.connected(id).is_err() || !self.no_longer_pending(id, &transfer.pending) {
             return;
         }
         let callee = self.callee(&transfer.target);
-        if callee.answer != Answering::Accept {
-            let why = refusal(callee.answer);
+        let gone = self
+            .participant(id, &transfer.transferee.raw_id())
+            .is_err()
+            .then(|| ResultInformation::new(400, 0, "The transferee has left the call."));
+        let refused = (callee.answer != Answering::Accept).then(|| refusal(callee.answer));
+        if let Some(why) = gone.or(refused) {
             self.tell(id, &transfer.operation, Some(why), Happened::TransferFailed);
             return;
         }
@@ -414,8 +447,8 @@ impl World {
         let ga = self
             .legs
             .get(id)
-            .is_some_and(|leg| leg.api.generation == Generation::Ga);
-        if ga && self.rng.random_bool(0.5) {
+            .filter(|leg| leg.api.generation == Generation::Ga);
+        if ga.is_some_and(|leg| self.chance_of(b'o', leg.ordinal).random_bool(0.5)) {
             self.participants_updated(key);
             connected(self);
         } else {
@@ -472,10 +505,63 @@ impl World {
     /// Ends a leg that was connected, or was about to be.
     pub(super) fn end_leg(&mut self, id: &str, result: ResultInformation) {
         self.cancel_everything(id);
+        self.fail_pending(id);
         self.tell(id, &Operation::default(), None, Happened::Disconnecting);
         let operation = self.operation_of(id);
         self.tell(id, &operation, Some(result), Happened::Disconnected);
         self.close_leg(id);
+    }
+
+    /// What was taken and has no outcome yet has one now (rest-api.md 3).
+    fn fail_pending(&mut self, id: &str) {
+        let why = || ResultInformation::new(487, 0, "The call has ended.");
+        let pending = self
+            .legs
+            .get_mut(id)
+            .map(|leg| std::mem::take(&mut leg.pending))
+            .unwrap_or_default();
+        for pending in pending {
+            self.tell(id, &pending.operation, Some(why()), pending.failed);
+        }
+        let Some((_, conversation)) = self.conversation_of(id) else {
+            return;
+        };
+        let of_it = |invitation: &mut Invitation| invitation.leg == id;
+        let invitations: Vec<_> = conversation.invitations.extract_if(.., of_it).collect();
+        for invitation in invitations {
+            if let Some(operation) = invitation.added {
+                let participants = vec![invitation.who];
+                self.tell(
+                    id,
+                    &operation,
+                    Some(why()),
+                    Happened::AddParticipantFailed { participants },
+                );
+            }
+        }
+    }
+
+    /// An operation is taken whose outcome comes later.
+    pub(super) fn pend(&mut self, id: &str, operation: Operation, failed: Happened) -> String {
+        let pending = self.guid();
+        if let Some(leg) = self.legs.get_mut(id) {
+            leg.pending.push(Pending {
+                id: pending.clone(),
+                operation,
+                failed,
+            });
+        }
+        pending
+    }
+
+    /// Its outcome is there: whether it was pending until now.
+    pub(super) fn no_longer_pending(&mut self, id: &str, pending: &str) -> bool {
+        let Some(leg) = self.legs.get_mut(id) else {
+            return false;
+        };
+        let before = leg.pending.len();
+        leg.pending.retain(|known| known.id != pending);
+        leg.pending.len() < before
     }
 
     /// Ends a leg that never was connected: CallDisconnected and the event of the failure, in this order
@@ -491,9 +577,15 @@ impl World {
         self.tell(id, operation, Some(why.clone()), Happened::Disconnected);
         self.tell(id, operation, Some(why), failed);
         self.close_leg(id);
-        if let Some((_, conversation)) = self.conversation_of(id) {
+        let Some((key, _)) = self.conversation_of(id) else {
+            return;
+        };
+        if self.legs_in(key).is_empty()
+            && let Some(conversation) = self.conversations.get_mut(&key)
+        {
             conversation.ended = true;
             conversation.invitations.clear();
+            self.plan.forget(Some(key), id);
         }
     }
 
@@ -504,6 +596,7 @@ impl World {
             leg.waiting = VecDeque::new();
             leg.listening.clear();
         }
+        self.plan.forget(None, id);
     }
 
     /// Everybody leaves.
@@ -517,6 +610,7 @@ impl World {
             return;
         };
         conversation.invitations.clear();
+        self.plan.forget(Some(key), "");
         let there = std::mem::take(&mut conversation.participants);
         let was_over = std::mem::replace(&mut conversation.ended, true);
         let (by, room) = (conversation.started_by.clone(), conversation.room.clone());
@@ -585,9 +679,10 @@ impl World {
         group: Option<String>,
         room: Option<String>,
     ) -> u64 {
+        let mut rng = self.chance_of(b'c', self.last_conversation + 1);
         let conversation = Conversation {
-            server_call: self.new_server_call(),
-            correlation: self.guid(),
+            server_call: new_server_call(&mut rng),
+            correlation: guid(&mut rng),
             group,
             room,
             started_by,
@@ -629,7 +724,7 @@ impl World {
 
     fn new_leg(&mut self, new: NewLeg) -> String {
         self.last_leg += 1;
-        let id = self.guid();
+        let id = guid(&mut self.chance_of(b'l', self.last_leg));
         let leg = Leg {
             ordinal: self.last_leg,
             conversation: new.conversation,
@@ -651,6 +746,7 @@ impl World {
             playing: None,
             waiting: VecDeque::new(),
             listening: Vec::new(),
+            pending: Vec::new(),
         };
         self.legs.insert(id.clone(), leg);
         id
@@ -662,8 +758,8 @@ impl World {
             .filter(|(_, conversation)| !conversation.ended)
             .find(|(_, conversation)| match place {
                 Place::ServerCall(id) => conversation.is(id),
-                Place::Group(id) => conversation.group.as_ref() == Some(id),
-                Place::Room(id) => conversation.room.as_ref() == Some(id),
+                Place::Group(id) => same(conversation.group.as_ref(), id),
+                Place::Room(id) => same(conversation.room.as_ref(), id),
             })
             .map(|(key, _)| *key)
     }
@@ -734,6 +830,11 @@ pub(super) const EVERYTHING: Wants = Wants {
     participants: true,
     tones: false,
 };
+
+/// A GUID in capitals is the same.
+fn same(known: Option<&String>, id: &str) -> bool {
+    known.is_some_and(|known| known.eq_ignore_ascii_case(id))
+}
 
 pub(super) fn nobody(raw_id: &str) -> Fault {
     Fault::not_found(format!("{raw_id} is not in the call"))

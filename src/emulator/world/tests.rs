@@ -1,5 +1,6 @@
 //! The world, call by call, without I/O.
 
+mod ends;
 mod laws;
 
 use std::time::Duration;

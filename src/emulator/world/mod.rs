@@ -6,6 +6,8 @@
 
 mod calls;
 mod conversation;
+mod ending;
+mod incoming;
 mod media;
 mod participants;
 mod plan;
@@ -14,6 +16,7 @@ mod recordings;
 mod request;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod view;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -33,8 +36,8 @@ use super::{
 };
 
 use self::{
-    calls::Incoming,
     conversation::{Conversation, Leg, LegState},
+    incoming::Incoming,
     plan::{Act, Plan},
     recordings::Recording,
 };

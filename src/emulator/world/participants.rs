@@ -8,8 +8,9 @@ use super::{
         scenario::Answering,
     },
     Act, Add, Operation, Source, World,
-    calls::{ended_by_participants, nobody, refusal},
+    calls::{nobody, refusal},
     conversation::LegState,
+    ending::ended_by_participants,
 };
 
 /// What is known of an invitation when it is made.

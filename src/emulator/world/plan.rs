@@ -53,7 +53,7 @@ pub(super) enum Act {
     /// A transfer is accepted or not.
     Transferred {
         leg: String,
-        transfer: Box<super::calls::Transferring>,
+        transfer: Box<super::transfer::Transferring>,
     },
 }
 

@@ -115,7 +115,7 @@ fn a_leg_lives_on_when_another_one_fails() {
         source: None,
         callback: CALLBACK.to_owned(),
         context: None,
-        wants: calls::EVERYTHING,
+        wants: super::super::calls::EVERYTHING,
         media: Media::default(),
     });
     let second = second.expect("a leg");
@@ -216,7 +216,7 @@ fn one_may_be_alone_in_a_room_whatever_its_spelling() {
             source: None,
             callback: CALLBACK.to_owned(),
             context: None,
-            wants: calls::EVERYTHING,
+            wants: super::super::calls::EVERYTHING,
             media: Media::default(),
         });
         let leg = leg.expect("a leg");

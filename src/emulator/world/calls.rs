@@ -1,4 +1,4 @@
-//! Calls begin and end.
+//! Calls and connections begin.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -16,35 +16,20 @@ use super::{
         scenario::Answering,
     },
     Act, Answer, CallView, Connect, Create, Operation, Place, Transfer, World,
-    conversation::{Conversation, Invitation, Leg, LegState},
+    conversation::{Conversation, Invitation, Leg, LegState, Pending},
+    guid, new_server_call,
     request::{Api, Media, Wants},
 };
 
-/// A call that came in and that nobody has answered.
-#[derive(Clone, Debug)]
-pub(super) struct Incoming {
-    conversation: u64,
-    from: Identifier,
-    to: Identifier,
-}
-
-/// A transfer that the target has not answered yet.
-#[derive(Clone, Debug)]
-pub(super) struct Transferring {
-    target: Identifier,
-    transferee: Identifier,
-    operation: Operation,
-}
-
 /// What a new leg is made of.
-struct NewLeg {
-    conversation: u64,
-    api: Api,
-    callback: String,
-    context: Option<String>,
-    wants: Wants,
-    source: Identifier,
-    media: Media,
+pub(super) struct NewLeg {
+    pub(super) conversation: u64,
+    pub(super) api: Api,
+    pub(super) callback: String,
+    pub(super) context: Option<String>,
+    pub(super) wants: Wants,
+    pub(super) source: Identifier,
+    pub(super) media: Media,
 }
 
 impl World {
@@ -85,62 +70,6 @@ impl World {
             self.invite(&leg, target, None, None);
         }
         Ok(leg)
-    }
-
-    /// Takes a call that came in.
-    pub(crate) fn answer(&mut self, request: Answer) -> Result<String, Fault> {
-        let incoming = self.take_incoming(&request.token)?;
-        let source = request
-            .answered_by
-            .clone()
-            .unwrap_or_else(|| match &incoming.to {
-                user @ Identifier::User { .. } => user.clone(),
-                _ => self.identity(),
-            });
-        let leg = self.new_leg(NewLeg {
-            conversation: incoming.conversation,
-            api: request.api,
-            callback: request.callback,
-            context: request.context,
-            wants: EVERYTHING,
-            source,
-            media: request.media,
-        });
-        if let Some(known) = self.legs.get_mut(&leg) {
-            known.targets = vec![incoming.from.clone()];
-            known.answered_by = request.answered_by;
-            if let Identifier::Phone { number } = &incoming.to {
-                known.answered_for = Some(number.clone());
-            }
-        }
-        let ring = self.setup.scenario.line.latency;
-        self.after(ring, Act::Joined { leg: leg.clone() });
-        Ok(leg)
-    }
-
-    /// Sends a call that came in to somebody else.
-    pub(crate) fn redirect(
-        &mut self,
-        token: &str,
-        target: Option<Identifier>,
-    ) -> Result<(), Fault> {
-        if target.is_none() {
-            return Err(Fault::bad_request("target is missing: who gets the call?"));
-        }
-        // What becomes of it there is not this application's any more.
-        self.forget_incoming(token)
-    }
-
-    /// Does not take a call that came in.
-    pub(crate) fn reject(&mut self, token: &str, reason: Option<&str>) -> Result<(), Fault> {
-        if let Some(reason) = reason
-            && !["none", "busy", "forbidden"].contains(&reason)
-        {
-            return Err(Fault::bad_request(format!(
-                "callRejectReason is none, busy or forbidden, not {reason:?}"
-            )));
-        }
-        self.forget_incoming(token)
     }
 
     /// Joins a conversation.
@@ -219,147 +148,6 @@ impl World {
         })
     }
 
-    /// The application leaves; the others stay, if they are two.
-    pub(crate) fn hang_up(&mut self, id: &str) -> Result<(), Fault> {
-        let leg = self.live(id)?;
-        let (conversation, source) = (leg.conversation, leg.source.raw_id());
-        self.end_leg(id, ended_by_application());
-        self.remove_participant(conversation, &source);
-        Ok(())
-    }
-
-    /// The call ends for everybody.
-    pub(crate) fn terminate(&mut self, id: &str) -> Result<(), Fault> {
-        let conversation = self.live(id)?.conversation;
-        self.end_conversation(conversation, &ended_by_application());
-        Ok(())
-    }
-
-    /// Hands a participant over to somebody else.
-    pub(crate) fn transfer(&mut self, id: &str, request: Transfer) -> Result<(), Fault> {
-        let leg = self.connected(id)?;
-        let (conversation, source) = (leg.conversation, leg.source.raw_id());
-        let others: Vec<_> = self
-            .conversations
-            .get(&conversation)
-            .map(|conversation| conversation.participants.as_slice())
-            .unwrap_or_default()
-            .iter()
-            .map(|participant| participant.identifier.clone())
-            .filter(|identifier| identifier.raw_id() != source)
-            .collect();
-        let transferee = match (request.transferee, others.as_slice()) {
-            (Some(who), _) if others.iter().any(|other| other.raw_id() == who.raw_id()) => who,
-            (Some(who), _) => return Err(nobody(&who.raw_id())),
-            (None, [only]) => only.clone(),
-            (None, _) => {
-                return Err(Fault::bad_request(
-                    "transferee is missing, and the call has not just one other participant",
-                ));
-            }
-        };
-        let after = self.callee(&request.target).after;
-        let transfer = Box::new(Transferring {
-            target: request.target,
-            transferee,
-            operation: request.operation,
-        });
-        self.after(
-            after,
-            Act::Transferred {
-                leg: id.to_owned(),
-                transfer,
-            },
-        );
-        Ok(())
-    }
-
-    pub(super) fn transferred(&mut self, id: &str, transfer: Transferring) {
-        if self.connected(id).is_err() {
-            return;
-        }
-        let callee = self.callee(&transfer.target);
-        if callee.answer != Answering::Accept {
-            let why = refusal(callee.answer);
-            self.tell(id, &transfer.operation, Some(why), Happened::TransferFailed);
-            return;
-        }
-        let Some(leg) = self.legs.get_mut(id) else {
-            return;
-        };
-        let conversation = leg.conversation;
-        let alone = self
-            .conversations
-            .get(&conversation)
-            .is_some_and(|conversation| conversation.participants.len() <= 2);
-        if alone && let Some(leg) = self.legs.get_mut(id) {
-            leg.state = LegState::TransferAccepted;
-        }
-        self.tell(
-            id,
-            &transfer.operation,
-            Some(ResultInformation::completed()),
-            Happened::TransferAccepted {
-                target: transfer.target,
-                transferee: transfer.transferee.clone(),
-            },
-        );
-        self.remove_participant(conversation, &transfer.transferee.raw_id());
-    }
-
-    /// Lets a call come in now; gives its `incomingCallContext`.
-    pub(crate) fn incoming(
-        &mut self,
-        from: Identifier,
-        to: Identifier,
-        display_name: String,
-    ) -> String {
-        let conversation = self.new_conversation(from.clone(), None, None);
-        let secret: Vec<u8> = (0..900).map(|_| self.rng.random()).collect();
-        let token = BASE64_URL_SAFE_NO_PAD.encode(secret);
-        self.incoming.insert(
-            token.clone(),
-            Incoming {
-                conversation,
-                from: from.clone(),
-                to: to.clone(),
-            },
-        );
-        self.tell_grid(
-            conversation,
-            GridHappened::IncomingCall {
-                from,
-                to,
-                display_name,
-                context_token: token.clone(),
-            },
-        );
-        token
-    }
-
-    pub(super) fn comes_in(&mut self, index: usize, left: u32) {
-        let Some(incoming) = self.setup.scenario.incoming.get(index).cloned() else {
-            return;
-        };
-        let who = |text: &str| {
-            if text.starts_with('+') {
-                Identifier::Phone {
-                    number: text.to_owned(),
-                }
-            } else {
-                Identifier::from_raw_id(text)
-            }
-        };
-        self.incoming(
-            who(&incoming.from),
-            who(&incoming.to),
-            incoming.display_name,
-        );
-        if let Some(left) = left.checked_sub(1) {
-            self.after(incoming.every, Act::Incoming { index, left });
-        }
-    }
-
     /// A leg that the application asked for is there.
     pub(super) fn joined(&mut self, id: &str) {
         let Ok(leg) = self.live(id) else { return };
@@ -414,8 +202,8 @@ impl World {
         let ga = self
             .legs
             .get(id)
-            .is_some_and(|leg| leg.api.generation == Generation::Ga);
-        if ga && self.rng.random_bool(0.5) {
+            .filter(|leg| leg.api.generation == Generation::Ga);
+        if ga.is_some_and(|leg| self.chance_of(b'o', leg.ordinal).random_bool(0.5)) {
             self.participants_updated(key);
             connected(self);
         } else {
@@ -469,78 +257,6 @@ impl World {
         }
     }
 
-    /// Ends a leg that was connected, or was about to be.
-    pub(super) fn end_leg(&mut self, id: &str, result: ResultInformation) {
-        self.cancel_everything(id);
-        self.tell(id, &Operation::default(), None, Happened::Disconnecting);
-        let operation = self.operation_of(id);
-        self.tell(id, &operation, Some(result), Happened::Disconnected);
-        self.close_leg(id);
-    }
-
-    /// Ends a leg that never was connected: CallDisconnected and the event of the failure, in this order
-    /// (rest-api.md 6).
-    pub(super) fn fail_leg(
-        &mut self,
-        id: &str,
-        operation: &Operation,
-        why: ResultInformation,
-        failed: Happened,
-    ) {
-        self.tell(id, &Operation::default(), None, Happened::Disconnecting);
-        self.tell(id, operation, Some(why.clone()), Happened::Disconnected);
-        self.tell(id, operation, Some(why), failed);
-        self.close_leg(id);
-        if let Some((_, conversation)) = self.conversation_of(id) {
-            conversation.ended = true;
-            conversation.invitations.clear();
-        }
-    }
-
-    fn close_leg(&mut self, id: &str) {
-        if let Some(leg) = self.legs.get_mut(id) {
-            leg.state = LegState::Disconnected;
-            leg.playing = None;
-            leg.waiting = VecDeque::new();
-            leg.listening.clear();
-        }
-    }
-
-    /// Everybody leaves.
-    pub(super) fn end_conversation(&mut self, key: u64, result: &ResultInformation) {
-        self.stop_recordings_of(key);
-        for leg in self.legs_in(key) {
-            self.end_leg(&leg, result.clone());
-        }
-        let now = self.now;
-        let Some(conversation) = self.conversations.get_mut(&key) else {
-            return;
-        };
-        conversation.invitations.clear();
-        let there = std::mem::take(&mut conversation.participants);
-        let was_over = std::mem::replace(&mut conversation.ended, true);
-        let (by, room) = (conversation.started_by.clone(), conversation.room.clone());
-        if let Some(started) = conversation.started
-            && !was_over
-        {
-            let two_party = there.len() <= 2;
-            for user in there {
-                self.tell_of_user(key, user, false);
-            }
-            self.tell_grid(
-                key,
-                GridHappened::CallEnded {
-                    started_by: by,
-                    two_party,
-                    room,
-                    duration_seconds: now.saturating_sub(started).as_secs_f64(),
-                    code: result.code,
-                    sub_code: result.sub_code,
-                },
-            );
-        }
-    }
-
     /// Event Grid tells of users of the resource only (events.md 6.2).
     pub(super) fn tell_of_user(&mut self, key: u64, user: Participant, added: bool) {
         if !matches!(user.identifier, Identifier::User { .. }) {
@@ -579,15 +295,16 @@ impl World {
         }
     }
 
-    fn new_conversation(
+    pub(super) fn new_conversation(
         &mut self,
         started_by: Identifier,
         group: Option<String>,
         room: Option<String>,
     ) -> u64 {
+        let mut rng = self.chance_of(b'c', self.last_conversation + 1);
         let conversation = Conversation {
-            server_call: self.new_server_call(),
-            correlation: self.guid(),
+            server_call: new_server_call(&mut rng),
+            correlation: guid(&mut rng),
             group,
             room,
             started_by,
@@ -627,9 +344,9 @@ impl World {
         }
     }
 
-    fn new_leg(&mut self, new: NewLeg) -> String {
+    pub(super) fn new_leg(&mut self, new: NewLeg) -> String {
         self.last_leg += 1;
-        let id = self.guid();
+        let id = guid(&mut self.chance_of(b'l', self.last_leg));
         let leg = Leg {
             ordinal: self.last_leg,
             conversation: new.conversation,
@@ -651,6 +368,7 @@ impl World {
             playing: None,
             waiting: VecDeque::new(),
             listening: Vec::new(),
+            pending: Vec::new(),
         };
         self.legs.insert(id.clone(), leg);
         id
@@ -662,26 +380,10 @@ impl World {
             .filter(|(_, conversation)| !conversation.ended)
             .find(|(_, conversation)| match place {
                 Place::ServerCall(id) => conversation.is(id),
-                Place::Group(id) => conversation.group.as_ref() == Some(id),
-                Place::Room(id) => conversation.room.as_ref() == Some(id),
+                Place::Group(id) => same(conversation.group.as_ref(), id),
+                Place::Room(id) => same(conversation.room.as_ref(), id),
             })
             .map(|(key, _)| *key)
-    }
-
-    fn take_incoming(&mut self, token: &str) -> Result<Incoming, Fault> {
-        self.incoming.remove(token).ok_or_else(|| {
-            Fault::not_found(
-                "incomingCallContext names no call that is ringing: it was answered, redirected, rejected, or never came",
-            )
-        })
-    }
-
-    fn forget_incoming(&mut self, token: &str) -> Result<(), Fault> {
-        let incoming = self.take_incoming(token)?;
-        if let Some(conversation) = self.conversations.get_mut(&incoming.conversation) {
-            conversation.ended = true;
-        }
-        Ok(())
     }
 
     /// Calls somebody into a conversation.
@@ -735,17 +437,13 @@ pub(super) const EVERYTHING: Wants = Wants {
     tones: false,
 };
 
+/// A GUID in capitals is the same.
+fn same(known: Option<&String>, id: &str) -> bool {
+    known.is_some_and(|known| known.eq_ignore_ascii_case(id))
+}
+
 pub(super) fn nobody(raw_id: &str) -> Fault {
     Fault::not_found(format!("{raw_id} is not in the call"))
-}
-
-fn ended_by_application() -> ResultInformation {
-    ResultInformation::new(200, 7000, "The conversation has ended. DiagCode: 0#7000.@")
-}
-
-/// Nobody but the application is left.
-pub(super) fn ended_by_participants() -> ResultInformation {
-    ResultInformation::new(200, 5001, "The conversation has ended. DiagCode: 0#5001.@")
 }
 
 /// What the service says of a callee that did not take the call. The codes are SIP's; the service's own are not documented.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     super::{
-        event::{CallFacts, Generation, Participant},
+        event::{CallFacts, Generation, Happened, Participant},
         identity::Identifier,
         scenario::Answering,
     },
@@ -89,11 +89,24 @@ pub(super) struct Leg {
     pub(super) playing: Option<Playing>,
     pub(super) waiting: VecDeque<Playing>,
     pub(super) listening: Vec<Listening>,
+    /// Operations that were taken and whose outcome is still to be told.
+    pub(super) pending: Vec<Pending>,
+}
+
+/// An operation whose outcome comes later. It fails if the leg ends first.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    pub(super) id: String,
+    pub(super) operation: Operation,
+    /// What is told then.
+    pub(super) failed: Happened,
 }
 
 /// Tones of a participant are told as they come.
 #[derive(Clone, Debug)]
 pub(super) struct Listening {
+    /// Tones that were to come to one that was stopped do not come to its successor.
+    pub(super) id: String,
     /// Raw id.
     pub(super) who: String,
     /// Of the last tone.

@@ -193,7 +193,12 @@ impl World {
                     );
                     return;
                 }
-                let outcome = super::recognize::outcome(request, &self.callee(&request.target));
+                let mut request = request.clone();
+                if request.interrupt_prompt {
+                    // The silence begins when the prompt would have been over.
+                    request.initial_silence += self.length(&request.prompts);
+                }
+                let outcome = super::recognize::outcome(&request, &self.callee(&request.target));
                 self.after(
                     outcome.after,
                     Act::Recognized {
@@ -212,9 +217,26 @@ impl World {
         operation: &str,
         outcome: super::recognize::Outcome,
     ) {
-        if let Some(playing) = self.playing(id, operation) {
-            self.finish(id, &playing.operation, outcome.result, outcome.happened);
-        }
+        let Some(playing) = self.playing(id, operation) else {
+            return;
+        };
+        let left = match &playing.what {
+            Playable::Recognize(request) => self.participant(id, &request.target.raw_id()).is_err(),
+            Playable::Prompt { .. } => false,
+        };
+        let (result, happened) = if left {
+            (
+                ResultInformation::new(
+                    400,
+                    8585,
+                    "Action failed, the participant has left the call.",
+                ),
+                Happened::RecognizeFailed { source: None },
+            )
+        } else {
+            (outcome.result, outcome.happened)
+        };
+        self.finish(id, &playing.operation, result, happened);
     }
 
     fn playing(&self, id: &str, operation: &str) -> Option<Playing> {
@@ -316,6 +338,7 @@ impl World {
 
     fn listen(&mut self, id: &str, raw_id: String, operation: Operation) {
         let callee = self.callee(&Identifier::from_raw_id(&raw_id));
+        let listening = self.guid();
         let Some(leg) = self.legs.get_mut(id) else {
             return;
         };
@@ -327,7 +350,8 @@ impl World {
             return;
         }
         leg.listening.push(Listening {
-            who: raw_id.clone(),
+            id: listening.clone(),
+            who: raw_id,
             sequence: 0,
             operation,
         });
@@ -336,7 +360,7 @@ impl World {
                 callee.press_after,
                 Act::Press {
                     leg: id.to_owned(),
-                    who: raw_id,
+                    listening,
                     left: callee.press,
                 },
             );
@@ -366,21 +390,23 @@ impl World {
         }
     }
 
-    pub(super) fn press(&mut self, id: &str, who: &str, left: &[Tone]) {
+    pub(super) fn press(&mut self, id: &str, listening: &str, left: &[Tone]) {
         let Some((tone, left)) = left.split_first() else {
             return;
         };
-        let here = self
-            .conversation_of(id)
-            .is_some_and(|(_, conversation)| conversation.participant(who).is_some());
-        let Some(leg) = self.legs.get_mut(id).filter(|_| here) else {
+        let listened = self.legs.get_mut(id).and_then(|leg| {
+            let mut all = leg.listening.iter_mut();
+            all.find(|known| known.id == listening)
+        });
+        let Some(known) = listened else {
             return;
         };
-        let Some(listening) = leg.listening.iter_mut().find(|known| known.who == who) else {
+        known.sequence += 1;
+        let (sequence, operation) = (known.sequence, known.operation.clone());
+        let who = known.who.clone();
+        if self.participant(id, &who).is_err() {
             return;
-        };
-        listening.sequence += 1;
-        let (sequence, operation) = (listening.sequence, listening.operation.clone());
+        }
         self.tell(
             id,
             &operation,
@@ -391,12 +417,12 @@ impl World {
             },
         );
         if !left.is_empty() {
-            let every = self.callee(&Identifier::from_raw_id(who)).press_every;
+            let every = self.callee(&Identifier::from_raw_id(&who)).press_every;
             self.after(
                 every,
                 Act::Press {
                     leg: id.to_owned(),
-                    who: who.to_owned(),
+                    listening: listening.to_owned(),
                     left: left.to_vec(),
                 },
             );
@@ -416,17 +442,33 @@ impl World {
         if self.participant(id, &raw_id).is_err() {
             return Err(nobody(&raw_id));
         }
-        let (result, happened) = if self.callee(who).obliging {
+        let sound = TONE * u32::try_from(tones.len()).unwrap_or(u32::MAX);
+        let sent = self.callee(who).obliging;
+        let pending = self.pend(id, operation, Happened::SendDtmfFailed);
+        self.after(
+            sound,
+            Act::TonesSent {
+                leg: id.to_owned(),
+                pending,
+                sent,
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn tones_sent(&mut self, id: &str, pending: &str, sent: bool) {
+        let known = self.legs.get(id).and_then(|leg| {
+            let mut all = leg.pending.iter();
+            all.find(|known| known.id == pending).cloned()
+        });
+        let Some(known) = known else { return };
+        self.no_longer_pending(id, pending);
+        let (result, happened) = if sent {
             (ResultInformation::completed(), Happened::DtmfSent)
         } else {
-            (
-                disobliged("The tones could not be sent."),
-                Happened::SendDtmfFailed,
-            )
+            (disobliged("The tones could not be sent."), known.failed)
         };
-        let sound = TONE * u32::try_from(tones.len()).unwrap_or(u32::MAX);
-        self.tell_after(sound, id, &operation, Some(result), happened);
-        Ok(())
+        self.tell(id, &known.operation, Some(result), happened);
     }
 
     /// Without options in the request that made the call there is nowhere to stream to, which is told, not refused.

@@ -6,6 +6,8 @@
 
 mod calls;
 mod conversation;
+mod ending;
+mod incoming;
 mod media;
 mod participants;
 mod plan;
@@ -14,12 +16,17 @@ mod recordings;
 mod request;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod view;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use sha2::{Digest, Sha256};
 
 use super::{
     event::{GridHappened, GridNotice, Happened, Notice, ResultInformation},
@@ -29,8 +36,8 @@ use super::{
 };
 
 use self::{
-    calls::Incoming,
     conversation::{Conversation, Leg, LegState},
+    incoming::Incoming,
     plan::{Act, Plan},
     recordings::Recording,
 };
@@ -141,8 +148,16 @@ impl World {
                 operation,
                 outcome,
             } => self.recognized(&leg, &operation, outcome),
-            Act::Press { leg, who, left } => self.press(&leg, &who, &left),
-            Act::Leaves { conversation, who } => self.leaves(conversation, &who),
+            Act::Press {
+                leg,
+                listening,
+                left,
+            } => self.press(&leg, &listening, &left),
+            Act::Leaves {
+                conversation,
+                participant,
+            } => self.leaves(conversation, &participant),
+            Act::TonesSent { leg, pending, sent } => self.tones_sent(&leg, &pending, sent),
             Act::Incoming { index, left } => self.comes_in(index, left),
             Act::Transferred { leg, transfer } => self.transferred(&leg, *transfer),
         }
@@ -155,18 +170,6 @@ impl World {
     /// Tells the application of a leg what happened, at the URL of the operation if it has one.
     fn tell(
         &mut self,
-        leg: &str,
-        operation: &Operation,
-        result: Option<ResultInformation>,
-        happened: Happened,
-    ) {
-        self.tell_after(Duration::ZERO, leg, operation, result, happened);
-    }
-
-    /// The same, some time later.
-    fn tell_after(
-        &mut self,
-        delay: Duration,
         leg: &str,
         operation: &Operation,
         result: Option<ResultInformation>,
@@ -190,7 +193,7 @@ impl World {
         };
         // An event before the answer to the request that caused it is a rare case of the service (events.md 7.1).
         self.after(
-            delay + self.setup.scenario.line.latency,
+            self.setup.scenario.line.latency,
             Act::Tell(Told::Call(notice)),
         );
     }
@@ -262,9 +265,17 @@ impl World {
     }
 
     fn guid(&mut self) -> String {
-        uuid::Builder::from_random_bytes(self.rng.random())
-            .into_uuid()
-            .to_string()
+        guid(&mut self.rng)
+    }
+
+    /// Chance that depends on the seed and on which call it is, and not on when its requests come.
+    fn chance_of(&self, what: u8, ordinal: u64) -> StdRng {
+        let digest = Sha256::new()
+            .chain_update(self.setup.seed.to_le_bytes())
+            .chain_update([what])
+            .chain_update(ordinal.to_le_bytes())
+            .finalize();
+        StdRng::from_seed(digest.into())
     }
 
     /// An identity of the resource, as an application has one.
@@ -276,12 +287,6 @@ impl World {
         }
     }
 
-    fn new_server_call(&mut self) -> String {
-        let name: [u8; 16] = self.rng.random();
-        let name = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(name);
-        BASE64_STANDARD.encode(format!("https://conv.emulator.invalid/conv/{name}?i=1"))
-    }
-
     /// The time of day at this moment of the calls.
     fn time(&self) -> jiff::Timestamp {
         let passed = self.now.div_f64(self.setup.speed);
@@ -290,4 +295,16 @@ impl World {
             .and_then(|passed| self.setup.epoch.checked_add(passed).ok())
             .unwrap_or(self.setup.epoch)
     }
+}
+
+fn guid(rng: &mut StdRng) -> String {
+    uuid::Builder::from_random_bytes(rng.random())
+        .into_uuid()
+        .to_string()
+}
+
+fn new_server_call(rng: &mut StdRng) -> String {
+    let name: [u8; 16] = rng.random();
+    let name = BASE64_URL_SAFE_NO_PAD.encode(name);
+    BASE64_STANDARD.encode(format!("https://conv.emulator.invalid/conv/{name}?i=1"))
 }

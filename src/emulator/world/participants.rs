@@ -8,8 +8,9 @@ use super::{
         scenario::Answering,
     },
     Act, Add, Operation, Source, World,
-    calls::{ended_by_participants, nobody, refusal},
+    calls::{nobody, refusal},
     conversation::LegState,
+    ending::ended_by_participants,
 };
 
 /// What is known of an invitation when it is made.
@@ -49,6 +50,16 @@ impl World {
             {
                 return Err(Fault::conflict(format!(
                     "{} is in the call already",
+                    who.raw_id()
+                )));
+            }
+            let rings = self.conversation_of(id).is_some_and(|(_, conversation)| {
+                let mut rings = conversation.invitations.iter();
+                rings.any(|invitation| invitation.who.raw_id() == who.raw_id())
+            });
+            if rings {
+                return Err(Fault::conflict(format!(
+                    "{} is being called already",
                     who.raw_id()
                 )));
             }
@@ -123,6 +134,7 @@ impl World {
         self.connected(id)?;
         let raw_id = who.raw_id();
         let participant = self.participant(id, &raw_id)?.identifier;
+        self.not_the_application(id, who)?;
         if !self.callee(&participant).obliging {
             self.tell(
                 id,
@@ -155,8 +167,26 @@ impl World {
                     || participant.identifier.raw_id() == participant_id
             })
             .ok_or_else(|| nobody(participant_id))?;
+        self.not_the_application(id, &who.identifier)?;
         if let Some((key, _)) = self.conversation_of(id) {
             self.remove_participant(key, &who.identifier.raw_id());
+        }
+        Ok(())
+    }
+
+    /// An application leaves by hanging up, and is not put out or moved.
+    fn not_the_application(&self, id: &str, who: &Identifier) -> Result<(), Fault> {
+        let conversation = self.live(id)?.conversation;
+        let ours = self
+            .legs_in(conversation)
+            .iter()
+            .filter_map(|leg| self.legs.get(leg))
+            .any(|leg| leg.source.raw_id() == who.raw_id());
+        if ours {
+            return Err(Fault::bad_request(format!(
+                "{} is the application itself: it leaves a call by hanging up",
+                who.raw_id()
+            )));
         }
         Ok(())
     }
@@ -253,9 +283,13 @@ impl World {
         if id == from_call {
             return Err(Fault::bad_request("fromCall is the call itself"));
         }
-        let mut moved = Vec::new();
+        let mut moved: Vec<Participant> = Vec::new();
         for identifier in who {
-            moved.push(self.participant(from_call, &identifier.raw_id())?);
+            let participant = self.participant(from_call, &identifier.raw_id())?;
+            self.not_the_application(from_call, identifier)?;
+            if !moved.contains(&participant) {
+                moved.push(participant);
+            }
         }
         for participant in &moved {
             let identifier = participant.identifier.clone();
@@ -364,8 +398,14 @@ impl World {
     }
 
     /// A participant hangs up by itself.
-    pub(super) fn leaves(&mut self, key: u64, who: &str) {
-        self.remove_participant(key, who);
+    pub(super) fn leaves(&mut self, key: u64, participant: &str) {
+        let there = self.conversations.get(&key).and_then(|conversation| {
+            let mut there = conversation.participants.iter();
+            there.find(|known| known.participant_id == participant)
+        });
+        if let Some(raw_id) = there.map(|known| known.identifier.raw_id()) {
+            self.remove_participant(key, &raw_id);
+        }
     }
 
     pub(super) fn add_participant(
@@ -387,6 +427,7 @@ impl World {
         if conversation.participant(&raw_id).is_some() {
             return;
         }
+        let participation = participant_id.clone();
         let participant = Participant {
             identifier,
             participant_id,
@@ -403,7 +444,7 @@ impl World {
                 after,
                 Act::Leaves {
                     conversation: key,
-                    who: raw_id,
+                    participant: participation,
                 },
             );
         }
@@ -440,7 +481,13 @@ impl World {
                 .filter(|who| !applications.contains(&who.identifier.raw_id()))
                 .count()
         });
-        if others == 0 || (applications.is_empty() && others < 2) {
+        // In a room or a group call one may be alone.
+        let stands = !applications.is_empty()
+            && self
+                .conversations
+                .get(&key)
+                .is_some_and(|known| known.room.is_some() || known.group.is_some());
+        if (others == 0 && !stands) || (applications.is_empty() && others < 2) {
             self.participants_updated(key);
             self.end_conversation(key, &ended_by_participants());
         } else {

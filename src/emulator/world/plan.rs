@@ -31,23 +31,29 @@ pub(super) enum Act {
     /// A participant presses its next key.
     Press {
         leg: String,
-        who: String,
+        listening: String,
         left: Vec<Tone>,
     },
     /// A participant leaves by itself.
     Leaves {
         conversation: u64,
-        who: String,
+        participant: String,
     },
     /// A call comes in, this and so many later ones.
     Incoming {
         index: usize,
         left: u32,
     },
+    /// Tones were sent, or could not be.
+    TonesSent {
+        leg: String,
+        pending: String,
+        sent: bool,
+    },
     /// A transfer is accepted or not.
     Transferred {
         leg: String,
-        transfer: Box<super::calls::Transferring>,
+        transfer: Box<super::transfer::Transferring>,
     },
 }
 
@@ -62,6 +68,25 @@ impl Plan {
     pub(super) fn add(&mut self, at: Duration, act: Act) {
         self.last += 1;
         self.acts.insert((at, self.last), act);
+    }
+
+    /// Forgets what was to become of a conversation, or of a leg of it, that has ended.
+    pub(super) fn forget(&mut self, conversation: Option<u64>, ended: &str) {
+        self.acts.retain(|_, act| match act {
+            Act::Tell(_) | Act::Incoming { .. } => true,
+            Act::Rung {
+                conversation: of, ..
+            }
+            | Act::Leaves {
+                conversation: of, ..
+            } => Some(*of) != conversation,
+            Act::Joined { leg }
+            | Act::MediaEnds { leg, .. }
+            | Act::Recognized { leg, .. }
+            | Act::Press { leg, .. }
+            | Act::TonesSent { leg, .. }
+            | Act::Transferred { leg, .. } => leg != ended,
+        });
     }
 
     /// When the next one is due.

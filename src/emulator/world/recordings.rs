@@ -7,7 +7,7 @@ use super::{
         event::{CallFacts, GridHappened, Happened, Notice, ResultInformation},
         fault::Fault,
     },
-    Act, Recorded, RecordingView, StartRecording, Told, World,
+    Act, Place, Recorded, RecordingView, StartRecording, Told, World,
     request::Api,
 };
 
@@ -105,6 +105,16 @@ impl World {
             active: recording.active,
             kind: "azureCommunicationServices",
         })
+    }
+
+    /// Whether the recording is of the conversation that a path of 2021 names.
+    pub(crate) fn recording_in(&self, place: &Place, id: &str) -> Result<(), Fault> {
+        let recording = self.recordings.get(id).ok_or_else(|| no_recording(id))?;
+        if self.conversation_at(place) == Some(recording.conversation) {
+            Ok(())
+        } else {
+            Err(no_recording(id))
+        }
     }
 
     pub(crate) fn pause_recording(&mut self, id: &str) -> Result<(), Fault> {

@@ -1,5 +1,7 @@
 //! What requests see of the world.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{
@@ -85,6 +87,10 @@ struct RecordingLine {
 impl World {
     /// Every conversation since the start, the oldest first.
     pub(crate) fn conversations(&self) -> Vec<ConversationView> {
+        let mut legs: BTreeMap<u64, Vec<(&String, &Leg)>> = BTreeMap::new();
+        for (id, leg) in &self.legs {
+            legs.entry(leg.conversation).or_default().push((id, leg));
+        }
         self.conversations
             .iter()
             .map(|(key, conversation)| ConversationView {
@@ -95,10 +101,10 @@ impl World {
                     (false, Some(_)) => "connected",
                     (false, None) => "ringing",
                 },
-                legs: self
-                    .legs
-                    .iter()
-                    .filter(|(_, leg)| leg.conversation == *key)
+                legs: legs
+                    .remove(key)
+                    .unwrap_or_default()
+                    .into_iter()
                     .map(|(id, leg)| leg_view(id, leg))
                     .collect(),
                 participants: conversation

@@ -1,0 +1,110 @@
+//! A participant is handed over to somebody else.
+
+use super::{
+    super::{
+        event::{Happened, ResultInformation},
+        fault::Fault,
+        identity::Identifier,
+        scenario::Answering,
+    },
+    Act, Operation, Transfer, World,
+    calls::{nobody, refusal},
+    conversation::LegState,
+};
+
+/// A transfer that the target has not answered yet.
+#[derive(Clone, Debug)]
+pub(super) struct Transferring {
+    target: Identifier,
+    transferee: Identifier,
+    operation: Operation,
+    pending: String,
+}
+
+impl World {
+    /// Hands a participant over to somebody else.
+    pub(crate) fn transfer(&mut self, id: &str, request: Transfer) -> Result<(), Fault> {
+        let leg = self.connected(id)?;
+        let (conversation, source) = (leg.conversation, leg.source.raw_id());
+        let others: Vec<_> = self
+            .conversations
+            .get(&conversation)
+            .map(|conversation| conversation.participants.as_slice())
+            .unwrap_or_default()
+            .iter()
+            .map(|participant| participant.identifier.clone())
+            .filter(|identifier| identifier.raw_id() != source)
+            .collect();
+        let transferee = match (request.transferee, others.as_slice()) {
+            (Some(who), _) if others.iter().any(|other| other.raw_id() == who.raw_id()) => who,
+            (Some(who), _) => return Err(nobody(&who.raw_id())),
+            (None, [only]) => only.clone(),
+            (None, _) => {
+                return Err(Fault::bad_request(
+                    "transferee is missing, and the call has not just one other participant",
+                ));
+            }
+        };
+        let leg = self.connected(id)?;
+        if leg
+            .pending
+            .iter()
+            .any(|pending| pending.failed == Happened::TransferFailed)
+        {
+            return Err(Fault::conflict("the call is being transferred already"));
+        }
+        let after = self.callee(&request.target).after;
+        let pending = self.pend(id, request.operation.clone(), Happened::TransferFailed);
+        let transfer = Box::new(Transferring {
+            target: request.target,
+            transferee,
+            operation: request.operation,
+            pending,
+        });
+        self.after(
+            after,
+            Act::Transferred {
+                leg: id.to_owned(),
+                transfer,
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn transferred(&mut self, id: &str, transfer: Transferring) {
+        if self.connected(id).is_err() || !self.no_longer_pending(id, &transfer.pending) {
+            return;
+        }
+        let callee = self.callee(&transfer.target);
+        let gone = self
+            .participant(id, &transfer.transferee.raw_id())
+            .is_err()
+            .then(|| ResultInformation::new(400, 0, "The transferee has left the call."));
+        let refused = (callee.answer != Answering::Accept).then(|| refusal(callee.answer));
+        if let Some(why) = gone.or(refused) {
+            self.tell(id, &transfer.operation, Some(why), Happened::TransferFailed);
+            return;
+        }
+        let Some(leg) = self.legs.get_mut(id) else {
+            return;
+        };
+        let conversation = leg.conversation;
+        let alone = self
+            .conversations
+            .get(&conversation)
+            .is_some_and(|conversation| conversation.participants.len() <= 2);
+        if alone && let Some(leg) = self.legs.get_mut(id) {
+            leg.state = LegState::TransferAccepted;
+        }
+        self.tell(
+            id,
+            &transfer.operation,
+            Some(ResultInformation::completed()),
+            Happened::TransferAccepted {
+                target: transfer.target,
+                transferee: transfer.transferee.clone(),
+            },
+        );
+        self.remove_participant(conversation, &transfer.transferee.raw_id());
+    }
+}

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{answer::Answer, body::Members, endpoint::Asked};
 use crate::emulator::{
+    event::Generation,
     fault::Fault,
     identity::Identifier,
     world::{Add, Place, Play, Recorded, Source, StartRecording, Wants, World},
@@ -107,12 +108,24 @@ pub(super) fn invitation(body: &Members<'_>, participants: Vec<Identifier>) -> R
     })
 }
 
+/// The conversation that the path names: in the private preview by a `groupId` or the id that the service gave it.
+pub(super) fn place(asked: &Asked<'_>) -> Place {
+    let id = asked.id().to_owned();
+    if asked.api.generation == Generation::Private && uuid::Uuid::parse_str(&id).is_ok() {
+        Place::Group(id)
+    } else {
+        Place::ServerCall(id)
+    }
+}
+
+/// The recording that the path names, which is one of the conversation that it names.
+fn recording_here<'a>(world: &World, asked: &'a Asked<'_>) -> Result<&'a str, Fault> {
+    world.recording_in(&place(asked), asked.inner_id())?;
+    Ok(asked.inner_id())
+}
+
 /// Starts the recording of a conversation.
-pub(super) fn start_recording(
-    world: &mut World,
-    asked: &Asked<'_>,
-    place: Place,
-) -> Result<Answer, Fault> {
+pub(super) fn start_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
     let body = asked.body();
     body.context()?;
     let word = |name: &str, words: &[&'static str]| -> Result<_, Fault> {
@@ -120,7 +133,7 @@ pub(super) fn start_recording(
     };
     let recording = world.start_recording(StartRecording {
         api: asked.api.clone(),
-        of: Recorded::Place(place),
+        of: Recorded::Place(place(asked)),
         callback: body.url("recordingStateCallbackUri")?,
         content: word("recordingContentType", &["audio", "audioVideo"])?,
         channel: word("recordingChannelType", &["mixed", "unmixed"])?,
@@ -132,7 +145,7 @@ pub(super) fn start_recording(
 
 /// `{recordingState}`.
 pub(super) fn recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let recording = world.recording(asked.inner_id())?;
+    let recording = world.recording(recording_here(world, asked)?)?;
     let state = if recording.active {
         "active"
     } else {
@@ -142,17 +155,17 @@ pub(super) fn recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, 
 }
 
 pub(super) fn stop_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    world.stop_recording(asked.inner_id())?;
+    world.stop_recording(recording_here(world, asked)?)?;
     Ok(Answer::empty(200))
 }
 
 pub(super) fn pause_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    world.pause_recording(asked.inner_id())?;
+    world.pause_recording(recording_here(world, asked)?)?;
     Ok(Answer::empty(200))
 }
 
 pub(super) fn resume_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    world.resume_recording(asked.inner_id())?;
+    world.resume_recording(recording_here(world, asked)?)?;
     Ok(Answer::empty(200))
 }
 

@@ -28,6 +28,35 @@ fn private_create() -> Value {
     body
 }
 
+#[test]
+fn a_recording_is_found_in_its_own_call_only() {
+    let listener = Listener::open();
+    let other = "0d0f2f5e-4f3b-4ea4-a3f6-6a1a6d2f0f5e";
+    for group in [GROUP, other] {
+        listener.send(
+            "POST",
+            &format!("/conversations/{group}/Join"),
+            &private_join(),
+        );
+    }
+    listener.wait();
+    let body = json!({"recordingStateCallbackUri": "https://example.com/rec"});
+    let started = listener.send("POST", &format!("/conversations/{GROUP}/recordings"), &body);
+    let id = started.body["recordingId"].as_str().expect("a recording");
+    for (method, action) in [
+        ("GET", ""),
+        ("POST", "/Pause"),
+        ("POST", "/Resume"),
+        ("DELETE", ""),
+    ] {
+        for (place, status) in [(other, 404), ("unknown", 404), (GROUP, 200)] {
+            let uri = format!("/conversations/{place}/recordings/{id}{action}");
+            let reply = listener.send(method, &uri, &Value::Null);
+            assert_eq!(reply.status, status, "{method} {uri}: {}", reply.body);
+        }
+    }
+}
+
 /// Every operation of the private preview below a prefix, as it spells these words.
 fn private_story(prefix: &str, words: fn(&str) -> String, created: u16, joined: u16) -> Vec<Step> {
     let request = |text: &str| -> &'static str {

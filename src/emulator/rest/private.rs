@@ -13,7 +13,7 @@ use super::{
 };
 use crate::emulator::{
     fault::Fault,
-    world::{Connect, Create, Media, Place, World},
+    world::{Connect, Create, Media, World},
 };
 
 /// Every operation.
@@ -41,7 +41,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     post(
         "/conversations/{conversationId}/recordings",
-        start_recording,
+        previews::start_recording,
     ),
     get(
         "/conversations/{conversationId}/recordings/{recordingId}",
@@ -64,15 +64,6 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 /// Whether the request follows the specification rather than the documentation page.
 fn by_specification(asked: &Asked<'_>) -> bool {
     asked.prefixed && asked.api.version.starts_with("2021-03-28")
-}
-
-/// A conversation is named by the GUID of a group call or by its own id.
-fn place(id: &str) -> Place {
-    if uuid::Uuid::parse_str(id).is_ok() {
-        Place::Group(id.to_owned())
-    } else {
-        Place::ServerCall(id.to_owned())
-    }
 }
 
 fn create(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
@@ -103,7 +94,7 @@ fn join(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
     body.required("requestedModalities", previews::modalities)?;
     let call = world.connect(Connect {
         api: asked.api.clone(),
-        place: place(asked.id()),
+        place: previews::place(asked),
         source: Some(body.required("source", Members::identifier)?),
         callback: body.required("callbackUri", Members::url)?,
         context: None,
@@ -127,7 +118,7 @@ fn play(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
 }
 
 fn play_to_all(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let leg = world.leg_of(&place(asked.id()))?;
+    let leg = world.leg_of(&previews::place(asked))?;
     let media = previews::Media::play(world, &leg, asked)?;
     Ok(operation(202, &media))
 }
@@ -145,7 +136,7 @@ fn invite(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
 }
 
 fn invite_to_conversation(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let leg = world.leg_of(&place(asked.id()))?;
+    let leg = world.leg_of(&previews::place(asked))?;
     invite_to(world, &leg, asked)
 }
 
@@ -157,11 +148,7 @@ fn invite_to(world: &mut World, connection: &str, asked: &Asked<'_>) -> Result<A
 }
 
 fn remove_from_conversation(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let leg = world.leg_of(&place(asked.id()))?;
+    let leg = world.leg_of(&previews::place(asked))?;
     world.remove_by_id(&leg, asked.inner_id())?;
     Ok(Answer::empty(202))
-}
-
-fn start_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    previews::start_recording(world, asked, place(asked.id()))
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::emulator::{
     fault::Fault,
-    world::{Connect, Create, Media, Place, World},
+    world::{Connect, Create, Media, World},
 };
 
 /// Every operation.
@@ -37,7 +37,10 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
     post("/serverCalls/{serverCallId}/:join", join),
     post("/serverCalls/{serverCallId}/:playAudio", play_to_all),
-    post("/serverCalls/{serverCallId}/recordings", start_recording),
+    post(
+        "/serverCalls/{serverCallId}/recordings",
+        previews::start_recording,
+    ),
     get(
         "/serverCalls/{serverCallId}/recordings/{recordingId}",
         previews::recording,
@@ -55,10 +58,6 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         previews::resume_recording,
     ),
 ];
-
-fn place(asked: &Asked<'_>) -> Place {
-    Place::ServerCall(asked.id().to_owned())
-}
 
 fn create(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
     let body = asked.body();
@@ -82,7 +81,7 @@ fn join(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
     previews::modalities(&body, "requestedMediaTypes")?;
     let call = world.connect(Connect {
         api: asked.api.clone(),
-        place: place(asked),
+        place: previews::place(asked),
         source: Some(body.required("source", Members::identifier)?),
         callback: body.required("callbackUri", Members::url)?,
         context: None,
@@ -112,7 +111,7 @@ fn play(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
 }
 
 fn play_to_all(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let leg = world.leg_of(&place(asked))?;
+    let leg = world.leg_of(&previews::place(asked))?;
     let media = previews::Media::play(world, &leg, asked)?;
     Ok(operation(asked, 202, &media))
 }
@@ -127,7 +126,7 @@ fn add(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
 }
 
 fn add_to_server_call(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let leg = world.leg_of(&place(asked))?;
+    let leg = world.leg_of(&previews::place(asked))?;
     add_to(world, &leg, asked)
 }
 
@@ -147,11 +146,7 @@ fn add_to(world: &mut World, connection: &str, asked: &Asked<'_>) -> Result<Answ
 }
 
 fn remove_from_server_call(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    let leg = world.leg_of(&place(asked))?;
+    let leg = world.leg_of(&previews::place(asked))?;
     world.remove_by_id(&leg, asked.inner_id())?;
     Ok(Answer::empty(202))
-}
-
-fn start_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
-    previews::start_recording(world, asked, place(asked))
 }

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::RngExt;
 
 use super::{
@@ -15,8 +14,8 @@ use super::{
         identity::Identifier,
         scenario::Answering,
     },
-    Act, Answer, CallView, Connect, Create, Operation, Place, Transfer, World,
-    conversation::{Conversation, Invitation, Leg, LegState, Pending},
+    Act, CallView, Connect, Create, Operation, Place, World,
+    conversation::{Conversation, Invitation, Leg, LegState},
     guid, new_server_call,
     request::{Api, Media, Wants},
 };

@@ -456,7 +456,8 @@ async fn a_secret_in_a_url_is_not_shown_whatever_becomes_of_the_post() {
     drop(refuses);
     let drops = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dropped = drops.local_addr().unwrap();
-    let dropping = tokio::spawn(async move {
+    let mut dropping = tokio::task::JoinSet::new();
+    dropping.spawn(async move {
         while let Ok((connection, _)) = drops.accept().await {
             drop(connection);
         }
@@ -483,7 +484,7 @@ async fn a_secret_in_a_url_is_not_shown_whatever_becomes_of_the_post() {
             assert!(!shown.contains("planted"), "{misbehave}: {shown}");
         }
     }
-    dropping.abort();
+    dropping.abort_all();
 }
 
 #[tokio::test(flavor = "multi_thread")]

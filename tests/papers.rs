@@ -8,8 +8,13 @@ use hookswitch::{
     route::partition,
 };
 
+fn file(path: &str) -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(root.join(path)).expect(path)
+}
+
 fn readme() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md")
+    file("README.md")
 }
 
 /// The cells of the rows of the table that begins with this header.
@@ -127,4 +132,31 @@ fn the_example_scenario_is_good() {
         .and_then(|rest| rest.split("```").next())
         .expect("a TOML block");
     hookswitch::emulator::Scenario::parse(example).expect("it is good");
+}
+
+/// Each direct dependency stands in deny.toml with why it is there, and nothing else does.
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let manifest: toml::Table = file("Cargo.toml").parse().expect("Cargo.toml is TOML");
+    let used: BTreeSet<&str> = ["dependencies", "dev-dependencies"]
+        .iter()
+        .filter_map(|table| manifest.get(*table)?.as_table())
+        .flat_map(toml::Table::keys)
+        .map(String::as_str)
+        .collect();
+    assert!(
+        !manifest.contains_key("build-dependencies") && !manifest.contains_key("target"),
+        "they would have to be listed too"
+    );
+    let papers = file("deny.toml");
+    let explained: Vec<&str> = papers
+        .lines()
+        .filter_map(|line| {
+            let (name, reason) = line.strip_prefix("# ")?.split_once(": ")?;
+            (!name.contains(' ') && !reason.is_empty()).then_some(name)
+        })
+        .collect();
+    assert!(explained.is_sorted(), "{explained:?}");
+    assert_eq!(explained.len(), used.len(), "one is there twice");
+    assert_eq!(explained.into_iter().collect::<BTreeSet<_>>(), used);
 }

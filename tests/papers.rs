@@ -99,6 +99,44 @@ fn the_metrics_table_names_what_there_is() {
     assert_eq!(listed, registered);
 }
 
+/// The tests that a page names are there.
+#[test]
+fn the_tests_of_the_webhook_specification_exist() {
+    let page = file("docs/webhook-specification.md");
+    let mut rows = table(&page, "| section | requirement |");
+    assert!(rows.len() >= 20, "{} rows", rows.len());
+    rows.extend(table(&page, "| section | what |"));
+    let mut sources = String::new();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                sources += &std::fs::read_to_string(&path).expect("a source file");
+            }
+        }
+    }
+    for row in rows {
+        let [_, requirement, _, tests] = &row[..] else {
+            panic!("four columns: {row:?}");
+        };
+        for test in tests.split(", ").map(|test| test.trim_matches('`')) {
+            let there = ["", "async "].iter().any(|kind| {
+                let attribute = if kind.is_empty() {
+                    "test"
+                } else {
+                    "tokio::test"
+                };
+                sources.contains(&format!("#[{attribute}]\n{kind}fn {test}("))
+            });
+            assert!(test == "none" || there, "{requirement}: no test {test}");
+        }
+    }
+}
+
 /// What `tests/it/emulator/snippets.rs` runs is what stands there.
 #[test]
 fn the_snippets_for_the_emulator_are_those_that_are_tested() {

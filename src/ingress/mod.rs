@@ -18,6 +18,8 @@ mod handshake_tests;
 #[cfg(test)]
 mod journal_tests;
 #[cfg(test)]
+mod json_table_tests;
+#[cfg(test)]
 mod listener_tests;
 #[cfg(test)]
 mod pipeline_tests;

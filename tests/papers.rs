@@ -8,8 +8,13 @@ use hookswitch::{
     route::partition,
 };
 
+fn file(path: &str) -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(root.join(path)).expect(path)
+}
+
 fn readme() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md")
+    file("README.md")
 }
 
 /// The cells of the rows of the table that begins with this header.
@@ -94,6 +99,44 @@ fn the_metrics_table_names_what_there_is() {
     assert_eq!(listed, registered);
 }
 
+/// The tests that a page names are there.
+#[test]
+fn the_tests_of_the_webhook_specification_exist() {
+    let page = file("docs/webhook-specification.md");
+    let mut rows = table(&page, "| section | requirement |");
+    assert!(rows.len() >= 20, "{} rows", rows.len());
+    rows.extend(table(&page, "| section | what |"));
+    let mut sources = String::new();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src"), root.join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                sources += &std::fs::read_to_string(&path).expect("a source file");
+            }
+        }
+    }
+    for row in rows {
+        let [_, requirement, _, tests] = &row[..] else {
+            panic!("four columns: {row:?}");
+        };
+        for test in tests.split(", ").map(|test| test.trim_matches('`')) {
+            let there = ["", "async "].iter().any(|kind| {
+                let attribute = if kind.is_empty() {
+                    "test"
+                } else {
+                    "tokio::test"
+                };
+                sources.contains(&format!("#[{attribute}]\n{kind}fn {test}("))
+            });
+            assert!(test == "none" || there, "{requirement}: no test {test}");
+        }
+    }
+}
+
 /// What `tests/it/emulator/snippets.rs` runs is what stands there.
 #[test]
 fn the_snippets_for_the_emulator_are_those_that_are_tested() {
@@ -127,4 +170,31 @@ fn the_example_scenario_is_good() {
         .and_then(|rest| rest.split("```").next())
         .expect("a TOML block");
     hookswitch::emulator::Scenario::parse(example).expect("it is good");
+}
+
+/// Each direct dependency stands in deny.toml with why it is there, and nothing else does.
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let manifest: toml::Table = file("Cargo.toml").parse().expect("Cargo.toml is TOML");
+    let used: BTreeSet<&str> = ["dependencies", "dev-dependencies"]
+        .iter()
+        .filter_map(|table| manifest.get(*table)?.as_table())
+        .flat_map(toml::Table::keys)
+        .map(String::as_str)
+        .collect();
+    assert!(
+        !manifest.contains_key("build-dependencies") && !manifest.contains_key("target"),
+        "they would have to be listed too"
+    );
+    let papers = file("deny.toml");
+    let explained: Vec<&str> = papers
+        .lines()
+        .filter_map(|line| {
+            let (name, reason) = line.strip_prefix("# ")?.split_once(": ")?;
+            (!name.contains(' ') && !reason.is_empty()).then_some(name)
+        })
+        .collect();
+    assert!(explained.is_sorted(), "{explained:?}");
+    assert_eq!(explained.len(), used.len(), "one is there twice");
+    assert_eq!(explained.into_iter().collect::<BTreeSet<_>>(), used);
 }

@@ -122,7 +122,10 @@ impl Explainer {
     ) -> io::Result<bool> {
         writeln!(out, "app {}", app.name)?;
         let path = self.path.as_deref();
-        let prepared = self.pipeline.prepare(app, &Head::default(), body, path);
+        let prepared = self
+            .pipeline
+            .read(&Head::default(), body)
+            .and_then(|elements| self.pipeline.prepare(app, elements, path));
         let offers = match &prepared {
             Ok(prepared) => prepared.offers.as_slice(),
             Err(Rejection::Events { .. }) => {

@@ -4,18 +4,17 @@ use crate::event::AppName;
 
 use super::{
     checked::{App, Auth, OnInvalid, OnUnknown},
+    consent::consent,
     section::Section,
     tree::Value,
 };
-
-const LATER: &str = "is not in this version: it comes with the trust boundary";
 
 /// Reads one app; `None` without a usable name.
 pub(super) fn app(section: &mut Section<'_>) -> Option<App> {
     let name = name(section);
     auth(section);
-    section.not_yet("event_grid", LATER);
-    section.not_yet("allowed_origins", LATER);
+    let event_grid = section.flag("event_grid", false);
+    let (allowed_origins, allowed_rate) = consent(section);
     let call_keys = [("auto", false), ("path", true)];
     let on_invalid = [
         ("quarantine", OnInvalid::Quarantine),
@@ -36,6 +35,9 @@ pub(super) fn app(section: &mut Section<'_>) -> Option<App> {
         on_invalid,
         on_unknown,
         pass_query,
+        event_grid,
+        allowed_origins,
+        allowed_rate,
         auth: Auth::None,
     })
 }

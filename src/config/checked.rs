@@ -1,6 +1,6 @@
 //! What a configuration says once every check has passed.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use crate::event::AppName;
 
@@ -203,6 +203,13 @@ pub struct App {
     pub on_unknown: OnUnknown,
     /// Query parameters carried to consumers.
     pub pass_query: Vec<String>,
+    /// Whether Event Grid's validation of a subscription is answered.
+    pub event_grid: bool,
+    /// Origins that are told by `OPTIONS` that their events are wanted, in lower case, or `*` alone; empty: `OPTIONS` is
+    /// not answered.
+    pub allowed_origins: Vec<String>,
+    /// How many requests a minute they are told to send at most; `None`: any number.
+    pub allowed_rate: Option<NonZeroU32>,
     /// Who may speak.
     pub auth: Auth,
 }

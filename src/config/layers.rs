@@ -219,7 +219,7 @@ fn development(journal: &Path) -> String {
         "server = {{ listen = \"127.0.0.1:8080\" }}\n\
          journal = {{ path = {journal} }}\n\
          broker = {{ url = \"stdout:\" }}\n\
-         apps = [{{ name = \"dev\", auth = \"none\" }}]\n\
+         apps = [{{ name = \"dev\", auth = \"none\", event_grid = true, allowed_origins = [\"eventgrid.azure.net\"] }}]\n\
          routes = [{{ name = \"dev\", app = \"dev\", queue = \"dev\" }}]\n"
     )
 }

@@ -6,6 +6,7 @@
 mod apps;
 mod broker;
 mod checked;
+mod consent;
 mod layers;
 mod print;
 mod problems;

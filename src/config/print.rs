@@ -166,7 +166,14 @@ fn app(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
         OnUnknown::Reject => "reject",
     };
     page.line("on_unknown", on_unknown)?;
-    page.line("pass_query", app.pass_query.clone())
+    page.line("pass_query", app.pass_query.clone())?;
+    page.line("event_grid", app.event_grid)?;
+    if !app.allowed_origins.is_empty() {
+        page.line("allowed_origins", app.allowed_origins.clone())?;
+    }
+    app.allowed_rate.map_or(Ok(()), |rate| {
+        page.line("allowed_rate", integer(rate.get()))
+    })
 }
 
 fn route(page: &mut Page<'_, '_>, route: &Route) -> fmt::Result {

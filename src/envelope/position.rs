@@ -1,7 +1,7 @@
 //! Byte positions of errors: what the sender needs to find the place, worked out once a body is refused.
 
 /// The byte at which `serde_json` stopped: it counts lines from 1, and in a line the bytes up to and including that
-/// one. An error at the end of the text has no byte, so there it is the length.
+/// one; a line break that it stopped at is column 0 of the next. An error at the end of the text has no byte, so there it is the length.
 pub(super) fn of_error(error: &serde_json::Error, text: &str) -> usize {
     if error.is_eof() {
         return text.len();
@@ -11,7 +11,7 @@ pub(super) fn of_error(error: &serde_json::Error, text: &str) -> usize {
         .take(error.line().saturating_sub(1))
         .map(str::len)
         .sum();
-    (before + error.column().saturating_sub(1)).min(text.len())
+    (before + error.column()).saturating_sub(1).min(text.len())
 }
 
 /// Where the member name begins that was read last before `stopped`: `serde_json` stops at what stands behind a

@@ -68,7 +68,7 @@ impl<'a> Accepted<'a> {
     }
 }
 
-/// The only place that makes a 2xx, and it takes the proof that everything is durable (P1).
+/// The only place that answers a callback 2xx, and it takes the proof that everything is durable (P1).
 pub(super) fn accepted(receipt: &Receipt, notes: &[Note]) -> HttpResponse {
     HttpResponse::Accepted()
         .insert_header((header::CACHE_CONTROL, "no-store"))

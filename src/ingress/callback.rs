@@ -29,6 +29,8 @@ use super::{
     body::{self, BodyRoom},
     carriage::{self, Place},
     error::{outcome_of, reject_reason},
+    handshake::{self, POST_AND_OPTIONS},
+    metrics::Handshake,
 };
 
 /// Ids in logs are cut here: a sender chooses them.
@@ -132,8 +134,16 @@ impl Desk {
         };
         let app = self.pipeline.app(app).ok_or(IngressError::App)?;
         Span::current().record("app", app.name.as_str());
+        let asks = !app.allowed_origins.is_empty();
+        if asks && request.method() == Method::OPTIONS {
+            let answer = handshake::consent(app, request.headers());
+            self.metrics
+                .handshake(Handshake::CloudEvents, answer.is_ok());
+            return Ok(answer?);
+        }
         if request.method() != Method::POST {
-            return Err(IngressError::Method);
+            let allow = if asks { POST_AND_OPTIONS } else { "POST" };
+            return Err(IngressError::Method { allow });
         }
 
         // Limits.
@@ -165,9 +175,18 @@ impl Desk {
         for (name, value) in request.headers() {
             head.header(name.as_str(), value.as_bytes());
         }
+        let elements = self.pipeline.read(&head, &body.bytes)?;
+        if app.event_grid {
+            let code = handshake::validation_code(request.headers(), &body.bytes, &elements)
+                .inspect_err(|_| self.metrics.handshake(Handshake::EventGrid, false))?;
+            if let Some(code) = code {
+                self.metrics.handshake(Handshake::EventGrid, true);
+                return Ok(handshake::validated(code));
+            }
+        }
         let prepared = self
             .pipeline
-            .prepare(app, &head, &body.bytes, path.as_deref())
+            .prepare(app, elements, path.as_deref())
             .inspect_err(|rejection| self.book_rejection(rejection))?;
         self.note(&prepared.notes);
         let (traceparent, tracestate) = trace_context(request);

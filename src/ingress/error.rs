@@ -15,7 +15,8 @@ use crate::{
 };
 
 use super::{
-    BodyError, CallbackOutcome, CarriageError, RejectReason, Rejection, answer::ERRORS_SHOWN,
+    BodyError, CallbackOutcome, CarriageError, HandshakeError, RejectReason, Rejection,
+    answer::ERRORS_SHOWN, handshake::POST_AND_OPTIONS,
 };
 
 /// Why a callback is not answered 2xx.
@@ -27,9 +28,15 @@ pub enum IngressError {
     /// No app has this name.
     #[error("no app has this name")]
     App,
-    /// Only POST is answered.
+    /// Only POST is answered, and OPTIONS where the app has origins to allow.
     #[error("callbacks are sent with POST")]
-    Method,
+    Method {
+        /// The methods that are.
+        allow: &'static str,
+    },
+    /// A service asked whether its events are wanted, and they are not, or it asked wrongly.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
     /// The body is encoded.
     #[error("a content-encoding is not taken: send the body as it is")]
     ContentEncoding,
@@ -63,10 +70,14 @@ pub enum IngressError {
 pub(super) fn status_of(error: &IngressError) -> StatusCode {
     match error {
         IngressError::Path | IngressError::App => StatusCode::NOT_FOUND,
-        IngressError::Method => StatusCode::METHOD_NOT_ALLOWED,
+        IngressError::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
         IngressError::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         // The same request will fail again.
-        IngressError::Carriage(_) => StatusCode::BAD_REQUEST,
+        IngressError::Carriage(_)
+        | IngressError::Handshake(HandshakeError::Validation | HandshakeError::OriginMissing) => {
+            StatusCode::BAD_REQUEST
+        }
+        IngressError::Handshake(HandshakeError::OriginRefused) => StatusCode::FORBIDDEN,
         IngressError::Body(error) => match error {
             BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -88,8 +99,10 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
 /// The class under which a refusal is counted: a function of its status.
 pub(super) fn outcome_of(status: StatusCode) -> CallbackOutcome {
     match status.as_u16() {
+        200 => CallbackOutcome::Handshake,
         202 => CallbackOutcome::Accepted,
         400 => CallbackOutcome::BadRequest,
+        403 => CallbackOutcome::Forbidden,
         404 => CallbackOutcome::NotFound,
         405 => CallbackOutcome::Method,
         408 => CallbackOutcome::Timeout,
@@ -115,6 +128,17 @@ fn retry_after(error: &IngressError) -> Option<u16> {
         },
         _ => return None,
     })
+}
+
+/// The methods to try instead (RFC 9110, 15.5.6). They are no consent, which is given by headers of its own.
+fn allow(error: &IngressError) -> Option<&'static str> {
+    match error {
+        IngressError::Method { allow } => Some(allow),
+        IngressError::Handshake(HandshakeError::OriginMissing | HandshakeError::OriginRefused) => {
+            Some(POST_AND_OPTIONS)
+        }
+        _ => None,
+    }
 }
 
 /// Why the journal refused events, for metrics.
@@ -218,10 +242,10 @@ impl IngressError {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if status == StatusCode::METHOD_NOT_ALLOWED {
+        if let Some(methods) = allow(self) {
             response
                 .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("POST"));
+                .insert(header::ALLOW, HeaderValue::from_static(methods));
         }
         response
     }

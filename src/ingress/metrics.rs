@@ -13,8 +13,12 @@ use crate::ops::Outcome;
 pub enum CallbackOutcome {
     /// 202.
     Accepted,
+    /// 200: consent to events that were not sent yet.
+    Handshake,
     /// 400.
     BadRequest,
+    /// 403.
+    Forbidden,
     /// 404.
     NotFound,
     /// 405.
@@ -37,9 +41,11 @@ pub enum CallbackOutcome {
 
 impl CallbackOutcome {
     /// Every outcome; a closed label set.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Accepted,
+        Self::Handshake,
         Self::BadRequest,
+        Self::Forbidden,
         Self::NotFound,
         Self::Method,
         Self::Timeout,
@@ -56,7 +62,9 @@ impl CallbackOutcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
+            Self::Handshake => "handshake",
             Self::BadRequest => "bad_request",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::Method => "method_not_allowed",
             Self::Timeout => "timeout",
@@ -124,8 +132,30 @@ impl RejectReason {
     }
 }
 
+/// Who asks whether its events are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handshake {
+    /// Event Grid, by an event of its own.
+    EventGrid,
+    /// Any sender of CloudEvents, by `OPTIONS`.
+    CloudEvents,
+}
+
+impl Handshake {
+    /// Every kind; a closed label set.
+    const ALL: [Self; 2] = [Self::EventGrid, Self::CloudEvents];
+
+    /// The label.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::EventGrid => "event_grid",
+            Self::CloudEvents => "cloud_events",
+        }
+    }
+}
+
 /// Status codes that the public listener gives itself; actix answers a broken request line before we see it.
-const CODES: [u16; 10] = [202, 400, 404, 405, 408, 413, 415, 422, 500, 503];
+const CODES: [u16; 12] = [200, 202, 400, 403, 404, 405, 408, 413, 415, 422, 500, 503];
 
 /// Bounds of both histograms, seconds: one fsync is around 1 ms on a good disk and 100 ms on a bad one.
 const SECONDS: [f64; 13] = [
@@ -143,6 +173,7 @@ pub struct IngressMetrics {
     by_type: IntCounterVec,
     rejected: IntCounterVec,
     drift: IntCounter,
+    handshakes: IntCounterVec,
 }
 
 impl IngressMetrics {
@@ -198,7 +229,19 @@ impl IngressMetrics {
                 "hookswitch_drift_total",
                 "Members and enum values that the schemas do not know; /drift on the admin listener lists them",
             )?,
+            handshakes: counters(
+                "hookswitch_handshakes_total",
+                "Requests for consent to events, by how they ask and whether it was granted",
+                &["kind", "outcome"],
+            )?,
         };
+        for kind in Handshake::ALL {
+            for outcome in ["granted", "refused"] {
+                metrics
+                    .handshakes
+                    .with_label_values(&[kind.as_str(), outcome]);
+            }
+        }
         for outcome in CallbackOutcome::ALL {
             metrics.callbacks.with_label_values(&[outcome.as_str()]);
         }
@@ -222,6 +265,7 @@ impl IngressMetrics {
         registry.register(Box::new(metrics.by_type.clone()))?;
         registry.register(Box::new(metrics.rejected.clone()))?;
         registry.register(Box::new(metrics.drift.clone()))?;
+        registry.register(Box::new(metrics.handshakes.clone()))?;
         Ok(metrics)
     }
 
@@ -256,6 +300,14 @@ impl IngressMetrics {
         self.rejected
             .with_label_values(&[reason.as_str()])
             .inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+    }
+
+    /// Counts one request for consent.
+    pub(super) fn handshake(&self, kind: Handshake, granted: bool) {
+        let outcome = if granted { "granted" } else { "refused" };
+        self.handshakes
+            .with_label_values(&[kind.as_str(), outcome])
+            .inc();
     }
 
     /// Counts one unknown member or enum value.
@@ -336,6 +388,8 @@ mod tests {
         let mut lines: Vec<String> = vec![
             "hookswitch_callbacks_in_flight 0".into(),
             "hookswitch_drift_total 0".into(),
+            "hookswitch_handshakes_total{kind=\"cloud_events\",outcome=\"granted\"} 0".into(),
+            "hookswitch_handshakes_total{kind=\"event_grid\",outcome=\"refused\"} 0".into(),
             "hookswitch_callback_duration_seconds_count 0".into(),
             "hookswitch_http_request_duration_seconds_count{route=\"callbacks\"} 0".into(),
         ];

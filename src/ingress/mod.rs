@@ -7,13 +7,18 @@ mod body;
 mod callback;
 mod carriage;
 mod error;
+mod handshake;
 mod listener;
 mod metrics;
 mod pipeline;
 mod settings;
 
 #[cfg(test)]
+mod handshake_tests;
+#[cfg(test)]
 mod journal_tests;
+#[cfg(test)]
+mod json_table_tests;
 #[cfg(test)]
 mod listener_tests;
 #[cfg(test)]
@@ -25,6 +30,7 @@ pub use answer::{Accepted, Kept};
 pub use body::BodyError;
 pub use carriage::CarriageError;
 pub use error::IngressError;
+pub use handshake::HandshakeError;
 pub use listener::{Ingress, serve};
 pub use metrics::{CallbackOutcome, IngressMetrics, RejectReason};
 pub use pipeline::{Note, Pipeline, Prepared, Rejection};

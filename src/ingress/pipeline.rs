@@ -107,18 +107,24 @@ impl Pipeline {
         self.apps.get(name)
     }
 
+    /// Takes the events out of a callback.
+    ///
+    /// # Errors
+    /// [`Rejection::Envelope`].
+    pub fn read(&self, head: &Head<'_>, body: &Bytes) -> Result<Vec<Element>, Rejection> {
+        Ok(envelope::decode(head, body, &self.limits)?)
+    }
+
     /// Decides for each event of a callback where it goes. `path` is what followed the app in the callback's path.
     ///
     /// # Errors
-    /// If the callback is to be refused as a whole.
+    /// [`Rejection::Events`].
     pub fn prepare(
         &self,
         app: &App,
-        head: &Head<'_>,
-        body: &Bytes,
+        elements: Vec<Element>,
         path: Option<&str>,
     ) -> Result<Prepared, Rejection> {
-        let elements = envelope::decode(head, body, &self.limits)?;
         let catalog = self.catalog.load();
         let mut prepared = Prepared {
             offers: Vec::with_capacity(elements.len()),

@@ -19,7 +19,8 @@ fn prepare(app: &str, body: &Value, path: Option<&str>) -> Result<Prepared, Reje
     let pipeline = pipeline();
     let app = pipeline.app(app).unwrap();
     let body = Bytes::from(body.to_string());
-    pipeline.prepare(app, &Head::default(), &body, path)
+    let elements = pipeline.read(&Head::default(), &body)?;
+    pipeline.prepare(app, elements, path)
 }
 
 /// For each event why it goes to quarantine, or that it goes to its routes.
@@ -165,7 +166,8 @@ fn a_broken_event_in_binary_mode_keeps_its_attributes_in_quarantine() {
     }
     let body = Bytes::from_static(br#"{"callConnectionId":17}"#);
     let app = pipeline.app("contoso").unwrap();
-    let prepared = pipeline.prepare(app, &head, &body, None).unwrap();
+    let elements = pipeline.read(&head, &body).unwrap();
+    let prepared = pipeline.prepare(app, elements, None).unwrap();
     let kept: Value = serde_json::from_slice(&prepared.offers[0].body).unwrap();
     assert!(prepared.offers[0].quarantine.is_some());
     assert_eq!(kept["source"], "calling/callConnections/c1");

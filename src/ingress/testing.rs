@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    num::NonZeroU32,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -68,12 +69,15 @@ pub(super) fn app(name: &str) -> App {
         on_invalid: OnInvalid::Quarantine,
         on_unknown: OnUnknown::Route,
         pass_query: vec!["callerId".to_owned()],
+        event_grid: false,
+        allowed_origins: Vec::new(),
+        allowed_rate: None,
         auth: Auth::None,
     }
 }
 
 /// Apps by name: `contoso` with every default, `strict` that rejects, `careful` that quarantines what is unknown, `path`
-/// whose call key is the path.
+/// whose call key is the path, `grid` that answers both handshakes, `open` that consents to every origin.
 pub(super) fn pipeline() -> Pipeline {
     let apps = vec![
         app("contoso"),
@@ -89,6 +93,16 @@ pub(super) fn pipeline() -> Pipeline {
         App {
             call_key_from_path: true,
             ..app("path")
+        },
+        App {
+            event_grid: true,
+            allowed_origins: vec!["eventgrid.azure.net".to_owned(), "other.example".to_owned()],
+            allowed_rate: NonZeroU32::new(600),
+            ..app("grid")
+        },
+        App {
+            allowed_origins: vec!["*".to_owned()],
+            ..app("open")
         },
     ];
     let route = Route {

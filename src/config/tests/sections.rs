@@ -269,18 +269,6 @@ fn tls_material_must_be_complete_readable_and_of_use() {
 
 #[test]
 fn what_comes_with_the_trust_boundary_is_refused_as_such() {
-    for (lines, key) in [
-        (
-            "event_grid = true",
-            "apps[0].event_grid: is not in this version",
-        ),
-        (
-            "allowed_origins = []",
-            "apps[0].allowed_origins: is not in this version",
-        ),
-    ] {
-        check(&format!("{SMALL}{lines}\n"), &[&format!("f.toml:6: {key}")]);
-    }
     let text = SMALL.replace("auth = \"none\"", "[apps.auth]\nacs = {}");
     check(
         &text,
@@ -331,6 +319,82 @@ fn app_settings_are_read_and_checked() {
         &format!("{SMALL}[[apps]]\nname = \"contoso\"\nauth = \"none\"\n"),
         &["f.toml:7: apps[1].name: there is an app contoso already"],
     );
+}
+
+#[test]
+fn handshakes_are_off_unless_they_are_asked_for() {
+    let app = &good(SMALL).apps[0];
+    assert!(!app.event_grid && app.allowed_origins.is_empty() && app.allowed_rate.is_none());
+    let config = good(&format!(
+        "{SMALL}event_grid = true\nallowed_origins = [\"EventGrid.azure.net\", \"a_b.example\"]\nallowed_rate = 120\n"
+    ));
+    let app = &config.apps[0];
+    assert!(app.event_grid);
+    assert_eq!(app.allowed_origins, ["eventgrid.azure.net", "a_b.example"]);
+    assert_eq!(app.allowed_rate.map(|rate| rate.get()), Some(120));
+    let printed = config.to_string();
+    assert_eq!(good(&printed).apps, config.apps, "{printed}");
+    let every = good(&format!("{SMALL}allowed_origins = [\"*\"]\n"));
+    assert_eq!(every.apps[0].allowed_origins, ["*"]);
+}
+
+#[test]
+fn origins_that_no_sender_could_name_are_refused() {
+    for (line, problem) in [
+        (
+            "event_grid = \"yes\"",
+            "event_grid: is a text, expected true or false",
+        ),
+        (
+            "allowed_origins = []",
+            "allowed_origins: is empty: leave it out",
+        ),
+        (
+            "allowed_origins = \"a\"",
+            "allowed_origins: is a text, expected a list of texts",
+        ),
+        (
+            "allowed_origins = [\"\"]",
+            "allowed_origins[0]: \"\" is no DNS name: write the name alone",
+        ),
+        (
+            "allowed_origins = [\"https://a.example\"]",
+            "allowed_origins[0]: \"https://a.example\" is no DNS name",
+        ),
+        (
+            "allowed_origins = [\"a.example:443\"]",
+            "allowed_origins[0]: \"a.example:443\" is no DNS name",
+        ),
+        (
+            "allowed_origins = [\"a..example\"]",
+            "allowed_origins[0]: \"a..example\" is no DNS name",
+        ),
+        (
+            "allowed_origins = [\"*.example\"]",
+            "allowed_origins[0]: \"*.example\" is no DNS name",
+        ),
+        (
+            "allowed_origins = [\"a\", \"A\"]",
+            "allowed_origins[1]: \"a\" is named twice",
+        ),
+        (
+            "allowed_origins = [\"a\", \"*\"]",
+            "allowed_origins[1]: is \"*\" among others",
+        ),
+        (
+            "allowed_rate = 5",
+            "allowed_rate: is told to allowed origins only",
+        ),
+        (
+            "allowed_rate = 0\nallowed_origins = [\"a\"]",
+            "allowed_rate: is 0, expected an integer from 1 to 1000000",
+        ),
+    ] {
+        check(
+            &format!("{SMALL}{line}\n"),
+            &[&format!("f.toml:6: apps[0].{problem}")],
+        );
+    }
 }
 
 #[test]

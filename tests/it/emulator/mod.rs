@@ -1,5 +1,6 @@
 //! The emulator, driven by clients that no one here wrote: the official SDKs (issue "The emulator").
 
+mod handshake;
 mod misbehave;
 mod sdk;
 mod snippets;

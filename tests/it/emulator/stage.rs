@@ -43,7 +43,7 @@ impl Stage {
                 .await;
         }
         let grid_url = receiver.callback_url("grid");
-        // The receiver refuses the handshake as long as it lets everybody in.
+        // The handshake has a test of its own.
         let options = ["--event-grid", &grid_url, "--event-grid-handshake", "skip"];
         let scenario =
             ["scenario.toml", "unrecorded.toml"].map(|name| file("tests/sdk").join(name));

@@ -1,0 +1,120 @@
+//! Handshakes: a service asks whether its events are wanted here before it sends any (design 4). Pure but for the answers.
+//!
+//! Consent is given at once, in the answer, or not at all: neither `validationUrl` nor `WebHook-Request-Callback` is
+//! looked at, so nobody can make us send a request anywhere. Consent is no authentication, and nobody is let in by it.
+
+use actix_web::{
+    HttpResponse,
+    http::header::{self, HeaderMap, HeaderValue},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    config::App,
+    envelope::Element,
+    event::{EnvelopeForm, Event},
+};
+
+/// The type of Event Grid's event that asks.
+const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
+
+/// Methods of an app that answers the handshake of CloudEvents.
+pub(super) const POST_AND_OPTIONS: &str = "POST, OPTIONS";
+
+/// Why a handshake is not answered with consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// `aeg-event-type` announces Event Grid's question, and the body is something else.
+    #[error(
+        "a subscription validation is an array of exactly one {VALIDATION} with a validationCode"
+    )]
+    Validation,
+    /// No `WebHook-Request-Origin`, or more than one, or no text.
+    #[error("OPTIONS asks for consent here and names its origin in one WebHook-Request-Origin")]
+    OriginMissing,
+    /// `apps.allowed_origins` does not have it.
+    #[error("this origin is not allowed to send here")]
+    OriginRefused,
+}
+
+/// The code to give back if a callback is Event Grid's question whether a subscription is wanted; `None` if it is an
+/// ordinary one. With `aeg-event-type` that header decides (events.md 6.3): an event of that type within a delivery is
+/// one that somebody published. Without it the body does.
+///
+/// # Errors
+/// [`HandshakeError::Validation`].
+pub(super) fn validation_code<'e>(
+    headers: &HeaderMap,
+    body: &[u8],
+    elements: &'e [Element],
+) -> Result<Option<&'e str>, HandshakeError> {
+    let announced = match headers.get("aeg-event-type") {
+        None => false,
+        Some(word) => {
+            let word = word.as_bytes().trim_ascii();
+            if !word.eq_ignore_ascii_case(b"SubscriptionValidation") {
+                return Ok(None);
+            }
+            true
+        }
+    };
+    let in_array = body.trim_ascii_start().starts_with(b"[");
+    match elements {
+        [Element::Event(event)] if in_array && is_validation(event) => event
+            .data
+            .get("validationCode")
+            .and_then(Value::as_str)
+            .filter(|code| !code.is_empty())
+            .map(Some)
+            .ok_or(HandshakeError::Validation),
+        _ if announced => Err(HandshakeError::Validation),
+        _ => Ok(None),
+    }
+}
+
+fn is_validation(event: &Event) -> bool {
+    event.form != EnvelopeForm::CloudEvents && event.attributes.event_type == VALIDATION
+}
+
+/// Event Grid takes exactly 200 for consent.
+pub(super) fn validated(code: &str) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(json!({ "validationResponse": code }))
+}
+
+/// Consent for the origin that asks with `OPTIONS` (CloudEvents webhooks 1.0.2, 4.2). The rate is what the app's
+/// configuration says, whatever was asked for.
+///
+/// # Errors
+/// [`HandshakeError::OriginMissing`], [`HandshakeError::OriginRefused`].
+pub(super) fn consent(app: &App, headers: &HeaderMap) -> Result<HttpResponse, HandshakeError> {
+    let mut asking = headers.get_all("webhook-request-origin");
+    let (Some(origin), None) = (asking.next(), asking.next()) else {
+        return Err(HandshakeError::OriginMissing);
+    };
+    let name = origin.to_str().map(str::trim).unwrap_or_default();
+    if name.is_empty() {
+        return Err(HandshakeError::OriginMissing);
+    }
+    let allowed = app
+        .allowed_origins
+        .iter()
+        .find(|allowed| *allowed == "*" || allowed.eq_ignore_ascii_case(name))
+        .ok_or(HandshakeError::OriginRefused)?;
+    let origin = match allowed.as_str() {
+        "*" => HeaderValue::from_static("*"),
+        // As it was asked for, letter case too (4.2.1).
+        _ => origin.clone(),
+    };
+    let rate = app.allowed_rate.map_or_else(
+        || HeaderValue::from_static("*"),
+        |rate| HeaderValue::from(rate.get()),
+    );
+    Ok(HttpResponse::Ok()
+        .insert_header(("webhook-allowed-origin", origin))
+        .insert_header(("webhook-allowed-rate", rate))
+        .insert_header((header::ALLOW, POST_AND_OPTIONS))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .finish())
+}

@@ -15,6 +15,8 @@ pub enum CallbackOutcome {
     Accepted,
     /// 400.
     BadRequest,
+    /// 401.
+    Unauthorized,
     /// 404.
     NotFound,
     /// 405.
@@ -37,9 +39,10 @@ pub enum CallbackOutcome {
 
 impl CallbackOutcome {
     /// Every outcome; a closed label set.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Accepted,
         Self::BadRequest,
+        Self::Unauthorized,
         Self::NotFound,
         Self::Method,
         Self::Timeout,
@@ -57,6 +60,7 @@ impl CallbackOutcome {
         match self {
             Self::Accepted => "accepted",
             Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
             Self::NotFound => "not_found",
             Self::Method => "method_not_allowed",
             Self::Timeout => "timeout",
@@ -125,7 +129,7 @@ impl RejectReason {
 }
 
 /// Status codes that the public listener gives itself; actix answers a broken request line before we see it.
-const CODES: [u16; 10] = [202, 400, 404, 405, 408, 413, 415, 422, 500, 503];
+const CODES: [u16; 11] = [202, 400, 401, 404, 405, 408, 413, 415, 422, 500, 503];
 
 /// Bounds of both histograms, seconds: one fsync is around 1 ms on a good disk and 100 ms on a bad one.
 const SECONDS: [f64; 13] = [

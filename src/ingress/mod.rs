@@ -13,6 +13,8 @@ mod pipeline;
 mod settings;
 
 #[cfg(test)]
+mod auth_tests;
+#[cfg(test)]
 mod journal_tests;
 #[cfg(test)]
 mod listener_tests;

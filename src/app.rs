@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    auth::Gates,
     catalog::Catalog,
     config::{AcceptAfter, Config},
     ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
@@ -103,6 +104,11 @@ async fn start(
     .map_err(AppError::Listener)?;
     info!(address = %admin.address(), "admin listener is up");
 
+    // Before the journal, whose recovery may take longer than the keys.
+    let (gates, keeper) = Gates::new(&config.apps, &registry, health.clone())?;
+    let mut reloads = JoinSet::new();
+    reloads.spawn(keeper.run());
+
     let boards = Boards {
         ledger: ledger.clone(),
         health: health.clone(),
@@ -134,7 +140,6 @@ async fn start(
         cut.clone(),
     ));
 
-    let mut reloads = JoinSet::new();
     if let Some(path) = config.schemas.path.clone() {
         reloads.spawn(reload::watch(
             path,
@@ -147,10 +152,12 @@ async fn start(
         reload::failures(&registry)?;
     }
 
+    gates.first_keys(FIRST_KEYS).await;
     let ingress = ingress::serve(
         public_socket,
         Ingress {
             settings: Settings::new(&config.server, &config.delivery),
+            gates: Arc::new(gates),
             pipeline: Arc::new(Pipeline::new(
                 config.apps.clone(),
                 config.routes.clone(),
@@ -190,7 +197,7 @@ impl Parts {
                 Ok(Err(error)) => AppError::Publish(error),
                 Err(_) => AppError::Ended("the publisher's task"),
             },
-            Some(_) = self.reloads.join_next() => AppError::Ended("the watch over the schemas"),
+            Some(_) = self.reloads.join_next() => AppError::Ended("the watch over schemas, secrets and keys"),
         }
     }
 
@@ -230,6 +237,9 @@ impl Parts {
         info!("stopped");
     }
 }
+
+/// How long a start waits for the keys of issuers; without them it goes on, and their callbacks get 503.
+const FIRST_KEYS: Duration = Duration::from_secs(2);
 
 /// How long a stop keeps for its last steps.
 const FAREWELL: Duration = Duration::from_secs(4);

@@ -5,6 +5,7 @@
 
 pub mod admit;
 pub mod app;
+pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod config;

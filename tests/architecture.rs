@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each room with the rooms it may use. A room not listed as allowed is not used.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("event", &[]),
     ("report", &[]),
     ("envelope", &["event"]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("ops", &["event", "report"]),
     ("admit", &["event", "route"]),
     ("config", &["event", "catalog", "route", "report"]),
+    ("auth", &["event", "ops", "config", "report"]),
     (
         "journal",
         &[
@@ -27,7 +28,8 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     (
         "ingress",
         &[
-            "event", "envelope", "catalog", "route", "admit", "journal", "ops", "config", "report",
+            "event", "envelope", "catalog", "route", "admit", "auth", "journal", "ops", "config",
+            "report",
         ],
     ),
     (
@@ -43,7 +45,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     (
         "app",
         &[
-            "event", "catalog", "route", "journal", "ingress", "publish", "ops", "config",
+            "event", "catalog", "route", "auth", "journal", "ingress", "publish", "ops", "config",
             "report", "dispatch",
         ],
     ),

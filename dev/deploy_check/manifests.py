@@ -188,7 +188,7 @@ class Agreement:
         if incoming != set(self.ports):
             yield f"the NetworkPolicy lets in {incoming}, the ports are {set(self.ports)}"
         if not all(rule.get("from") for rule in policy["spec"]["ingress"]):
-            yield "the NetworkPolicy lets anybody in: this version does not authenticate"
+            yield "the NetworkPolicy lets anybody in: as they stand the configurations have no auth"
         outgoing = {entry["port"] for rule in policy["spec"]["egress"] for entry in rule["ports"]}
         url = self.secret["stringData"]["amqp-url"].strip()
         broker = int(re.search(r":(\d+)/", url).group(1))

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use crate::{journal::JournalError, publish::PublishError};
+use crate::{auth::AuthError, journal::JournalError, publish::PublishError};
 
 /// What ends the receiver.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum AppError {
     /// The journal cannot be opened.
     #[error("cannot open the journal (journal.path)")]
     Journal(#[source] JournalError),
+    /// The files that `apps.auth` names cannot be used.
+    #[error("cannot set up the authentication of callbacks")]
+    Auth(#[from] AuthError),
     /// A listener ended.
     #[error("a listener failed")]
     Listener(#[source] io::Error),
@@ -45,7 +48,7 @@ impl AppError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Bind { .. } | Self::Journal(_) => 78,
+            Self::Bind { .. } | Self::Journal(_) | Self::Auth(_) => 78,
             Self::Listener(_)
             | Self::Publish(_)
             | Self::Signals(_)

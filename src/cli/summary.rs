@@ -35,8 +35,18 @@ pub(super) fn print(config: &Config, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn describe_app(app: &App) -> String {
-    let auth = match app.auth {
-        Auth::None => "no auth",
+    let auth = match &app.auth {
+        Auth::None => "no auth".to_owned(),
+        Auth::Any(methods) => {
+            let kinds = [
+                ("acs", methods.acs.is_some()),
+                ("jwt", !methods.jwt.is_empty()),
+                ("shared_secret", !methods.shared_secret.is_empty()),
+            ];
+            let kinds = kinds.into_iter().filter(|(_, there)| *there);
+            let kinds: Vec<&str> = kinds.map(|(kind, _)| kind).collect();
+            format!("auth by {}", kinds.join(" or "))
+        }
     };
     let call_key = if app.call_key_from_path {
         "path"

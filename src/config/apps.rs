@@ -3,7 +3,8 @@
 use crate::event::AppName;
 
 use super::{
-    checked::{App, Auth, OnInvalid, OnUnknown},
+    auth,
+    checked::{App, OnInvalid, OnUnknown},
     consent::consent,
     section::Section,
     tree::Value,
@@ -12,7 +13,7 @@ use super::{
 /// Reads one app; `None` without a usable name.
 pub(super) fn app(section: &mut Section<'_>) -> Option<App> {
     let name = name(section);
-    auth(section);
+    let auth = auth::auth(section);
     let event_grid = section.flag("event_grid", false);
     let (allowed_origins, allowed_rate) = consent(section);
     let call_keys = [("auto", false), ("path", true)];
@@ -28,6 +29,7 @@ pub(super) fn app(section: &mut Section<'_>) -> Option<App> {
     let call_key_from_path = section.word("call_key", &call_keys, false);
     let on_invalid = section.word("on_invalid", &on_invalid, OnInvalid::Quarantine);
     let on_unknown = section.word("on_unknown", &on_unknown, OnUnknown::Route);
+    auth::refuse_passed_secrets(&auth, &section.texts("pass_query"));
     let pass_query = pass_query(section);
     Some(App {
         name: name?,
@@ -38,7 +40,7 @@ pub(super) fn app(section: &mut Section<'_>) -> Option<App> {
         event_grid,
         allowed_origins,
         allowed_rate,
-        auth: Auth::None,
+        auth,
     })
 }
 
@@ -52,25 +54,6 @@ fn name(section: &mut Section<'_>) -> Option<AppName> {
             section.refuse("name", error);
             None
         }
-    }
-}
-
-/// Closed by default (P6): an app without auth must say so itself.
-fn auth(section: &mut Section<'_>) {
-    let Some(given) = section.given("auth") else {
-        section.refuse(
-            "auth",
-            "is missing: write auth = \"none\" to take callbacks from anybody (the only value in this version)",
-        );
-        return;
-    };
-    match &given.node.value {
-        Value::Text(word) if word == "none" => {}
-        Value::Table(_) => given.refuse(
-            "acs, jwt and shared_secret are not in this version, they come with the trust boundary: \
-             write auth = \"none\" and let only the sender reach the listener",
-        ),
-        _ => given.refuse("is not understood: write auth = \"none\" (the only value in this version)"),
     }
 }
 
@@ -104,7 +87,7 @@ pub(super) fn apps(top: &mut Section<'_>) -> Vec<App> {
         .into_iter()
         .flatten()
         .collect();
-    let example = "write [[apps]] with name = \"contoso\" and auth = \"none\"";
+    let example = "write [[apps]] with name = \"contoso\" and its auth";
     match top.given("apps").map(|given| &given.node.value) {
         None => top.refuse("apps", format!("is missing: {example}")),
         Some(Value::List(items)) if items.is_empty() => {

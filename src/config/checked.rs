@@ -4,6 +4,8 @@ use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use crate::event::AppName;
 
+use super::auth::Auth;
+
 /// A value that never shows in logs or errors.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -183,13 +185,6 @@ pub enum OnUnknown {
     Reject,
 }
 
-/// Who may speak for an app. More variants come with the trust boundary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// `auth = "none"`, in so many words.
-    None,
-}
-
 /// `[[apps]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
@@ -221,10 +216,21 @@ impl Config {
         let mut notices = Vec::new();
         for app in &self.apps {
             let name = &app.name;
-            match app.auth {
+            match &app.auth {
                 Auth::None => notices.push(format!(
                     "app {name} has no auth: whoever reaches the listener may speak for it"
                 )),
+                Auth::Any(methods) => {
+                    if methods
+                        .acs
+                        .as_ref()
+                        .is_some_and(|acs| acs.keys_url.is_some())
+                    {
+                        notices.push(format!(
+                            "app {name} takes the emulator's tokens (acs.keys_url), not the service's"
+                        ));
+                    }
+                }
             }
             if app.on_invalid == OnInvalid::Reject || app.on_unknown == OnUnknown::Reject {
                 notices.push(format!(

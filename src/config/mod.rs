@@ -4,6 +4,7 @@
 //! read key by key (`section`), and what is wrong is collected (`problems`), so that one run shows all of it.
 
 mod apps;
+mod auth;
 mod broker;
 mod checked;
 mod consent;
@@ -12,17 +13,20 @@ mod print;
 mod problems;
 mod queues;
 mod routes;
+mod secret_file;
 mod section;
 mod settings;
 mod tree;
 
+pub use auth::{Acs, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, check_key_url};
 pub use broker::{BrokerUrlError, BrokerUrlFileError, check_broker_url, read_broker_urls};
 pub use checked::{
-    AcceptAfter, App, Auth, Broker, BrokerEndpoint, Config, Delivery, Journal, OnInvalid,
-    OnUnknown, Schemas, Secret, Server, Tls,
+    AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, Journal, OnInvalid, OnUnknown,
+    Schemas, Secret, Server, Tls,
 };
 pub use layers::{Base, Flag, Sources};
 pub use problems::Problems;
+pub use secret_file::{SecretFileError, read_bounded, read_secrets};
 pub use settings::BATCH_LIMIT;
 
 use crate::{

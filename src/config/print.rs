@@ -7,8 +7,11 @@ use toml::Value;
 
 use crate::route::{Filter, Route, Sink};
 
-use super::checked::{
-    AcceptAfter, App, Auth, Broker, BrokerEndpoint, Config, OnInvalid, OnUnknown, Secret, Tls,
+use super::{
+    auth::{Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret},
+    checked::{
+        AcceptAfter, App, Broker, BrokerEndpoint, Config, OnInvalid, OnUnknown, Secret, Tls,
+    },
 };
 
 /// TOML that reads as this configuration again, but for passwords, which are written as `***`.
@@ -144,8 +147,9 @@ fn filter(expression: &Filter) -> Value {
 fn app(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
     page.table("[[apps]]")?;
     page.line("name", app.name.as_str())?;
-    match app.auth {
+    match &app.auth {
         Auth::None => page.line("auth", "none")?,
+        Auth::Any(given) => page.line("auth", methods(given))?,
     }
     page.line(
         "call_key",
@@ -174,6 +178,67 @@ fn app(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
     app.allowed_rate.map_or(Ok(()), |rate| {
         page.line("allowed_rate", integer(rate.get()))
     })
+}
+
+fn table<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
+    let entries = entries.into_iter();
+    Value::Table(
+        entries
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect(),
+    )
+}
+
+fn methods(methods: &Methods) -> Value {
+    let acs = methods.acs.as_ref().map(|acs| {
+        table([
+            ("resource_id", Some(acs.resource_id.as_str().into())),
+            (
+                "keys_url",
+                acs.keys_url.as_ref().map(|url| url.as_str().into()),
+            ),
+        ])
+    });
+    let list = |items: Vec<Value>| (!items.is_empty()).then_some(Value::Array(items));
+    table([
+        ("acs", acs),
+        ("jwt", list(methods.jwt.iter().map(jwt).collect())),
+        (
+            "shared_secret",
+            list(methods.shared_secret.iter().map(shared_secret).collect()),
+        ),
+    ])
+}
+
+fn jwt(jwt: &Jwt) -> Value {
+    let (key, place) = match &jwt.keys {
+        KeySource::Discovery(url) => ("discovery_url", url.to_string()),
+        KeySource::Url(url) => ("jwks_url", url.to_string()),
+        KeySource::File(path) => ("jwks_file", path.display().to_string()),
+    };
+    let algorithms = jwt.algorithms.iter().map(|one| format!("{one:?}"));
+    let claims = jwt.claims.iter();
+    let claims = claims.map(|(name, text)| (name.clone(), text.as_str().into()));
+    table([
+        ("issuer", Some(jwt.issuer.as_str().into())),
+        ("audience", Some(jwt.audience.clone().into())),
+        (key, Some(place.into())),
+        ("algorithms", Some(algorithms.collect::<Vec<_>>().into())),
+        ("leeway", Some(duration(jwt.leeway).into())),
+        ("claims", Some(Value::Table(claims.collect()))),
+    ])
+}
+
+fn shared_secret(secret: &SharedSecret) -> Value {
+    let (key, name) = match &secret.place {
+        SecretPlace::Query(name) => ("query", name),
+        SecretPlace::Header(name) => ("header", name),
+    };
+    let file = secret.value_file.display().to_string();
+    table([
+        (key, Some(name.as_str().into())),
+        ("value_file", Some(file.into())),
+    ])
 }
 
 fn route(page: &mut Page<'_, '_>, route: &Route) -> fmt::Result {

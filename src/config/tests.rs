@@ -1,5 +1,6 @@
 //! Configurations as operators write them, and every way in which they can be wrong.
 
+mod auth;
 mod layers;
 mod routes;
 mod sections;

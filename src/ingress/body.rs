@@ -60,23 +60,26 @@ pub(super) struct Body {
     _room: OwnedSemaphorePermit,
 }
 
-/// Reads a body of at most `limit_bytes` until `timeout` has passed. `announced` is its `Content-Length`: one over the
-/// limit is refused before a byte is read.
+/// Takes the `Content-Length` of a body, unless it is over the limit: that is refused before a byte is read.
+pub(super) fn announced(length: Option<u64>, limit_bytes: usize) -> Result<usize, BodyError> {
+    usize::try_from(length.unwrap_or(0))
+        .ok()
+        .filter(|length| *length <= limit_bytes)
+        .ok_or(BodyError::TooLarge { limit_bytes })
+}
+
+/// Reads a body of at most `limit_bytes` until `timeout` has passed.
 ///
 /// # Cancel safety
 /// Dropping the future drops what was read.
 pub(super) async fn read(
     mut payload: Payload,
-    announced: Option<u64>,
+    announced: usize,
     limit_bytes: usize,
     timeout: Duration,
     room: &BodyRoom,
 ) -> Result<Body, BodyError> {
     let too_large = || BodyError::TooLarge { limit_bytes };
-    let announced = usize::try_from(announced.unwrap_or(0)).map_err(|_| too_large())?;
-    if announced > limit_bytes {
-        return Err(too_large());
-    }
     let deadline = Instant::now() + timeout;
     let mut held = room.take(1)?;
     // An announced length is a promise of the sender's, not a reason to give it memory.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field};
 
 use crate::{
+    auth::{self, Gates},
     envelope::Head,
     journal::{Admitted, Callback, Intake},
     ops::{DriftBoard, Ledger, Outcome},
@@ -40,6 +41,7 @@ const ID_SHOWN: usize = 128;
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) settings: Settings,
+    pub(super) gates: Arc<Gates>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) intake: Intake,
     pub(super) ledger: Arc<Ledger>,
@@ -158,17 +160,27 @@ impl Desk {
         }
         let path = carriage::path(rest)?;
         let query = carriage::query(request.query_string(), &app.pass_query)?;
+        let announced = body::announced(content_length(request), self.settings.body_limit_bytes)?;
+
+        // Who speaks: asked before a byte of the body is read.
+        let credentials = auth::Head {
+            query: request.query_string(),
+            header: &|name| {
+                let values = request.headers().get_all(name);
+                values.map(header::HeaderValue::as_bytes).collect()
+            },
+        };
+        self.gates.admit(&app.name, &credentials).await?;
+
         let body = body::read(
             payload,
-            content_length(request),
+            announced,
             self.settings.body_limit_bytes,
             // The other half was for the head.
             self.settings.request_timeout / 2,
             &self.room,
         )
         .await?;
-
-        // Who speaks is asked here; `auth = "none"` is the only answer that the configuration takes so far.
 
         // What it says.
         let mut head = Head::default();

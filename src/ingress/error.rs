@@ -9,6 +9,7 @@ use actix_web::{
 };
 
 use crate::{
+    auth::{self, Challenge},
     envelope::DecodeError,
     journal::Refusal,
     ops::{Problem, ProblemError},
@@ -40,6 +41,9 @@ pub enum IngressError {
     /// The body is encoded.
     #[error("a content-encoding is not taken: send the body as it is")]
     ContentEncoding,
+    /// Its sender may not speak for the app.
+    #[error(transparent)]
+    Auth(#[from] auth::Refusal),
     /// Path or query cannot be carried.
     #[error(transparent)]
     Carriage(#[from] CarriageError),
@@ -72,6 +76,11 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
         IngressError::Path | IngressError::App => StatusCode::NOT_FOUND,
         IngressError::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
         IngressError::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        IngressError::Auth(auth::Refusal::Missing(_) | auth::Refusal::Wrong(_)) => {
+            StatusCode::UNAUTHORIZED
+        }
+        // Perhaps a good callback: its sender must not take it for refused.
+        IngressError::Auth(auth::Refusal::NoKeys { .. }) => StatusCode::SERVICE_UNAVAILABLE,
         // The same request will fail again.
         IngressError::Carriage(_)
         | IngressError::Handshake(HandshakeError::Validation | HandshakeError::OriginMissing) => {
@@ -102,6 +111,7 @@ pub(super) fn outcome_of(status: StatusCode) -> CallbackOutcome {
         200 => CallbackOutcome::Handshake,
         202 => CallbackOutcome::Accepted,
         400 => CallbackOutcome::BadRequest,
+        401 => CallbackOutcome::Unauthorized,
         403 => CallbackOutcome::Forbidden,
         404 => CallbackOutcome::NotFound,
         405 => CallbackOutcome::Method,
@@ -119,6 +129,7 @@ fn retry_after(error: &IngressError) -> Option<u16> {
     Some(match error {
         IngressError::Crowded { .. } | IngressError::Body(BodyError::Crowded) => 1,
         IngressError::StoreTimeout => 5,
+        IngressError::Auth(auth::Refusal::NoKeys { retry_after }) => *retry_after,
         IngressError::Journal(refusal) => match refusal {
             Refusal::Busy => 1,
             Refusal::Closing | Refusal::NotConfirmed => 5,
@@ -227,6 +238,20 @@ fn envelope_errors(error: &DecodeError) -> Vec<ProblemError> {
         .collect()
 }
 
+/// What a 401 must say (RFC 9110, 11.6.1), and nothing about why beyond the class (RFC 6750, 3).
+fn challenge_of(error: &IngressError) -> Option<&'static str> {
+    match error {
+        IngressError::Auth(auth::Refusal::Missing(challenge) | auth::Refusal::Wrong(challenge)) => {
+            Some(match challenge {
+                Challenge::Bearer => "Bearer",
+                Challenge::InvalidToken => "Bearer error=\"invalid_token\"",
+                Challenge::SharedSecret => "SharedSecret",
+            })
+        }
+        _ => None,
+    }
+}
+
 impl IngressError {
     /// The answer.
     pub(super) fn response(&self) -> HttpResponse {
@@ -241,6 +266,12 @@ impl IngressError {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = challenge_of(self) {
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
+            );
         }
         if let Some(methods) = allow(self) {
             response

@@ -13,7 +13,7 @@ use crate::{
 
 use super::{
     Ingress, IngressMetrics, serve,
-    testing::{broken, pipeline, rang, settings, strange},
+    testing::{broken, gates, pipeline, rang, settings, strange},
 };
 
 #[tokio::test]
@@ -40,6 +40,7 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
         .unwrap();
     let ingress = Ingress {
         settings: settings(),
+        gates: gates(&registry),
         pipeline: Arc::new(pipeline()),
         intake: opened.intake,
         ledger: ledger.clone(),

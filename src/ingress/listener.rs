@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::Gates,
     journal::Intake,
     ops::{Bounds, DriftBoard, Ledger, Listening},
 };
@@ -29,6 +30,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct Ingress {
     /// Bounds.
     pub settings: Settings,
+    /// Who may come in.
+    pub gates: Arc<Gates>,
     /// From bytes to offers.
     pub pipeline: Arc<Pipeline>,
     /// Where offers go.
@@ -50,6 +53,7 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
     let stopping = CancellationToken::new();
     let Ingress {
         settings,
+        gates,
         pipeline,
         intake,
         ledger,
@@ -58,6 +62,7 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
     } = ingress;
     let desk = Desk {
         settings,
+        gates,
         pipeline,
         intake,
         ledger,

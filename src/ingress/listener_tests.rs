@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     Settings,
-    testing::{Door, RANG, broken, problem_in, rang, settings, strange},
+    testing::{Door, RANG, SECRET, broken, problem_in, rang, settings, strange},
 };
 
 /// Sends raw bytes on a connection of its own.
@@ -528,4 +528,24 @@ async fn a_stop_waits_no_longer_than_its_deadline() {
     assert!(!graceful);
     assert!(answer.is_err(), "{answer:?}");
     drop(never_answered);
+}
+
+#[tokio::test]
+async fn limits_come_before_auth_and_auth_before_the_body() {
+    let mut door = Door::open(settings());
+    let large = "x".repeat(5_000);
+    door.problem(door.post("/callbacks/guarded", large), 413)
+        .await;
+    door.problem(door.post("/callbacks/guarded", "no JSON"), 401)
+        .await;
+    let path = format!("/callbacks/guarded?code={SECRET}");
+    door.problem(door.post(&path, "no JSON"), 400).await;
+    // Not a byte of the body was sent, and the answer is there.
+    let mut stream = raw(
+        &door,
+        head("/callbacks/guarded", "Content-Length: 100\r\n").as_bytes(),
+    )
+    .await;
+    let answer = one_answer(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
 }

@@ -17,6 +17,8 @@ pub enum CallbackOutcome {
     Handshake,
     /// 400.
     BadRequest,
+    /// 401.
+    Unauthorized,
     /// 403.
     Forbidden,
     /// 404.
@@ -41,10 +43,11 @@ pub enum CallbackOutcome {
 
 impl CallbackOutcome {
     /// Every outcome; a closed label set.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Accepted,
         Self::Handshake,
         Self::BadRequest,
+        Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::Method,
@@ -64,6 +67,7 @@ impl CallbackOutcome {
             Self::Accepted => "accepted",
             Self::Handshake => "handshake",
             Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::Method => "method_not_allowed",
@@ -155,7 +159,9 @@ impl Handshake {
 }
 
 /// Status codes that the public listener gives itself; actix answers a broken request line before we see it.
-const CODES: [u16; 12] = [200, 202, 400, 403, 404, 405, 408, 413, 415, 422, 500, 503];
+const CODES: [u16; 13] = [
+    200, 202, 400, 401, 403, 404, 405, 408, 413, 415, 422, 500, 503,
+];
 
 /// Bounds of both histograms, seconds: one fsync is around 1 ms on a good disk and 100 ms on a bad one.
 const SECONDS: [f64; 13] = [

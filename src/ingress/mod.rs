@@ -14,6 +14,8 @@ mod pipeline;
 mod settings;
 
 #[cfg(test)]
+mod auth_tests;
+#[cfg(test)]
 mod handshake_tests;
 #[cfg(test)]
 mod journal_tests;

@@ -12,14 +12,15 @@ use prometheus::{Registry, TextEncoder};
 use serde_json::{Value, json};
 
 use crate::{
+    auth::Gates,
     catalog::Catalog,
-    config::{App, Auth, OnInvalid, OnUnknown},
+    config::{App, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown, SecretPlace, SharedSecret},
     event::AppName,
     journal::{
         Callback,
         stand_in::{StandIn, Waiting},
     },
-    ops::{DriftBoard, Ledger, LedgerCollector, Listening, new_registry},
+    ops::{DriftBoard, Health, Ledger, LedgerCollector, Listening, new_registry},
     route::{QueueType, Route, Sink},
 };
 
@@ -76,10 +77,49 @@ pub(super) fn app(name: &str) -> App {
     }
 }
 
+/// The secret of the app `guarded`.
+pub(super) const SECRET: &str = "planted-secret-of-guarded";
+
+static SECRET_FILE: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), SECRET).unwrap();
+    file
+});
+
+fn guarded() -> Auth {
+    let secret = |place| SharedSecret {
+        place,
+        value_file: SECRET_FILE.path().to_owned(),
+    };
+    Auth::Any(Methods {
+        shared_secret: vec![
+            secret(SecretPlace::Query("code".to_owned())),
+            secret(SecretPlace::Header("x-callback-key".to_owned())),
+        ],
+        ..Methods::default()
+    })
+}
+
+/// Nobody fetches the keys in these tests.
+fn signed() -> Auth {
+    Auth::Any(Methods {
+        jwt: vec![Jwt {
+            issuer: "https://issuer.example".to_owned(),
+            audience: vec!["contoso".to_owned()],
+            keys: KeySource::Url("https://issuer.example/keys".parse().unwrap()),
+            algorithms: vec![jsonwebtoken::Algorithm::RS256],
+            leeway: Duration::ZERO,
+            claims: vec![],
+        }],
+        ..Methods::default()
+    })
+}
+
 /// Apps by name: `contoso` with every default, `strict` that rejects, `careful` that quarantines what is unknown, `path`
-/// whose call key is the path, `grid` that answers both handshakes, `open` that consents to every origin.
-pub(super) fn pipeline() -> Pipeline {
-    let apps = vec![
+/// whose call key is the path, `grid` that answers both handshakes, `open` that consents to every origin, `guarded` with a
+/// shared secret, `signed` with an issuer.
+fn apps() -> Vec<App> {
+    vec![
         app("contoso"),
         App {
             on_invalid: OnInvalid::Reject,
@@ -104,7 +144,24 @@ pub(super) fn pipeline() -> Pipeline {
             allowed_origins: vec!["*".to_owned()],
             ..app("open")
         },
-    ];
+        App {
+            auth: guarded(),
+            ..app("guarded")
+        },
+        App {
+            auth: signed(),
+            ..app("signed")
+        },
+    ]
+}
+
+/// Their gates; the registry is the one of `/metrics`.
+pub(super) fn gates(registry: &Registry) -> Arc<Gates> {
+    let (gates, _keeper) = Gates::new(&apps(), registry, Arc::new(Health::default())).unwrap();
+    Arc::new(gates)
+}
+
+pub(super) fn pipeline() -> Pipeline {
     let route = Route {
         name: "calls".into(),
         app: None,
@@ -119,7 +176,7 @@ pub(super) fn pipeline() -> Pipeline {
         },
     };
     let catalog = Arc::new(ArcSwap::new(CATALOG.clone()));
-    Pipeline::new(apps, vec![route], 10, catalog)
+    Pipeline::new(apps(), vec![route], 10, catalog)
 }
 
 /// A good event.
@@ -174,6 +231,7 @@ impl Door {
         let drift = Arc::new(DriftBoard::default());
         let ingress = Ingress {
             settings,
+            gates: gates(&registry),
             pipeline: Arc::new(pipeline()),
             intake,
             ledger: ledger.clone(),

@@ -4,6 +4,7 @@
 //! `HOOKSWITCH_TEST_AMQP=$(dev/rabbitmq start /tmp/node) cargo test --features broker-tests --test it`.
 #![cfg(feature = "broker-tests")]
 
+mod auth;
 mod consumers;
 mod contract;
 mod crash;

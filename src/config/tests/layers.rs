@@ -144,7 +144,7 @@ partitions = 0
             "f.toml:6: delivery.stall_timeout: is an integer, expected a time from \"1s\" to \"1h\", in quotes and with its unit",
             "f.toml:7: delivery.accept_after: is \"jurnal\", expected \"journal\" or \"confirm\"; did you mean \"journal\"?",
             "f.toml:8: brokr: unknown key; did you mean \"broker\"?",
-            "f.toml:9: apps[0].auth: is missing: write auth = \"none\"",
+            "f.toml:9: apps[0].auth: is missing: write [apps.auth]",
             "f.toml:10: apps[0].name: \"a.b\" is no app name: 1 to 64 of a-z, A-Z, 0-9, '-' and '_' (no dot",
             "f.toml:14: routes[0].name: is missing",
             "f.toml:15: routes[0].app: there is no app \"contso\"; did you mean \"contoso\"?",
@@ -316,6 +316,7 @@ fn a_configuration_printed_and_read_again_is_the_same() {
         demo,
         odd,
         SMALL.replace("stdout:", "amqp://u@h/v?heartbeat=3"),
+        super::auth::everything(dir.path()),
     ] {
         let config = good(&text.replace("guest:guest", "guest:***"));
         assert_eq!(good(&config.to_string()), config, "{config}");

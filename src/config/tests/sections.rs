@@ -268,22 +268,7 @@ fn tls_material_must_be_complete_readable_and_of_use() {
 }
 
 #[test]
-fn what_comes_with_the_trust_boundary_is_refused_as_such() {
-    let text = SMALL.replace("auth = \"none\"", "[apps.auth]\nacs = {}");
-    check(
-        &text,
-        &["f.toml:5: apps[0].auth: acs, jwt and shared_secret are not in this version"],
-    );
-    let text = SMALL.replace("\"none\"", "\"all\"");
-    check(
-        &text,
-        &["f.toml:5: apps[0].auth: is not understood: write auth = \"none\""],
-    );
-    let text = SMALL.replace("auth = \"none\"\n", "");
-    check(
-        &text,
-        &["f.toml:3: apps[0].auth: is missing: write auth = \"none\""],
-    );
+fn what_comes_later_is_refused_as_such() {
     check(
         &format!("{SMALL}[server.tls]\ncert_file = \"x\"\n"),
         &["f.toml:6: server.tls: is not in this version"],

@@ -1,0 +1,166 @@
+//! A bearer token against the keys and the rules of one issuer. Pure but for the time of day.
+
+use std::fmt;
+
+use jsonwebtoken::{
+    Algorithm, Validation, dangerous::insecure_decode_claims, decode, decode_header,
+    errors::ErrorKind,
+};
+use serde_json::{Map, Value};
+
+use crate::config::Jwt;
+
+use super::keys::KeySet;
+
+/// Longer tokens are none: Entra's are below 4 KiB.
+const TOKEN_LIMIT_BYTES: usize = 16_384;
+
+/// What a token says is cut here in the log.
+const SHOWN: usize = 128;
+
+/// Why a token is no good, in the operator's words. Shows claims only of tokens whose signature is good, but for the
+/// issuer, without which a wrong tenant could not be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum TokenFault {
+    Malformed,
+    /// A header that would let the token choose its own key, or that must be understood and is not.
+    Header(&'static str),
+    Algorithm(Algorithm),
+    Issuer {
+        received: String,
+    },
+    /// No key has its id, as far as is known.
+    UnknownKey,
+    Signature,
+    Expired,
+    NotYet,
+    Audience {
+        expected: Vec<String>,
+        received: String,
+    },
+    /// A claim that must be there, or say something else.
+    Claim(String),
+}
+
+impl fmt::Display for TokenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed => f.write_str("it is no JSON Web Token of a kind that is known here"),
+            Self::Header(name) => write!(f, "its header has a {name}, which is never followed"),
+            Self::Algorithm(found) => write!(
+                f,
+                "it is signed with {found:?}, which is not allowed for this issuer or key"
+            ),
+            Self::Issuer { received } => write!(f, "no issuer of this app is {received:?}"),
+            Self::UnknownKey => f.write_str("the issuer has no key with its id"),
+            Self::Signature => f.write_str("its signature is wrong"),
+            Self::Expired => f.write_str("it has expired"),
+            Self::NotYet => f.write_str("it is not valid yet"),
+            Self::Audience { expected, received } => {
+                write!(
+                    f,
+                    "its audience is {received}, expected one of {expected:?}"
+                )
+            }
+            Self::Claim(name) => write!(f, "its claim {name} is missing or not as it must be"),
+        }
+    }
+}
+
+/// The issuer that a token names; nothing is proven yet.
+pub(super) fn issuer(token: &str) -> Result<String, TokenFault> {
+    if token.len() > TOKEN_LIMIT_BYTES {
+        return Err(TokenFault::Malformed);
+    }
+    let claims: Map<String, Value> =
+        insecure_decode_claims(token).map_err(|_| TokenFault::Malformed)?;
+    match claims.get("iss") {
+        Some(Value::String(issuer)) => Ok(issuer.clone()),
+        _ => Err(TokenFault::Claim("iss".to_owned())),
+    }
+}
+
+/// The beginning of a text that somebody else wrote.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(SHOWN).collect()
+}
+
+/// Proves that `token` was signed by one of `keys` and says what `rules` ask for.
+pub(super) fn verify(token: &str, rules: &Jwt, keys: &KeySet) -> Result<(), TokenFault> {
+    let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
+    for (name, there) in [
+        ("jku", header.jku.is_some()),
+        ("x5u", header.x5u.is_some()),
+        ("jwk", header.jwk.is_some()),
+        // Extensions that must be understood (RFC 7515, 4.1.11); none is.
+        ("crit", header.crit.is_some()),
+    ] {
+        if there {
+            return Err(TokenFault::Header(name));
+        }
+    }
+    // Before any key is looked at: `none` has no name in the library, and HMAC is never among the rules.
+    if !rules.algorithms.contains(&header.alg) {
+        return Err(TokenFault::Algorithm(header.alg));
+    }
+    let named = keys.named(header.kid.as_deref());
+    if named.is_empty() {
+        return Err(TokenFault::UnknownKey);
+    }
+    let mut validation = Validation::new(header.alg);
+    validation.leeway = rules.leeway.as_secs();
+    validation.validate_nbf = true;
+    validation.set_audience(&rules.audience);
+    validation.set_issuer(&[&rules.issuer]);
+    validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud"]);
+    let mut fault = TokenFault::Algorithm(header.alg);
+    for key in named {
+        let Some(key) = key.for_algorithm(header.alg) else {
+            continue;
+        };
+        match decode::<Map<String, Value>>(token, key, &validation) {
+            Ok(token) => return claims(&token.claims, rules),
+            Err(error) => fault = of_library(error.kind(), token, rules),
+        }
+    }
+    Err(fault)
+}
+
+fn of_library(kind: &ErrorKind, token: &str, rules: &Jwt) -> TokenFault {
+    match kind {
+        ErrorKind::InvalidSignature => TokenFault::Signature,
+        ErrorKind::ExpiredSignature => TokenFault::Expired,
+        ErrorKind::ImmatureSignature => TokenFault::NotYet,
+        ErrorKind::InvalidIssuer => TokenFault::Claim("iss".to_owned()),
+        // The library looks at the signature first, so this is what the issuer said.
+        ErrorKind::InvalidAudience => TokenFault::Audience {
+            expected: rules.audience.clone(),
+            received: insecure_decode_claims::<Map<String, Value>>(token)
+                .ok()
+                .and_then(|claims| Some(shown(&claims.get("aud")?.to_string())))
+                .unwrap_or_default(),
+        },
+        ErrorKind::MissingRequiredClaim(name) | ErrorKind::InvalidClaimFormat(name) => {
+            TokenFault::Claim(name.clone())
+        }
+        _ => TokenFault::Malformed,
+    }
+}
+
+fn claims(claims: &Map<String, Value>, rules: &Jwt) -> Result<(), TokenFault> {
+    // The library takes a list of issuers, too.
+    if claims.get("iss").and_then(Value::as_str) != Some(&rules.issuer) {
+        return Err(TokenFault::Claim("iss".to_owned()));
+    }
+    for (name, wanted) in &rules.claims {
+        let holds = match claims.get(name) {
+            Some(Value::String(text)) => text == wanted,
+            Some(Value::Array(items)) => items.iter().any(|item| item.as_str() == Some(wanted)),
+            _ => false,
+        };
+        if !holds {
+            return Err(TokenFault::Claim(name.clone()));
+        }
+    }
+    Ok(())
+}

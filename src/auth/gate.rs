@@ -1,0 +1,357 @@
+//! The gate of each app: whether a request may come in, by its head alone.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use percent_encoding::percent_decode_str;
+use prometheus::Registry;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use crate::{
+    config::{App, Auth, Jwt, KeySource, Methods, SecretPlace},
+    event::AppName,
+    ops::Health,
+};
+
+use super::{
+    AuthError, Challenge, Keeper, Refusal,
+    bearer::{self, TokenFault},
+    fetch::Fetcher,
+    metrics::{AuthMetrics, RefusalClass},
+    secrets::Secrets,
+    source::{Pace, Source},
+};
+
+/// One line of the log for each app in this time: whoever reaches the listener can cause them.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// What of a request is looked at. Its body is not: nobody who may not speak is listened to.
+pub struct Head<'a> {
+    /// Without its question mark, as received.
+    pub query: &'a str,
+    /// Every value of the header with this name, which is lower case.
+    pub header: &'a dyn Fn(&str) -> Vec<&'a [u8]>,
+}
+
+/// The gates of all apps.
+pub struct Gates {
+    gates: HashMap<AppName, Gate>,
+    metrics: AuthMetrics,
+}
+
+impl std::fmt::Debug for Gates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.gates.keys()).finish()
+    }
+}
+
+enum Gate {
+    /// `auth = "none"`.
+    Open,
+    Guarded(Guard),
+}
+
+struct Guard {
+    secrets: Vec<(SecretPlace, Arc<Secrets>)>,
+    issuers: Vec<(Jwt, Arc<Source>)>,
+    challenge: Challenge,
+    last_line: Mutex<Option<Instant>>,
+}
+
+/// What several gates use: a file is read and an issuer is asked once for all of them.
+#[derive(Default)]
+struct Shelf {
+    secrets: HashMap<PathBuf, Arc<Secrets>>,
+    sources: HashMap<(String, KeySource), Arc<Source>>,
+}
+
+impl Shelf {
+    fn secrets(&mut self, app: &AppName, path: &Path) -> Result<Arc<Secrets>, AuthError> {
+        if let Some(known) = self.secrets.get(path) {
+            return Ok(known.clone());
+        }
+        let secrets = Secrets::load(path).map_err(|source| AuthError::Secrets {
+            app: app.as_str().to_owned(),
+            source,
+        })?;
+        let secrets = Arc::new(secrets);
+        self.secrets.insert(path.to_owned(), secrets.clone());
+        Ok(secrets)
+    }
+
+    fn source(&mut self, rules: &Jwt, pace: Pace) -> Result<Arc<Source>, AuthError> {
+        let key = (rules.issuer.clone(), rules.keys.clone());
+        if let Some(known) = self.sources.get(&key) {
+            return Ok(known.clone());
+        }
+        let source = Arc::new(Source::new(rules, pace)?);
+        self.sources.insert(key, source.clone());
+        Ok(source)
+    }
+}
+
+/// Why no issuer vouches for a token.
+enum Doubt {
+    Bad(TokenFault),
+    /// It may be good by keys that are newer than ours.
+    Newer(Arc<Source>),
+    NoKeys(Arc<Source>),
+}
+
+impl Gates {
+    /// Reads the files that the apps name. Keys come with [`Keeper::run`].
+    ///
+    /// # Errors
+    /// If a file cannot be used.
+    pub fn new(
+        apps: &[App],
+        registry: &Registry,
+        health: Arc<Health>,
+    ) -> Result<(Self, Keeper), AuthError> {
+        Self::paced(apps, registry, health, Pace::default())
+    }
+
+    pub(super) fn paced(
+        apps: &[App],
+        registry: &Registry,
+        health: Arc<Health>,
+        pace: Pace,
+    ) -> Result<(Self, Keeper), AuthError> {
+        let metrics = AuthMetrics::register(registry, apps.iter().map(|app| &app.name))?;
+        let mut shelf = Shelf::default();
+        let mut gates = HashMap::new();
+        for app in apps {
+            let gate = match &app.auth {
+                Auth::None => Gate::Open,
+                Auth::Any(methods) => {
+                    let guard = Guard::new(&app.name, methods, &mut shelf, pace)?;
+                    Gate::Guarded(guard)
+                }
+            };
+            gates.insert(app.name.clone(), gate);
+        }
+        let keeper = Keeper {
+            secrets: shelf.secrets.into_values().collect(),
+            sources: shelf.sources.into_values().collect(),
+            fetcher: Fetcher::new(pace.answer).map_err(AuthError::Client)?,
+            metrics: metrics.clone(),
+            health,
+            pace,
+        };
+        Ok((Self { gates, metrics }, keeper))
+    }
+
+    /// Waits until every issuer was asked for its keys once, at most for `limit`: then the first callbacks need not be
+    /// sent twice.
+    pub async fn first_keys(&self, limit: Duration) {
+        let all = self.gates.values().flat_map(|gate| match gate {
+            Gate::Open => &[],
+            Gate::Guarded(guard) => guard.issuers.as_slice(),
+        });
+        let all = async {
+            for (_, source) in all {
+                source.first().await;
+            }
+        };
+        timeout(limit, all).await.ok();
+    }
+
+    /// Lets a callback for `app` in, or says why not. Waits only where a token names a key that is not known, for the keys
+    /// that its issuer has now.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn admit(&self, app: &AppName, head: &Head<'_>) -> Result<(), Refusal> {
+        let guard = match self.gates.get(app) {
+            Some(Gate::Open) => return Ok(()),
+            Some(Gate::Guarded(guard)) => guard,
+            // Closed by default: an app without a gate is a bug of ours.
+            None => return Err(Refusal::Wrong(Challenge::Bearer)),
+        };
+        let (class, refusal) = match guard.judge(app, head).await {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        self.metrics.refused(app, class);
+        Err(refusal)
+    }
+}
+
+impl Guard {
+    fn new(
+        app: &AppName,
+        methods: &Methods,
+        shelf: &mut Shelf,
+        pace: Pace,
+    ) -> Result<Self, AuthError> {
+        let mut secrets = Vec::new();
+        for one in &methods.shared_secret {
+            let good = shelf.secrets(app, &one.value_file)?;
+            secrets.push((one.place.clone(), good));
+        }
+        let mut issuers = Vec::new();
+        for rules in methods.issuers() {
+            let source = shelf.source(&rules, pace)?;
+            issuers.push((rules, source));
+        }
+        Ok(Self {
+            challenge: if issuers.is_empty() {
+                Challenge::SharedSecret
+            } else {
+                Challenge::Bearer
+            },
+            secrets,
+            issuers,
+            last_line: Mutex::default(),
+        })
+    }
+
+    async fn judge(&self, app: &AppName, head: &Head<'_>) -> Result<(), (RefusalClass, Refusal)> {
+        let secret = self.secret(head);
+        if secret == Some(true) {
+            return Ok(());
+        }
+        let token = if self.issuers.is_empty() {
+            None
+        } else {
+            token(head)
+        };
+        let Some(token) = token else {
+            if secret.is_some() {
+                self.line(app, &"its shared secret is wrong");
+                return Err((RefusalClass::SharedSecret, Refusal::Wrong(self.challenge)));
+            }
+            debug!(%app, "a callback without credentials was refused");
+            return Err((RefusalClass::Missing, Refusal::Missing(self.challenge)));
+        };
+        let arrived = Instant::now();
+        let mut doubt = match token.and_then(|token| Ok((token, bearer::issuer(token)?))) {
+            Err(fault) => Doubt::Bad(fault),
+            Ok((token, issuer)) => match self.vouch(token, &issuer) {
+                Ok(()) => return Ok(()),
+                Err(Doubt::Newer(source)) => {
+                    if !source.proves_since(arrived) {
+                        source.fresh().await;
+                    }
+                    match self.vouch(token, &issuer) {
+                        Ok(()) => return Ok(()),
+                        Err(doubt) => doubt,
+                    }
+                }
+                Err(doubt) => doubt,
+            },
+        };
+        if let Doubt::Newer(source) = &doubt
+            && source.proves_since(arrived)
+        {
+            doubt = Doubt::Bad(TokenFault::UnknownKey);
+        }
+        match doubt {
+            Doubt::Bad(fault) => {
+                self.line(app, &fault);
+                let refusal = Refusal::Wrong(Challenge::InvalidToken);
+                Err((RefusalClass::Token, refusal))
+            }
+            Doubt::Newer(source) | Doubt::NoKeys(source) => {
+                let retry_after = source.retry_after();
+                Err((RefusalClass::Keys, Refusal::NoKeys { retry_after }))
+            }
+        }
+    }
+
+    /// Whether one of the secrets is in the request; `None` if nothing stands where one would.
+    fn secret(&self, head: &Head<'_>) -> Option<bool> {
+        let mut found = None;
+        for (place, secrets) in &self.secrets {
+            let given: Vec<Vec<u8>> = match place {
+                SecretPlace::Query(name) => parameters(head.query, name),
+                SecretPlace::Header(name) => {
+                    let values = (head.header)(name).into_iter();
+                    values.map(<[u8]>::to_vec).collect()
+                }
+            };
+            for value in given {
+                found = Some(found == Some(true) || secrets.hold(&value));
+            }
+        }
+        found
+    }
+
+    /// Whether an issuer of this app vouches for the token.
+    fn vouch(&self, token: &str, issuer: &str) -> Result<(), Doubt> {
+        let mut doubt = Doubt::Bad(TokenFault::Issuer {
+            received: bearer::shown(issuer),
+        });
+        for (rules, source) in &self.issuers {
+            if rules.issuer != issuer {
+                continue;
+            }
+            let next = match source.keys(Instant::now()) {
+                None => Doubt::NoKeys(source.clone()),
+                Some(keys) => match bearer::verify(token, rules, &keys) {
+                    Ok(()) => return Ok(()),
+                    Err(TokenFault::UnknownKey) => Doubt::Newer(source.clone()),
+                    Err(fault) => Doubt::Bad(fault),
+                },
+            };
+            // One issuer may be there twice, with several audiences: what is not proven bad may yet be good.
+            if matches!(doubt, Doubt::Bad(_)) {
+                doubt = next;
+            }
+        }
+        Err(doubt)
+    }
+
+    /// Tells the operator what the sender is not told.
+    fn line(&self, app: &AppName, fault: &dyn std::fmt::Display) {
+        let mut last = self
+            .last_line
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            *last = Some(Instant::now());
+            warn!(%app, %fault, "callbacks are refused with 401; this is the latest");
+        } else {
+            debug!(%app, %fault, "a callback was refused with 401");
+        }
+    }
+}
+
+/// The bearer token of a request; `None` if it has none.
+fn token<'a>(head: &Head<'a>) -> Option<Result<&'a str, TokenFault>> {
+    let values = (head.header)("authorization");
+    let mut tokens = values.iter().filter_map(|value| {
+        let (scheme, token) = value.split_at_checked(7)?;
+        scheme
+            .eq_ignore_ascii_case(b"bearer ")
+            .then(|| str::from_utf8(token).map(str::trim))
+    });
+    let token = tokens.next()?;
+    // Two of them: whoever is asked next might take the other.
+    if tokens.next().is_some() {
+        return Some(Err(TokenFault::Malformed));
+    }
+    Some(token.map_err(|_| TokenFault::Malformed))
+}
+
+/// The decoded values of a query parameter.
+fn parameters(query: &str, wanted: &str) -> Vec<Vec<u8>> {
+    query
+        .split('&')
+        .filter_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            let named = percent_decode_str(name)
+                .decode_utf8()
+                .is_ok_and(|name| name == wanted);
+            named.then(|| percent_decode_str(value).collect())
+        })
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! A JSON Web Key Set as far as it can prove anything. Pure.
+
+use jsonwebtoken::{
+    Algorithm, AlgorithmFamily, DecodingKey,
+    jwk::{Jwk, KeyAlgorithm, PublicKeyUse},
+};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// More keys than any issuer has.
+const KEYS_LIMIT: usize = 100;
+
+/// The public keys of one issuer.
+#[derive(Debug)]
+pub(super) struct KeySet(Vec<Key>);
+
+#[derive(Debug)]
+pub(super) struct Key {
+    id: Option<String>,
+    algorithm: Option<KeyAlgorithm>,
+    key: DecodingKey,
+}
+
+/// Why a text is no key set to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeySetError {
+    /// It is not of that form.
+    #[error("it is no JSON Web Key Set")]
+    Form(#[source] serde_json::Error),
+    /// No key in it can check a signature.
+    #[error("none of its {0} keys checks signatures of a kind that is known here")]
+    None(usize),
+    /// There are too many.
+    #[error("it has {0} keys, more than {KEYS_LIMIT}")]
+    Many(usize),
+}
+
+impl KeySet {
+    /// Reads a key set. Keys of kinds that are not known are passed over (RFC 7517, 5), and so are symmetric ones: what
+    /// everybody can read proves nothing.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, KeySetError> {
+        #[derive(Deserialize)]
+        struct Form {
+            keys: Vec<Value>,
+        }
+        let form: Form = serde_json::from_slice(text).map_err(KeySetError::Form)?;
+        let count = form.keys.len();
+        if count > KEYS_LIMIT {
+            return Err(KeySetError::Many(count));
+        }
+        let keys: Vec<Key> = form.keys.into_iter().filter_map(Key::read).collect();
+        if keys.is_empty() {
+            return Err(KeySetError::None(count));
+        }
+        Ok(Self(keys))
+    }
+
+    /// The keys with this id, or where a token names none the only key there is.
+    pub(super) fn named(&self, id: Option<&str>) -> Vec<&Key> {
+        match (id, self.0.as_slice()) {
+            (Some(_), keys) => keys.iter().filter(|key| key.id.as_deref() == id).collect(),
+            (None, [only]) => vec![only],
+            (None, _) => Vec::new(),
+        }
+    }
+}
+
+impl Key {
+    fn read(value: Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(value).ok()?;
+        let signs = match &jwk.common.public_key_use {
+            None | Some(PublicKeyUse::Signature) => true,
+            Some(PublicKeyUse::Encryption | PublicKeyUse::Other(_)) => false,
+        };
+        let key = DecodingKey::from_jwk(&jwk).ok()?;
+        (signs && key.family() != AlgorithmFamily::Hmac).then_some(Self {
+            id: jwk.common.key_id,
+            algorithm: jwk.common.key_algorithm,
+            key,
+        })
+    }
+
+    /// The key, if it may check signatures of this kind: a public key is never taken for a secret, and a key that names
+    /// its algorithm is for no other.
+    pub(super) fn for_algorithm(&self, algorithm: Algorithm) -> Option<&DecodingKey> {
+        let fits = self.key.family() == algorithm.family()
+            && self.algorithm.is_none_or(|own| own == algorithm.into());
+        fits.then_some(&self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(keys: &Value) -> Result<KeySet, KeySetError> {
+        KeySet::parse(json!({ "keys": keys }).to_string().as_bytes())
+    }
+
+    #[test]
+    fn a_key_is_for_its_own_use_and_algorithm_only() {
+        let rsa = |more: Value| {
+            let mut key = json!({"kty": "RSA", "kid": "a", "n": "AQAB", "e": "AQAB"});
+            key.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            key
+        };
+        let keys = parse(&json!([rsa(json!({"alg": "RS512", "use": "sig"}))])).unwrap();
+        let key = keys.named(Some("a"))[0];
+        assert!(key.for_algorithm(Algorithm::RS512).is_some());
+        assert!(key.for_algorithm(Algorithm::RS256).is_none());
+        assert!(key.for_algorithm(Algorithm::HS512).is_none());
+        assert!(key.for_algorithm(Algorithm::ES256).is_none());
+        assert!(keys.named(Some("b")).is_empty());
+        assert_eq!(keys.named(None).len(), 1);
+        assert!(matches!(
+            parse(&json!([rsa(json!({"use": "enc"}))])),
+            Err(KeySetError::None(1))
+        ));
+    }
+
+    #[test]
+    fn symmetric_and_unknown_keys_prove_nothing() {
+        let odd = json!([{"kty": "oct", "kid": "a", "k": "AQAB"}, {"kty": "LATTICE"}, 7]);
+        assert!(matches!(parse(&odd), Err(KeySetError::None(3))));
+        assert!(matches!(
+            KeySet::parse(b"<html>"),
+            Err(KeySetError::Form(_))
+        ));
+        let many = vec![json!({}); KEYS_LIMIT + 1];
+        assert!(matches!(parse(&many.into()), Err(KeySetError::Many(101))));
+    }
+}

@@ -1,0 +1,96 @@
+//! What auth counts. Labels come from the configuration and from closed sets, and stand at zero from the start.
+
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+
+use crate::event::AppName;
+
+/// What was wrong with a callback's credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RefusalClass {
+    /// There are none.
+    Missing,
+    /// A token is proven bad.
+    Token,
+    /// A shared secret is wrong.
+    SharedSecret,
+    /// Keys are not at hand.
+    Keys,
+}
+
+impl RefusalClass {
+    const ALL: [Self; 4] = [Self::Missing, Self::Token, Self::SharedSecret, Self::Keys];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Token => "token",
+            Self::SharedSecret => "shared_secret",
+            Self::Keys => "keys",
+        }
+    }
+}
+
+/// The metrics of this room.
+#[derive(Clone, Debug)]
+pub(super) struct AuthMetrics {
+    refusals: IntCounterVec,
+    fetches: IntCounterVec,
+    reload_failures: IntCounter,
+}
+
+impl AuthMetrics {
+    pub(super) fn register<'a>(
+        registry: &Registry,
+        apps: impl Iterator<Item = &'a AppName>,
+    ) -> prometheus::Result<Self> {
+        let metrics = Self {
+            refusals: IntCounterVec::new(
+                Opts::new(
+                    "hookswitch_auth_refusals_total",
+                    "Callbacks not let in, by app and what their credentials lacked; keys: they could not be judged (503)",
+                ),
+                &["app", "class"],
+            )?,
+            fetches: IntCounterVec::new(
+                Opts::new(
+                    "hookswitch_auth_key_fetches_total",
+                    "Fetches of issuers' keys by outcome",
+                ),
+                &["outcome"],
+            )?,
+            reload_failures: IntCounter::new(
+                "hookswitch_auth_reload_failures_total",
+                "Changed files of secrets or keys that could not be used; what was good before stayed so",
+            )?,
+        };
+        for app in apps {
+            for class in RefusalClass::ALL {
+                metrics
+                    .refusals
+                    .with_label_values(&[app.as_str(), class.as_str()]);
+            }
+        }
+        for outcome in ["ok", "failed"] {
+            metrics.fetches.with_label_values(&[outcome]);
+        }
+        registry.register(Box::new(metrics.refusals.clone()))?;
+        registry.register(Box::new(metrics.fetches.clone()))?;
+        registry.register(Box::new(metrics.reload_failures.clone()))?;
+        Ok(metrics)
+    }
+
+    pub(super) fn refused(&self, app: &AppName, class: RefusalClass) {
+        self.refusals
+            .with_label_values(&[app.as_str(), class.as_str()])
+            .inc();
+    }
+
+    pub(super) fn fetched(&self, ok: bool) {
+        let outcome = if ok { "ok" } else { "failed" };
+        self.fetches.with_label_values(&[outcome]).inc();
+    }
+
+    pub(super) fn reload_failed(&self) {
+        self.reload_failures.inc();
+    }
+}

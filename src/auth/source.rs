@@ -1,0 +1,222 @@
+//! The keys of one issuer as they are known now, and who waits for newer ones.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    time::{Instant, timeout},
+};
+
+use crate::config::{Jwt, KeySource, read_bounded};
+
+use super::{AuthError, keys::KeySet};
+
+/// How often things happen; tests are more impatient.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Keys are fetched again after this long.
+    pub(super) refresh: Duration,
+    /// Tokens with unknown keys cause at most one fetch in this time.
+    pub(super) unknown: Duration,
+    /// First wait after a failed fetch while there are no keys; it doubles up to `unknown`.
+    pub(super) retry: Duration,
+    /// The last good keys are used this long.
+    pub(super) last_good: Duration,
+    /// One answer of a key server takes at most this long.
+    pub(super) answer: Duration,
+    /// A callback with an unknown key waits for fresh ones at most this long.
+    pub(super) patience: Duration,
+    /// Files are looked at this often.
+    pub(super) look: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            refresh: Duration::from_secs(600),
+            unknown: Duration::from_secs(30),
+            retry: Duration::from_secs(1),
+            last_good: Duration::from_secs(86_400),
+            answer: Duration::from_secs(5),
+            patience: Duration::from_secs(3),
+            look: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Callbacks that wait for fresh keys at once: they hold places that others need.
+const WAITING: usize = 64;
+
+/// Where one issuer's keys come from, and those that came.
+pub(super) struct Source {
+    pub(super) issuer: String,
+    pub(super) place: KeySource,
+    pub(super) pace: Pace,
+    state: watch::Sender<State>,
+    wanted: Notify,
+    waiting: Semaphore,
+}
+
+#[derive(Default)]
+struct State {
+    held: Option<Held>,
+    /// When the last fetch began, and how many have ended.
+    begun: Option<Instant>,
+    in_flight: bool,
+    ended: u64,
+}
+
+#[derive(Clone)]
+struct Held {
+    keys: Arc<KeySet>,
+    /// When the fetch that brought them began.
+    as_of: Instant,
+}
+
+impl Source {
+    /// Keys in a file are read at once, others come with the first fetch.
+    pub(super) fn new(rules: &Jwt, pace: Pace) -> Result<Self, AuthError> {
+        let mut state = State::default();
+        if let KeySource::File(path) = &rules.keys {
+            state.held = Some(Held {
+                keys: Arc::new(read_keys(path)?),
+                as_of: Instant::now(),
+            });
+            state.ended = 1;
+        }
+        Ok(Self {
+            issuer: rules.issuer.clone(),
+            place: rules.keys.clone(),
+            pace,
+            state: watch::Sender::new(state),
+            wanted: Notify::new(),
+            waiting: Semaphore::new(WAITING),
+        })
+    }
+
+    /// The keys, unless there never were any or the last good ones are too old at `now`.
+    pub(super) fn keys(&self, now: Instant) -> Option<Arc<KeySet>> {
+        let state = self.state.borrow();
+        let held = state.held.as_ref()?;
+        let lasting = matches!(self.place, KeySource::File(_));
+        let good = lasting || now.saturating_duration_since(held.as_of) < self.pace.last_good;
+        good.then(|| held.keys.clone())
+    }
+
+    /// Whether a key that is unknown now is proven to be none: what is known was asked for after `arrived`, or stands in a
+    /// file of the operator's.
+    pub(super) fn proves_since(&self, arrived: Instant) -> bool {
+        matches!(self.place, KeySource::File(_))
+            || self
+                .state
+                .borrow()
+                .held
+                .as_ref()
+                .is_some_and(|held| held.as_of >= arrived)
+    }
+
+    /// Seconds until keys may be fetched because a callback names an unknown one.
+    pub(super) fn retry_after(&self) -> u16 {
+        let begun = self.state.borrow().begun;
+        let rest = begun.map_or(Duration::ZERO, |begun| {
+            self.pace.unknown.saturating_sub(begun.elapsed())
+        });
+        u16::try_from(rest.as_secs()).unwrap_or(u16::MAX - 1) + 1
+    }
+
+    /// Asks for fresh keys and waits until a fetch has ended, if one may begin now.
+    ///
+    /// # Cancel safety
+    /// The fetch belongs to the keeper and goes on.
+    pub(super) async fn fresh(&self) {
+        if matches!(self.place, KeySource::File(_)) {
+            return;
+        }
+        self.wanted.notify_one();
+        let mut news = self.state.subscribe();
+        let ended = {
+            let state = news.borrow_and_update();
+            let resting = state
+                .begun
+                .is_some_and(|begun| begun.elapsed() < self.pace.unknown);
+            if resting && !state.in_flight {
+                return;
+            }
+            state.ended
+        };
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return;
+        };
+        // Too late is as good as never: the callback is judged by what is known then.
+        timeout(
+            self.pace.patience,
+            news.wait_for(|state| state.ended != ended),
+        )
+        .await
+        .map(drop)
+        .ok();
+    }
+
+    /// Waits until the first fetch has ended, well or not.
+    pub(super) async fn first(&self) {
+        // Only an error if the sender is gone, and that is `self`.
+        self.state
+            .subscribe()
+            .wait_for(|state| state.ended > 0)
+            .await
+            .map(drop)
+            .ok();
+    }
+
+    /// Waits until a callback asks for fresh keys.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    pub(super) fn begins(&self, now: Instant) {
+        self.state.send_modify(|state| {
+            state.begun = Some(now);
+            state.in_flight = true;
+        });
+    }
+
+    /// A fetch that began at `as_of` has ended; without keys the last good ones stay.
+    pub(super) fn ends(&self, as_of: Instant, keys: Option<KeySet>) {
+        self.state.send_modify(|state| {
+            state.in_flight = false;
+            state.ended += 1;
+            if let Some(keys) = keys {
+                state.held = Some(Held {
+                    keys: Arc::new(keys),
+                    as_of,
+                });
+            }
+        });
+    }
+}
+
+/// Reads a file of keys.
+pub(super) fn read_keys(path: &Path) -> Result<KeySet, AuthError> {
+    let text = read_bounded(path).map_err(|source| AuthError::KeyFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    KeySet::parse(&text).map_err(|source| AuthError::Keys {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_the_one_that_the_readme_promises() {
+        let pace = Pace::default();
+        assert_eq!(pace.refresh, Duration::from_mins(10));
+        assert_eq!(pace.unknown, Duration::from_secs(30));
+        assert_eq!(pace.last_good, Duration::from_hours(24));
+        assert_eq!(pace.answer, Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,439 @@
+//! `apps.auth`: who may speak for an app. Closed by default (P6): an app without it is refused.
+
+use std::{net::IpAddr, path::PathBuf, time::Duration};
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily, jwk::JwkSet};
+use reqwest::Url;
+use uuid::Uuid;
+
+use super::{
+    secret_file::{read_bounded, read_secrets},
+    section::{Given, Section},
+    tree::Value,
+};
+
+/// Who signs the service's callbacks (events.md 8.1).
+const ACS_ISSUER: &str = "https://acscallautomation.communication.azure.com";
+
+/// Where the service publishes the keys that it signs callbacks with.
+const ACS_KEYS: &str = "https://acscallautomation.communication.azure.com/calling/keys";
+
+const HELP: &str = "write [apps.auth] with acs = { resource_id = \"<immutable resource id>\" }, jwt or shared_secret, \
+                    or auth = \"none\" to take callbacks from anybody";
+
+/// The most that the clocks of issuer and receiver may differ.
+const LEEWAY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Who may speak for an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// `auth = "none"`, in so many words.
+    None,
+    /// Whoever satisfies one of these.
+    Any(Methods),
+}
+
+/// The methods of one app, at least one; any of them lets a callback in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Methods {
+    /// The calling service's own tokens.
+    pub acs: Option<Acs>,
+    /// Other issuers' tokens.
+    pub jwt: Vec<Jwt>,
+    /// Secrets in the request.
+    pub shared_secret: Vec<SharedSecret>,
+}
+
+impl Methods {
+    /// Every issuer whose tokens are good, the calling service first.
+    #[must_use]
+    pub fn issuers(&self) -> Vec<Jwt> {
+        let acs = self.acs.iter().map(Acs::issuer);
+        acs.chain(self.jwt.iter().cloned()).collect()
+    }
+}
+
+/// The preset for callbacks of the calling service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acs {
+    /// The immutable id of the resource, a GUID: the audience.
+    pub resource_id: String,
+    /// The emulator's keys in place of the service's; a loopback address.
+    pub keys_url: Option<Url>,
+}
+
+impl Acs {
+    fn issuer(&self) -> Jwt {
+        let service = || ACS_KEYS.parse().expect("a constant that is a URL");
+        Jwt {
+            issuer: ACS_ISSUER.to_owned(),
+            audience: vec![self.resource_id.clone()],
+            keys: KeySource::Url(self.keys_url.clone().unwrap_or_else(service)),
+            algorithms: vec![Algorithm::RS256],
+            leeway: LEEWAY_LIMIT,
+            claims: Vec::new(),
+        }
+    }
+}
+
+/// One issuer of JSON Web Tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwt {
+    /// `iss`, exactly.
+    pub issuer: String,
+    /// One of these must be in `aud`; not empty.
+    pub audience: Vec<String>,
+    /// Where its keys are.
+    pub keys: KeySource,
+    /// Signatures that count; none of them symmetric, not empty.
+    pub algorithms: Vec<Algorithm>,
+    /// How far clocks may be apart, at most a minute.
+    pub leeway: Duration,
+    /// Further claims that must hold this text, alone or in a list.
+    pub claims: Vec<(String, String)>,
+}
+
+/// Where an issuer's keys are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum KeySource {
+    /// An OpenID discovery document with the issuer and the URL of its keys.
+    Discovery(Url),
+    /// A JSON Web Key Set.
+    Url(Url),
+    /// The same in a file, read again when it changes.
+    File(PathBuf),
+}
+
+/// Where in a request a shared secret stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// A query parameter, by its decoded name.
+    Query(String),
+    /// A header, lower case.
+    Header(String),
+}
+
+/// A secret that the sender repeats in each request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedSecret {
+    /// Where it stands.
+    pub place: SecretPlace,
+    /// File with the values that are good now, one a line; read again when it changes.
+    pub value_file: PathBuf,
+}
+
+/// True for URLs whose host is this machine, whatever the resolver says.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
+/// Reads `auth` of one app; with a problem noted, what it returns is thrown away.
+pub(super) fn auth(section: &mut Section<'_>) -> Auth {
+    let Some(given) = section.given("auth") else {
+        section.refuse("auth", format!("is missing: {HELP}"));
+        return Auth::None;
+    };
+    match &given.node.value {
+        Value::Text(word) if word == "none" => Auth::None,
+        Value::Table(_) => Auth::Any(section.table("auth", methods)),
+        _ => {
+            given.refuse(format!("is not understood: {HELP}"));
+            Auth::None
+        }
+    }
+}
+
+/// A query parameter that lets callbacks in must not travel on to consumers.
+pub(super) fn refuse_passed_secrets(auth: &Auth, pass_query: &[Given<'_>]) {
+    let Auth::Any(methods) = auth else { return };
+    for given in pass_query {
+        let named = methods.shared_secret.iter().any(
+            |secret| matches!(&secret.place, SecretPlace::Query(name) if Some(name.as_str()) == given.text()),
+        );
+        if named {
+            given.refuse("is a shared_secret of this app, which is never passed on: take it out");
+        }
+    }
+}
+
+fn methods(section: &mut Section<'_>) -> Methods {
+    let acs = section.given("acs").map(|_| section.table("acs", acs));
+    let jwt = section.tables("jwt", jwt);
+    let shared_secret = section.tables("shared_secret", shared_secret);
+    let written = ["acs", "jwt", "shared_secret"].map(|name| section.given(name).is_some());
+    let methods = Methods {
+        acs: acs.flatten(),
+        jwt: jwt.into_iter().flatten().collect(),
+        shared_secret: shared_secret.into_iter().flatten().collect(),
+    };
+    if !written.contains(&true) {
+        section.refuse("", format!("names no method: {HELP}"));
+    } else {
+        for (name, empty) in [
+            ("jwt", methods.jwt.is_empty()),
+            ("shared_secret", methods.shared_secret.is_empty()),
+        ] {
+            if empty
+                && matches!(section.given(name).map(|given| &given.node.value), Some(Value::List(items)) if items.is_empty())
+            {
+                section.refuse(name, "is empty: leave it out");
+            }
+        }
+    }
+    methods
+}
+
+fn acs(section: &mut Section<'_>) -> Option<Acs> {
+    let resource_id = required(
+        section,
+        "resource_id",
+        "the immutable resource id, a GUID (Azure portal: JSON view of the resource, properties.immutableResourceId)",
+    );
+    if let Some(id) = &resource_id {
+        if id.trim_start().starts_with('/') {
+            section.refuse(
+                "resource_id",
+                "is the path of the resource; tokens are for its immutable id, a GUID: \
+                 properties.immutableResourceId in the portal's JSON view, or of `az communication show`",
+            );
+        } else if id.len() != 36 || Uuid::try_parse(id).is_err() {
+            section.refuse(
+                "resource_id",
+                "is no GUID such as \"00000000-0000-4000-8000-000000009100\"",
+            );
+        }
+    }
+    let keys_url = url(section, "keys_url");
+    if keys_url.as_ref().is_some_and(|url| !is_loopback(url)) {
+        section.refuse(
+            "keys_url",
+            "is for the emulator, on a loopback address: leave it out for the service's own keys",
+        );
+    }
+    Some(Acs {
+        resource_id: resource_id?,
+        keys_url,
+    })
+}
+
+fn jwt(section: &mut Section<'_>) -> Option<Jwt> {
+    let issuer = required(section, "issuer", "the tokens' iss, to the letter");
+    let audience = strings(section, "audience");
+    if audience.is_empty() {
+        section.refuse(
+            "audience",
+            "is missing or empty: write audience = [\"<whom the tokens are for>\"]",
+        );
+    }
+    let sources = [
+        url(section, "discovery_url").map(KeySource::Discovery),
+        url(section, "jwks_url").map(KeySource::Url),
+        section.path("jwks_file").map(KeySource::File),
+    ];
+    let written =
+        ["discovery_url", "jwks_url", "jwks_file"].map(|name| section.given(name).is_some());
+    if written.into_iter().filter(|written| *written).count() != 1 {
+        section.refuse(
+            "",
+            "needs exactly one of discovery_url, jwks_url and jwks_file: where the issuer's keys are",
+        );
+    }
+    let keys = sources.into_iter().flatten().next();
+    if let Some(KeySource::File(path)) = &keys {
+        match read_bounded(path) {
+            Err(error) => {
+                section.refuse(
+                    "jwks_file",
+                    format!("cannot read {}: {error}", path.display()),
+                );
+            }
+            Ok(bytes) if serde_json::from_slice::<JwkSet>(&bytes).is_err() => {
+                section.refuse(
+                    "jwks_file",
+                    format!("{} is no JSON Web Key Set", path.display()),
+                );
+            }
+            Ok(_) => {}
+        }
+    }
+    let algorithms = algorithms(section);
+    let leeway = section.duration("leeway", Duration::ZERO..=LEEWAY_LIMIT, LEEWAY_LIMIT);
+    let claims = claims(section);
+    Some(Jwt {
+        issuer: issuer?,
+        audience,
+        keys: keys?,
+        algorithms,
+        leeway,
+        claims,
+    })
+}
+
+fn algorithms(section: &mut Section<'_>) -> Vec<Algorithm> {
+    if section.given("algorithms").is_none() {
+        return vec![Algorithm::RS256];
+    }
+    let mut found = Vec::new();
+    for given in section.texts("algorithms") {
+        let name = given.text().unwrap_or_default();
+        match name.parse::<Algorithm>() {
+            // A secret known to both sides is no public key, and a public key is no secret.
+            Ok(algorithm) if algorithm.family() != AlgorithmFamily::Hmac => {
+                if !found.contains(&algorithm) {
+                    found.push(algorithm);
+                }
+            }
+            _ => given.refuse(format!(
+                "is {name:?}, expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA"
+            )),
+        }
+    }
+    if found.is_empty() {
+        section.refuse("algorithms", "is empty: leave it out for RS256");
+    }
+    found
+}
+
+fn claims(section: &mut Section<'_>) -> Vec<(String, String)> {
+    let Some(given) = section.given("claims") else {
+        return Vec::new();
+    };
+    let Value::Table(entries) = &given.node.value else {
+        given.refuse("expected a table such as { tid = \"<tenant>\" }");
+        return Vec::new();
+    };
+    let mut claims = Vec::new();
+    for (name, node) in entries {
+        match &node.value {
+            Value::Text(text) => claims.push((name.clone(), text.clone())),
+            _ => given.refuse_inside(&format!(".{name}"), "expected a text in quotes"),
+        }
+    }
+    claims
+}
+
+fn shared_secret(section: &mut Section<'_>) -> Option<SharedSecret> {
+    let query = section.text("query");
+    let header = section.text("header");
+    section.not_yet(
+        "value",
+        "a secret does not belong here: write it into a file and name that in value_file",
+    );
+    let place = match (query, header) {
+        (Some(name), None) => {
+            if name.is_empty() {
+                section.refuse("query", "is empty, expected the name of a query parameter");
+            }
+            Some(SecretPlace::Query(name))
+        }
+        (None, Some(name)) => {
+            let name = name.to_ascii_lowercase();
+            if let Some(why) = unfit(&name) {
+                section.refuse("header", why);
+            }
+            Some(SecretPlace::Header(name))
+        }
+        _ => {
+            section.refuse(
+                "",
+                "needs exactly one of query and header: where the secret stands in a request",
+            );
+            None
+        }
+    };
+    if section.given("value_file").is_none() {
+        section.refuse("value_file", "is missing: a file with one secret a line");
+    }
+    let value_file = section.path("value_file")?;
+    if let Err(error) = read_secrets(&value_file) {
+        section.refuse("value_file", crate::report::Chain(&error));
+    }
+    Some(SharedSecret {
+        place: place?,
+        value_file,
+    })
+}
+
+/// Why a header cannot carry a secret.
+fn unfit(name: &str) -> Option<&'static str> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if name.is_empty() || !name.bytes().all(token) {
+        return Some("is no name of a header");
+    }
+    if name == "authorization" {
+        return Some("is for tokens: write jwt or acs, or take another header");
+    }
+    // Attributes of binary CloudEvents and the trace are passed on to consumers.
+    let passed_on = ["ce-", "aeg-", "content-"];
+    if passed_on.iter().any(|start| name.starts_with(start))
+        || ["traceparent", "tracestate", "host"].contains(&name)
+    {
+        return Some(
+            "means something else already: take a header of its own, such as x-callback-key",
+        );
+    }
+    None
+}
+
+fn required(section: &mut Section<'_>, name: &'static str, what: &str) -> Option<String> {
+    if section.given(name).is_none() {
+        section.refuse(name, format!("is missing: {what}"));
+    }
+    let text = section.text(name)?;
+    if text.is_empty() {
+        section.refuse(name, format!("is empty: {what}"));
+        return None;
+    }
+    Some(text)
+}
+
+fn strings(section: &mut Section<'_>, name: &'static str) -> Vec<String> {
+    let mut found = Vec::new();
+    for given in section.texts(name) {
+        match given.text() {
+            Some("") => given.refuse("is empty"),
+            Some(text) => found.push(text.to_owned()),
+            None => {}
+        }
+    }
+    found
+}
+
+/// A URL that keys may be fetched from.
+fn url(section: &mut Section<'_>, name: &'static str) -> Option<Url> {
+    let text = section.text(name)?;
+    match check_key_url(&text) {
+        Ok(url) => Some(url),
+        Err(why) => {
+            section.refuse(name, why);
+            None
+        }
+    }
+}
+
+/// Keys come over https; over http from this machine only, for development.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check_key_url(text: &str) -> Result<Url, String> {
+    let url: Url = text
+        .parse()
+        .map_err(|error| format!("is no URL: {error}"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("has a user or a password in it, which is not sent: take it out".to_owned());
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => Err(
+            "is http: keys are fetched over https, over http from a loopback address only"
+                .to_owned(),
+        ),
+        other => Err(format!("is {other}: keys are fetched over https")),
+    }
+}

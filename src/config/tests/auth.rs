@@ -1,0 +1,258 @@
+//! `apps.auth` as operators write it.
+
+use std::{fs, path::Path, time::Duration};
+
+use jsonwebtoken::Algorithm;
+
+use crate::config::{Acs, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, read_secrets};
+
+use super::{SMALL, check, good, read};
+
+const GUID: &str = "00000000-0000-4000-8000-000000009100";
+
+/// `SMALL` with these lines for its auth, which stand from line 6 on.
+fn with(lines: &str) -> String {
+    SMALL.replace("auth = \"none\"", &format!("[apps.auth]\n{lines}"))
+}
+
+/// Every setting of every method, with its files in `dir`.
+pub(super) fn everything(dir: &Path) -> String {
+    let (secrets, keys) = (dir.join("secrets"), dir.join("keys"));
+    fs::write(&secrets, "0123456789abcdef\n").unwrap();
+    fs::write(&keys, "{\"keys\": []}").unwrap();
+    with(&format!(
+        "acs = {{ resource_id = \"{GUID}\", keys_url = \"http://127.0.0.1:9100/calling/keys\" }}\n\
+         jwt = [{{ issuer = \"i\", audience = [\"a\", \"b\"], jwks_url = \"https://h/k\" }},\n\
+         {{ issuer = \"j\", audience = [\"a\"], discovery_url = \"https://h/o\", leeway = \"0s\", \
+         algorithms = [\"ES256\", \"EdDSA\"], claims = {{ tid = \"t\", \"a b\" = \"\" }} }},\n\
+         {{ issuer = \"k\", audience = [\"a\"], jwks_file = {keys:?} }}]\n\
+         shared_secret = [{{ query = \"code\", value_file = {secrets:?} }}, {{ header = \"X-Key\", value_file = {secrets:?} }}]"
+    ))
+}
+
+#[test]
+fn every_method_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let app = good(&everything(dir.path())).apps.remove(0);
+    let url = |text: &str| KeySource::Url(text.parse().unwrap());
+    let plain = |issuer: &str, keys| Jwt {
+        issuer: issuer.into(),
+        audience: vec!["a".into()],
+        keys,
+        algorithms: vec![Algorithm::RS256],
+        leeway: Duration::from_secs(60),
+        claims: vec![],
+    };
+    let secret = |place| SharedSecret {
+        place,
+        value_file: dir.path().join("secrets"),
+    };
+    let expected = Methods {
+        acs: Some(Acs {
+            resource_id: GUID.into(),
+            keys_url: Some("http://127.0.0.1:9100/calling/keys".parse().unwrap()),
+        }),
+        jwt: vec![
+            Jwt {
+                audience: vec!["a".into(), "b".into()],
+                ..plain("i", url("https://h/k"))
+            },
+            Jwt {
+                algorithms: vec![Algorithm::ES256, Algorithm::EdDSA],
+                leeway: Duration::ZERO,
+                claims: vec![("a b".into(), String::new()), ("tid".into(), "t".into())],
+                ..plain("j", KeySource::Discovery("https://h/o".parse().unwrap()))
+            },
+            plain("k", KeySource::File(dir.path().join("keys"))),
+        ],
+        shared_secret: vec![
+            secret(SecretPlace::Query("code".into())),
+            secret(SecretPlace::Header("x-key".into())),
+        ],
+    };
+    assert_eq!(app.auth, Auth::Any(expected));
+}
+
+#[test]
+fn an_app_without_auth_is_refused_and_told_what_to_write() {
+    let text = SMALL.replace("auth = \"none\"\n", "");
+    check(
+        &text,
+        &["f.toml:3: apps[0].auth: is missing: write [apps.auth] with acs"],
+    );
+    let problems = read(&text).unwrap_err().to_string();
+    for way in [
+        "acs = { resource_id",
+        "jwt",
+        "shared_secret",
+        "auth = \"none\"",
+    ] {
+        assert!(problems.contains(way), "{problems}");
+    }
+    for (auth, beginning) in [
+        ("\"None\"", "is not understood: write [apps.auth]"),
+        ("false", "is not understood"),
+        ("{}", "names no method: write [apps.auth]"),
+        ("{ jwt = [] }", "jwt: is empty: leave it out"),
+        (
+            "{ none = true }",
+            "unknown key; known here: acs, jwt, shared_secret",
+        ),
+    ] {
+        let problems = read(&SMALL.replace("\"none\"", auth))
+            .unwrap_err()
+            .to_string();
+        assert!(problems.contains(beginning), "{problems}");
+    }
+}
+
+#[test]
+fn the_path_of_a_resource_is_refused_with_a_hint() {
+    let of = |id: &str| with(&format!("acs = {{ resource_id = \"{id}\" }}"));
+    good(&of(GUID));
+    check(
+        &of(
+            "/subscriptions/x/resourceGroups/y/providers/Microsoft.Communication/communicationServices/z",
+        ),
+        &[
+            "f.toml:6: apps[0].auth.acs.resource_id: is the path of the resource; tokens are for its immutable id, a GUID",
+        ],
+    );
+    check(
+        &of("contoso"),
+        &["f.toml:6: apps[0].auth.acs.resource_id: is no GUID"],
+    );
+    check(
+        &with("acs = {}"),
+        &["f.toml:6: apps[0].auth.acs.resource_id: is missing: the immutable resource id"],
+    );
+    check(
+        &with(&format!(
+            "acs = {{ resource_id = \"{GUID}\", keys_url = \"https://keys.example/k\" }}"
+        )),
+        &["f.toml:6: apps[0].auth.acs.keys_url: is for the emulator"],
+    );
+}
+
+#[test]
+fn every_problem_of_an_issuer_is_reported() {
+    check(
+        &with(
+            "jwt = [\n\
+             { audience = [], jwks_url = \"http://keys.example/k\", leeway = \"61s\", algorithms = [\"RS256\", \"HS256\", \"none\"] },\n\
+             { issuer = \"i\", audience = [\"a\"] },\n\
+             { issuer = \"i\", audience = [\"a\"], jwks_url = \"https://u:p@h/k\", jwks_file = \"no/such\" },\n\
+             { issuer = \"i\", audience = [\"a\"], discovery_url = \"ftp://h/k\", claims = { a = 1 } },\n]",
+        ),
+        &[
+            "f.toml:7: apps[0].auth.jwt[0].algorithms[1]: is \"HS256\", expected RS256",
+            "f.toml:7: apps[0].auth.jwt[0].algorithms[2]: is \"none\", expected RS256",
+            "f.toml:7: apps[0].auth.jwt[0].audience: is missing or empty",
+            "f.toml:7: apps[0].auth.jwt[0].issuer: is missing",
+            "f.toml:7: apps[0].auth.jwt[0].jwks_url: is http: keys are fetched over https",
+            "f.toml:7: apps[0].auth.jwt[0].leeway: is \"1m 1s\", expected a time from \"0s\" to \"1m\"",
+            "f.toml:8: apps[0].auth.jwt[1]: needs exactly one of discovery_url, jwks_url and jwks_file",
+            "f.toml:9: apps[0].auth.jwt[2].jwks_file: cannot read no/such",
+            "f.toml:9: apps[0].auth.jwt[2].jwks_url: has a user or a password in it",
+            "f.toml:9: apps[0].auth.jwt[2]: needs exactly one of",
+            "f.toml:10: apps[0].auth.jwt[3].claims.a: expected a text",
+            "f.toml:10: apps[0].auth.jwt[3].discovery_url: is ftp",
+        ],
+    );
+}
+
+#[test]
+fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secrets");
+    fs::write(&file, "0123456789abcdef").unwrap();
+    let one = |rest: &str| {
+        with(&format!(
+            "shared_secret = [{{ value_file = {file:?}, {rest} }}]"
+        ))
+    };
+    good(&one("query = \"code\""));
+    let key = "f.toml:6: apps[0].auth.shared_secret[0]";
+    for (rest, problem) in [
+        ("header = \"Authorization\"", ".header: is for tokens"),
+        (
+            "header = \"ce-key\"",
+            ".header: means something else already",
+        ),
+        ("header = \"a b\"", ".header: is no name of a header"),
+        ("query = \"\"", ".query: is empty"),
+        (
+            "query = \"a\", header = \"b\"",
+            ": needs exactly one of query and header",
+        ),
+        (
+            "query = \"a\", value = \"planted\"",
+            ".value: a secret does not belong here",
+        ),
+    ] {
+        check(&one(rest), &[&format!("{key}{problem}")]);
+        assert!(
+            !read(&one(rest))
+                .unwrap_err()
+                .to_string()
+                .contains("planted")
+        );
+    }
+    check(
+        &with("shared_secret = [{ query = \"code\" }]"),
+        &[&format!("{key}.value_file: is missing")],
+    );
+    let text = SMALL.replace(
+        "auth = \"none\"",
+        &format!("pass_query = [\"a\", \"code\"]\nauth = {{ shared_secret = [{{ query = \"code\", value_file = {file:?} }}] }}"),
+    );
+    check(
+        &text,
+        &[
+            "f.toml:5: apps[0].pass_query[1]: is a shared_secret of this app, which is never passed on",
+        ],
+    );
+}
+
+#[test]
+fn a_file_of_secrets_is_refused_without_being_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("secrets");
+    for (text, expected) in [
+        ("", "holds 0 secrets, expected 1 to 16"),
+        ("0123456789abcdef\n\n  planted-short\n", "line 3 of "),
+        ("planted secret with blanks", "line 1 of "),
+        ("planted-ünicode-secret", "line 1 of "),
+        (&"0123456789planted\n".repeat(17), "holds 17 secrets"),
+        (&"x".repeat(600), "line 1 of "),
+        (&"x\n".repeat(200_000), "cannot read"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let error = read_secrets(&file).unwrap_err();
+        let shown = crate::report::Chain(&error).to_string();
+        assert!(
+            shown.contains(expected) && !shown.contains("planted"),
+            "{shown}"
+        );
+    }
+    fs::write(&file, "0123456789abcdef\r\n\n fedcba9876543210 ").unwrap();
+    let secrets = read_secrets(&file).unwrap();
+    let values: Vec<&str> = secrets.iter().map(|secret| secret.expose()).collect();
+    assert_eq!(values, ["0123456789abcdef", "fedcba9876543210"]);
+    assert_eq!(format!("{secrets:?}"), "[***, ***]");
+}
+
+#[test]
+fn what_is_open_or_for_development_only_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = |text: &str, words: &str| {
+        let notices = good(text).notices();
+        notices.iter().any(|notice| notice.contains(words))
+    };
+    assert!(told(SMALL, "contoso has no auth"));
+    let everything = everything(dir.path());
+    assert!(!told(&everything, "has no auth"));
+    assert!(told(&everything, "takes the emulator's tokens"));
+    let service = with(&format!("acs = {{ resource_id = \"{GUID}\" }}"));
+    assert!(!told(&service, "emulator"));
+}

@@ -1,0 +1,189 @@
+//! The emulator's signed callbacks pass the gate of an app with `acs` auth, and nothing else does (issue "The trust
+//! boundary", must show 3 and 4).
+
+use std::{process::Command, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Emulator, Receiver, connect, delete, eventually, file, free_port, shared_amqp_url, take_all,
+    unique,
+};
+
+/// The emulator's unless it is told another.
+const RESOURCE: &str = "00000000-0000-4000-8000-000000009100";
+
+const SECRET: &str = "planted-secret-of-the-whole";
+
+/// An app with `acs` auth and one with another resource, both by the keys of the emulator at `keys`.
+fn receiver(amqp: &str, queue: &str, keys: &str) -> Receiver {
+    let app = |name: &str, resource: &str| {
+        format!(
+            "[[apps]]\nname = \"{name}\"\n[apps.auth]\n\
+             acs = {{ resource_id = \"{resource}\", keys_url = \"{keys}\" }}\n\
+             shared_secret = [{{ query = \"code\", value_file = \"SECRETS\" }}]\n\n\
+             [[routes]]\nname = \"{name}\"\napp = \"{name}\"\nqueue = \"{queue}\"\n\n"
+        )
+    };
+    let ours = app("dev", RESOURCE);
+    let other = app("other", "00000000-0000-4000-8000-000000000000");
+    let receiver = Receiver::new(&format!("[broker]\nurl = \"{amqp}\"\n\n{ours}{other}"));
+    let secrets = receiver.dir().join("secrets");
+    std::fs::write(&secrets, SECRET).expect("written");
+    let text = std::fs::read_to_string(receiver.config()).expect("the configuration");
+    let text = text.replace("SECRETS", secrets.to_str().expect("UTF-8"));
+    std::fs::write(receiver.config(), text).expect("written");
+    receiver
+}
+
+async fn call(emulator: &Emulator, callback: &str) {
+    let body = json!({
+        "targets": [{ "kind": "phoneNumber", "phoneNumber": { "value": "+14255550101" } }],
+        "sourceCallerIdNumber": { "value": "+14255550100" },
+        "callbackUri": callback,
+    });
+    let url = format!(
+        "{}/calling/callConnections?api-version=2025-05-15",
+        emulator.http()
+    );
+    let answer = reqwest::Client::new().post(url).json(&body).send().await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status(), 201, "{:?}", answer.text().await);
+}
+
+/// Outcomes of the attempts to deliver so far.
+async fn outcomes(emulator: &Emulator) -> Vec<(String, Value)> {
+    let url = format!("{}/_emulator/callbacks", emulator.http());
+    let attempts: Vec<Value> = reqwest::get(url)
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    let one = |attempt: &Value| {
+        let outcome = attempt["outcome"].as_str().unwrap_or_default().to_owned();
+        (outcome, attempt.clone())
+    };
+    attempts.iter().map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signed_callbacks_come_in_and_unsigned_ones_are_401() {
+    let amqp = shared_amqp_url();
+    let queue = unique("auth");
+    let files = tempfile::tempdir().expect("a temporary directory");
+    let scenario = files.path().join("scenario.toml");
+    std::fs::write(&scenario, "").expect("written");
+    let emulator = Emulator::start(&scenario, &["--no-auth"]).await;
+    let mut receiver = receiver(&amqp, &queue, &format!("{}/calling/keys", emulator.http()));
+    receiver.start().await;
+
+    // Signed, for our resource.
+    call(&emulator, &receiver.callback_url("dev")).await;
+    eventually("the call is told", Duration::from_secs(30), || async {
+        let all = outcomes(&emulator).await;
+        (all.len() >= 2 && all.iter().all(|(outcome, _)| outcome == "accepted")).then_some(())
+    })
+    .await;
+    receiver.owes_nothing().await;
+    let taken = take_all(&amqp, &queue, Duration::from_secs(20), |taken| {
+        taken.len() >= 2
+    })
+    .await;
+    assert!(taken.len() >= 2, "{} messages", taken.len());
+
+    // The same tokens say nothing to the app of another resource; the operator reads both audiences.
+    call(&emulator, &receiver.callback_url("other")).await;
+    eventually("it is refused", Duration::from_secs(30), || async {
+        let all = outcomes(&emulator).await;
+        all.iter()
+            .any(|(outcome, _)| outcome == "given_up")
+            .then_some(())
+    })
+    .await;
+    let line = format!(
+        "its audience is \"{RESOURCE}\", expected one of [\"00000000-0000-4000-8000-000000000000\"]"
+    );
+    assert!(
+        receiver.log().replace('\\', "").contains(&line),
+        "{}",
+        receiver.log()
+    );
+
+    // Unsigned, and with the wrong secret; then with the right one.
+    let event = std::fs::read(file("tests/data/events/ga/CallConnected.json")).expect("an event");
+    let url = receiver.callback_url("dev");
+    let client = reqwest::Client::new();
+    for (query, status) in [
+        (String::new(), 401),
+        ("?code=a-wrong-secret".to_owned(), 401),
+        (format!("?code={SECRET}"), 202),
+    ] {
+        let request = client.post(format!("{url}{query}")).body(event.clone());
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{query}");
+        if status == 401 {
+            assert_eq!(answer.headers()["www-authenticate"], "Bearer");
+        }
+    }
+
+    // Nothing that lets in is written anywhere.
+    let metrics = reqwest::get(receiver.metrics_url())
+        .await
+        .expect("an answer");
+    let metrics = metrics.text().await.expect("text");
+    for hidden in [SECRET, "a-wrong-secret", "eyJ"] {
+        assert!(!receiver.log().contains(hidden), "{hidden} is in the log");
+        assert!(!metrics.contains(hidden), "{hidden} is in the metrics");
+    }
+    delete(&connect(&amqp).await, &queue).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_key_server_the_start_succeeds_and_tokens_are_503_until_it_is_there() {
+    let amqp = shared_amqp_url();
+    let queue = unique("auth");
+    let port = free_port();
+    let mut receiver = receiver(
+        &amqp,
+        &queue,
+        &format!("http://127.0.0.1:{port}/calling/keys"),
+    );
+    receiver.start().await;
+    // Made up, but by the issuer's name.
+    let token = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.eyJpc3MiOiJodHRwczovL2Fjc2NhbGxhdXRvbWF0aW9uLmNvbW11bmljYXRpb24uYXp1cmUuY29tIn0.AAAA";
+    let client = reqwest::Client::new();
+    let post = async || {
+        let request = client.post(receiver.callback_url("dev")).bearer_auth(token);
+        request.body("{}").send().await.expect("an answer")
+    };
+    let answer = post().await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    let (status, body) = receiver.ready().await.expect("an answer");
+    assert_eq!(status, 200, "{body}");
+    assert!(body.to_string().contains("cannot be fetched"), "{body}");
+    delete(&connect(&amqp).await, &queue).await;
+}
+
+#[test]
+fn an_app_without_auth_does_not_start_and_says_what_to_write() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("hookswitch.toml");
+    std::fs::write(
+        &path,
+        "[broker]\nurl = \"stdout:\"\n[[apps]]\nname = \"contoso\"\n",
+    )
+    .expect("written");
+    let output = Command::new(env!("CARGO_BIN_EXE_hookswitch"))
+        .args(["serve", "--config"])
+        .arg(&path)
+        .output()
+        .expect("hookswitch runs");
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("apps[0].auth: is missing: write [apps.auth]"),
+        "{said}"
+    );
+}

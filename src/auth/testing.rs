@@ -271,6 +271,9 @@ impl Stage {
             on_invalid: OnInvalid::Quarantine,
             on_unknown: OnUnknown::Route,
             pass_query: vec![],
+            event_grid: false,
+            allowed_origins: vec![],
+            allowed_rate: None,
             auth: Auth::Any(methods),
         }];
         let (registry, health) = (Registry::new(), Arc::new(Health::default()));

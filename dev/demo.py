@@ -104,11 +104,16 @@ def by_hand(house):
         "datacontenttype": "application/json", "data": {"serverCallId": "aHR0", "correlationId": "c"},
     }
     status, answer = house.post("/callbacks/contoso", json.dumps(broken))
+    note(f"an event that nobody signed -> {status}: {answer.get('detail')}")
+    if status != 401:
+        raise Failed("an event that nobody signed was not refused")
+    trusted = f"/callbacks/resource?code={house.secret}"
+    status, answer = house.post(trusted, json.dumps(broken))
     errors = [error["message"] for event in answer.get("quarantined", []) for error in event["errors"]]
-    note(f"an event without callConnectionId -> {status}, quarantined: {'; '.join(errors)}")
+    note(f"with the secret, an event without callConnectionId -> {status}, quarantined: {'; '.join(errors)}")
     if status != 202 or not errors:
         raise Failed("the broken event was not quarantined")
-    status, answer = house.post("/callbacks/contoso", '{"id": "1", "id": "2"}')
+    status, answer = house.post(trusted, '{"id": "1", "id": "2"}')
     note(f"a member name twice -> {status}: {answer.get('detail')}")
     if status != 400:
         raise Failed("a broken body was not refused")
@@ -177,8 +182,9 @@ def story(house, keep):
     key = house.start_emulator(
         "--scenario", "config/scenarios/demo.toml", "--speed", str(SPEED), "--seed", str(seed),
         "--misbehave", MISBEHAVIOUR, "--retries", RETRIES,
-        # The receiver does not answer the handshake of Event Grid yet.
-        "--event-grid", f"http://127.0.0.1:{house.port}/callbacks/resource", "--event-grid-handshake", "skip")
+        "--event-grid", f"http://127.0.0.1:{house.port}/callbacks/resource?code={house.secret}", "--event-grid-handshake", "ask")
+    eventually("the receiver has the keys of the calling service", 60, house.signs_are_known)
+    note("auth is on: the calling service signs its callbacks, its Event Grid repeats a secret")
     note(f"calling service: hookswitch emulate at http://127.0.0.1:{house.api}, access key {key}")
     note(f"it misbehaves: {MISBEHAVIOUR}, seed {seed} (the same again: DEMO_SEED={seed} dev/demo)")
     live = consumers(house)
@@ -189,7 +195,7 @@ def story(house, keep):
     settle(house)
     duplicates += house.metric(DUPLICATE)
 
-    say("two requests that no calling service sends")
+    say("three requests that no calling service sends")
     by_hand(house)
 
     say("what the queues received")

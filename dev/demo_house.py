@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -71,6 +72,9 @@ class House:
     def __init__(self, binary, work, amqp):
         self.binary, self.work, self.amqp = binary, work, amqp
         self.port, self.admin, self.api = free_port(), free_port(), free_port()
+        # Event Grid and the person who posts by hand know it; the calling service signs instead.
+        self.secret = secrets.token_urlsafe(24)
+        self.config = self.configure()
         self.environment = dict(
             os.environ,
             HOOKSWITCH__SERVER__LISTEN=f"127.0.0.1:{self.port}",
@@ -79,6 +83,21 @@ class House:
             HOOKSWITCH__BROKER__URL=amqp,
         )
         self.running = {}
+
+    def configure(self):
+        """`config/signed.toml`, with the keys of the emulator of this demo, and a secret that is made for it."""
+        with open(f"{self.work}/secret", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(f"{self.secret}\n")
+        with open("config/signed.toml") as file:
+            text = file.read()
+        for example, ours in [("127.0.0.1:9100", f"127.0.0.1:{self.api}"), ("data/demo-secret", f"{self.work}/secret")]:
+            if example not in text:
+                raise Failed(f"config/signed.toml no longer names {example}")
+            text = text.replace(example, ours)
+        path = f"{self.work}/signed.toml"
+        with open(path, "w") as file:
+            file.write(text)
+        return path
 
     # --- processes ---------------------------------------------------------------------------------------------
 
@@ -131,7 +150,7 @@ class House:
     # --- the receiver ------------------------------------------------------------------------------------------
 
     def start_receiver(self):
-        self.start("receiver", self.binary, "serve", "--config", "config/demo.toml")
+        self.start("receiver", self.binary, "serve", "--config", self.config)
         eventually("the receiver is ready", 60, lambda: self.up("receiver") and get(self.admin, "/readyz")[0] == 200)
 
     def metric(self, name):
@@ -139,6 +158,10 @@ class House:
             if line.startswith(name + " "):
                 return float(line.rsplit(" ", 1)[1])
         raise Failed(f"the receiver has no metric {name}")
+
+    def signs_are_known(self):
+        """Whether the receiver has the keys of the emulator: until then it answers its callbacks with 503."""
+        return self.metric('hookswitch_auth_key_fetches_total{outcome="ok"}') > 0
 
     def post(self, path, body):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)

@@ -39,7 +39,7 @@ class Consumer:
 def consume(house, queue):
     """`hookswitch consume`, until nothing comes any more."""
     done = subprocess.run(
-        [house.binary, "consume", "--config", "config/demo.toml", queue, "--idle", "1s"],
+        [house.binary, "consume", "--config", house.config, queue, "--idle", "1s"],
         env=house.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
     if done.returncode != 0:

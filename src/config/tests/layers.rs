@@ -115,6 +115,24 @@ fn the_demo_file_is_good() {
 }
 
 #[test]
+fn the_signed_demo_file_is_the_demo_file_with_auth() {
+    let (dir, secret) = (
+        tempfile::tempdir().unwrap(),
+        "a-secret-of-sixteen-characters",
+    );
+    let path = dir.path().join("secret");
+    std::fs::write(&path, secret).unwrap();
+    let text = std::fs::read_to_string(repository("config/signed.toml")).unwrap();
+    let signed = good(&text.replace("data/demo-secret", path.to_str().unwrap()));
+    let open = good(&std::fs::read_to_string(repository("config/demo.toml")).unwrap());
+    assert_eq!(signed.routes, open.routes);
+    assert_eq!(signed.apps.len(), open.apps.len());
+    for app in &signed.apps {
+        assert_ne!(app.auth, Auth::None, "{}", app.name);
+    }
+}
+
+#[test]
 fn every_problem_of_a_file_is_reported_in_one_run() {
     check(
         "\

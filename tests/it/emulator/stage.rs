@@ -9,7 +9,13 @@ use crate::harness::{Emulator, Receiver, connect, delete, file, shared_amqp_url,
 /// Longer than any of them takes on a small machine.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// Callbacks go to the app `dev`, deliveries of Event Grid to the app `grid`, each with a queue.
+/// The service's own, which the emulator signs as.
+const ISSUER: &str = "https://acscallautomation.communication.azure.com";
+
+/// The emulator's unless it is told another.
+const RESOURCE: &str = "00000000-0000-4000-8000-000000009100";
+
+/// Callbacks go to the app `dev`, which takes none but signed ones, deliveries of Event Grid to the app `grid`, each with a queue.
 pub(super) struct Stage {
     pub(super) emulator: Emulator,
     /// With a scenario in which recordings do not start.
@@ -25,32 +31,37 @@ impl Stage {
         let amqp = shared_amqp_url();
         let stem = unique("sdk");
         let (calls, grid) = (format!("{stem}.calls"), format!("{stem}.grid"));
-        let app = |name: &str, queue: &str| {
+        let app = |name: &str, queue: &str, auth: &str| {
             format!(
-                "[[apps]]\nname = \"{name}\"\nauth = \"none\"\n\n\
+                "[[apps]]\nname = \"{name}\"\n{auth}\n\n\
                  [[routes]]\nname = \"{name}\"\napp = \"{name}\"\nqueue = \"{queue}\"\n\n"
             )
         };
         let mut receiver = Receiver::new(&format!(
             "[broker]\nurl = \"{amqp}\"\n\n{}{}",
-            app("dev", &calls),
-            app("grid", &grid)
+            app("dev", &calls, "auth = { jwt = [SIGNED, UNRECORDED] }"),
+            app("grid", &grid, "auth = \"none\"\nevent_grid = true"),
         ));
-        receiver.start().await;
-        for queue in [&calls, &grid] {
-            receiver
-                .until_destination(&format!("queue {queue}"), "ready")
-                .await;
-        }
         let grid_url = receiver.callback_url("grid");
-        // The handshake has a test of its own.
-        let options = ["--event-grid", &grid_url, "--event-grid-handshake", "skip"];
+        let options = ["--event-grid", &grid_url, "--event-grid-handshake", "ask"];
         let scenario =
             ["scenario.toml", "unrecorded.toml"].map(|name| file("tests/sdk").join(name));
         let (emulator, unrecorded) = tokio::join!(
             Emulator::start(&scenario[0], &options),
             Emulator::start(&scenario[1], &[]),
         );
+        // Where their keys are is known only now.
+        let text = std::fs::read_to_string(receiver.config()).expect("the configuration");
+        let text = text
+            .replace("SIGNED", &signed_by(&emulator))
+            .replace("UNRECORDED", &signed_by(&unrecorded));
+        std::fs::write(receiver.config(), text).expect("written");
+        receiver.start().await;
+        for queue in [&calls, &grid] {
+            receiver
+                .until_destination(&format!("queue {queue}"), "ready")
+                .await;
+        }
         Self {
             emulator,
             unrecorded,
@@ -67,6 +78,14 @@ impl Stage {
             delete(&broker, queue).await;
         }
     }
+}
+
+/// The tokens of an emulator, for the configuration of an app.
+fn signed_by(emulator: &Emulator) -> String {
+    format!(
+        "{{ issuer = \"{ISSUER}\", audience = [\"{RESOURCE}\"], jwks_url = \"{}/calling/keys\" }}",
+        emulator.http()
+    )
 }
 
 /// Runs a program to its end; what it printed, if it ended well.

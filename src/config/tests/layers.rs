@@ -128,7 +128,7 @@ fn the_signed_demo_file_is_the_demo_file_with_auth() {
     assert_eq!(signed.routes, open.routes);
     assert_eq!(signed.apps.len(), open.apps.len());
     for app in &signed.apps {
-        assert_ne!(app.auth, Auth::None, "{}", app.name);
+        assert_ne!(app.auth, crate::config::Auth::None, "{}", app.name);
     }
 }
 

@@ -112,7 +112,8 @@ pub(super) fn verify(token: &str, rules: &Jwt, keys: &KeySet) -> Result<(), Toke
     validation.validate_nbf = true;
     validation.set_audience(&rules.audience);
     validation.set_issuer(&[&rules.issuer]);
-    validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud"]);
+    // Not `nbf`, which is optional (RFC 7519, 4.1.5): nothing documents that the service sends it, and some issuers do not.
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
     let mut fault = TokenFault::Algorithm(header.alg);
     for key in named {
         let Some(key) = key.for_algorithm(header.alg) else {

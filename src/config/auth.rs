@@ -275,8 +275,11 @@ fn jwt(section: &mut Section<'_>) -> Option<Jwt> {
 }
 
 fn algorithms(section: &mut Section<'_>) -> Vec<Algorithm> {
-    if section.given("algorithms").is_none() {
+    let Some(given) = section.given("algorithms") else {
         return vec![Algorithm::RS256];
+    };
+    if matches!(&given.node.value, Value::List(items) if items.is_empty()) {
+        given.refuse("is empty: leave it out for RS256");
     }
     let mut found = Vec::new();
     for given in section.texts("algorithms") {
@@ -292,9 +295,6 @@ fn algorithms(section: &mut Section<'_>) -> Vec<Algorithm> {
                 "is {name:?}, expected RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA"
             )),
         }
-    }
-    if found.is_empty() {
-        section.refuse("algorithms", "is empty: leave it out for RS256");
     }
     found
 }

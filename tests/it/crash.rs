@@ -180,7 +180,8 @@ async fn cut_connections_and_a_killed_receiver_lose_nothing_and_keep_order() {
     };
     tokio::join!(load.send(&url, 32), killing);
 
-    owes_nothing(&receiver, Duration::from_secs(120)).await;
+    // On a busy machine most of each second goes by before the queues are ready again; the cuts come to an end.
+    owes_nothing(&receiver, Duration::from_secs(420)).await;
     let scrapes = scraper.finish().await;
     // The reader's own connections would be cut as well.
     node.stop();

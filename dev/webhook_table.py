@@ -1,0 +1,38 @@
+"""How the table of the CloudEvents webhook specification fared in a run of the tests.
+
+    webhook_table.py docs/webhook-specification.md LOG...
+
+Each LOG is the output of `cargo test`. Prints one line with counts; exits 1 if a test that the table names did not pass.
+"""
+
+import re
+import sys
+
+page, *logs = sys.argv[1:]
+outcomes = {}
+for log in logs:
+    with open(log, errors="replace") as lines:
+        for line in lines:
+            if found := re.match(r"test (?:\S+::)?(\w+) \.\.\. (\w+)", line):
+                outcomes[found[1]] = found[2]
+
+rows, named, bare = 0, {}, 0
+with open(page) as lines:
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        if len(cells) != 4 or cells[0] in ("section", "---") or not line.startswith("|"):
+            continue
+        rows += 1
+        tests = re.findall(r"`(\w+)`", cells[3])
+        bare += not tests
+        for test in tests:
+            named[test] = outcomes.get(test, "not run")
+
+bad = {test: outcome for test, outcome in named.items() if outcome != "ok"}
+for test, outcome in sorted(bad.items()):
+    print(f"{test}: {outcome}")
+print(
+    f"CloudEvents webhook table: {rows} requirements, {rows - bare} held by {len(named)} tests, {len(named) - len(bad)} passed, "
+    f"{len(bad)} failed; {bare} bind the sender, do not arise, or are not met and say so"
+)
+sys.exit(bool(bad or not named))

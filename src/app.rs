@@ -19,6 +19,7 @@ use crate::{
     auth::Gates,
     catalog::Catalog,
     config::{AcceptAfter, Config},
+    door::DoorMetrics,
     ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
     journal::{self, Boards},
     ops::{self, Admin, DriftBoard, Health, Ledger, LedgerCollector, Listening, LiveFeed},
@@ -90,6 +91,7 @@ async fn start(
     let admin_socket = bind("server.admin_listen", config.server.admin_listen)?;
     let public_socket = bind("server.listen", config.server.listen)?;
     let journal_id = Arc::new(OnceLock::new());
+    let door = DoorMetrics::register(&registry)?;
     let admin = ops::serve(
         admin_socket,
         Admin {
@@ -99,6 +101,7 @@ async fn start(
             registry: registry.clone(),
             instance: config.server.instance.clone(),
             journal: journal_id.clone(),
+            door: door.clone(),
         },
     )
     .map_err(AppError::Listener)?;
@@ -168,6 +171,7 @@ async fn start(
             ledger: ledger.clone(),
             drift,
             metrics: IngressMetrics::register(&registry)?,
+            door,
         },
     )
     .map_err(AppError::Listener)?;

@@ -12,6 +12,15 @@ use crate::{
 
 /// Prints the summary.
 pub(super) fn print(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let server = &config.server;
+    writeln!(out, "listeners:")?;
+    for (what, address, pair) in [
+        ("callbacks", server.listen, &server.tls),
+        ("admin", server.admin_listen, &server.admin_tls),
+    ] {
+        let scheme = if pair.is_some() { "https" } else { "http" };
+        writeln!(out, "  {what} on {scheme}://{address}")?;
+    }
     writeln!(out, "apps:")?;
     for app in &config.apps {
         writeln!(out, "  {}", describe_app(app))?;
@@ -62,8 +71,12 @@ fn describe_app(app: &App) -> String {
         OnUnknown::Quarantine => "quarantined",
         OnUnknown::Reject => "rejected",
     };
+    let rate = app.rate.map_or_else(String::new, |rate| {
+        let (limit, burst) = (rate.per_second, rate.burst);
+        format!(", at most {limit} callbacks a second and {burst} at once")
+    });
     format!(
-        "{}: /callbacks/{}, {auth}, call key {call_key}, invalid events {invalid}, unknown types {unknown}",
+        "{}: /callbacks/{}, {auth}, call key {call_key}, invalid events {invalid}, unknown types {unknown}{rate}",
         app.name, app.name
     )
 }

@@ -56,6 +56,10 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Admin listener.
     pub admin_listen: SocketAddr,
+    /// What the public listener shows; `None`: it speaks no TLS.
+    pub tls: Option<KeyPair>,
+    /// What the admin listener shows; `None`: it speaks no TLS.
+    pub admin_tls: Option<KeyPair>,
     /// Largest callback body, 1 KiB to 16 MiB.
     pub body_limit_bytes: usize,
     /// Most events in one callback, 1 to 5,000.
@@ -64,12 +68,29 @@ pub struct Server {
     pub request_timeout: Duration,
     /// One deadline for the whole graceful stop.
     pub shutdown_timeout: Duration,
+    /// How long a connection is kept between two requests.
+    pub idle_timeout: Duration,
+    /// Headers of one request, 8 to 96.
+    pub header_limit: usize,
+    /// Request line and headers of one request, 1 KiB to 128 KiB.
+    pub head_limit_bytes: usize,
     /// Connections in total.
     pub connection_limit: usize,
+    /// Connections of one peer address, at most `connection_limit`.
+    pub peer_connection_limit: usize,
     /// Callbacks in progress at once; beyond that 503.
     pub in_flight_limit: usize,
     /// Name of this instance in logs and connection names; default: host name.
     pub instance: String,
+}
+
+/// A certificate chain and its key: PEM files, read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// The chain, its own certificate first.
+    pub cert_file: PathBuf,
+    /// The key of the first certificate.
+    pub key_file: PathBuf,
 }
 
 /// `[journal]`.
@@ -185,6 +206,15 @@ pub enum OnUnknown {
     Reject,
 }
 
+/// A bucket: so many callbacks a second in the long run, so many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// `rate_limit`.
+    pub per_second: NonZeroU32,
+    /// `rate_burst`.
+    pub burst: NonZeroU32,
+}
+
 /// `[[apps]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
@@ -205,6 +235,8 @@ pub struct App {
     pub allowed_origins: Vec<String>,
     /// How many requests a minute they are told to send at most; `None`: any number.
     pub allowed_rate: Option<NonZeroU32>,
+    /// How many callbacks it may send; `None`: any number.
+    pub rate: Option<Rate>,
     /// Who may speak.
     pub auth: Auth,
 }

@@ -10,7 +10,8 @@ use crate::route::{Filter, Route, Sink};
 use super::{
     auth::{Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret},
     checked::{
-        AcceptAfter, App, Broker, BrokerEndpoint, Config, OnInvalid, OnUnknown, Secret, Tls,
+        AcceptAfter, App, Broker, BrokerEndpoint, Config, KeyPair, OnInvalid, OnUnknown, Secret,
+        Tls,
     },
 };
 
@@ -22,11 +23,23 @@ impl fmt::Display for Config {
         page.table("[server]")?;
         page.line("listen", server.listen.to_string())?;
         page.line("admin_listen", server.admin_listen.to_string())?;
+        for (key, pair) in [("tls", &server.tls), ("admin_tls", &server.admin_tls)] {
+            if let Some(pair) = pair {
+                page.line(key, key_pair(pair))?;
+            }
+        }
         page.line("body_limit_bytes", integer(server.body_limit_bytes))?;
         page.line("batch_limit", integer(server.batch_limit))?;
         page.line("request_timeout", duration(server.request_timeout))?;
         page.line("shutdown_timeout", duration(server.shutdown_timeout))?;
+        page.line("idle_timeout", duration(server.idle_timeout))?;
+        page.line("header_limit", integer(server.header_limit))?;
+        page.line("head_limit_bytes", integer(server.head_limit_bytes))?;
         page.line("connection_limit", integer(server.connection_limit))?;
+        page.line(
+            "peer_connection_limit",
+            integer(server.peer_connection_limit),
+        )?;
         page.line("in_flight_limit", integer(server.in_flight_limit))?;
         page.line("instance", server.instance.as_str())?;
         page.table("[journal]")?;
@@ -175,9 +188,14 @@ fn app(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
     if !app.allowed_origins.is_empty() {
         page.line("allowed_origins", app.allowed_origins.clone())?;
     }
-    app.allowed_rate.map_or(Ok(()), |rate| {
-        page.line("allowed_rate", integer(rate.get()))
-    })
+    if let Some(rate) = app.allowed_rate {
+        page.line("allowed_rate", integer(rate.get()))?;
+    }
+    if let Some(rate) = app.rate {
+        page.line("rate_limit", integer(rate.per_second.get()))?;
+        page.line("rate_burst", integer(rate.burst.get()))?;
+    }
+    Ok(())
 }
 
 fn table<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
@@ -187,6 +205,16 @@ fn table<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
             .filter_map(|(key, value)| Some((key.to_owned(), value?)))
             .collect(),
     )
+}
+
+fn key_pair(pair: &KeyPair) -> Value {
+    table([
+        (
+            "cert_file",
+            Some(pair.cert_file.display().to_string().into()),
+        ),
+        ("key_file", Some(pair.key_file.display().to_string().into())),
+    ])
 }
 
 fn methods(methods: &Methods) -> Value {

@@ -1,5 +1,7 @@
 //! Why a callback is not answered 2xx, and the one place where that becomes a status.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse,
     http::{
@@ -16,13 +18,19 @@ use crate::{
 };
 
 use super::{
-    BodyError, CallbackOutcome, CarriageError, HandshakeError, RejectReason, Rejection,
+    BodyError, CallbackOutcome, CarriageError, HandshakeError, HeadError, RejectReason, Rejection,
     answer::ERRORS_SHOWN, handshake::POST_AND_OPTIONS,
 };
 
 /// Why a callback is not answered 2xx.
 #[derive(Debug, thiserror::Error)]
 pub enum IngressError {
+    /// The head is too large, or wants something else than HTTP/1.1.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// It came behind one that said `Connection: close`.
+    #[error("the request before said that it was the last of this connection")]
+    AfterLast,
     /// Nothing is served at this path.
     #[error("nothing is served at this path: callbacks go to /callbacks/{{app}}")]
     Path,
@@ -53,6 +61,12 @@ pub enum IngressError {
     /// The callback was refused for what is in it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// The app sends more callbacks than it may.
+    #[error("the app sends more callbacks a second than it may")]
+    TooOften {
+        /// Until there is room for one more.
+        wait: Duration,
+    },
     /// Too many callbacks are in progress.
     #[error("{limit} callbacks are in progress, which is as many as may be")]
     Crowded {
@@ -73,14 +87,22 @@ pub enum IngressError {
 /// The one place where an error becomes a status, and so a promise about who acts next.
 pub(super) fn status_of(error: &IngressError) -> StatusCode {
     match error {
+        IngressError::Head(HeadError::Headers { .. } | HeadError::Bytes { .. }) => {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        }
+        IngressError::Head(HeadError::Upgrade) | IngressError::AfterLast => StatusCode::BAD_REQUEST,
         IngressError::Path | IngressError::App => StatusCode::NOT_FOUND,
-        IngressError::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        IngressError::Method { .. } | IngressError::Head(HeadError::Connect) => {
+            StatusCode::METHOD_NOT_ALLOWED
+        }
         IngressError::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         IngressError::Auth(auth::Refusal::Missing(_) | auth::Refusal::Wrong(_)) => {
             StatusCode::UNAUTHORIZED
         }
         // Perhaps a good callback: its sender must not take it for refused.
         IngressError::Auth(auth::Refusal::NoKeys { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+        // The same request is good later (RFC 6585, 4).
+        IngressError::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
         // The same request will fail again.
         IngressError::Carriage(_)
         | IngressError::Handshake(HandshakeError::Validation | HandshakeError::OriginMissing) => {
@@ -119,6 +141,8 @@ pub(super) fn outcome_of(status: StatusCode) -> CallbackOutcome {
         413 => CallbackOutcome::TooLarge,
         415 => CallbackOutcome::Unsupported,
         422 => CallbackOutcome::Invalid,
+        429 => CallbackOutcome::TooOften,
+        431 => CallbackOutcome::HeadTooLarge,
         503 => CallbackOutcome::Unavailable,
         _ => CallbackOutcome::Error,
     }
@@ -129,6 +153,11 @@ fn retry_after(error: &IngressError) -> Option<u16> {
     Some(match error {
         IngressError::Crowded { .. } | IngressError::Body(BodyError::Crowded) => 1,
         IngressError::StoreTimeout => 5,
+        // Rounded up: whoever comes earlier comes in vain.
+        IngressError::TooOften { wait } => {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            u16::try_from(seconds).unwrap_or(u16::MAX).max(1)
+        }
         IngressError::Auth(auth::Refusal::NoKeys { retry_after }) => *retry_after,
         IngressError::Journal(refusal) => match refusal {
             Refusal::Busy => 1,
@@ -145,6 +174,7 @@ fn retry_after(error: &IngressError) -> Option<u16> {
 fn allow(error: &IngressError) -> Option<&'static str> {
     match error {
         IngressError::Method { allow } => Some(allow),
+        IngressError::Head(HeadError::Connect) => Some("POST"),
         IngressError::Handshake(HandshakeError::OriginMissing | HandshakeError::OriginRefused) => {
             Some(POST_AND_OPTIONS)
         }

@@ -1,29 +1,24 @@
 //! The public listener: threads, bounds, stop.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, sync::Arc};
 
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Gates,
+    door::{self, Door, DoorMetrics, Identity, Name},
     journal::Intake,
-    ops::{Bounds, DriftBoard, Ledger, Listening},
+    ops::{DriftBoard, Ledger, Listening, threads_for_two_cores},
 };
 
 use super::{
     IngressMetrics, Pipeline, Settings,
     body::BodyRoom,
     callback::{self, Desk},
+    rates::Rates,
 };
-
-/// How long an idle connection is kept: longer than the load balancers in front of us keep theirs, so that they close
-/// first and never send into a connection that we are closing.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// How long a peer may take to read the end of an early answer before its connection is cut.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What the public listener works with.
 #[derive(Clone, Debug)]
@@ -42,6 +37,10 @@ pub struct Ingress {
     pub drift: Arc<DriftBoard>,
     /// What is counted.
     pub metrics: IngressMetrics,
+    /// What is counted of connections.
+    pub door: DoorMetrics,
+    /// What it shows; without one it speaks no TLS.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// Serves callbacks on `listener`, which is bound already, on one thread for every two cores.
@@ -59,9 +58,21 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         ledger,
         drift,
         metrics,
+        door,
+        identity,
     } = ingress;
+    let door = Door {
+        name: Name::Public,
+        limits: settings.limits(),
+        identity,
+        threads: threads_for_two_cores(),
+        metrics: door,
+        stopping: stopping.clone(),
+    };
+    let rates = Arc::new(Rates::new(pipeline.apps(), &metrics));
     let desk = Desk {
         settings,
+        rates,
         gates,
         pipeline,
         intake,
@@ -72,8 +83,7 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         room: BodyRoom::new(settings.body_room_bytes),
         stopping: stopping.clone(),
     };
-    let bounds = Bounds::per_two_cores(settings.connection_limit);
-    let server = HttpServer::new(move || {
+    let server = door::serve(listener, door, move || {
         // This runs once on each of the threads.
         let (intake, mailbox) = desk.intake.for_thread();
         actix_web::rt::spawn(mailbox.hand_out());
@@ -86,16 +96,6 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         App::new()
             .app_data(web::Data::new(desk))
             .default_service(web::to(callback::answer))
-    })
-    .workers(bounds.workers)
-    .max_connections(bounds.connections_per_worker)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(settings.request_timeout / 2)
-    .client_disconnect_timeout(GOODBYE)
-    .disable_signals()
-    // `Listening::stop` has the deadline; this one must not come before it.
-    .shutdown_timeout(3_600)
-    .listen(listener)?
-    .run();
+    })?;
     Ok(Listening::start(address, server, stopping))
 }

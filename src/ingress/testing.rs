@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 use crate::{
     auth::Gates,
     catalog::Catalog,
-    config::{App, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown, SecretPlace, SharedSecret},
+    config::{
+        App, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate, SecretPlace, SharedSecret,
+    },
+    door::DoorMetrics,
     event::AppName,
     journal::{
         Callback,
@@ -73,6 +76,7 @@ pub(super) fn app(name: &str) -> App {
         event_grid: false,
         allowed_origins: Vec::new(),
         allowed_rate: None,
+        rate: None,
         auth: Auth::None,
     }
 }
@@ -117,7 +121,7 @@ fn signed() -> Auth {
 
 /// Apps by name: `contoso` with every default, `strict` that rejects, `careful` that quarantines what is unknown, `path`
 /// whose call key is the path, `grid` that answers both handshakes, `open` that consents to every origin, `guarded` with a
-/// shared secret, `signed` with an issuer.
+/// shared secret, `signed` with an issuer, `rated` that may send two callbacks at once.
 fn apps() -> Vec<App> {
     vec![
         app("contoso"),
@@ -143,6 +147,13 @@ fn apps() -> Vec<App> {
         App {
             allowed_origins: vec!["*".to_owned()],
             ..app("open")
+        },
+        App {
+            rate: Some(Rate {
+                per_second: NonZeroU32::MIN,
+                burst: NonZeroU32::new(2).unwrap(),
+            }),
+            ..app("rated")
         },
         App {
             auth: guarded(),
@@ -205,7 +216,11 @@ pub(super) fn settings() -> Settings {
         body_room_bytes: 64 * 1_024,
         request_timeout: Duration::from_secs(20),
         store_timeout: Duration::from_secs(20),
+        idle_timeout: Duration::from_secs(20),
+        header_limit: 64,
+        head_limit_bytes: 16 * 1_024,
         connection_limit: 64,
+        peer_connection_limit: 64,
         in_flight_limit: 16,
     }
 }
@@ -237,6 +252,8 @@ impl Door {
             ledger: ledger.clone(),
             drift: drift.clone(),
             metrics: IngressMetrics::register(&registry).unwrap(),
+            door: DoorMetrics::register(&registry).unwrap(),
+            identity: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
@@ -333,6 +350,7 @@ pub(super) async fn problem_in(response: reqwest::Response, status: u16) -> Valu
         assert!(!text.is_empty(), "{member} of {problem}");
     }
     assert!(problem["errors"].is_array(), "{problem}");
-    assert_eq!(retry_after.is_some(), status == 503, "{problem}");
+    let passes = matches!(status, 429 | 503);
+    assert_eq!(retry_after.is_some(), passes, "{problem}");
     problem
 }

@@ -77,6 +77,26 @@ fn limits_out_of_range_are_refused_with_the_range() {
             "is \"0s\", expected a time from \"1s\" to \"5m\"",
         ),
         ("server", "shutdown_timeout = \"9\"", "time unit needed"),
+        (
+            "server",
+            "idle_timeout = \"2h\"",
+            "is \"2h\", expected a time from \"1s\" to \"1h\"",
+        ),
+        (
+            "server",
+            "header_limit = 97",
+            "is 97, expected an integer from 8 to 96",
+        ),
+        (
+            "server",
+            "head_limit_bytes = 1",
+            "is 1, expected an integer from 1024 to 131072",
+        ),
+        (
+            "server",
+            "peer_connection_limit = 4097",
+            "is above connection_limit, which is 4096",
+        ),
         ("server", "instance = \"\"", "is no instance name"),
         ("server", "instance = \"a b\"", "is no instance name"),
         (
@@ -268,10 +288,51 @@ fn tls_material_must_be_complete_readable_and_of_use() {
 }
 
 #[test]
-fn what_comes_later_is_refused_as_such() {
+fn a_certificate_needs_its_key() {
     check(
-        &format!("{SMALL}[server.tls]\ncert_file = \"x\"\n"),
-        &["f.toml:6: server.tls: is not in this version"],
+        &format!(
+            "{SMALL}[server]\ntls = {{ cert_file = \"x\" }}\nadmin_tls = {{ key_file = \"\" }}\n"
+        ),
+        &[
+            "f.toml:7: server.tls.key_file: is missing: write cert_file and key_file",
+            "f.toml:8: server.admin_tls.cert_file: is missing",
+            "f.toml:8: server.admin_tls.key_file: is empty",
+        ],
+    );
+    check(
+        &format!("{SMALL}[server]\ntls = \"x\"\n"),
+        &["f.toml:7: server.tls: is a text, expected a table"],
+    );
+    let config = good(&format!(
+        "{SMALL}[server]\ntls = {{ cert_file = \"c\", key_file = \"k\" }}\n"
+    ));
+    let pair = config.server.tls.as_ref().unwrap();
+    assert_eq!(
+        (pair.cert_file.to_str(), pair.key_file.to_str()),
+        (Some("c"), Some("k"))
+    );
+    assert_eq!(config.server.admin_tls, None);
+    assert_eq!(good(&config.to_string()), config, "{config}");
+}
+
+#[test]
+fn a_rate_has_a_burst_of_its_own_or_none() {
+    let rate = |lines: &str| {
+        let config = good(&format!("{SMALL}{lines}"));
+        assert_eq!(good(&config.to_string()), config, "{config}");
+        let rate = config.apps[0].rate;
+        rate.map(|rate| (rate.per_second.get(), rate.burst.get()))
+    };
+    assert_eq!(rate(""), None);
+    assert_eq!(rate("rate_limit = 7\n"), Some((7, 7)));
+    assert_eq!(rate("rate_limit = 7\nrate_burst = 70\n"), Some((7, 70)));
+    check(
+        &format!("{SMALL}rate_burst = 5\n"),
+        &["f.toml:6: apps[0].rate_burst: is there without rate_limit"],
+    );
+    check(
+        &format!("{SMALL}rate_limit = 0\n"),
+        &["f.toml:6: apps[0].rate_limit: is 0, expected an integer from 1 to 1000000"],
     );
 }
 

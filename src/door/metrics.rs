@@ -1,0 +1,184 @@
+//! What is counted of connections. Labels come from closed sets and stand at zero from the start.
+
+use std::sync::Arc;
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use super::places::Full;
+
+/// Which listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// Callbacks.
+    Public,
+    /// Health, metrics, live feed.
+    Admin,
+}
+
+impl Name {
+    const ALL: [Self; 2] = [Self::Public, Self::Admin];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The setting of its certificate.
+    #[must_use]
+    pub const fn tls_setting(self) -> &'static str {
+        match self {
+            Self::Public => "server.tls",
+            Self::Admin => "server.admin_tls",
+        }
+    }
+}
+
+/// Why a connection was ended although its peer did not want that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// It sent what is no request; answered 400.
+    Malformed,
+    /// A head did not come in time; answered 408.
+    LateHead,
+    /// A head is larger than can be read; answered 431.
+    HeadTooLarge,
+    /// It went on with a body that was refused long ago.
+    UnreadBody,
+    /// It did not take its answer.
+    UnreadAnswer,
+    /// Its TLS handshake failed or did not come to an end in time.
+    Handshake,
+}
+
+impl Cut {
+    const ALL: [Self; 6] = [
+        Self::Malformed,
+        Self::LateHead,
+        Self::HeadTooLarge,
+        Self::UnreadBody,
+        Self::UnreadAnswer,
+        Self::Handshake,
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::LateHead => "late_head",
+            Self::HeadTooLarge => "head_too_large",
+            Self::UnreadBody => "unread_body",
+            Self::UnreadAnswer => "unread_answer",
+            Self::Handshake => "tls_handshake",
+        }
+    }
+}
+
+/// The metrics of both listeners' connections.
+#[derive(Clone, Debug)]
+pub struct DoorMetrics {
+    open: IntGaugeVec,
+    refused: IntCounterVec,
+    cut: IntCounterVec,
+    expiry: IntGaugeVec,
+    reload_failures: IntCounterVec,
+}
+
+impl DoorMetrics {
+    /// Makes and registers them.
+    ///
+    /// # Errors
+    /// If they are on `registry` already.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            open: IntGaugeVec::new(
+                Opts::new("hookswitch_connections", "Open connections by listener"),
+                &["listener"],
+            )?,
+            refused: IntCounterVec::new(
+                Opts::new(
+                    "hookswitch_connections_refused_total",
+                    "Connections that found no place, by listener and which limit was reached",
+                ),
+                &["listener", "reason"],
+            )?,
+            cut: IntCounterVec::new(
+                Opts::new(
+                    "hookswitch_connections_cut_total",
+                    "Connections ended before a handler was asked or after it answered, by listener and what their peer did wrong",
+                ),
+                &["listener", "reason"],
+            )?,
+            expiry: IntGaugeVec::new(
+                Opts::new(
+                    "hookswitch_tls_certificate_expiry_timestamp_seconds",
+                    "When the certificate that a listener shows ends; absent for a listener without TLS",
+                ),
+                &["listener"],
+            )?,
+            reload_failures: IntCounterVec::new(
+                Opts::new(
+                    "hookswitch_tls_reload_failures_total",
+                    "Changed certificates or keys that could not be used, by listener; those before still serve",
+                ),
+                &["listener"],
+            )?,
+        };
+        for name in Name::ALL {
+            metrics.of(name);
+            metrics.reload_failures.with_label_values(&[name.as_str()]);
+        }
+        registry.register(Box::new(metrics.open.clone()))?;
+        registry.register(Box::new(metrics.refused.clone()))?;
+        registry.register(Box::new(metrics.cut.clone()))?;
+        registry.register(Box::new(metrics.expiry.clone()))?;
+        registry.register(Box::new(metrics.reload_failures.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Shows when the certificate of a listener ends.
+    pub(super) fn expires(&self, name: Name, at: Option<i64>) {
+        if let Some(at) = at {
+            self.expiry.with_label_values(&[name.as_str()]).set(at);
+        }
+    }
+
+    pub(super) fn reload_failed(&self, name: Name) {
+        self.reload_failures
+            .with_label_values(&[name.as_str()])
+            .inc();
+    }
+
+    pub(super) fn of(&self, name: Name) -> Arc<Counts> {
+        let name = name.as_str();
+        Arc::new(Counts {
+            open: self.open.with_label_values(&[name]),
+            refused: Full::ALL
+                .map(|why| (why, self.refused.with_label_values(&[name, why.as_str()]))),
+            cut: Cut::ALL.map(|why| (why, self.cut.with_label_values(&[name, why.as_str()]))),
+        })
+    }
+}
+
+/// Those of one listener.
+pub(super) struct Counts {
+    pub(super) open: IntGauge,
+    refused: [(Full, IntCounter); 2],
+    cut: [(Cut, IntCounter); Cut::ALL.len()],
+}
+
+impl Counts {
+    pub(super) fn refused(&self, why: Full) {
+        for (_, counter) in self.refused.iter().filter(|(full, _)| *full == why) {
+            counter.inc();
+        }
+    }
+
+    pub(super) fn cut(&self, why: Cut) {
+        for (_, counter) in self.cut.iter().filter(|(cut, _)| *cut == why) {
+            counter.inc();
+        }
+    }
+}

@@ -46,7 +46,7 @@ impl Scene {
             self.after(4).await;
             trouble(&self).await;
         });
-        owes_nothing(&self.receiver, Duration::from_secs(120)).await;
+        owes_nothing(&self.receiver).await;
         scraper.finish().await;
         let repeats = check_three_queues(self.node.url(), &self.stem, &self.load).await;
         assert_eq!(self.receiver.stop(), Some(0));
@@ -106,7 +106,7 @@ async fn what_the_broker_gave_up_does_not_land_any_more() {
                 .receiver
                 .until_metric(reconnected, |count| count >= 1.0)
                 .await;
-            owes_nothing(&scene.receiver, Duration::from_secs(120)).await;
+            owes_nothing(&scene.receiver).await;
             scene.proxy.let_go();
         })
         .await;
@@ -182,7 +182,7 @@ async fn two_journals_fill_the_same_queues_each_in_its_own_order() {
         }
     );
     for receiver in &receivers {
-        owes_nothing(receiver, Duration::from_secs(120)).await;
+        owes_nothing(receiver).await;
     }
     // The reader's own connections would be closed as well.
     node.stop();

@@ -97,9 +97,9 @@ where
     }
 }
 
-/// What a line may come from, whatever the filter says. At debug and trace libraries tell of what they carry, heads with
-/// tokens and whole frames, so those may speak from info up; the AMQP library logs whole messages, bodies too, at warn, and
-/// may speak of errors only.
+/// What a line may come from, whatever the filter says. At debug and trace a library may tell of what it carries, heads with
+/// tokens or whole frames, and its next version may where this one does not: they speak from info up. The AMQP library logs
+/// whole messages, bodies too, at warn, and may speak of errors only.
 fn is_safe(metadata: &Metadata<'_>) -> bool {
     let most = match metadata.target().split("::").next() {
         Some("hookswitch") => Level::TRACE,

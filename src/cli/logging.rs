@@ -97,10 +97,16 @@ where
     }
 }
 
-/// The AMQP library logs whole messages, bodies too, at warn: whatever the filter says, it may speak of errors only.
+/// What a line may come from, whatever the filter says. At debug and trace a library may tell of what it carries, heads with
+/// tokens or whole frames, and its next version may where this one does not: they speak from info up. The AMQP library logs
+/// whole messages, bodies too, at warn, and may speak of errors only.
 fn is_safe(metadata: &Metadata<'_>) -> bool {
-    let of_lapin = metadata.target().split("::").next() == Some("lapin");
-    !of_lapin || *metadata.level() == Level::ERROR
+    let most = match metadata.target().split("::").next() {
+        Some("hookswitch") => Level::TRACE,
+        Some("lapin") => Level::ERROR,
+        _ => Level::INFO,
+    };
+    *metadata.level() <= most
 }
 
 /// Escapes control characters within a line of text, so that nothing a sender wrote can forge a second line or steer
@@ -200,6 +206,21 @@ mod tests {
         });
         assert!(!text.contains("body"), "{text}");
         assert!(text.contains("lost") && text.contains("ours"), "{text}");
+    }
+
+    #[test]
+    fn libraries_never_log_below_info_whatever_the_filter_says() {
+        let text = logged(false, "trace,actix_http=trace", || {
+            tracing::trace!(target: "actix_http::h1::decoder", "a head");
+            tracing::debug!(target: "hyper::proto", "a head");
+            info!(target: "actix_server", "workers");
+            tracing::trace!(target: "hookswitch::ingress", "our own");
+            tracing::trace!("this file's");
+        });
+        assert!(!text.contains("head"), "{text}");
+        for said in ["workers", "our own", "this file's"] {
+            assert!(text.contains(said), "{text}");
+        }
     }
 
     #[test]

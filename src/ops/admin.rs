@@ -1,4 +1,5 @@
-//! The admin listener (design 11): probes, metrics, version, live feed, drift. Never on the public port, GET only.
+//! The admin listener (design 11): probes, metrics, version, live feed, drift, the OpenAPI document. Never on the public
+//! port, GET only.
 
 use std::{
     io,
@@ -47,6 +48,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Without a heartbeat for so long the executor counts as stalled. Far beyond what a busy machine causes: a restart of a
 /// slow process makes it slower.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// The description of both listeners (OpenAPI 3.1), as it stands in the repository.
+const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -149,6 +153,19 @@ struct Version<'a> {
     journal: Option<&'a Uuid>,
 }
 
+type Page = fn(&Desk, &HttpRequest) -> HttpResponse;
+
+const PAGES: [(&str, Page); 8] = [
+    ("/livez", Desk::livez),
+    ("/readyz", Desk::readyz),
+    ("/startupz", Desk::startupz),
+    ("/metrics", Desk::metrics),
+    ("/version", Desk::version),
+    ("/live", Desk::live),
+    ("/drift", Desk::drift),
+    ("/openapi.json", Desk::openapi),
+];
+
 async fn answer(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     let turn = Turn::take(&request);
     let mut response = match turn {
@@ -165,23 +182,17 @@ async fn answer(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
 
 impl Desk {
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        let page = match request.path() {
-            "/livez" => Desk::livez,
-            "/readyz" => Desk::readyz,
-            "/startupz" => Desk::startupz,
-            "/metrics" => Desk::metrics,
-            "/version" => Desk::version,
-            "/drift" => Desk::drift,
-            "/live" => Desk::live,
-            _ => {
-                return Problem::new(
+        let Some((_, page)) = PAGES.iter().find(|(path, _)| *path == request.path()) else {
+            return Problem::new(
                 StatusCode::NOT_FOUND,
                 "about:blank",
                 "Not Found",
-                "the admin listener has /livez, /readyz, /startupz, /metrics, /version, /live and /drift",
+                format!(
+                    "the admin listener has {}",
+                    PAGES.map(|(path, _)| path).join(", ")
+                ),
             )
             .response();
-            }
         };
         if request.method() != Method::GET {
             let mut response = Problem::new(
@@ -231,6 +242,12 @@ impl Desk {
                 .response()
             }
         }
+    }
+
+    fn openapi(&self, _: &HttpRequest) -> HttpResponse {
+        HttpResponse::Ok()
+            .insert_header((header::CONTENT_TYPE, "application/json"))
+            .body(OPENAPI)
     }
 
     fn version(&self, _: &HttpRequest) -> HttpResponse {
@@ -308,6 +325,8 @@ fn probe(probe: &Probe) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::Value;
 
     use super::*;
@@ -424,6 +443,59 @@ mod tests {
         assert_eq!(response.headers()["content-type"], TEXT_FORMAT);
         let text = response.text().await.unwrap();
         assert!(text.contains("hookswitch_build_info{"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn the_openapi_document_describes_every_page_and_no_other() {
+        let admin = admin();
+        let listening = start(&admin);
+        let document = check(&listening, "/openapi.json", 200).await;
+        let described: BTreeSet<&str> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(_, item)| item["get"]["tags"][0] == "admin")
+            .map(|(path, _)| path.as_str())
+            .collect();
+        assert_eq!(described, PAGES.iter().map(|(path, _)| *path).collect());
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+        let nowhere = check(&listening, "/nowhere", 404).await;
+        for page in described {
+            let detail = nowhere["detail"].as_str().unwrap();
+            assert!(detail.contains(page), "{page} is not in {detail}");
+        }
+    }
+
+    #[test]
+    fn the_openapi_document_knows_the_words_of_the_boards() {
+        let document: Value = serde_json::from_str(OPENAPI).unwrap();
+        let words = |pointer: &str| -> Vec<String> {
+            let words = document.pointer(pointer).unwrap_or(&Value::Null);
+            serde_json::from_value(words.clone())
+                .unwrap_or_else(|_| panic!("no words at {pointer}"))
+        };
+        let kinds = Kind::ALL.map(Kind::as_str);
+        assert_eq!(words("/paths/~1live/get/parameters/2/schema/enum"), kinds);
+        let schemas = "/components/schemas";
+        assert_eq!(
+            words(&format!("{schemas}/LiveEvent/properties/kind/enum")),
+            kinds
+        );
+        let standing = format!("{schemas}/Readiness/allOf/1/properties");
+        let states = format!("{standing}/destinations/items/properties/state/enum");
+        assert_eq!(
+            words(&states),
+            DestinationState::ALL.map(DestinationState::as_str)
+        );
+        let journal = [
+            JournalState::Opening,
+            JournalState::Writable,
+            JournalState::Full,
+            JournalState::DiskFull,
+            JournalState::Failed,
+        ];
+        let written = journal.map(|state| serde_json::to_value(state).unwrap());
+        assert_eq!(words(&format!("{standing}/journal/enum")), written);
     }
 
     #[tokio::test]

@@ -181,14 +181,37 @@ fn write_pairs(
     write!(f, "{{ {dialect} = {{ ")?;
     for (index, (name, value)) in pairs.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
-        // A bare TOML key holds no dot.
-        if name.contains('.') {
-            write!(f, "{comma}{name:?} = {value:?}")?;
+        f.write_str(comma)?;
+        if is_bare(name) {
+            f.write_str(name)?;
         } else {
-            write!(f, "{comma}{name} = {value:?}")?;
+            write_text(f, name)?;
         }
+        f.write_str(" = ")?;
+        write_text(f, value)?;
     }
     f.write_str(" } }")
+}
+
+/// Whether a TOML key needs no quotes.
+fn is_bare(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// A TOML basic string.
+fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    f.write_str("\"")?;
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => write!(f, "\\{character}")?,
+            _ if character.is_control() => write!(f, "\\u{:04x}", u32::from(character))?,
+            _ => write!(f, "{character}")?,
+        }
+    }
+    f.write_str("\"")
 }
 
 fn write_list(f: &mut fmt::Formatter<'_>, dialect: &str, filters: &[Filter]) -> fmt::Result {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{eventually, free_port};
+use super::{eventually, free_port, keep};
 
 /// An emulator process with its own directory; killed when dropped.
 pub(crate) struct Emulator {
@@ -81,6 +81,7 @@ impl Drop for Emulator {
         // It may have ended by itself; then there is nothing to kill.
         drop(self.child.kill());
         drop(self.child.wait());
+        keep(self.dir.path(), &["log"]);
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();

@@ -1,17 +1,20 @@
 //! Callback bodies of the ga generation, shaped after acs/events.md 5.
 
-/// What the events of one call are about, in turn.
+/// What the events of one call are about, in turn. Numbers and contexts are planted: see [`super::planted`].
 const TYPES: [(&str, &str); 5] = [
     ("CallConnected", ""),
     (
         "ParticipantsUpdated",
-        r#","sequenceNumber":7,"participants":[{"identifier":{"rawId":"8:acs:a","kind":"communicationUser","communicationUser":{"id":"8:acs:a"}},"isMuted":false}]"#,
+        r#","sequenceNumber":7,"participants":[{"identifier":{"rawId":"4:+49159990007","kind":"phoneNumber","phoneNumber":{"value":"+49159990007"}},"isMuted":false}]"#,
     ),
     (
         "ContinuousDtmfRecognitionToneReceived",
-        r#","sequenceId":1,"tone":"five","operationContext":"menu""#,
+        r#","sequenceId":1,"tone":"five","operationContext":"hsplanted-menu""#,
     ),
-    ("PlayCompleted", r#","operationContext":"greeting""#),
+    (
+        "PlayCompleted",
+        r#","operationContext":"hsplanted-greeting""#,
+    ),
     (
         "RecordingStateChanged",
         r#","recordingId":"rec-1","state":"active","startDateTime":"2026-01-02T03:04:05+00:00""#,

@@ -6,10 +6,12 @@ mod emulator;
 mod event;
 mod metrics;
 mod node;
+pub(crate) mod planted;
 mod proxy;
 mod queue;
 mod receiver;
 mod sender;
+mod token;
 mod tools;
 
 pub(crate) use balancer::Balancer;
@@ -22,6 +24,7 @@ pub(crate) use proxy::Proxy;
 pub(crate) use queue::{Expected, Taken, check_calls, connect, declare, delete, take_all};
 pub(crate) use receiver::{Receiver, free_port};
 pub(crate) use sender::{post, post_until_accepted};
+pub(crate) use token::Issuer;
 pub(crate) use tools::{file, tools};
 
 use std::{future::Future, time::Duration};
@@ -58,5 +61,20 @@ where
     while tokio::time::Instant::now() < end {
         assert!(holds().await, "not throughout {time:?}: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Leaves what a program said where `HOOKSWITCH_TEST_OUTPUT` says, under a name of its own: `dev/planted` searches it when all
+/// tests are over.
+fn keep(dir: &std::path::Path, names: &[&str]) {
+    let Some(folder) = std::env::var_os("HOOKSWITCH_TEST_OUTPUT") else {
+        return;
+    };
+    for name in names.iter().filter(|name| dir.join(name).exists()) {
+        let kept = std::path::Path::new(&folder).join(unique(name));
+        // This runs while a test may be failing, which must stay the first thing that is said.
+        if let Err(error) = std::fs::copy(dir.join(name), kept) {
+            eprintln!("cannot keep what a program said: {error}");
+        }
     }
 }

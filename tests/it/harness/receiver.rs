@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::eventually;
+use super::{eventually, keep};
 
 /// A port that nobody has. Not one that the kernel picks: it picks from the range of outgoing connections, and one of those
 /// would take it while the receiver is being restarted.
@@ -33,6 +33,7 @@ pub(crate) struct Receiver {
     pub(crate) admin_port: u16,
     child: Option<Child>,
     environment: Vec<(&'static str, &'static str)>,
+    arguments: Vec<&'static str>,
 }
 
 impl Receiver {
@@ -44,6 +45,7 @@ impl Receiver {
             admin_port: free_port(),
             child: None,
             environment: Vec::new(),
+            arguments: Vec::new(),
         };
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:{}\"\nadmin_listen = \"127.0.0.1:{}\"\n\n[journal]\npath = {:?}\n\n{rest}",
@@ -69,6 +71,11 @@ impl Receiver {
         self.environment.push((name, value));
     }
 
+    /// Gives its later lives these arguments too.
+    pub(crate) fn add_arguments(&mut self, arguments: &[&'static str]) {
+        self.arguments.extend(arguments);
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("hookswitch.toml")
     }
@@ -90,19 +97,21 @@ impl Receiver {
 
     /// Starts the process and waits for nothing.
     pub(crate) fn spawn(&mut self) {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.path().join("log"))
-            .expect("the log file opens");
+        let append = |name: &str| {
+            let path = self.dir.path().join(name);
+            let mut options = File::options();
+            options.create(true).append(true);
+            options.open(path).expect("the log file opens")
+        };
         let child = Command::new(env!("CARGO_BIN_EXE_hookswitch"))
             .arg("serve")
             .arg("--config")
             .arg(self.config())
+            .args(&self.arguments)
             .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
+            .stdout(append("printed"))
+            .stderr(append("log"))
             .spawn()
             .expect("hookswitch starts");
         self.child = Some(child);
@@ -221,6 +230,11 @@ impl Receiver {
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
+
+    /// All that it printed so far.
+    pub(crate) fn printed(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("printed")).unwrap_or_default()
+    }
 }
 
 impl Drop for Receiver {
@@ -230,6 +244,7 @@ impl Drop for Receiver {
             drop(child.kill());
             drop(child.wait());
         }
+        keep(self.dir.path(), &["log", "printed"]);
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();

@@ -1,0 +1,232 @@
+//! Recovery: whatever a journal's file holds, the next start keeps what is good, changes nothing of it, and works.
+//!
+//! The input is a database file; where it begins with `@`, changes to a good one: `c` and two bytes cut it there (of
+//! 65,536 parts), any other byte and three of position and one of value change a byte.
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use hookswitch::{
+    config,
+    journal::{self, Boards, Callback, FeedItem, JournalError, Opened},
+    ops::{Health, Ledger, LiveFeed},
+};
+
+use super::{body, seeds};
+
+/// Events in the good journal, of three calls.
+const EVENTS: usize = 60;
+
+struct Bench {
+    directory: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+    good: Vec<u8>,
+    bodies: HashSet<Bytes>,
+}
+
+/// One at a time: it is one directory, so that the reserve file of a journal need not be written anew each time.
+static BENCH: LazyLock<Mutex<Bench>> = LazyLock::new(|| {
+    // Memory where there is some: what is tried is reading, not the disk.
+    let memory = Path::new("/dev/shm");
+    let directory = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    let directory = directory.expect("a temporary directory");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (journal, _) = open(directory.path()).expect("a new journal opens");
+    let bodies = (0..EVENTS)
+        .map(|number| {
+            let event = format!(
+                "{{\"specversion\":\"1.0\",\"id\":\"{number}\",\"source\":\"s\",\"type\":\"T\",\
+                 \"data\":{{\"callConnectionId\":\"call-{}\",\"padding\":\"{}\"}}}}",
+                number % 3,
+                "x".repeat(400)
+            );
+            submit(&runtime, &journal, &event);
+            Bytes::from(event)
+        })
+        .collect();
+    journal.closer.close();
+    let good = fs::read(database(directory.path())).expect("the journal's file");
+    Mutex::new(Bench {
+        directory,
+        runtime,
+        good,
+        bodies,
+    })
+});
+
+fn database(directory: &Path) -> PathBuf {
+    directory.join("journal.db")
+}
+
+fn open(path: &Path) -> Result<(Opened, Boards), JournalError> {
+    let boards = Boards {
+        ledger: Arc::new(Ledger::default()),
+        health: Arc::new(Health::default()),
+        live: LiveFeed::default(),
+        registry: prometheus::Registry::new(),
+    };
+    let settings = config::Journal {
+        path: path.to_owned(),
+        limit_bytes: 64 * 1024 * 1024,
+        destination_share: 0.5,
+        limit_deliveries: 100_000,
+    };
+    journal::open(&settings, &boards).map(|opened| (opened, boards))
+}
+
+fn submit(runtime: &tokio::runtime::Runtime, journal: &Opened, event: &str) {
+    let (app, offers) = body::offers(event);
+    let callback = Callback {
+        arrival: 1,
+        app,
+        received: jiff::Timestamp::now(),
+        path: None,
+        query: None,
+        traceparent: None,
+        tracestate: None,
+        offers,
+    };
+    let receipt = runtime.block_on(journal.intake.submit(callback));
+    assert!(receipt.is_ok(), "{receipt:?}");
+}
+
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let mut all = seeds::files(&seeds::root().join("tests/data/journal"), ".db");
+    all.push(b"@".to_vec());
+    for cut in [0_u8, 1, 64, 128, 200, 255] {
+        all.push(vec![b'@', b'c', cut, 0]);
+    }
+    // The header, the schema, and pages further on.
+    for place in [
+        [0, 0, 16],
+        [0, 0, 100],
+        [0, 16, 0],
+        [0, 33, 8],
+        [0, 80, 3],
+        [0, 140, 9],
+    ] {
+        all.push([&b"@x"[..], &place, &[0xA5]].concat());
+    }
+    all
+}
+
+pub(crate) fn run(input: &[u8]) {
+    // A run that found something has panicked here before.
+    let bench = BENCH.lock().unwrap_or_else(PoisonError::into_inner);
+    let (file, harm) = match input.strip_prefix(b"@") {
+        Some(changes) => changed(&bench.good, changes),
+        None => (input.to_vec(), Harm::Other),
+    };
+    let path = bench.directory.path();
+    for entry in fs::read_dir(path).expect("the directory") {
+        let entry = entry.expect("the directory");
+        if entry.file_name() == "reserve" {
+            continue;
+        }
+        // What an earlier input made it set aside lies in a directory.
+        let removed = if entry.path().is_dir() {
+            fs::remove_dir_all(entry.path())
+        } else {
+            fs::remove_file(entry.path())
+        };
+        removed.expect("a file of the journal");
+    }
+    fs::write(database(path), file).expect("written");
+    let (mut journal, boards) = match open(path) {
+        Ok(opened) => opened,
+        Err(JournalError::Newer { .. }) if harm != Harm::None => return,
+        Err(error) => panic!("recovery always starts: {error:?}"),
+    };
+    let (mut kept, mut missed) = (0, 0);
+    while let Ok(item) = journal.feed.try_recv() {
+        let FeedItem::Owed(owed) = item else {
+            panic!("nothing was settled: {item:?}");
+        };
+        for owed in owed {
+            match bench.runtime.block_on(journal.parcels.fetch(owed.delivery)) {
+                Ok(parcel) if input.starts_with(b"@") => {
+                    let record = &parcel.record;
+                    assert!(bench.bodies.contains(&record.body), "an event was changed");
+                    let id = format!("\"id\":\"{}\",", record.facts.event_id);
+                    let body = String::from_utf8_lossy(&record.body);
+                    assert!(body.contains(&id), "an event has another's facts");
+                    kept += 1;
+                }
+                Ok(_) => kept += 1,
+                Err(_) => missed += 1,
+            }
+        }
+    }
+    let said = missed > 0 || !boards.health.view().notices.is_empty();
+    match harm {
+        Harm::None => assert!(
+            kept == EVENTS && !said,
+            "{kept} of {EVENTS} kept, said: {said}"
+        ),
+        Harm::Cut => assert!(
+            kept == EVENTS || said,
+            "{kept} of {EVENTS} kept, and nothing said"
+        ),
+        Harm::Other => {}
+    }
+    // It is a working journal.
+    submit(
+        &bench.runtime,
+        &journal,
+        "{\"specversion\":\"1.0\",\"id\":\"new\",\"source\":\"new\",\"type\":\"T\"}",
+    );
+    journal.closer.close();
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    None,
+    Cut,
+    Other,
+}
+
+fn changed(good: &[u8], changes: &[u8]) -> (Vec<u8>, Harm) {
+    let mut file = good.to_vec();
+    let (mut cut, mut other) = (false, false);
+    let mut rest = changes;
+    loop {
+        match *rest {
+            [b'c', high, low, ref more @ ..] => {
+                let part = usize::from(u16::from_be_bytes([high, low]));
+                let length = good.len() * part / 65_536;
+                cut |= length < file.len();
+                file.truncate(length);
+                rest = more;
+            }
+            [_, a, b, c, value, ref more @ ..] => {
+                let place = u32::from_be_bytes([0, a, b, c]) as usize;
+                if let Some(byte) = file.get_mut(place % good.len()) {
+                    other |= *byte != value;
+                    *byte = value;
+                }
+                rest = more;
+            }
+            _ => break,
+        }
+    }
+    // An empty file is a new journal: nothing in it says otherwise.
+    other |= file.is_empty();
+    let harm = match (cut, other) {
+        (false, false) => Harm::None,
+        (true, false) => Harm::Cut,
+        (_, true) => Harm::Other,
+    };
+    (file, harm)
+}

@@ -1,0 +1,562 @@
+//! What people said, who they are and what lets a sender in is never said by the receiver: not in its log at the most
+//! talkative level, not on the admin listener, not in an answer (issue "The trust boundary", privacy).
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::harness::{Issuer, Node, Receiver, Taken, free_port, planted, take_all};
+
+/// Nothing of this may come out but in messages.
+fn incoming_call() -> String {
+    let number = format!("+{}1", planted::DIGITS);
+    json!([{
+        "id": "incoming-1", "topic": "/subscriptions/s", "subject": format!("/caller/4:{number}/recipient/4:{number}"),
+        "eventType": "Microsoft.Communication.IncomingCall", "dataVersion": "1.0", "metadataVersion": "1",
+        "eventTime": "2026-11-21T12:00:00Z",
+        "data": {
+            "to": { "kind": "phoneNumber", "rawId": format!("4:{number}"), "phoneNumber": { "value": number } },
+            "from": { "kind": "phoneNumber", "rawId": format!("4:{number}"), "phoneNumber": { "value": number } },
+            "serverCallId": "server-1", "correlationId": "correlation-1",
+            "callerDisplayName": planted::text("displayName"),
+            "incomingCallContext": planted::text("incomingCallContext"),
+            "customContext": {
+                "sipHeaders": { "X-MS-Custom-a": planted::text("sipHeader") },
+                "voipHeaders": { "b": planted::text("voipHeader") },
+            },
+            "aMemberThatNobodyKnows": planted::text("unknownMember"),
+        },
+    }])
+    .to_string()
+}
+
+fn recognized(id: &str) -> serde_json::Value {
+    json!({
+        "id": id, "source": "calling/callConnections/call-1", "subject": "calling/callConnections/call-1",
+        "type": "Microsoft.Communication.RecognizeCompleted", "specversion": "1.0", "time": "2026-11-21T12:00:01Z",
+        "datacontenttype": "application/json", "anExtension": planted::text("extension"),
+        "data": {
+            "version": "2025-05-15", "callConnectionId": "call-1", "serverCallId": "server-1", "correlationId": "correlation-1",
+            "operationContext": planted::text("operationContext"), "recognitionType": "speech",
+            "resultInformation": { "code": 200, "subCode": 8500, "message": planted::text("resultMessage") },
+            "speechResult": { "speech": planted::text("speech"), "confidence": 0.9 },
+        },
+    })
+}
+
+/// Wrong in the types of members whose values are planted.
+fn invalid(id: &str) -> String {
+    let mut event = recognized(id);
+    let data = event
+        .get_mut("data")
+        .and_then(serde_json::Value::as_object_mut);
+    let data = data.expect("the event has data");
+    data.insert(
+        "callConnectionId".into(),
+        json!([planted::text("invalidValue")]),
+    );
+    data.insert("speechResult".into(), json!(planted::text("invalidSpeech")));
+    event.to_string()
+}
+
+struct Scene {
+    receiver: Receiver,
+    client: Client,
+    token: String,
+    /// What every answer said, headers too.
+    said: String,
+}
+
+impl Scene {
+    fn request(&self, method: Method, app: &str) -> RequestBuilder {
+        self.request_with(method, app, "")
+    }
+
+    fn request_with(&self, method: Method, app: &str, more: &str) -> RequestBuilder {
+        // Query strings and paths are the application's; cookies and the rest are nobody's business.
+        let url = format!(
+            "{}/{}?callerId=%2B{}2&other={}{more}",
+            self.receiver.callback_url(app),
+            planted::text("path"),
+            planted::DIGITS,
+            planted::text("query"),
+        );
+        self.client
+            .request(method, url)
+            .header("cookie", planted::text("cookie"))
+            .header("aeg-subscription-name", planted::text("subscription"))
+            .header("user-agent", planted::text("agent"))
+            .header("x-forwarded-for", planted::text("forwarded"))
+            .header("tracestate", format!("a={}", planted::text("tracestate")))
+            .header(
+                "traceparent",
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            )
+    }
+
+    async fn answered(&mut self, what: &str, request: RequestBuilder, status: u16) -> String {
+        let answer = request.send().await.expect(what);
+        assert_eq!(answer.status(), status, "{what}");
+        let headers = format!("{:?}", answer.headers());
+        let body = answer.text().await.expect("text");
+        self.said += &format!("{what}: {headers} {body}\n");
+        body
+    }
+
+    async fn with_token(
+        &mut self,
+        what: &str,
+        app: &str,
+        body: impl Into<reqwest::Body>,
+        status: u16,
+    ) -> String {
+        let request = self
+            .request(Method::POST, app)
+            .bearer_auth(&self.token)
+            .body(body);
+        self.answered(what, request, status).await
+    }
+
+    /// Bytes that reqwest would not send; what came back.
+    async fn raw(&mut self, what: &str, bytes: &str, status: &str) {
+        let address = ("127.0.0.1", self.receiver.port);
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        stream.write_all(bytes.as_bytes()).await.expect("written");
+        let mut answer = Vec::new();
+        let read =
+            tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut answer)).await;
+        read.expect(what).expect(what);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{what}: {answer}"
+        );
+        self.said += &format!("{what}: {answer}\n");
+    }
+}
+
+fn receiver(amqp: &str, issuer: &Issuer, queue: &str) -> Receiver {
+    let app = |name: &str, jwt: &str, invalid: &str| {
+        format!(
+            "[[apps]]\nname = \"{name}\"\npass_query = [\"callerId\"]\nevent_grid = true\non_invalid = \"{invalid}\"\n\
+             allowed_origins = [\"eventgrid.azure.net\"]\n[apps.auth]\njwt = [{jwt}]\n\
+             shared_secret = [{{ query = \"code\", value_file = \"SECRETS\" }}, {{ header = \"x-callback-key\", value_file = \"SECRETS\" }}]\n\n"
+        )
+    };
+    // Nobody is there: its keys are never had.
+    let away = format!(
+        "{{ issuer = \"https://away.example/\", audience = [\"a\"], jwks_url = \"http://127.0.0.1:{}/keys\" }}",
+        free_port()
+    );
+    let apps = [
+        app("open", &issuer.rule(), "quarantine"),
+        app("strict", &issuer.rule(), "reject"),
+        app("away", &away, "quarantine"),
+    ]
+    .concat();
+    let rest = format!(
+        "[broker]\nurl = \"{amqp}\"\n\n{apps}[[routes]]\nname = \"all\"\nqueue = \"{queue}\"\n"
+    );
+    let receiver =
+        Receiver::with_server(&rest, "body_limit_bytes = 20000\nrequest_timeout = \"10s\"");
+    let secrets = receiver.dir().join("secrets");
+    let lines = format!(
+        "{}\n{}\n",
+        planted::text("secret-in-the-query"),
+        planted::text("secret-in-a-header")
+    );
+    std::fs::write(&secrets, lines).expect("written");
+    let text = std::fs::read_to_string(receiver.config()).expect("the configuration");
+    let text = text.replace("SECRETS", secrets.to_str().expect("UTF-8"));
+    std::fs::write(receiver.config(), text).expect("written");
+    receiver
+}
+
+async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
+    // Taken.
+    let taken = scene
+        .with_token("a token", "open", incoming_call(), 202)
+        .await;
+    assert!(taken.contains("\"accepted\":1"), "{taken}");
+    let by_header = scene
+        .request(Method::POST, "open")
+        .header("x-callback-key", planted::text("secret-in-a-header"));
+    let by_header = by_header.body(recognized("by-header").to_string());
+    scene.answered("a secret in a header", by_header, 202).await;
+    let code = format!("&code={}", planted::text("secret-in-the-query"));
+    let by_query = scene
+        .request_with(Method::POST, "open", &code)
+        .body(recognized("by-query").to_string());
+    scene.answered("a secret in the query", by_query, 202).await;
+    let binary = scene
+        .request(Method::POST, "open")
+        .bearer_auth(&scene.token)
+        .header("ce-specversion", "1.0")
+        .header("ce-id", "binary-1")
+        .header("ce-source", "calling/callConnections/call-2")
+        .header("ce-type", "Contoso.Unknown")
+        .header("ce-subject", planted::text("binarySubject"))
+        .body(json!({ "speech": planted::text("binaryData") }).to_string());
+    scene.answered("binary mode", binary, 202).await;
+
+    // Kept in quarantine.
+    let kept = scene
+        .with_token("an invalid event", "open", invalid("invalid-1"), 202)
+        .await;
+    assert!(kept.contains("invalid-1"), "{kept}");
+    let batch = format!(
+        "[{},{}]",
+        recognized("by-header"),
+        json!({ "speech": planted::text("malformed") })
+    );
+    scene
+        .with_token("a malformed event", "open", batch, 202)
+        .await;
+
+    // Refused for what is in it.
+    scene
+        .with_token(
+            "an invalid event, strict",
+            "strict",
+            invalid("invalid-2"),
+            422,
+        )
+        .await;
+    for (what, body) in [
+        (
+            "no JSON",
+            format!("{{\"speech\": {}", planted::text("noJson")),
+        ),
+        (
+            "a name twice",
+            format!("{{\"{0}\":1,\"{0}\":2}}", planted::text("name")),
+        ),
+        (
+            "no envelope",
+            json!({ "speech": planted::text("noEnvelope") }).to_string(),
+        ),
+        (
+            "an escape that is none",
+            format!("[\"{}\\x\"]", planted::text("escape")),
+        ),
+        (
+            "too deep",
+            format!(
+                "{}\"{}\"{}",
+                "[".repeat(70),
+                planted::text("deep"),
+                "]".repeat(70)
+            ),
+        ),
+        (
+            "a number out of range",
+            format!("[{{\"a\":\"{}\",\"b\":1e999}}]", planted::text("number")),
+        ),
+    ] {
+        scene.with_token(what, "open", body, 400).await;
+    }
+    let not_utf8 = [planted::text("notUtf8").as_bytes(), &[0xff]].concat();
+    scene.with_token("not UTF-8", "open", not_utf8, 400).await;
+    let large = planted::text("large").repeat(2_000);
+    scene.with_token("too large", "open", large, 413).await;
+    let text = scene
+        .request(Method::POST, "open")
+        .bearer_auth(&scene.token)
+        .header("content-type", "text/plain");
+    scene
+        .answered(
+            "no JSON, and not called so",
+            text.body(planted::text("plain")),
+            415,
+        )
+        .await;
+
+    // Refused for who speaks.
+    let nobody = scene.request(Method::POST, "open").body(incoming_call());
+    scene.answered("no credentials", nobody, 401).await;
+    let wrong = scene
+        .request(Method::POST, "open")
+        .header("x-callback-key", planted::text("wrong-secret"));
+    scene
+        .answered("a wrong secret", wrong.body(incoming_call()), 401)
+        .await;
+    for (what, token, app, status) in [
+        (
+            "an unknown key",
+            issuer.with("another-key", json!({})),
+            "open",
+            401,
+        ),
+        (
+            "an expired token",
+            issuer.with("of-the-tests", json!({ "exp": 1 })),
+            "open",
+            401,
+        ),
+        (
+            "a token with an odd claim",
+            issuer.with(
+                "of-the-tests",
+                json!({ "aud": 5, "name": planted::text("claim") }),
+            ),
+            "open",
+            401,
+        ),
+        (
+            "a token that is cut",
+            issuer.token().chars().take(90).collect(),
+            "open",
+            401,
+        ),
+        ("no token at all", planted::text("token"), "open", 401),
+        (
+            "keys that are away",
+            issuer.with("x", json!({ "iss": "https://away.example/" })),
+            "away",
+            503,
+        ),
+    ] {
+        let request = scene
+            .request(Method::POST, app)
+            .bearer_auth(token)
+            .body(incoming_call());
+        scene.answered(what, request, status).await;
+    }
+    let basic = scene
+        .request(Method::POST, "open")
+        .basic_auth(planted::text("user"), Some(planted::text("password")));
+    scene
+        .answered("basic credentials", basic.body(incoming_call()), 401)
+        .await;
+
+    // Refused for where it goes and how.
+    scene
+        .with_token(
+            "an unknown app",
+            &planted::text("app"),
+            incoming_call(),
+            404,
+        )
+        .await;
+    let get = scene.request(Method::GET, "open").bearer_auth(&scene.token);
+    scene.answered("another method", get, 405).await;
+    let origin = scene
+        .request(Method::OPTIONS, "open")
+        .header("webhook-request-origin", planted::text("origin"));
+    scene.answered("another origin", origin, 403).await;
+    let consent = scene
+        .request(Method::OPTIONS, "open")
+        .header("webhook-request-origin", "eventgrid.azure.net")
+        .header(
+            "webhook-request-callback",
+            format!("http://127.0.0.1/{}", planted::text("callback")),
+        );
+    scene.answered("consent", consent, 200).await;
+    let head = "POST /callbacks/open HTTP/1.1\r\nhost: h\r\n";
+    let planted_line = planted::text("rawHeader");
+    scene
+        .raw(
+            "no HTTP",
+            &format!("{planted_line} {planted_line}\r\n\r\n"),
+            "400",
+        )
+        .await;
+    scene
+        .raw(
+            "two lengths",
+            &format!("{head}content-length: 5\r\ncontent-length: 6\r\nx: {planted_line}\r\n\r\n"),
+            "400",
+        )
+        .await;
+    let authorization = format!("authorization: Bearer {}\r\n", scene.token);
+    scene
+        .raw(
+            "a slow body",
+            &format!(
+                "{head}{authorization}content-length: 500\r\n\r\n{}",
+                planted::text("slowBody")
+            ),
+            "408",
+        )
+        .await;
+
+    // Event Grid's question: its code goes back to who sent it, which is the point of it, and nowhere else.
+    let code = planted::text("validationCode");
+    let question = json!([{
+        "id": "1", "topic": "t", "subject": "", "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+        "eventTime": "2026-11-21T12:00:00Z", "metadataVersion": "1", "dataVersion": "2",
+        "data": { "validationCode": code, "validationUrl": format!("http://127.0.0.1/{}", planted::text("validationUrl")) },
+    }]);
+    let before = scene.said.len();
+    let answer = scene
+        .with_token("a validation", "open", question.to_string(), 200)
+        .await;
+    assert_eq!(answer, json!({ "validationResponse": code }).to_string());
+    scene.said.truncate(before);
+}
+
+/// The messages of both queues hold what was planted: so it did reach the receiver.
+fn everything_arrived(messages: &[Taken]) {
+    let all: String = messages
+        .iter()
+        .map(|message| {
+            format!(
+                "{} {:?}\n",
+                String::from_utf8_lossy(&message.body),
+                message.headers
+            )
+        })
+        .collect();
+    for place in [
+        "displayName",
+        "incomingCallContext",
+        "sipHeader",
+        "voipHeader",
+        "unknownMember",
+        "extension",
+        "operationContext",
+        "resultMessage",
+        "speech",
+        "invalidValue",
+        "invalidSpeech",
+        "binarySubject",
+        "binaryData",
+        "malformed",
+        "path",
+        "tracestate",
+    ] {
+        assert!(
+            all.contains(&planted::text(place)),
+            "{place} did not arrive: {all}"
+        );
+    }
+    assert!(
+        all.contains(&format!("callerId=%2B{}2", planted::DIGITS)),
+        "the query did not arrive"
+    );
+    assert!(
+        all.contains(&format!("+{}1", planted::DIGITS)),
+        "the number did not arrive"
+    );
+    for secret in [
+        "secret-in-the-query",
+        "secret-in-a-header",
+        "cookie",
+        "query",
+    ] {
+        assert!(
+            !all.contains(&planted::text(secret)),
+            "{secret} was carried to the consumer"
+        );
+    }
+}
+
+/// The whole life of a receiver that logs all it can in this form.
+async fn a_talkative_receiver_says_nothing(format: &'static str) {
+    // Its quarantine must be empty of others' events, and theirs of this.
+    let node = Node::start();
+    let files = tempfile::tempdir().expect("a temporary directory");
+    let issuer = Issuer::new(files.path());
+    let queue = "private";
+    let mut receiver = receiver(node.url(), &issuer, queue);
+    receiver.set_variable("RUST_LOG", "trace");
+    receiver.add_arguments(&["--log", "trace", "--log-format", format]);
+    receiver.start().await;
+    receiver
+        .until_destination(&format!("queue {queue}"), "ready")
+        .await;
+    let admin = format!("http://127.0.0.1:{}", receiver.admin_port);
+    let mut live = reqwest::get(format!("{admin}/live"))
+        .await
+        .expect("the live feed");
+    let mut scene = Scene {
+        receiver,
+        client: Client::new(),
+        token: issuer.token(),
+        said: String::new(),
+    };
+    everything_is_sent(&mut scene, &issuer).await;
+    scene.receiver.owes_nothing().await;
+
+    let mut fed = String::new();
+    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(Duration::from_secs(1), live.chunk()).await
+    {
+        fed += &String::from_utf8_lossy(&chunk);
+    }
+    assert!(
+        fed.contains("\"delivered\"") && fed.contains("\"quarantined\""),
+        "{fed}"
+    );
+    drop(live);
+    let mut shown = vec![("the live feed", fed), ("answers", scene.said.clone())];
+    for page in [
+        "/metrics",
+        "/readyz",
+        "/drift",
+        "/version",
+        "/livez",
+        "/startupz",
+    ] {
+        let answer = reqwest::get(format!("{admin}{page}")).await.expect(page);
+        shown.push((page, answer.text().await.expect("text")));
+    }
+    assert!(
+        shown
+            .iter()
+            .any(|(page, text)| *page == "/drift" && text.contains("aMemberThatNobodyKnows"))
+    );
+
+    let mut messages = take_all(node.url(), queue, Duration::from_secs(20), |taken| {
+        taken.len() >= 4
+    })
+    .await;
+    let kept = take_all(
+        node.url(),
+        "hookswitch.quarantine",
+        Duration::from_secs(20),
+        |taken| taken.len() >= 2,
+    )
+    .await;
+    messages.extend(kept);
+    everything_arrived(&messages);
+
+    assert_eq!(scene.receiver.stop(), Some(0));
+    let log = scene.receiver.log();
+    assert!(
+        log.contains("callback refused") && log.contains("event received"),
+        "it was talkative: {log}"
+    );
+    let malformed = log
+        .lines()
+        .find(|line| format == "json" && !line.starts_with('{'));
+    assert_eq!(malformed, None, "lines are JSON");
+    shown.push(("standard error", log));
+    shown.push(("standard output", scene.receiver.printed()));
+    let mut leaks = Vec::new();
+    for (where_, text) in &shown {
+        for leak in planted::found(text) {
+            leaks.push(format!("{where_}: …{leak}…"));
+        }
+    }
+    assert!(
+        leaks.is_empty(),
+        "{} leaks:\n{}",
+        leaks.len(),
+        leaks.join("\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_private_is_said_in_text_at_the_most_talkative_level() {
+    a_talkative_receiver_says_nothing("text").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_private_is_said_in_json_at_the_most_talkative_level() {
+    a_talkative_receiver_says_nothing("json").await;
+}

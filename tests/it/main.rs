@@ -11,6 +11,7 @@ mod crash;
 mod deploy;
 mod emulator;
 mod harness;
+mod hostile;
 mod load;
 mod modes;
 mod outage;

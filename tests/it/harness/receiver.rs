@@ -73,6 +73,11 @@ impl Receiver {
         self.dir.path().join("hookswitch.toml")
     }
 
+    /// Of the process that runs now.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }

@@ -1,6 +1,7 @@
 //! The receiver as a whole: what is started in which order, and how it stops (design 9 and 10, style.md "Stopping").
 
 mod error;
+mod files;
 mod reload;
 mod signals;
 
@@ -77,13 +78,18 @@ async fn start(
     let live = LiveFeed::default();
     let registry = ops::new_registry()?;
     registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
-    health.update(|view| {
-        view.needs_broker = config.delivery.accept_after == AcceptAfter::Confirm;
-        view.notices = config.notices();
-    });
-    for notice in config.notices() {
+    let mut settings = Settings::new(&config.server, &config.delivery);
+    let (connections, short) = files::connections(settings.connection_limit);
+    settings.connection_limit = connections;
+    let mut notices = config.notices();
+    notices.extend(short);
+    for notice in &notices {
         warn!("{notice}");
     }
+    health.update(|view| {
+        view.needs_broker = config.delivery.accept_after == AcceptAfter::Confirm;
+        view.notices = notices;
+    });
 
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
     // The admin listener answers before the journal is open: its recovery may take long, and `/startupz` says so.
@@ -156,7 +162,7 @@ async fn start(
     let ingress = ingress::serve(
         public_socket,
         Ingress {
-            settings: Settings::new(&config.server, &config.delivery),
+            settings,
             gates: Arc::new(gates),
             pipeline: Arc::new(Pipeline::new(
                 config.apps.clone(),

@@ -149,12 +149,6 @@ impl Desk {
         }
 
         // Limits.
-        let _place = self
-            .places
-            .try_acquire()
-            .map_err(|_| IngressError::Crowded {
-                limit: self.settings.in_flight_limit,
-            })?;
         if request.headers().contains_key(header::CONTENT_ENCODING) {
             return Err(IngressError::ContentEncoding);
         }
@@ -181,6 +175,13 @@ impl Desk {
             &self.room,
         )
         .await?;
+        // Not before: slow senders would keep everybody's places. What their bodies hold is bounded by `room`.
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| IngressError::Crowded {
+                limit: self.settings.in_flight_limit,
+            })?;
 
         // What it says.
         let mut head = Head::default();

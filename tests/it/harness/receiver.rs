@@ -33,6 +33,8 @@ pub(crate) struct Receiver {
     pub(crate) admin_port: u16,
     child: Option<Child>,
     environment: Vec<(&'static str, &'static str)>,
+    /// How many files its lives may open; as many as this process if nothing is said.
+    files: Option<u32>,
 }
 
 impl Receiver {
@@ -44,6 +46,7 @@ impl Receiver {
             admin_port: free_port(),
             child: None,
             environment: Vec::new(),
+            files: None,
         };
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:{}\"\nadmin_listen = \"127.0.0.1:{}\"\n\n[journal]\npath = {:?}\n\n{rest}",
@@ -67,6 +70,11 @@ impl Receiver {
     /// Gives its later lives this variable.
     pub(crate) fn set_variable(&mut self, name: &'static str, value: &'static str) {
         self.environment.push((name, value));
+    }
+
+    /// Lets its later lives open no more files than this.
+    pub(crate) fn limit_files(&mut self, files: u32) {
+        self.files = Some(files);
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -100,7 +108,19 @@ impl Receiver {
             .append(true)
             .open(self.dir.path().join("log"))
             .expect("the log file opens");
-        let child = Command::new(env!("CARGO_BIN_EXE_hookswitch"))
+        let program = env!("CARGO_BIN_EXE_hookswitch");
+        let mut command = match self.files {
+            None => Command::new(program),
+            // It becomes the program, under the same process id.
+            Some(files) => {
+                let mut limited = Command::new("prlimit");
+                limited
+                    .arg(format!("--nofile={files}:{files}"))
+                    .arg(program);
+                limited
+            }
+        };
+        let child = command
             .arg("serve")
             .arg("--config")
             .arg(self.config())

@@ -15,6 +15,9 @@ use tokio::{
 /// Longer than anything takes that is not broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The number of a sender from whose address nobody else comes but every two hundredth.
+pub(super) const ONE_PEER: usize = 199;
+
 /// Where the sender with this number comes from: one of 200 addresses of this machine, so that neither the ports of one
 /// address nor what one peer may hold is used up.
 pub(super) fn source(number: usize) -> Ipv4Addr {

@@ -12,6 +12,7 @@ mod kids;
 mod large;
 mod normal;
 mod pipeline;
+mod places;
 mod process;
 mod slow;
 

@@ -240,8 +240,8 @@ async fn sender(
 ) -> Ends {
     let manner = Manner::ALL[number % Manner::ALL.len()];
     let mut ends = Ends::new();
-    // Two seconds for all to come.
-    tokio::time::sleep(Duration::from_micros(1_000 * number as u64)).await;
+    // Four seconds for all to come.
+    tokio::time::sleep(Duration::from_millis(2 * number as u64)).await;
     while !over.is_cancelled() {
         // Where everything that waits to be accepted is turned away, it is tried again.
         let Ok(stream) = connect(manner, number, port).await else {

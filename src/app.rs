@@ -20,6 +20,7 @@ use crate::{
     auth::Gates,
     catalog::Catalog,
     config::{AcceptAfter, Config},
+    door::DoorMetrics,
     ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
     journal::{self, Boards},
     ops::{self, Admin, DriftBoard, Health, Ledger, LedgerCollector, Listening, LiveFeed},
@@ -80,7 +81,12 @@ async fn start(
     registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
     let mut settings = Settings::new(&config.server, &config.delivery);
     let (connections, short) = files::connections(settings.connection_limit);
-    settings.connection_limit = connections;
+    if connections < settings.connection_limit {
+        settings.connection_limit = connections;
+        // Still no single peer may have every place.
+        settings.peer_connection_limit =
+            settings.peer_connection_limit.min(connections.div_ceil(2));
+    }
     let mut notices = config.notices();
     notices.extend(short);
     for notice in &notices {
@@ -96,6 +102,7 @@ async fn start(
     let admin_socket = bind("server.admin_listen", config.server.admin_listen)?;
     let public_socket = bind("server.listen", config.server.listen)?;
     let journal_id = Arc::new(OnceLock::new());
+    let door = DoorMetrics::register(&registry)?;
     let admin = ops::serve(
         admin_socket,
         Admin {
@@ -105,6 +112,7 @@ async fn start(
             registry: registry.clone(),
             instance: config.server.instance.clone(),
             journal: journal_id.clone(),
+            door: door.clone(),
         },
     )
     .map_err(AppError::Listener)?;
@@ -174,6 +182,7 @@ async fn start(
             ledger: ledger.clone(),
             drift,
             metrics: IngressMetrics::register(&registry)?,
+            door,
         },
     )
     .map_err(AppError::Listener)?;

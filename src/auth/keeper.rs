@@ -6,11 +6,10 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::{config::KeySource, ops::Health, report::Chain};
+use crate::{config::KeySource, files::Watched, ops::Health, report::Chain};
 
 use super::{
     fetch::Fetcher,
-    files::Watched,
     metrics::AuthMetrics,
     secrets::Secrets,
     source::{Pace, Source, read_keys},
@@ -54,7 +53,7 @@ impl Keeper {
 }
 
 async fn keep_secrets(secrets: &Arc<Secrets>, look: Duration, metrics: &AuthMetrics) {
-    let mut file = Watched::new(secrets.path(), look);
+    let mut file = Watched::new(vec![secrets.path().to_owned()], look);
     loop {
         file.changed().await;
         let again = secrets.clone();
@@ -75,7 +74,7 @@ async fn keep_secrets(secrets: &Arc<Secrets>, look: Duration, metrics: &AuthMetr
 }
 
 async fn keep_key_file(source: &Source, path: &Path, metrics: &AuthMetrics) {
-    let mut file = Watched::new(path, source.pace.look);
+    let mut file = Watched::new(vec![path.to_owned()], source.pace.look);
     loop {
         file.changed().await;
         let owned = path.to_owned();

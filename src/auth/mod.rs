@@ -5,7 +5,6 @@
 mod bearer;
 mod error;
 mod fetch;
-mod files;
 mod gate;
 mod keeper;
 mod keys;

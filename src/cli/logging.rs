@@ -33,7 +33,7 @@ pub(super) struct LogArgs {
         long = "log",
         global = true,
         value_name = "LEVEL",
-        default_value = "info,actix_server=warn,lapin=off",
+        default_value = "info,actix_server=warn,actix_http=off,lapin=off",
         help_heading = "Logging"
     )]
     filter: String,

@@ -335,11 +335,13 @@ mod tests {
 
     fn receiver() -> (LiveFeed, Listening) {
         let live = LiveFeed::default();
+        let registry = new_registry().unwrap();
         let admin = Admin {
+            door: crate::door::DoorMetrics::register(&registry).unwrap(),
             health: Arc::default(),
             drift: Arc::default(),
             live: live.clone(),
-            registry: new_registry().unwrap(),
+            registry,
             instance: "i".into(),
             journal: Arc::default(),
         };

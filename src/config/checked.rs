@@ -64,8 +64,16 @@ pub struct Server {
     pub request_timeout: Duration,
     /// One deadline for the whole graceful stop.
     pub shutdown_timeout: Duration,
+    /// How long a connection is kept between two requests.
+    pub idle_timeout: Duration,
+    /// Headers of one request, 8 to 96.
+    pub header_limit: usize,
+    /// Request line and headers of one request, 1 KiB to 128 KiB.
+    pub head_limit_bytes: usize,
     /// Connections in total.
     pub connection_limit: usize,
+    /// Connections of one peer address, at most `connection_limit`.
+    pub peer_connection_limit: usize,
     /// Callbacks in progress at once; beyond that 503.
     pub in_flight_limit: usize,
     /// Name of this instance in logs and connection names; default: host name.

@@ -26,7 +26,14 @@ impl fmt::Display for Config {
         page.line("batch_limit", integer(server.batch_limit))?;
         page.line("request_timeout", duration(server.request_timeout))?;
         page.line("shutdown_timeout", duration(server.shutdown_timeout))?;
+        page.line("idle_timeout", duration(server.idle_timeout))?;
+        page.line("header_limit", integer(server.header_limit))?;
+        page.line("head_limit_bytes", integer(server.head_limit_bytes))?;
         page.line("connection_limit", integer(server.connection_limit))?;
+        page.line(
+            "peer_connection_limit",
+            integer(server.peer_connection_limit),
+        )?;
         page.line("in_flight_limit", integer(server.in_flight_limit))?;
         page.line("instance", server.instance.as_str())?;
         page.table("[journal]")?;

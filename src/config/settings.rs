@@ -21,6 +21,9 @@ pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
         "tls",
         "is not in this version: let a proxy in front end TLS until it is",
     );
+    let connection_limit = section.integer("connection_limit", 1..=1_000_000, 4_096);
+    // What is in front may be one peer to us, and no single one may have every place.
+    let half = (connection_limit / 2).max(1);
     let server = Server {
         listen: section.parsed("listen", "0.0.0.0:8080", ([0, 0, 0, 0], 8080).into()),
         admin_listen: section.parsed("admin_listen", "127.0.0.1:8081", here(8081)),
@@ -36,12 +39,23 @@ pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
             seconds(1)..=seconds(600),
             seconds(25),
         ),
-        connection_limit: section.integer("connection_limit", 1..=1_000_000, 4_096),
+        idle_timeout: section.duration("idle_timeout", seconds(1)..=seconds(3_600), seconds(75)),
+        // The parser stops at 96 headers, and at 128 KiB.
+        header_limit: section.integer("header_limit", 8..=96, 64),
+        head_limit_bytes: section.integer("head_limit_bytes", 1_024..=131_072, 16_384),
+        connection_limit,
+        peer_connection_limit: section.integer("peer_connection_limit", 1..=1_000_000, half),
         in_flight_limit: section.integer("in_flight_limit", 1..=100_000, 512),
         instance: section
             .text("instance")
             .unwrap_or_else(|| host_name.to_owned()),
     };
+    if server.peer_connection_limit > connection_limit {
+        section.refuse(
+            "peer_connection_limit",
+            format!("is above connection_limit, which is {connection_limit}"),
+        );
+    }
     let collide = server.listen.port() != 0
         && server.listen.port() == server.admin_listen.port()
         && (server.listen.ip() == server.admin_listen.ip()

@@ -19,6 +19,7 @@ use tracing::{Instrument, Span, field};
 
 use crate::{
     auth::{self, Gates},
+    door::Turn,
     envelope::Head,
     journal::{Admitted, Callback, Intake},
     ops::{DriftBoard, Ledger, Outcome},
@@ -31,6 +32,7 @@ use super::{
     carriage::{self, Place},
     error::{outcome_of, reject_reason},
     handshake::{self, POST_AND_OPTIONS},
+    head,
     metrics::Handshake,
 };
 
@@ -61,6 +63,7 @@ pub(super) async fn answer(
     // First of all: this is the instant that "order of arrival" means.
     let arrival = arrival::next();
     let received = Timestamp::now();
+    let turn = Turn::take(&request);
     let place = Place::of(request.uri().path());
     let visit = desk.metrics.visit(matches!(place, Place::Callbacks { .. }));
     // At debug only: making and filling it costs as much as validating the event, and at the levels above nothing is
@@ -74,9 +77,13 @@ pub(super) async fn answer(
         call_connection_id = field::Empty,
         correlation_id = field::Empty,
     );
-    let answered = caught(desk.callback(&request, payload, place, arrival, received))
-        .instrument(span.clone())
-        .await;
+    let answering = async {
+        let turn = turn.as_ref().ok_or(IngressError::AfterLast)?;
+        let payload = (payload, turn);
+        desk.callback(&request, payload, place, arrival, received)
+            .await
+    };
+    let answered = caught(answering).instrument(span.clone()).await;
     let mut response = match answered {
         Ok(response) => response,
         Err(error) => {
@@ -91,8 +98,10 @@ pub(super) async fn answer(
             error.response()
         }
     };
-    if desk.stopping.is_cancelled() {
-        // The sender's next request must go to somebody else.
+    // What follows on the connection could be the rest of this request.
+    let is_last = turn.as_ref().is_none_or(Turn::is_early);
+    if is_last || desk.stopping.is_cancelled() {
+        // And when stopping, the sender's next request must go to somebody else.
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
@@ -126,11 +135,12 @@ impl Desk {
     async fn callback(
         &self,
         request: &HttpRequest,
-        payload: Payload,
+        (payload, turn): (Payload, &Turn),
         place: Place<'_>,
         arrival: u64,
         received: Timestamp,
     ) -> Result<HttpResponse, IngressError> {
+        head::check(request, &self.settings)?;
         let Place::Callbacks { app, rest } = place else {
             return Err(IngressError::Path);
         };
@@ -175,6 +185,7 @@ impl Desk {
             &self.room,
         )
         .await?;
+        turn.body_is_read();
         // Not before: slow senders would keep everybody's places. What their bodies hold is bounded by `room`.
         let _place = self
             .places

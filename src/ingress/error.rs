@@ -16,13 +16,19 @@ use crate::{
 };
 
 use super::{
-    BodyError, CallbackOutcome, CarriageError, HandshakeError, RejectReason, Rejection,
+    BodyError, CallbackOutcome, CarriageError, HandshakeError, HeadError, RejectReason, Rejection,
     answer::ERRORS_SHOWN, handshake::POST_AND_OPTIONS,
 };
 
 /// Why a callback is not answered 2xx.
 #[derive(Debug, thiserror::Error)]
 pub enum IngressError {
+    /// The head is too large, or wants something else than HTTP/1.1.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// It came behind one that said `Connection: close`.
+    #[error("the request before said that it was the last of this connection")]
+    AfterLast,
     /// Nothing is served at this path.
     #[error("nothing is served at this path: callbacks go to /callbacks/{{app}}")]
     Path,
@@ -73,8 +79,14 @@ pub enum IngressError {
 /// The one place where an error becomes a status, and so a promise about who acts next.
 pub(super) fn status_of(error: &IngressError) -> StatusCode {
     match error {
+        IngressError::Head(HeadError::Headers { .. } | HeadError::Bytes { .. }) => {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        }
+        IngressError::Head(HeadError::Upgrade) | IngressError::AfterLast => StatusCode::BAD_REQUEST,
         IngressError::Path | IngressError::App => StatusCode::NOT_FOUND,
-        IngressError::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        IngressError::Method { .. } | IngressError::Head(HeadError::Connect) => {
+            StatusCode::METHOD_NOT_ALLOWED
+        }
         IngressError::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         IngressError::Auth(auth::Refusal::Missing(_) | auth::Refusal::Wrong(_)) => {
             StatusCode::UNAUTHORIZED
@@ -119,6 +131,7 @@ pub(super) fn outcome_of(status: StatusCode) -> CallbackOutcome {
         413 => CallbackOutcome::TooLarge,
         415 => CallbackOutcome::Unsupported,
         422 => CallbackOutcome::Invalid,
+        431 => CallbackOutcome::HeadTooLarge,
         503 => CallbackOutcome::Unavailable,
         _ => CallbackOutcome::Error,
     }
@@ -145,6 +158,7 @@ fn retry_after(error: &IngressError) -> Option<u16> {
 fn allow(error: &IngressError) -> Option<&'static str> {
     match error {
         IngressError::Method { allow } => Some(allow),
+        IngressError::Head(HeadError::Connect) => Some("POST"),
         IngressError::Handshake(HandshakeError::OriginMissing | HandshakeError::OriginRefused) => {
             Some(POST_AND_OPTIONS)
         }

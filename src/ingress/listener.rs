@@ -1,15 +1,16 @@
 //! The public listener: threads, bounds, stop.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, sync::Arc};
 
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Gates,
+    door::{self, Door, DoorMetrics, Name},
     journal::Intake,
-    ops::{Bounds, DriftBoard, Ledger, Listening},
+    ops::{DriftBoard, Ledger, Listening, threads_for_two_cores},
 };
 
 use super::{
@@ -17,13 +18,6 @@ use super::{
     body::BodyRoom,
     callback::{self, Desk},
 };
-
-/// How long an idle connection is kept: longer than the load balancers in front of us keep theirs, so that they close
-/// first and never send into a connection that we are closing.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// How long a peer may take to read the end of an early answer before its connection is cut.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// What the public listener works with.
 #[derive(Clone, Debug)]
@@ -42,6 +36,8 @@ pub struct Ingress {
     pub drift: Arc<DriftBoard>,
     /// What is counted.
     pub metrics: IngressMetrics,
+    /// What is counted of connections.
+    pub door: DoorMetrics,
 }
 
 /// Serves callbacks on `listener`, which is bound already, on one thread for every two cores.
@@ -59,7 +55,15 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         ledger,
         drift,
         metrics,
+        door,
     } = ingress;
+    let door = Door {
+        name: Name::Public,
+        limits: settings.limits(),
+        threads: threads_for_two_cores(),
+        metrics: door,
+        stopping: stopping.clone(),
+    };
     let desk = Desk {
         settings,
         gates,
@@ -72,8 +76,7 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         room: BodyRoom::new(settings.body_room_bytes),
         stopping: stopping.clone(),
     };
-    let bounds = Bounds::per_two_cores(settings.connection_limit);
-    let server = HttpServer::new(move || {
+    let server = door::serve(listener, door, move || {
         // This runs once on each of the threads.
         let (intake, mailbox) = desk.intake.for_thread();
         actix_web::rt::spawn(mailbox.hand_out());
@@ -86,16 +89,6 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         App::new()
             .app_data(web::Data::new(desk))
             .default_service(web::to(callback::answer))
-    })
-    .workers(bounds.workers)
-    .max_connections(bounds.connections_per_worker)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(settings.request_timeout / 2)
-    .client_disconnect_timeout(GOODBYE)
-    .disable_signals()
-    // `Listening::stop` has the deadline; this one must not come before it.
-    .shutdown_timeout(3_600)
-    .listen(listener)?
-    .run();
+    })?;
     Ok(Listening::start(address, server, stopping))
 }

@@ -33,6 +33,8 @@ pub enum CallbackOutcome {
     Unsupported,
     /// 422.
     Invalid,
+    /// 431.
+    HeadTooLarge,
     /// 503.
     Unavailable,
     /// 500.
@@ -43,7 +45,7 @@ pub enum CallbackOutcome {
 
 impl CallbackOutcome {
     /// Every outcome; a closed label set.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Accepted,
         Self::Handshake,
         Self::BadRequest,
@@ -55,6 +57,7 @@ impl CallbackOutcome {
         Self::TooLarge,
         Self::Unsupported,
         Self::Invalid,
+        Self::HeadTooLarge,
         Self::Unavailable,
         Self::Error,
         Self::Abandoned,
@@ -75,6 +78,7 @@ impl CallbackOutcome {
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
             Self::Invalid => "invalid",
+            Self::HeadTooLarge => "head_too_large",
             Self::Unavailable => "unavailable",
             Self::Error => "error",
             Self::Abandoned => "abandoned",
@@ -159,8 +163,8 @@ impl Handshake {
 }
 
 /// Status codes that the public listener gives itself; actix answers a broken request line before we see it.
-const CODES: [u16; 13] = [
-    200, 202, 400, 401, 403, 404, 405, 408, 413, 415, 422, 500, 503,
+const CODES: [u16; 14] = [
+    200, 202, 400, 401, 403, 404, 405, 408, 413, 415, 422, 431, 500, 503,
 ];
 
 /// Bounds of both histograms, seconds: one fsync is around 1 ms on a good disk and 100 ms on a bad one.

@@ -8,6 +8,7 @@ mod callback;
 mod carriage;
 mod error;
 mod handshake;
+mod head;
 mod listener;
 mod metrics;
 mod pipeline;
@@ -16,11 +17,17 @@ mod settings;
 #[cfg(test)]
 mod auth_tests;
 #[cfg(test)]
+mod framing_shapes;
+#[cfg(test)]
+mod framing_tests;
+#[cfg(test)]
 mod handshake_tests;
 #[cfg(test)]
 mod journal_tests;
 #[cfg(test)]
 mod json_table_tests;
+#[cfg(test)]
+mod limits_tests;
 #[cfg(test)]
 mod listener_tests;
 #[cfg(test)]
@@ -33,6 +40,7 @@ pub use body::BodyError;
 pub use carriage::CarriageError;
 pub use error::IngressError;
 pub use handshake::HandshakeError;
+pub use head::HeadError;
 pub use listener::{Ingress, serve};
 pub use metrics::{CallbackOutcome, IngressMetrics, RejectReason};
 pub use pipeline::{Note, Pipeline, Prepared, Rejection};

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::{AcceptAfter, Delivery, Server};
+use crate::{
+    config::{AcceptAfter, Delivery, Server},
+    door::Limits,
+};
 
 /// How long the journal may take to make a callback durable before its sender is told to try again.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,8 +24,16 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long a callback waits for the journal; what is stored after that is a duplicate when it is sent again.
     pub store_timeout: Duration,
+    /// How long a connection is kept between two requests.
+    pub idle_timeout: Duration,
+    /// Headers of one request.
+    pub header_limit: usize,
+    /// Request line and headers of one request.
+    pub head_limit_bytes: usize,
     /// Connections in total.
     pub connection_limit: usize,
+    /// Connections of one peer.
+    pub peer_connection_limit: usize,
     /// Callbacks in progress at once.
     pub in_flight_limit: usize,
 }
@@ -40,8 +51,25 @@ impl Settings {
                 AcceptAfter::Journal => STORE_TIMEOUT,
                 AcceptAfter::Confirm => STORE_TIMEOUT + delivery.confirm_timeout,
             },
+            idle_timeout: server.idle_timeout,
+            header_limit: server.header_limit,
+            head_limit_bytes: server.head_limit_bytes,
             connection_limit: server.connection_limit,
+            peer_connection_limit: server.peer_connection_limit,
             in_flight_limit: server.in_flight_limit,
+        }
+    }
+
+    /// What bounds its connections.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            connections: self.connection_limit,
+            connections_per_peer: self.peer_connection_limit,
+            // The other half is for the body.
+            head_timeout: self.request_timeout / 2,
+            idle_timeout: self.idle_timeout,
+            // As long as it had for the request.
+            answer_timeout: self.request_timeout,
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     auth::Gates,
     catalog::Catalog,
     config::{App, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown, SecretPlace, SharedSecret},
+    door::DoorMetrics,
     event::AppName,
     journal::{
         Callback,
@@ -205,7 +206,11 @@ pub(super) fn settings() -> Settings {
         body_room_bytes: 64 * 1_024,
         request_timeout: Duration::from_secs(20),
         store_timeout: Duration::from_secs(20),
+        idle_timeout: Duration::from_secs(20),
+        header_limit: 64,
+        head_limit_bytes: 16 * 1_024,
         connection_limit: 64,
+        peer_connection_limit: 64,
         in_flight_limit: 16,
     }
 }
@@ -237,6 +242,7 @@ impl Door {
             ledger: ledger.clone(),
             drift: drift.clone(),
             metrics: IngressMetrics::register(&registry).unwrap(),
+            door: DoorMetrics::register(&registry).unwrap(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
-    http::{Method, StatusCode, header},
+    App, HttpRequest, HttpResponse,
+    http::{ConnectionType, Method, StatusCode, header},
     web,
 };
 use prometheus::Registry;
@@ -18,16 +18,25 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::door::{self, Door, DoorMetrics, Limits, Name, Turn};
+
 use super::{
-    Bounds, DriftBoard, Health, Listening, LiveFeed, Probe, Problem,
+    DriftBoard, Health, Listening, LiveFeed, Probe, Problem,
     follow::{Wanted, follow},
     livez,
     metrics::{TEXT_FORMAT, text},
     readyz, startupz,
 };
 
-/// Connections in total: probes, a scraper or two, a few people.
-const CONNECTIONS: usize = 128;
+/// Probes, a scraper or two, a few people. Several of them may come from one address, so there is no limit for each.
+const LIMITS: Limits = Limits {
+    connections: 128,
+    connections_per_peer: 128,
+    head_timeout: Duration::from_secs(5),
+    // Longer than scrapers keep theirs between two scrapes.
+    idle_timeout: Duration::from_secs(75),
+    answer_timeout: Duration::from_secs(15),
+};
 
 /// Listeners to the live feed at once, so that they never crowd out the probes.
 const FOLLOWERS: usize = 32;
@@ -50,6 +59,8 @@ pub struct Admin {
     pub live: LiveFeed,
     /// `/metrics`.
     pub registry: Registry,
+    /// What is counted of its connections.
+    pub door: DoorMetrics,
     /// Name of this instance, for `/version`.
     pub instance: String,
     /// The journal's UUID, for `/version`, as soon as it is known: this listener runs before the journal is open.
@@ -67,25 +78,24 @@ pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Listening> {
 fn serve_with_heart(listener: TcpListener, admin: Admin, heart: Heart) -> io::Result<Listening> {
     let address = listener.local_addr()?;
     let stopping = CancellationToken::new();
+    let door = Door {
+        name: Name::Admin,
+        limits: LIMITS,
+        threads: 1,
+        metrics: admin.door.clone(),
+        stopping: stopping.clone(),
+    };
     let desk = web::Data::new(Desk {
         admin,
         heart: heart.clone(),
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
         stopping: stopping.clone(),
     });
-    let bounds = Bounds::new(CONNECTIONS, 1);
-    let server = HttpServer::new(move || {
+    let server = door::serve(listener, door, move || {
         App::new()
             .app_data(desk.clone())
             .default_service(web::to(answer))
-    })
-    .workers(bounds.workers)
-    .max_connections(bounds.connections_per_worker)
-    .disable_signals()
-    // `Listening::stop` has the deadline; this one must not come before it.
-    .shutdown_timeout(3_600)
-    .listen(listener)?
-    .run();
+    })?;
     let mut listening = Listening::start(address, server, stopping);
     listening.beside(async move { heart.beat().await });
     Ok(listening)
@@ -137,41 +147,55 @@ struct Version<'a> {
 }
 
 async fn answer(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
-    let page = match request.path() {
-        "/livez" => Desk::livez,
-        "/readyz" => Desk::readyz,
-        "/startupz" => Desk::startupz,
-        "/metrics" => Desk::metrics,
-        "/version" => Desk::version,
-        "/drift" => Desk::drift,
-        "/live" => Desk::live,
-        _ => {
-            return Problem::new(
+    let turn = Turn::take(&request);
+    let mut response = match turn {
+        Some(_) => desk.answer(&request),
+        None => last_was_before(),
+    };
+    if turn.as_ref().is_none_or(Turn::is_early) {
+        response
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
+    }
+    response
+}
+
+impl Desk {
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let page = match request.path() {
+            "/livez" => Desk::livez,
+            "/readyz" => Desk::readyz,
+            "/startupz" => Desk::startupz,
+            "/metrics" => Desk::metrics,
+            "/version" => Desk::version,
+            "/drift" => Desk::drift,
+            "/live" => Desk::live,
+            _ => {
+                return Problem::new(
                 StatusCode::NOT_FOUND,
                 "about:blank",
                 "Not Found",
                 "the admin listener has /livez, /readyz, /startupz, /metrics, /version, /live and /drift",
             )
             .response();
+            }
+        };
+        if request.method() != Method::GET {
+            let mut response = Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "about:blank",
+                "Method Not Allowed",
+                "only GET is answered here",
+            )
+            .response();
+            response
+                .headers_mut()
+                .insert(header::ALLOW, header::HeaderValue::from_static("GET"));
+            return response;
         }
-    };
-    if request.method() != Method::GET {
-        let mut response = Problem::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "about:blank",
-            "Method Not Allowed",
-            "only GET is answered here",
-        )
-        .response();
-        response
-            .headers_mut()
-            .insert(header::ALLOW, header::HeaderValue::from_static("GET"));
-        return response;
+        page(self, request)
     }
-    page(&desk, &request)
-}
 
-impl Desk {
     fn livez(&self, _: &HttpRequest) -> HttpResponse {
         probe(&livez(
             &self.admin.health.view(),
@@ -257,6 +281,17 @@ impl Desk {
     }
 }
 
+/// To a request behind one that said that it was the last of its connection.
+fn last_was_before() -> HttpResponse {
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "about:blank",
+        "Bad Request",
+        "the request before said that it was the last of this connection",
+    )
+    .response()
+}
+
 fn probe(probe: &Probe) -> HttpResponse {
     let status = if probe.ok {
         StatusCode::OK
@@ -279,11 +314,13 @@ mod tests {
     };
 
     fn admin() -> Admin {
+        let registry = new_registry().unwrap();
         Admin {
+            door: DoorMetrics::register(&registry).unwrap(),
             health: Arc::default(),
             drift: Arc::default(),
             live: LiveFeed::default(),
-            registry: new_registry().unwrap(),
+            registry,
             instance: "hookswitch-0".into(),
             journal: Arc::default(),
         }

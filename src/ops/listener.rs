@@ -1,4 +1,4 @@
-//! A running HTTP listener: how both listeners are bounded, watched and stopped.
+//! A running HTTP listener: how both listeners are watched and stopped.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -6,35 +6,8 @@ use actix_web::dev::{Server, ServerHandle};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// What a listener may take at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Threads that serve connections.
-    pub workers: usize,
-    /// Connections for each of them: actix bounds by worker.
-    pub connections_per_worker: usize,
-}
-
-impl Bounds {
-    /// Splits `connections` over at most `workers` threads so that their sum never exceeds it.
-    #[must_use]
-    pub fn new(connections: usize, workers: usize) -> Self {
-        let workers = workers.clamp(1, connections.max(1));
-        Self {
-            workers,
-            connections_per_worker: (connections / workers).max(1),
-        }
-    }
-
-    /// One thread for every two cores: the journal, the publisher and the kernel's side of both need the others, and
-    /// more threads than that only take turns (benches/README.md).
-    #[must_use]
-    pub fn per_two_cores(connections: usize) -> Self {
-        Self::new(connections, threads_for_two_cores())
-    }
-}
-
-/// Half as many threads as there are cores, and at least one.
+/// One thread for every two cores, and at least one: the journal, the publisher and the kernel's side of both need the
+/// others, and more threads than that only take turns (benches/README.md).
 #[must_use]
 pub fn threads_for_two_cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
@@ -114,21 +87,5 @@ impl std::fmt::Debug for Listening {
         f.debug_struct("Listening")
             .field("address", &self.address)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_workers_together_never_take_more_connections_than_allowed() {
-        for (connections, workers) in [(1, 8), (7, 2), (10_000, 16), (3, 3), (0, 4)] {
-            let bounds = Bounds::new(connections, workers);
-            assert!(
-                bounds.workers * bounds.connections_per_worker <= connections.max(1),
-                "{bounds:?}"
-            );
-        }
     }
 }

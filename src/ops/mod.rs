@@ -19,7 +19,7 @@ pub use admin::{Admin, serve};
 pub use drift::{DriftBoard, DriftView};
 pub use health::{BrokerState, DestinationState, Health, HealthView, JournalState};
 pub use ledger::{Counts, Ledger, LedgerCollector, Outcome};
-pub use listener::{Bounds, Listening, threads_for_two_cores};
+pub use listener::{Listening, threads_for_two_cores};
 pub use live::{LiveEvent, LiveFeed, LiveStage};
 pub use metrics::new_registry;
 pub use probe::{Probe, livez, readyz, startupz};

@@ -14,6 +14,12 @@ fn the_least_configuration_has_the_defaults_of_the_design() {
     assert_eq!(server.batch_limit, 5_000);
     assert_eq!(server.request_timeout, Duration::from_secs(15));
     assert_eq!(server.shutdown_timeout, Duration::from_secs(25));
+    assert_eq!(server.idle_timeout, Duration::from_secs(75));
+    assert_eq!((server.header_limit, server.head_limit_bytes), (64, 16_384));
+    assert_eq!(
+        (server.connection_limit, server.peer_connection_limit),
+        (4_096, 2_048)
+    );
     assert_eq!(server.instance, "hookswitch-7");
     assert_eq!(config.journal.path, PathBuf::from("data/journal"));
     assert_eq!(config.journal.limit_bytes, 1_073_741_824);

@@ -77,6 +77,26 @@ fn limits_out_of_range_are_refused_with_the_range() {
             "is \"0s\", expected a time from \"1s\" to \"5m\"",
         ),
         ("server", "shutdown_timeout = \"9\"", "time unit needed"),
+        (
+            "server",
+            "idle_timeout = \"2h\"",
+            "is \"2h\", expected a time from \"1s\" to \"1h\"",
+        ),
+        (
+            "server",
+            "header_limit = 97",
+            "is 97, expected an integer from 8 to 96",
+        ),
+        (
+            "server",
+            "head_limit_bytes = 1",
+            "is 1, expected an integer from 1024 to 131072",
+        ),
+        (
+            "server",
+            "peer_connection_limit = 4097",
+            "is above connection_limit, which is 4096",
+        ),
         ("server", "instance = \"\"", "is no instance name"),
         ("server", "instance = \"a b\"", "is no instance name"),
         (

@@ -77,11 +77,16 @@ impl Stage {
         format!("{}.hostile", self.queue)
     }
 
-    /// Waits until nobody is being answered and the process holds no more files than it did.
+    /// Waits until nobody is connected or being answered, and the process holds no more files than it did.
     async fn is_left_by_all(&self, files: usize) {
-        self.receiver
-            .until_metric("hookswitch_callbacks_in_flight", |count| count == 0.0)
-            .await;
+        for gauge in [
+            "hookswitch_connections{listener=\"public\"}",
+            "hookswitch_callbacks_in_flight",
+        ] {
+            self.receiver
+                .until_metric(gauge, |count| count == 0.0)
+                .await;
+        }
         let process = process::Process::of(&self.receiver);
         eventually(
             &format!("no more than {files} open files"),

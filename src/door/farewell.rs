@@ -1,0 +1,98 @@
+//! How a connection is ended so that its peer can still read the last words.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncWrite,
+    time::{Instant, Sleep},
+};
+
+use super::stream::Stream;
+
+/// How long a peer may take to read the end of an early answer before its connection is cut.
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);
+
+/// The last words and what follows them.
+pub(super) struct Farewell {
+    words: Vec<u8>,
+    /// The peer may still be sending. To close with something unread in our socket makes the kernel send a reset, and that
+    /// takes what we wrote last out of the peer's hands; so it is read, for a while.
+    lingers: bool,
+    step: Step,
+}
+
+enum Step {
+    Say { written: usize },
+    Flush,
+    Close,
+    Listen,
+    Done,
+}
+
+impl Farewell {
+    /// Begins one; `timer` is set for it.
+    pub(super) fn new(words: Vec<u8>, lingers: bool, timer: Pin<&mut Sleep>) -> Self {
+        timer.reset(Instant::now() + GOODBYE);
+        Self {
+            words,
+            lingers,
+            step: Step::Say { written: 0 },
+        }
+    }
+
+    /// Goes on until the peer has gone or its time is up.
+    pub(super) fn poll(
+        &mut self,
+        stream: &mut Stream,
+        timer: Pin<&mut Sleep>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        match self.steps(stream, cx) {
+            Poll::Ready(_) => {}
+            Poll::Pending => ready!(timer.poll(cx)),
+        }
+        self.step = Step::Done;
+        Poll::Ready(())
+    }
+
+    fn steps(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.step {
+                Step::Say { written } => {
+                    let rest = self.words.get(*written..).unwrap_or_default();
+                    if rest.is_empty() {
+                        self.step = Step::Flush;
+                        continue;
+                    }
+                    match ready!(Pin::new(&mut *stream).poll_write(cx, rest))? {
+                        0 => return Poll::Ready(Ok(())),
+                        more => *written += more,
+                    }
+                }
+                Step::Flush => {
+                    ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+                    self.step = Step::Close;
+                }
+                Step::Close => {
+                    ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+                    self.step = if self.lingers {
+                        Step::Listen
+                    } else {
+                        Step::Done
+                    };
+                }
+                Step::Listen => {
+                    if ready!(stream.poll_discard(cx))? {
+                        self.step = Step::Done;
+                    }
+                }
+                Step::Done => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Between a socket and a handler, the same for both listeners (design 4, "Limits"): who may open one more connection, how
+//! long a peer may take, and what is answered where no handler is asked.
+//!
+//! actix-http reads and writes the requests. It times the head of a connection's first request only, refuses without a body,
+//! and reads a body that nobody wants for as long as its sender likes; so it is given connections of our own
+//! (`connection`), which know whose turn it is (`turn`) and end what takes too long (`farewell`).
+
+mod connection;
+mod farewell;
+mod house;
+mod lines;
+mod metrics;
+mod peer;
+mod places;
+mod refusal;
+mod server;
+mod stream;
+mod turn;
+
+pub use metrics::{DoorMetrics, Name};
+pub use server::{Door, Limits, serve};
+pub use turn::Turn;

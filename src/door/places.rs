@@ -1,0 +1,127 @@
+//! How many connections there may be, in total and of one peer.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{metrics::Counts, peer::Peer};
+
+/// Why one more connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// There are as many as may be.
+    Total,
+    /// There are as many of this peer as may be.
+    Peer,
+}
+
+impl Full {
+    pub(super) const ALL: [Self; 2] = [Self::Total, Self::Peer];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+/// The places of one listener. Its lock is taken when a connection comes and when it goes.
+pub(super) struct Places {
+    limit: usize,
+    limit_per_peer: usize,
+    taken: Mutex<Taken>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Taken {
+    total: usize,
+    by_peer: HashMap<Peer, usize>,
+}
+
+impl Places {
+    pub(super) fn new(limit: usize, limit_per_peer: usize, counts: Arc<Counts>) -> Self {
+        Self {
+            limit,
+            limit_per_peer,
+            taken: Mutex::default(),
+            counts,
+        }
+    }
+
+    /// Takes a place for a connection from `address`.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
+        let peer = Peer::of(address);
+        let mut taken = self.taken();
+        if taken.total >= self.limit {
+            return Err(Full::Total);
+        }
+        let of_peer = taken.by_peer.get(&peer).copied().unwrap_or(0);
+        if of_peer >= self.limit_per_peer {
+            return Err(Full::Peer);
+        }
+        taken.by_peer.insert(peer, of_peer + 1);
+        taken.total += 1;
+        self.counts.open.inc();
+        Ok(Place {
+            places: self.clone(),
+            peer,
+        })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place, given back when it is dropped.
+pub(super) struct Place {
+    places: Arc<Places>,
+    peer: Peer,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        taken.total -= 1;
+        // Peers that are gone take no memory.
+        if let Entry::Occupied(mut of_peer) = taken.by_peer.entry(self.peer) {
+            *of_peer.get_mut() -= 1;
+            if *of_peer.get() == 0 {
+                of_peer.remove();
+            }
+        }
+        self.places.counts.open.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::{DoorMetrics, Name};
+
+    #[test]
+    fn a_place_that_is_given_back_can_be_taken_again() {
+        let metrics = DoorMetrics::register(&prometheus::Registry::new()).unwrap();
+        let places = Arc::new(Places::new(3, 2, metrics.of(Name::Public)));
+        let [one, other, third] =
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|text| text.parse::<IpAddr>().unwrap());
+        let first = places.take(one).ok();
+        let _second = places.take(one).ok().unwrap();
+        assert_eq!(places.take(one).err(), Some(Full::Peer));
+        let _third = places.take(other).ok().unwrap();
+        assert_eq!(places.take(third).err(), Some(Full::Total));
+        // The total comes first: it says more about what to do.
+        assert_eq!(places.take(one).err(), Some(Full::Total));
+        assert_eq!(places.counts.open.get(), 3);
+        drop(first);
+        let again = places.take(third).ok().unwrap();
+        assert_eq!(places.taken().by_peer.len(), 3);
+        drop(again);
+        assert_eq!(places.taken().by_peer.len(), 2);
+        assert_eq!(places.counts.open.get(), 2);
+    }
+}

@@ -1,0 +1,196 @@
+//! Where connections come in, and how a listener is put together.
+
+use std::{fmt, io, net::SocketAddr, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+
+use actix_http::{
+    HttpService, KeepAlive, Protocol, Request, Response, body::MessageBody, error::DispatchError,
+};
+use actix_service::{
+    IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+};
+use actix_web::dev::{AppConfig, Server};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    DoorMetrics, Name,
+    connection::Connection,
+    farewell::GOODBYE,
+    house::House,
+    metrics::Counts,
+    places::{Full, Places},
+    refusal::Refusal,
+    stream::Stream,
+    turn::Course,
+};
+
+/// Connections of one thread that are told that there is no place for them, at once. Further ones are closed without a
+/// word: who refuses must not run out of places himself.
+const TURNED_AWAY_AT_ONCE: usize = 64;
+
+/// How long such a connection may take to read that.
+const TURNED_AWAY: Duration = Duration::from_millis(500);
+
+/// What actix may hold beyond our own count: those that are being turned away, and those that are gone but for their task.
+/// At its limit it would leave connections in the kernel's queue, where nobody answers and nobody counts them.
+const SLACK: usize = 256;
+
+/// The bounds of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in total.
+    pub connections: usize,
+    /// Connections of one peer: one address of IPv4, one /64 of IPv6.
+    pub connections_per_peer: usize,
+    /// From the first byte of a head (of the first request: from the connection's beginning) to its last; also how long what
+    /// is left of a refused body is read.
+    pub head_timeout: Duration,
+    /// From an answer to the first byte of the next request.
+    pub idle_timeout: Duration,
+    /// How long a piece of an answer may wait for its peer to take it.
+    pub answer_timeout: Duration,
+}
+
+/// What a listener is made of, beside its handlers.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Which one.
+    pub name: Name,
+    /// Its bounds.
+    pub limits: Limits,
+    /// Threads that serve it.
+    pub threads: usize,
+    /// What is counted.
+    pub metrics: DoorMetrics,
+    /// Cancelled when it is to stop: connections without a handler at work end.
+    pub stopping: CancellationToken,
+}
+
+/// Serves what `app` makes on `listener`, which is bound already. `app` is called once on each thread.
+///
+/// This is what `HttpServer::listen` puts together, with connections of our own; its time limits are ours too.
+///
+/// # Errors
+/// If the listener cannot be made non-blocking.
+pub fn serve<F, I, S, B>(listener: TcpListener, door: Door, app: F) -> io::Result<Server>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    S::Service: 'static,
+    B: MessageBody + 'static,
+{
+    let address = listener.local_addr()?;
+    let Door {
+        name,
+        limits,
+        threads,
+        metrics,
+        stopping,
+    } = door;
+    let counts = metrics.of(name);
+    let places = Arc::new(Places::new(
+        limits.connections,
+        limits.connections_per_peer,
+        counts.clone(),
+    ));
+    let service = move || {
+        let house = Rc::new(House::new(limits, counts.clone()));
+        let (closing, stopping) = (house.clone(), stopping.clone());
+        actix_web::rt::spawn(async move {
+            stopping.cancelled().await;
+            closing.close();
+        });
+        let entrance = Rc::new(Entrance {
+            house,
+            places: places.clone(),
+            counts: counts.clone(),
+            turned_away: Semaphore::new(TURNED_AWAY_AT_ONCE),
+        });
+        let http = HttpService::build()
+            // Ours: see `Connection`.
+            .keep_alive(KeepAlive::Os)
+            .client_request_timeout(Duration::ZERO)
+            // What is left of a body with a length after an early answer.
+            .client_disconnect_timeout(GOODBYE)
+            .local_addr(address)
+            .on_connect_ext(|connection: &Connection, data| {
+                data.insert(connection.shared());
+            })
+            .finish(map_config(
+                app()
+                    .into_factory()
+                    .map_err(|error| error.into().error_response()),
+                |_| AppConfig::default(),
+            ));
+        fn_service(move |tcp| {
+            let entrance = entrance.clone();
+            async move { entrance.admit(tcp).await.map_err(DispatchError::Io) }
+        })
+        .and_then(http)
+    };
+    let server = Server::build()
+        .workers(threads)
+        .max_concurrent_connections(limits.connections.saturating_add(SLACK))
+        .disable_signals()
+        // `Listening::stop` has the deadline; this one must not come before it.
+        .shutdown_timeout(3_600)
+        .listen(name.as_str(), listener, service)?
+        .run();
+    Ok(server)
+}
+
+/// The entrance of one thread.
+struct Entrance {
+    house: Rc<House>,
+    places: Arc<Places>,
+    counts: Arc<Counts>,
+    turned_away: Semaphore,
+}
+
+type Admitted = (Connection, Protocol, Option<SocketAddr>);
+
+impl Entrance {
+    async fn admit(&self, tcp: TcpStream) -> io::Result<Admitted> {
+        let peer = tcp.peer_addr()?;
+        // An answer is written in one piece: there is nothing to gather.
+        tcp.set_nodelay(true)?;
+        let place = match self.places.take(peer.ip()) {
+            Ok(place) => place,
+            Err(full) => {
+                self.turn_away(tcp, full).await;
+                return Err(io::ErrorKind::QuotaExceeded.into());
+            }
+        };
+        let course = Rc::new(Course::new(Instant::now()));
+        let guest = self.house.enter(course.clone());
+        let connection = Connection::new(Stream::Plain(tcp), course, guest, place);
+        Ok((connection, Protocol::Http1, Some(peer)))
+    }
+
+    async fn turn_away(&self, mut tcp: TcpStream, full: Full) {
+        self.counts.refused(full);
+        let Ok(_one) = self.turned_away.try_acquire() else {
+            return;
+        };
+        let goodbye = async {
+            tcp.write_all(&Refusal::Full.words()).await?;
+            tcp.shutdown().await?;
+            // As in `Farewell`: what is unread when it is closed would take the words away.
+            let mut scratch = [0; 1_024];
+            while tcp.read(&mut scratch).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // A peer that has gone, or does not go, loses nothing that it was owed.
+        drop(timeout(TURNED_AWAY, goodbye).await);
+    }
+}

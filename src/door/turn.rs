@@ -1,0 +1,182 @@
+//! Whose turn it is on a connection: its peer's, who has a deadline, or a handler's, which has time limits of its own.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::Waker,
+};
+
+use actix_web::{
+    HttpRequest,
+    http::{ConnectionType, Method, header},
+};
+use tokio::time::Instant;
+
+/// What a connection waits for, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its first request, of which nothing has come.
+    Fresh(Instant),
+    /// The rest of a head.
+    Head(Instant),
+    /// A handler.
+    Handler,
+    /// The end of a body that nobody wants any more: its request was answered, and is the connection's last.
+    Unread(Instant),
+    /// The next request.
+    Idle(Instant),
+}
+
+/// How the body of a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// After so many bytes.
+    Length(u64),
+    /// With a chunk.
+    Chunked,
+}
+
+/// What a connection and the handlers of its requests know of each other. All of them are on one thread.
+#[derive(Debug)]
+pub(super) struct Course {
+    phase: Cell<Phase>,
+    /// Of the last request that a handler had.
+    body: Cell<Body>,
+    /// An answer of a handler was given and not yet written.
+    answered: Cell<bool>,
+    /// No further request is taken.
+    last: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Course {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            phase: Cell::new(Phase::Fresh(now)),
+            body: Cell::new(Body::Length(0)),
+            answered: Cell::new(false),
+            last: Cell::new(false),
+            waker: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Something came. Where it is the beginning of a head, gives the body of the request before.
+    pub(super) fn received(&self) -> Option<Body> {
+        match self.phase.get() {
+            // The time of the first head runs from the beginning of the connection.
+            Phase::Fresh(since) => self.phase.set(Phase::Head(since)),
+            Phase::Idle(_) => {
+                self.phase.set(Phase::Head(Instant::now()));
+                return Some(self.body.get());
+            }
+            Phase::Head(_) | Phase::Handler | Phase::Unread(_) => {}
+        }
+        None
+    }
+
+    /// A piece of an answer was written: one that streams is not idle.
+    pub(super) fn wrote(&self) {
+        if let Phase::Idle(_) = self.phase.get() {
+            self.phase.set(Phase::Idle(Instant::now()));
+        }
+    }
+
+    /// Whether a handler has answered since this was asked last.
+    pub(super) fn take_answered(&self) -> bool {
+        self.answered.take()
+    }
+
+    /// Whom to wake when the listener stops.
+    pub(super) fn remember(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// What `on_connect_ext` hands to the requests of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Shared(pub(super) Rc<Course>);
+
+/// A handler's turn, from the head of a request to its answer; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    course: Option<Rc<Course>>,
+    whole: Cell<bool>,
+}
+
+impl Turn {
+    /// Takes the turn for `request`. `None` where an earlier request of its connection said `Connection: close`, or was
+    /// answered before its end: what comes after that must not be processed (RFC 9112, 9.6).
+    #[must_use]
+    pub fn take(request: &HttpRequest) -> Option<Self> {
+        let course = request.conn_data::<Shared>().map(|Shared(course)| course);
+        let body = body_of(request);
+        // Where the parser sees no end at all, nothing else does.
+        let endless =
+            request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
+        if let Some(course) = course {
+            if course.last.get() {
+                return None;
+            }
+            course.phase.set(Phase::Handler);
+            course.body.set(body);
+            let head = request.head();
+            course
+                .last
+                .set(head.connection_type() != ConnectionType::KeepAlive);
+        }
+        Some(Self {
+            course: course.cloned(),
+            whole: Cell::new(body == Body::Length(0) && !endless),
+        })
+    }
+
+    /// The request's body was read to its end.
+    pub fn body_is_read(&self) {
+        self.whole.set(true);
+    }
+
+    /// Whether something of the request is outstanding. Then the answer must say that the connection ends.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        !self.whole.get()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(course) = &self.course {
+            let now = Instant::now();
+            if self.is_early() {
+                course.last.set(true);
+                course.phase.set(Phase::Unread(now));
+            } else {
+                course.phase.set(Phase::Idle(now));
+            }
+            course.answered.set(true);
+        }
+    }
+}
+
+/// actix-http has refused what is neither.
+fn body_of(request: &HttpRequest) -> Body {
+    let headers = request.headers();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Body::Chunked;
+    }
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|text| text.to_str().ok()?.trim().parse().ok());
+    Body::Length(length.unwrap_or(0))
+}

@@ -1,0 +1,76 @@
+//! What a head may look like, before anything in it is believed.
+
+use actix_web::{
+    HttpRequest,
+    http::{Method, header},
+};
+
+use super::Settings;
+
+/// Why a head was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadError {
+    /// More than `server.header_limit`.
+    #[error("the request has {headers} headers, {limit} are taken")]
+    Headers {
+        /// How many.
+        headers: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More than `server.head_limit_bytes`.
+    #[error("the request line and headers have {bytes} bytes, {limit_bytes} are taken")]
+    Bytes {
+        /// How many.
+        bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The sender wants a tunnel.
+    #[error("this is no proxy")]
+    Connect,
+    /// The sender wants another protocol, and what follows the head is in it.
+    #[error("only HTTP/1.1 is spoken here")]
+    Upgrade,
+}
+
+/// Checks what can be checked without looking at what the request wants.
+pub(super) fn check(request: &HttpRequest, settings: &Settings) -> Result<(), HeadError> {
+    let headers = request.headers();
+    let count = headers.len();
+    if count > settings.header_limit {
+        return Err(HeadError::Headers {
+            headers: count,
+            limit: settings.header_limit,
+        });
+    }
+    // Method, target, version and the four bytes around each header; spaces around values are gone already.
+    let fields: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    let target = request.uri();
+    let target = target
+        .path_and_query()
+        .map_or(0, |path| path.as_str().len())
+        + target.authority().map_or(0, |host| host.as_str().len());
+    let bytes = request.method().as_str().len() + target + 14 + fields;
+    if bytes > settings.head_limit_bytes {
+        return Err(HeadError::Bytes {
+            bytes,
+            limit_bytes: settings.head_limit_bytes,
+        });
+    }
+    // The parser takes everything after these two for the body, without an end.
+    if request.method() == Method::CONNECT {
+        return Err(HeadError::Connect);
+    }
+    let websocket = headers.get_all(header::UPGRADE).any(|value| {
+        let value = value.as_bytes().trim_ascii();
+        value.eq_ignore_ascii_case(b"websocket")
+    });
+    if websocket {
+        return Err(HeadError::Upgrade);
+    }
+    Ok(())
+}

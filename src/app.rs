@@ -19,8 +19,8 @@ use tracing::{info, warn};
 use crate::{
     auth::Gates,
     catalog::Catalog,
-    config::{AcceptAfter, Config},
-    door::DoorMetrics,
+    config::{self, AcceptAfter, Config},
+    door::{DoorMetrics, Identity, Name, keep_identities},
     ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
     journal::{self, Boards},
     ops::{self, Admin, DriftBoard, Health, Ledger, LedgerCollector, Listening, LiveFeed},
@@ -98,6 +98,13 @@ async fn start(
     });
 
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
+    let identity = |name, files: &Option<config::KeyPair>| {
+        let loaded = files.as_ref().map(|files| Identity::load(name, files));
+        loaded.transpose()
+    };
+    let admin_identity = identity(Name::Admin, &config.server.admin_tls)?;
+    let public_identity = identity(Name::Public, &config.server.tls)?;
+
     // The admin listener answers before the journal is open: its recovery may take long, and `/startupz` says so.
     let admin_socket = bind("server.admin_listen", config.server.admin_listen)?;
     let public_socket = bind("server.listen", config.server.listen)?;
@@ -113,6 +120,7 @@ async fn start(
             instance: config.server.instance.clone(),
             journal: journal_id.clone(),
             door: door.clone(),
+            identity: admin_identity.clone(),
         },
     )
     .map_err(AppError::Listener)?;
@@ -122,6 +130,12 @@ async fn start(
     let (gates, keeper) = Gates::new(&config.apps, &registry, health.clone())?;
     let mut reloads = JoinSet::new();
     reloads.spawn(keeper.run());
+    let identities = [admin_identity, public_identity.clone()];
+    reloads.spawn(keep_identities(
+        identities.into_iter().flatten().collect(),
+        door.clone(),
+        notice_board(health.clone()),
+    ));
 
     let boards = Boards {
         ledger: ledger.clone(),
@@ -183,6 +197,7 @@ async fn start(
             drift,
             metrics: IngressMetrics::register(&registry)?,
             door,
+            identity: public_identity,
         },
     )
     .map_err(AppError::Listener)?;
@@ -212,7 +227,7 @@ impl Parts {
                 Ok(Err(error)) => AppError::Publish(error),
                 Err(_) => AppError::Ended("the publisher's task"),
             },
-            Some(_) = self.reloads.join_next() => AppError::Ended("the watch over schemas, secrets and keys"),
+            Some(_) = self.reloads.join_next() => AppError::Ended("the watch over schemas, secrets, keys and certificates"),
         }
     }
 
@@ -283,6 +298,18 @@ async fn open_journal(config: &Config, boards: Boards) -> Result<journal::Opened
                 .map_err(|_| AppError::Ended("opening the journal"))?
                 .map_err(AppError::Journal)
         }
+    }
+}
+
+/// Puts a notice for the operator on `health`, or takes it away.
+fn notice_board(health: Arc<Health>) -> impl Fn(&str, bool) {
+    move |notice, holds| {
+        health.update(|view| {
+            view.notices.retain(|known| known != notice);
+            if holds {
+                view.notices.push(notice.to_owned());
+            }
+        });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use crate::{auth::AuthError, journal::JournalError, publish::PublishError};
+use crate::{auth::AuthError, door::IdentityError, journal::JournalError, publish::PublishError};
 
 /// What ends the receiver.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,9 @@ pub enum AppError {
     /// The files that `apps.auth` names cannot be used.
     #[error("cannot set up the authentication of callbacks")]
     Auth(#[from] AuthError),
+    /// The certificate of a listener, or its key, cannot be used.
+    #[error("cannot set up TLS")]
+    Tls(#[from] IdentityError),
     /// A listener ended.
     #[error("a listener failed")]
     Listener(#[source] io::Error),
@@ -48,7 +51,7 @@ impl AppError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Bind { .. } | Self::Journal(_) | Self::Auth(_) => 78,
+            Self::Bind { .. } | Self::Journal(_) | Self::Auth(_) | Self::Tls(_) => 78,
             Self::Listener(_)
             | Self::Publish(_)
             | Self::Signals(_)

@@ -12,6 +12,15 @@ use crate::{
 
 /// Prints the summary.
 pub(super) fn print(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    let server = &config.server;
+    writeln!(out, "listeners:")?;
+    for (what, address, pair) in [
+        ("callbacks", server.listen, &server.tls),
+        ("admin", server.admin_listen, &server.admin_tls),
+    ] {
+        let scheme = if pair.is_some() { "https" } else { "http" };
+        writeln!(out, "  {what} on {scheme}://{address}")?;
+    }
     writeln!(out, "apps:")?;
     for app in &config.apps {
         writeln!(out, "  {}", describe_app(app))?;

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -28,6 +29,9 @@ pub(super) struct TailArgs {
     /// The receiver's admin listener
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081")]
     admin: Url,
+    /// Certificates (PEM) of authorities that may vouch for an https receiver, instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Only events of this app
     #[arg(long)]
     app: Option<String>,
@@ -65,12 +69,14 @@ pub(super) fn run(args: &TailArgs, out: &mut dyn Write) -> anyhow::Result<()> {
 /// Never ends well by itself: a feed has no end that its reader wants.
 async fn follow(args: &TailArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let url = args.url()?;
-    let client = reqwest::Client::builder()
+    let mut client = reqwest::Client::builder()
         .no_proxy()
         .connect_timeout(CONNECT)
-        .read_timeout(SILENCE)
-        .build()
-        .context("cannot make an HTTP client")?;
+        .read_timeout(SILENCE);
+    if let Some(path) = &args.ca_file {
+        client = client.tls_certs_only(authorities(path)?);
+    }
+    let client = client.build().context("cannot make an HTTP client")?;
     let mut response = client.get(url).send().await.with_context(|| {
         format!(
             "cannot reach a receiver at {}: is it running, and is that its admin_listen?",
@@ -96,6 +102,16 @@ async fn follow(args: &TailArgs, out: &mut dyn Write) -> anyhow::Result<()> {
             args.print(&news, out)?;
         }
     }
+}
+
+fn authorities(path: &Path) -> anyhow::Result<Vec<reqwest::Certificate>> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let all = reqwest::Certificate::from_pem_bundle(&text)
+        .with_context(|| format!("{} holds no certificates in PEM form", path.display()))?;
+    if all.is_empty() {
+        bail!("{} holds no certificates in PEM form", path.display());
+    }
+    Ok(all)
 }
 
 impl TailArgs {
@@ -338,6 +354,7 @@ mod tests {
         let registry = new_registry().unwrap();
         let admin = Admin {
             door: crate::door::DoorMetrics::register(&registry).unwrap(),
+            identity: None,
             health: Arc::default(),
             drift: Arc::default(),
             live: live.clone(),

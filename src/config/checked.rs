@@ -56,6 +56,10 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Admin listener.
     pub admin_listen: SocketAddr,
+    /// What the public listener shows; `None`: it speaks no TLS.
+    pub tls: Option<KeyPair>,
+    /// What the admin listener shows; `None`: it speaks no TLS.
+    pub admin_tls: Option<KeyPair>,
     /// Largest callback body, 1 KiB to 16 MiB.
     pub body_limit_bytes: usize,
     /// Most events in one callback, 1 to 5,000.
@@ -78,6 +82,15 @@ pub struct Server {
     pub in_flight_limit: usize,
     /// Name of this instance in logs and connection names; default: host name.
     pub instance: String,
+}
+
+/// A certificate chain and its key: PEM files, read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPair {
+    /// The chain, its own certificate first.
+    pub cert_file: PathBuf,
+    /// The key of the first certificate.
+    pub key_file: PathBuf,
 }
 
 /// `[journal]`.

@@ -21,8 +21,8 @@ mod tree;
 pub use auth::{Acs, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, check_key_url};
 pub use broker::{BrokerUrlError, BrokerUrlFileError, check_broker_url, read_broker_urls};
 pub use checked::{
-    AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, Journal, OnInvalid, OnUnknown,
-    Schemas, Secret, Server, Tls,
+    AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, Journal, KeyPair, OnInvalid,
+    OnUnknown, Schemas, Secret, Server, Tls,
 };
 pub use layers::{Base, Flag, Sources};
 pub use problems::Problems;

@@ -10,7 +10,8 @@ use crate::route::{Filter, Route, Sink};
 use super::{
     auth::{Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret},
     checked::{
-        AcceptAfter, App, Broker, BrokerEndpoint, Config, OnInvalid, OnUnknown, Secret, Tls,
+        AcceptAfter, App, Broker, BrokerEndpoint, Config, KeyPair, OnInvalid, OnUnknown, Secret,
+        Tls,
     },
 };
 
@@ -22,6 +23,11 @@ impl fmt::Display for Config {
         page.table("[server]")?;
         page.line("listen", server.listen.to_string())?;
         page.line("admin_listen", server.admin_listen.to_string())?;
+        for (key, pair) in [("tls", &server.tls), ("admin_tls", &server.admin_tls)] {
+            if let Some(pair) = pair {
+                page.line(key, key_pair(pair))?;
+            }
+        }
         page.line("body_limit_bytes", integer(server.body_limit_bytes))?;
         page.line("batch_limit", integer(server.batch_limit))?;
         page.line("request_timeout", duration(server.request_timeout))?;
@@ -194,6 +200,16 @@ fn table<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {
             .filter_map(|(key, value)| Some((key.to_owned(), value?)))
             .collect(),
     )
+}
+
+fn key_pair(pair: &KeyPair) -> Value {
+    table([
+        (
+            "cert_file",
+            Some(pair.cert_file.display().to_string().into()),
+        ),
+        ("key_file", Some(pair.key_file.display().to_string().into())),
+    ])
 }
 
 fn methods(methods: &Methods) -> Value {

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use super::{
-    checked::{AcceptAfter, Delivery, Journal, Schemas, Server},
+    checked::{AcceptAfter, Delivery, Journal, KeyPair, Schemas, Server},
     section::Section,
 };
 
@@ -17,16 +17,14 @@ const fn seconds(count: u64) -> Duration {
 /// Reads `[server]`; `host_name` is the default of `instance`.
 pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
     let here = |port| ([127, 0, 0, 1], port).into();
-    section.not_yet(
-        "tls",
-        "is not in this version: let a proxy in front end TLS until it is",
-    );
     let connection_limit = section.integer("connection_limit", 1..=1_000_000, 4_096);
     // What is in front may be one peer to us, and no single one may have every place.
     let half = (connection_limit / 2).max(1);
     let server = Server {
         listen: section.parsed("listen", "0.0.0.0:8080", ([0, 0, 0, 0], 8080).into()),
         admin_listen: section.parsed("admin_listen", "127.0.0.1:8081", here(8081)),
+        tls: key_pair(section, "tls"),
+        admin_tls: key_pair(section, "admin_tls"),
         body_limit_bytes: section.integer("body_limit_bytes", 1_024..=16_777_216, 1_048_576),
         batch_limit: section.integer("batch_limit", 1..=BATCH_LIMIT, BATCH_LIMIT),
         request_timeout: section.duration(
@@ -76,6 +74,25 @@ pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
         );
     }
     server
+}
+
+/// Both files or none. Whether they are good is seen where they are read.
+fn key_pair(section: &mut Section<'_>, name: &'static str) -> Option<KeyPair> {
+    section.given(name)?;
+    section.table(name, |table| {
+        let file = |table: &mut Section<'_>, name| {
+            if table.given(name).is_none() {
+                table.refuse(name, "is missing: write cert_file and key_file");
+            }
+            table.path(name)
+        };
+        let cert_file = file(table, "cert_file");
+        let key_file = file(table, "key_file");
+        Some(KeyPair {
+            cert_file: cert_file?,
+            key_file: key_file?,
+        })
+    })
 }
 
 /// Reads `[journal]`.

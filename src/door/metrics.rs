@@ -26,6 +26,15 @@ impl Name {
             Self::Admin => "admin",
         }
     }
+
+    /// The setting of its certificate.
+    #[must_use]
+    pub const fn tls_setting(self) -> &'static str {
+        match self {
+            Self::Public => "server.tls",
+            Self::Admin => "server.admin_tls",
+        }
+    }
 }
 
 /// Why a connection was ended although its peer did not want that.
@@ -41,15 +50,18 @@ pub(super) enum Cut {
     UnreadBody,
     /// It did not take its answer.
     UnreadAnswer,
+    /// Its TLS handshake failed or did not come to an end in time.
+    Handshake,
 }
 
 impl Cut {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Malformed,
         Self::LateHead,
         Self::HeadTooLarge,
         Self::UnreadBody,
         Self::UnreadAnswer,
+        Self::Handshake,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -59,6 +71,7 @@ impl Cut {
             Self::HeadTooLarge => "head_too_large",
             Self::UnreadBody => "unread_body",
             Self::UnreadAnswer => "unread_answer",
+            Self::Handshake => "tls_handshake",
         }
     }
 }
@@ -69,6 +82,8 @@ pub struct DoorMetrics {
     open: IntGaugeVec,
     refused: IntCounterVec,
     cut: IntCounterVec,
+    expiry: IntGaugeVec,
+    reload_failures: IntCounterVec,
 }
 
 impl DoorMetrics {
@@ -96,14 +111,44 @@ impl DoorMetrics {
                 ),
                 &["listener", "reason"],
             )?,
+            expiry: IntGaugeVec::new(
+                Opts::new(
+                    "hookswitch_tls_certificate_expiry_timestamp_seconds",
+                    "When the certificate that a listener shows ends; absent for a listener without TLS",
+                ),
+                &["listener"],
+            )?,
+            reload_failures: IntCounterVec::new(
+                Opts::new(
+                    "hookswitch_tls_reload_failures_total",
+                    "Changed certificates or keys that could not be used, by listener; those before still serve",
+                ),
+                &["listener"],
+            )?,
         };
         for name in Name::ALL {
             metrics.of(name);
+            metrics.reload_failures.with_label_values(&[name.as_str()]);
         }
         registry.register(Box::new(metrics.open.clone()))?;
         registry.register(Box::new(metrics.refused.clone()))?;
         registry.register(Box::new(metrics.cut.clone()))?;
+        registry.register(Box::new(metrics.expiry.clone()))?;
+        registry.register(Box::new(metrics.reload_failures.clone()))?;
         Ok(metrics)
+    }
+
+    /// Shows when the certificate of a listener ends.
+    pub(super) fn expires(&self, name: Name, at: Option<i64>) {
+        if let Some(at) = at {
+            self.expiry.with_label_values(&[name.as_str()]).set(at);
+        }
+    }
+
+    pub(super) fn reload_failed(&self, name: Name) {
+        self.reload_failures
+            .with_label_values(&[name.as_str()])
+            .inc();
     }
 
     pub(super) fn of(&self, name: Name) -> Arc<Counts> {

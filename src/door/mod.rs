@@ -3,11 +3,14 @@
 //!
 //! actix-http reads and writes the requests. It times the head of a connection's first request only, refuses without a body,
 //! and reads a body that nobody wants for as long as its sender likes; so it is given connections of our own
-//! (`connection`), which know whose turn it is (`turn`) and end what takes too long (`farewell`).
+//! (`connection`), which know whose turn it is (`turn`) and end what takes too long (`farewell`). TLS is below all that
+//! (`identity`, `stream`).
 
 mod connection;
 mod farewell;
 mod house;
+mod identity;
+mod keeper;
 mod lines;
 mod metrics;
 mod peer;
@@ -17,6 +20,8 @@ mod server;
 mod stream;
 mod turn;
 
+pub use identity::{Identity, IdentityError};
+pub use keeper::keep_identities;
 pub use metrics::{DoorMetrics, Name};
 pub use server::{Door, Limits, serve};
 pub use turn::Turn;

@@ -15,14 +15,15 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DoorMetrics, Name,
+    DoorMetrics, Identity, Name,
     connection::Connection,
     farewell::GOODBYE,
     house::House,
-    metrics::Counts,
+    metrics::{Counts, Cut},
     places::{Full, Places},
     refusal::Refusal,
     stream::Stream,
@@ -63,6 +64,8 @@ pub struct Door {
     pub name: Name,
     /// Its bounds.
     pub limits: Limits,
+    /// What it shows; without one it speaks no TLS.
+    pub identity: Option<Arc<Identity>>,
     /// Threads that serve it.
     pub threads: usize,
     /// What is counted.
@@ -93,11 +96,16 @@ where
     let Door {
         name,
         limits,
+        identity,
         threads,
         metrics,
         stopping,
     } = door;
     let counts = metrics.of(name);
+    let tls = identity.as_ref().map(Identity::acceptor);
+    if let Some(identity) = &identity {
+        metrics.expires(name, identity.expires());
+    }
     let places = Arc::new(Places::new(
         limits.connections,
         limits.connections_per_peer,
@@ -105,15 +113,17 @@ where
     ));
     let service = move || {
         let house = Rc::new(House::new(limits, counts.clone()));
-        let (closing, stopping) = (house.clone(), stopping.clone());
+        let (closing, stop) = (house.clone(), stopping.clone());
         actix_web::rt::spawn(async move {
-            stopping.cancelled().await;
+            stop.cancelled().await;
             closing.close();
         });
         let entrance = Rc::new(Entrance {
             house,
             places: places.clone(),
             counts: counts.clone(),
+            tls: tls.clone(),
+            stopping: stopping.clone(),
             turned_away: Semaphore::new(TURNED_AWAY_AT_ONCE),
         });
         let http = HttpService::build()
@@ -154,6 +164,8 @@ struct Entrance {
     house: Rc<House>,
     places: Arc<Places>,
     counts: Arc<Counts>,
+    tls: Option<TlsAcceptor>,
+    stopping: CancellationToken,
     turned_away: Semaphore,
 }
 
@@ -171,14 +183,38 @@ impl Entrance {
                 return Err(io::ErrorKind::QuotaExceeded.into());
             }
         };
+        let stream = match &self.tls {
+            None => Stream::Plain(tcp),
+            Some(tls) => self.shake_hands(tls, tcp).await?,
+        };
         let course = Rc::new(Course::new(Instant::now()));
         let guest = self.house.enter(course.clone());
-        let connection = Connection::new(Stream::Plain(tcp), course, guest, place);
+        let connection = Connection::new(stream, course, guest, place);
         Ok((connection, Protocol::Http1, Some(peer)))
+    }
+
+    async fn shake_hands(&self, tls: &TlsAcceptor, tcp: TcpStream) -> io::Result<Stream> {
+        let handshake = timeout(self.house.limits.head_timeout, tls.accept(tcp));
+        let Some(done) = self.stopping.run_until_cancelled(handshake).await else {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        };
+        let done = done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match done {
+            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Err(error) => {
+                self.counts.cut(Cut::Handshake);
+                tracing::debug!(%error, "a TLS handshake failed");
+                Err(error)
+            }
+        }
     }
 
     async fn turn_away(&self, mut tcp: TcpStream, full: Full) {
         self.counts.refused(full);
+        // Words would need a handshake, which costs more than all that is refused here.
+        if self.tls.is_some() {
+            return;
+        }
         let Ok(_one) = self.turned_away.try_acquire() else {
             return;
         };

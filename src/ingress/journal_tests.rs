@@ -47,6 +47,7 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
         drift: Arc::new(DriftBoard::default()),
         metrics: IngressMetrics::register(&registry).unwrap(),
         door: crate::door::DoorMetrics::register(&registry).unwrap(),
+        identity: None,
     };
     let listening = serve(TcpListener::bind("127.0.0.1:0").unwrap(), ingress).unwrap();
     let client = reqwest::Client::new();

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Gates,
-    door::{self, Door, DoorMetrics, Name},
+    door::{self, Door, DoorMetrics, Identity, Name},
     journal::Intake,
     ops::{DriftBoard, Ledger, Listening, threads_for_two_cores},
 };
@@ -38,6 +38,8 @@ pub struct Ingress {
     pub metrics: IngressMetrics,
     /// What is counted of connections.
     pub door: DoorMetrics,
+    /// What it shows; without one it speaks no TLS.
+    pub identity: Option<Arc<Identity>>,
 }
 
 /// Serves callbacks on `listener`, which is bound already, on one thread for every two cores.
@@ -56,10 +58,12 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         drift,
         metrics,
         door,
+        identity,
     } = ingress;
     let door = Door {
         name: Name::Public,
         limits: settings.limits(),
+        identity,
         threads: threads_for_two_cores(),
         metrics: door,
         stopping: stopping.clone(),

@@ -243,6 +243,7 @@ impl Door {
             drift: drift.clone(),
             metrics: IngressMetrics::register(&registry).unwrap(),
             door: DoorMetrics::register(&registry).unwrap(),
+            identity: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {

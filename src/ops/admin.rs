@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::door::{self, Door, DoorMetrics, Limits, Name, Turn};
+use crate::door::{self, Door, DoorMetrics, Identity, Limits, Name, Turn};
 
 use super::{
     DriftBoard, Health, Listening, LiveFeed, Probe, Problem,
@@ -61,6 +61,8 @@ pub struct Admin {
     pub registry: Registry,
     /// What is counted of its connections.
     pub door: DoorMetrics,
+    /// What it shows; without one it speaks no TLS.
+    pub identity: Option<Arc<Identity>>,
     /// Name of this instance, for `/version`.
     pub instance: String,
     /// The journal's UUID, for `/version`, as soon as it is known: this listener runs before the journal is open.
@@ -81,6 +83,7 @@ fn serve_with_heart(listener: TcpListener, admin: Admin, heart: Heart) -> io::Re
     let door = Door {
         name: Name::Admin,
         limits: LIMITS,
+        identity: admin.identity.clone(),
         threads: 1,
         metrics: admin.door.clone(),
         stopping: stopping.clone(),
@@ -317,6 +320,7 @@ mod tests {
         let registry = new_registry().unwrap();
         Admin {
             door: DoorMetrics::register(&registry).unwrap(),
+            identity: None,
             health: Arc::default(),
             drift: Arc::default(),
             live: LiveFeed::default(),

@@ -9,6 +9,7 @@ mod consumers;
 mod contract;
 mod crash;
 mod deploy;
+mod door;
 mod emulator;
 mod harness;
 mod hostile;

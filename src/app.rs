@@ -1,7 +1,7 @@
 //! The receiver as a whole: what is started in which order, and how it stops (design 9 and 10, style.md "Stopping").
 
 mod error;
-mod files;
+mod open_files;
 mod reload;
 mod signals;
 
@@ -80,7 +80,7 @@ async fn start(
     let registry = ops::new_registry()?;
     registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
     let mut settings = Settings::new(&config.server, &config.delivery);
-    let (connections, short) = files::connections(settings.connection_limit);
+    let (connections, short) = open_files::connections(settings.connection_limit);
     if connections < settings.connection_limit {
         settings.connection_limit = connections;
         // Still no single peer may have every place.

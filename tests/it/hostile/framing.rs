@@ -219,6 +219,10 @@ async fn no_request_is_smuggled_into_another() {
     }
     let received = stage.receiver.metric("hookswitch_events_received_total");
     assert_eq!(received.await, Some(0.0), "nothing hidden came in");
+    // Whoever likes can send these: nobody is to be woken by it, nor a disk to be filled.
+    let log = stage.receiver.log();
+    assert!(!log.contains("\"ERROR\""), "{log}");
+    assert!(log.lines().count() < shapes.len(), "{log}");
     println!(
         "{} shapes of smuggling: all 400, none came through",
         shapes.len()

@@ -274,6 +274,7 @@ impl Stage {
             event_grid: false,
             allowed_origins: vec![],
             allowed_rate: None,
+            rate: None,
             auth: Auth::Any(methods),
         }];
         let (registry, health) = (Registry::new(), Arc::new(Health::default()));

@@ -71,8 +71,12 @@ fn describe_app(app: &App) -> String {
         OnUnknown::Quarantine => "quarantined",
         OnUnknown::Reject => "rejected",
     };
+    let rate = app.rate.map_or_else(String::new, |rate| {
+        let (limit, burst) = (rate.per_second, rate.burst);
+        format!(", at most {limit} callbacks a second and {burst} at once")
+    });
     format!(
-        "{}: /callbacks/{}, {auth}, call key {call_key}, invalid events {invalid}, unknown types {unknown}",
+        "{}: /callbacks/{}, {auth}, call key {call_key}, invalid events {invalid}, unknown types {unknown}{rate}",
         app.name, app.name
     )
 }

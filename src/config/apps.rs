@@ -1,10 +1,12 @@
 //! `[[apps]]`: who may send callbacks, and what becomes of events that are not understood.
 
+use std::num::NonZeroU32;
+
 use crate::event::AppName;
 
 use super::{
     auth,
-    checked::{App, OnInvalid, OnUnknown},
+    checked::{App, OnInvalid, OnUnknown, Rate},
     consent::consent,
     section::Section,
     tree::Value,
@@ -16,6 +18,7 @@ pub(super) fn app(section: &mut Section<'_>) -> Option<App> {
     let auth = auth::auth(section);
     let event_grid = section.flag("event_grid", false);
     let (allowed_origins, allowed_rate) = consent(section);
+    let rate = rate(section);
     let call_keys = [("auto", false), ("path", true)];
     let on_invalid = [
         ("quarantine", OnInvalid::Quarantine),
@@ -40,6 +43,7 @@ pub(super) fn app(section: &mut Section<'_>) -> Option<App> {
         event_grid,
         allowed_origins,
         allowed_rate,
+        rate,
         auth,
     })
 }
@@ -55,6 +59,23 @@ fn name(section: &mut Section<'_>) -> Option<AppName> {
             None
         }
     }
+}
+
+/// Above this a rate a second says nothing any more.
+const RATE_LIMIT: u32 = 1_000_000;
+
+fn rate(section: &mut Section<'_>) -> Option<Rate> {
+    let limited = section.given("rate_limit").is_some();
+    let per_second = section.integer("rate_limit", 1..=RATE_LIMIT, 1);
+    if !limited && section.given("rate_burst").is_some() {
+        section.refuse("rate_burst", "is there without rate_limit: write both");
+    }
+    let burst = section.integer("rate_burst", 1..=RATE_LIMIT, per_second);
+    let rate = Rate {
+        per_second: NonZeroU32::new(per_second)?,
+        burst: NonZeroU32::new(burst)?,
+    };
+    Some(rate).filter(|_| limited)
 }
 
 fn pass_query(section: &mut Section<'_>) -> Vec<String> {

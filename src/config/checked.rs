@@ -206,6 +206,15 @@ pub enum OnUnknown {
     Reject,
 }
 
+/// A bucket: so many callbacks a second in the long run, so many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// `rate_limit`.
+    pub per_second: NonZeroU32,
+    /// `rate_burst`.
+    pub burst: NonZeroU32,
+}
+
 /// `[[apps]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
@@ -226,6 +235,8 @@ pub struct App {
     pub allowed_origins: Vec<String>,
     /// How many requests a minute they are told to send at most; `None`: any number.
     pub allowed_rate: Option<NonZeroU32>,
+    /// How many callbacks it may send; `None`: any number.
+    pub rate: Option<Rate>,
     /// Who may speak.
     pub auth: Auth,
 }

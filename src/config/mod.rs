@@ -22,7 +22,7 @@ pub use auth::{Acs, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, ch
 pub use broker::{BrokerUrlError, BrokerUrlFileError, check_broker_url, read_broker_urls};
 pub use checked::{
     AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, Journal, KeyPair, OnInvalid,
-    OnUnknown, Schemas, Secret, Server, Tls,
+    OnUnknown, Rate, Schemas, Secret, Server, Tls,
 };
 pub use layers::{Base, Flag, Sources};
 pub use problems::Problems;

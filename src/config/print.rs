@@ -188,9 +188,14 @@ fn app(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
     if !app.allowed_origins.is_empty() {
         page.line("allowed_origins", app.allowed_origins.clone())?;
     }
-    app.allowed_rate.map_or(Ok(()), |rate| {
-        page.line("allowed_rate", integer(rate.get()))
-    })
+    if let Some(rate) = app.allowed_rate {
+        page.line("allowed_rate", integer(rate.get()))?;
+    }
+    if let Some(rate) = app.rate {
+        page.line("rate_limit", integer(rate.per_second.get()))?;
+        page.line("rate_burst", integer(rate.burst.get()))?;
+    }
+    Ok(())
 }
 
 fn table<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {

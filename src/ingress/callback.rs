@@ -34,6 +34,7 @@ use super::{
     handshake::{self, POST_AND_OPTIONS},
     head,
     metrics::Handshake,
+    rates::Rates,
 };
 
 /// Ids in logs are cut here: a sender chooses them.
@@ -43,6 +44,7 @@ const ID_SHOWN: usize = 128;
 #[derive(Clone)]
 pub(super) struct Desk {
     pub(super) settings: Settings,
+    pub(super) rates: Arc<Rates>,
     pub(super) gates: Arc<Gates>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) intake: Intake,
@@ -158,7 +160,10 @@ impl Desk {
             return Err(IngressError::Method { allow });
         }
 
-        // Limits.
+        // Limits. Whoever may not speak empties the app's bucket too: what it bounds is the work, also that of asking.
+        self.rates
+            .take(&app.name)
+            .map_err(|wait| IngressError::TooOften { wait })?;
         if request.headers().contains_key(header::CONTENT_ENCODING) {
             return Err(IngressError::ContentEncoding);
         }

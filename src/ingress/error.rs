@@ -1,5 +1,7 @@
 //! Why a callback is not answered 2xx, and the one place where that becomes a status.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse,
     http::{
@@ -59,6 +61,12 @@ pub enum IngressError {
     /// The callback was refused for what is in it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
+    /// The app sends more callbacks than it may.
+    #[error("the app sends more callbacks a second than it may")]
+    TooOften {
+        /// Until there is room for one more.
+        wait: Duration,
+    },
     /// Too many callbacks are in progress.
     #[error("{limit} callbacks are in progress, which is as many as may be")]
     Crowded {
@@ -93,6 +101,8 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
         }
         // Perhaps a good callback: its sender must not take it for refused.
         IngressError::Auth(auth::Refusal::NoKeys { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+        // The same request is good later (RFC 6585, 4).
+        IngressError::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
         // The same request will fail again.
         IngressError::Carriage(_)
         | IngressError::Handshake(HandshakeError::Validation | HandshakeError::OriginMissing) => {
@@ -131,6 +141,7 @@ pub(super) fn outcome_of(status: StatusCode) -> CallbackOutcome {
         413 => CallbackOutcome::TooLarge,
         415 => CallbackOutcome::Unsupported,
         422 => CallbackOutcome::Invalid,
+        429 => CallbackOutcome::TooOften,
         431 => CallbackOutcome::HeadTooLarge,
         503 => CallbackOutcome::Unavailable,
         _ => CallbackOutcome::Error,
@@ -142,6 +153,11 @@ fn retry_after(error: &IngressError) -> Option<u16> {
     Some(match error {
         IngressError::Crowded { .. } | IngressError::Body(BodyError::Crowded) => 1,
         IngressError::StoreTimeout => 5,
+        // Rounded up: whoever comes earlier comes in vain.
+        IngressError::TooOften { wait } => {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            u16::try_from(seconds).unwrap_or(u16::MAX).max(1)
+        }
         IngressError::Auth(auth::Refusal::NoKeys { retry_after }) => *retry_after,
         IngressError::Journal(refusal) => match refusal {
             Refusal::Busy => 1,

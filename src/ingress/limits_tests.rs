@@ -289,3 +289,39 @@ async fn what_is_no_request_is_told_so_and_counted() {
     door.counted("hookswitch_connections_cut_total{listener=\"public\",reason=\"malformed\"} 1")
         .await;
 }
+
+#[tokio::test]
+async fn an_app_over_its_rate_is_429_and_told_when_to_come_again() {
+    let mut door = Door::open(settings());
+    // Before what they say is looked at.
+    for _ in 0..2 {
+        door.problem(door.post("/callbacks/rated", "no JSON"), 400)
+            .await;
+    }
+    let mut refused = 0;
+    // A bucket fills while it is emptied: on a slow machine one more may come in.
+    for _ in 0..5 {
+        let answer = door
+            .post("/callbacks/rated", "no JSON")
+            .send()
+            .await
+            .unwrap();
+        if answer.status() == 429 {
+            assert_eq!(answer.headers()["retry-after"], "1");
+            problem_in(answer, 429).await;
+            refused += 1;
+        }
+    }
+    assert!(refused >= 3, "{refused}");
+    door.counted(&format!(
+        "hookswitch_rate_limited_total{{app=\"rated\"}} {refused}"
+    ))
+    .await;
+    door.counted(&format!(
+        "hookswitch_callbacks_total{{outcome=\"too_often\"}} {refused}"
+    ))
+    .await;
+    // The others have nothing to do with it.
+    door.problem(door.post("/callbacks/contoso", "no JSON"), 400)
+        .await;
+}

@@ -17,6 +17,7 @@ use super::{
     IngressMetrics, Pipeline, Settings,
     body::BodyRoom,
     callback::{self, Desk},
+    rates::Rates,
 };
 
 /// What the public listener works with.
@@ -68,8 +69,10 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         metrics: door,
         stopping: stopping.clone(),
     };
+    let rates = Arc::new(Rates::new(pipeline.apps(), &metrics));
     let desk = Desk {
         settings,
+        rates,
         gates,
         pipeline,
         intake,

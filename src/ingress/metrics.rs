@@ -6,7 +6,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-use crate::ops::Outcome;
+use crate::{event::AppName, ops::Outcome};
 
 /// What became of one callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum CallbackOutcome {
     Unsupported,
     /// 422.
     Invalid,
+    /// 429.
+    TooOften,
     /// 431.
     HeadTooLarge,
     /// 503.
@@ -45,7 +47,7 @@ pub enum CallbackOutcome {
 
 impl CallbackOutcome {
     /// Every outcome; a closed label set.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Accepted,
         Self::Handshake,
         Self::BadRequest,
@@ -57,6 +59,7 @@ impl CallbackOutcome {
         Self::TooLarge,
         Self::Unsupported,
         Self::Invalid,
+        Self::TooOften,
         Self::HeadTooLarge,
         Self::Unavailable,
         Self::Error,
@@ -78,6 +81,7 @@ impl CallbackOutcome {
             Self::TooLarge => "too_large",
             Self::Unsupported => "unsupported",
             Self::Invalid => "invalid",
+            Self::TooOften => "too_often",
             Self::HeadTooLarge => "head_too_large",
             Self::Unavailable => "unavailable",
             Self::Error => "error",
@@ -163,8 +167,8 @@ impl Handshake {
 }
 
 /// Status codes that the public listener gives itself; actix answers a broken request line before we see it.
-const CODES: [u16; 14] = [
-    200, 202, 400, 401, 403, 404, 405, 408, 413, 415, 422, 431, 500, 503,
+const CODES: [u16; 15] = [
+    200, 202, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 431, 500, 503,
 ];
 
 /// Bounds of both histograms, seconds: one fsync is around 1 ms on a good disk and 100 ms on a bad one.
@@ -184,6 +188,7 @@ pub struct IngressMetrics {
     rejected: IntCounterVec,
     drift: IntCounter,
     handshakes: IntCounterVec,
+    rate_limited: IntCounterVec,
 }
 
 impl IngressMetrics {
@@ -244,6 +249,11 @@ impl IngressMetrics {
                 "Requests for consent to events, by how they ask and whether it was granted",
                 &["kind", "outcome"],
             )?,
+            rate_limited: counters(
+                "hookswitch_rate_limited_total",
+                "Callbacks answered 429, by app; of those that have a rate_limit",
+                &["app"],
+            )?,
         };
         for kind in Handshake::ALL {
             for outcome in ["granted", "refused"] {
@@ -276,6 +286,7 @@ impl IngressMetrics {
         registry.register(Box::new(metrics.rejected.clone()))?;
         registry.register(Box::new(metrics.drift.clone()))?;
         registry.register(Box::new(metrics.handshakes.clone()))?;
+        registry.register(Box::new(metrics.rate_limited.clone()))?;
         Ok(metrics)
     }
 
@@ -310,6 +321,11 @@ impl IngressMetrics {
         self.rejected
             .with_label_values(&[reason.as_str()])
             .inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+    }
+
+    /// What counts the callbacks of an app that were too many.
+    pub(super) fn rate_limited(&self, app: &AppName) -> IntCounter {
+        self.rate_limited.with_label_values(&[app.as_str()])
     }
 
     /// Counts one request for consent.

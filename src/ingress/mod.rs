@@ -12,6 +12,7 @@ mod head;
 mod listener;
 mod metrics;
 mod pipeline;
+mod rates;
 mod settings;
 
 #[cfg(test)]

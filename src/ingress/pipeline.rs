@@ -107,6 +107,11 @@ impl Pipeline {
         self.apps.get(name)
     }
 
+    /// All of them.
+    pub(super) fn apps(&self) -> impl Iterator<Item = &App> {
+        self.apps.values()
+    }
+
     /// Takes the events out of a callback.
     ///
     /// # Errors

@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use crate::{
     auth::Gates,
     catalog::Catalog,
-    config::{App, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown, SecretPlace, SharedSecret},
+    config::{
+        App, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate, SecretPlace, SharedSecret,
+    },
     door::DoorMetrics,
     event::AppName,
     journal::{
@@ -74,6 +76,7 @@ pub(super) fn app(name: &str) -> App {
         event_grid: false,
         allowed_origins: Vec::new(),
         allowed_rate: None,
+        rate: None,
         auth: Auth::None,
     }
 }
@@ -118,7 +121,7 @@ fn signed() -> Auth {
 
 /// Apps by name: `contoso` with every default, `strict` that rejects, `careful` that quarantines what is unknown, `path`
 /// whose call key is the path, `grid` that answers both handshakes, `open` that consents to every origin, `guarded` with a
-/// shared secret, `signed` with an issuer.
+/// shared secret, `signed` with an issuer, `rated` that may send two callbacks at once.
 fn apps() -> Vec<App> {
     vec![
         app("contoso"),
@@ -144,6 +147,13 @@ fn apps() -> Vec<App> {
         App {
             allowed_origins: vec!["*".to_owned()],
             ..app("open")
+        },
+        App {
+            rate: Some(Rate {
+                per_second: NonZeroU32::MIN,
+                burst: NonZeroU32::new(2).unwrap(),
+            }),
+            ..app("rated")
         },
         App {
             auth: guarded(),
@@ -340,6 +350,7 @@ pub(super) async fn problem_in(response: reqwest::Response, status: u16) -> Valu
         assert!(!text.is_empty(), "{member} of {problem}");
     }
     assert!(problem["errors"].is_array(), "{problem}");
-    assert_eq!(retry_after.is_some(), status == 503, "{problem}");
+    let passes = matches!(status, 429 | 503);
+    assert_eq!(retry_after.is_some(), passes, "{problem}");
     problem
 }

@@ -4,8 +4,12 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
+
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -270,4 +274,64 @@ async fn connections_of_one_peer_are_bounded_and_late_heads_are_408() {
     let answer = all_of(&mut first).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("application/problem+json"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_over_its_rate_is_429_and_comes_in_again_later() {
+    let mut receiver = Receiver::new(&format!("{APP}rate_limit = 1\nrate_burst = 2\n"));
+    receiver.start().await;
+    let client = reqwest::Client::new();
+    let url = receiver.callback_url("dev");
+    let refused = eventually("it is too much", Duration::from_secs(20), || async {
+        let request = client.post(&url).body(event());
+        let answer = request.send().await.expect("an answer");
+        (answer.status() == 429).then_some(answer)
+    })
+    .await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    eventually("it comes in again", Duration::from_secs(20), || async {
+        (post(&client, &url).await.ok()? == 202).then_some(())
+    })
+    .await;
+    let limited = receiver
+        .metric("hookswitch_rate_limited_total{app=\"dev\"}")
+        .await;
+    assert!(limited.is_some_and(|count| count >= 1.0), "{limited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_head_is_408_over_tls_too_and_the_end_of_it_is_said() {
+    let mut receiver = Receiver::with_server(APP, "request_timeout = \"2s\"");
+    let mut secret = Secret::new(receiver.dir());
+    let (certificate, key) = pair();
+    secret.show(&certificate, &key);
+    set(&receiver, &secret.setting("tls"));
+    receiver.start().await;
+
+    let mut roots = RootCertStore::empty();
+    let trusted = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
+    roots.add(trusted).expect("it can be trusted");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(("127.0.0.1", receiver.port))
+        .await
+        .expect("a connection");
+    let name = "127.0.0.1".try_into().expect("an address");
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await
+        .expect("a handshake");
+    stream.write_all(b"POST /callb").await.expect("written");
+    stream.flush().await.expect("sent");
+    let mut answer = String::new();
+    // Without close_notify this would be an error: the end could be somebody else's.
+    tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut answer))
+        .await
+        .expect("the receiver closes the connection")
+        .expect("a whole answer");
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.ends_with('}'), "{answer}");
 }

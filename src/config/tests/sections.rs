@@ -316,6 +316,27 @@ fn a_certificate_needs_its_key() {
 }
 
 #[test]
+fn a_rate_has_a_burst_of_its_own_or_none() {
+    let rate = |lines: &str| {
+        let config = good(&format!("{SMALL}{lines}"));
+        assert_eq!(good(&config.to_string()), config, "{config}");
+        let rate = config.apps[0].rate;
+        rate.map(|rate| (rate.per_second.get(), rate.burst.get()))
+    };
+    assert_eq!(rate(""), None);
+    assert_eq!(rate("rate_limit = 7\n"), Some((7, 7)));
+    assert_eq!(rate("rate_limit = 7\nrate_burst = 70\n"), Some((7, 70)));
+    check(
+        &format!("{SMALL}rate_burst = 5\n"),
+        &["f.toml:6: apps[0].rate_burst: is there without rate_limit"],
+    );
+    check(
+        &format!("{SMALL}rate_limit = 0\n"),
+        &["f.toml:6: apps[0].rate_limit: is 0, expected an integer from 1 to 1000000"],
+    );
+}
+
+#[test]
 fn app_settings_are_read_and_checked() {
     let config = good(&format!(
         "{SMALL}call_key = \"path\"\non_invalid = \"reject\"\non_unknown = \"quarantine\"\npass_query = [\"a\", \"b\"]\n"

@@ -55,6 +55,7 @@ impl Scene {
             event_grid: false,
             allowed_origins: Vec::new(),
             allowed_rate: None,
+            rate: None,
             auth: Auth::None,
         };
         Self {

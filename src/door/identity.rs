@@ -52,17 +52,15 @@ pub enum IdentityError {
         source: pem::Error,
     },
     /// They are no pair, or of a kind that is not spoken.
-    #[error("{setting}: the key in {} does not serve with the certificate in {}", key_file.display(), cert_file.display())]
+    #[error("{setting}: the key in {} does not serve with the certificate in {}", files.key_file.display(), files.cert_file.display())]
     Pair {
         /// `server.tls` or `server.admin_tls`.
         setting: &'static str,
-        /// The file of the certificate.
-        cert_file: PathBuf,
-        /// The file of the key.
-        key_file: PathBuf,
+        /// Both.
+        files: Box<KeyPair>,
         /// Why.
         #[source]
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
 }
 
@@ -152,9 +150,8 @@ fn read(name: Name, files: &KeyPair) -> Result<CertifiedKey, IdentityError> {
     CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|source| {
         IdentityError::Pair {
             setting,
-            cert_file: files.cert_file.clone(),
-            key_file: files.key_file.clone(),
-            source,
+            files: Box::new(files.clone()),
+            source: Box::new(source),
         }
     })
 }

@@ -138,7 +138,7 @@ mod tests {
         let mut lines = Lines::default();
         assert!(comes(&mut lines, &format!("{HEAD}G")));
         lines.next(Body::Length(0));
-        assert!(comes(&mut lines, &HEAD[1..]));
+        assert!(comes(&mut lines, HEAD.trim_start_matches('G')));
         lines.next(Body::Length(0));
         assert!(comes(&mut lines, "GET / HTTP/1.1\n"));
         assert!(comes(&mut lines, "\r\n\r\n"));

@@ -1,6 +1,7 @@
 //! The receiver as a whole: what is started in which order, and how it stops (design 9 and 10, style.md "Stopping").
 
 mod error;
+mod open_files;
 mod reload;
 mod signals;
 
@@ -78,13 +79,23 @@ async fn start(
     let live = LiveFeed::default();
     let registry = ops::new_registry()?;
     registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
-    health.update(|view| {
-        view.needs_broker = config.delivery.accept_after == AcceptAfter::Confirm;
-        view.notices = config.notices();
-    });
-    for notice in config.notices() {
+    let mut settings = Settings::new(&config.server, &config.delivery);
+    let (connections, short) = open_files::connections(settings.connection_limit);
+    if connections < settings.connection_limit {
+        settings.connection_limit = connections;
+        // Still no single peer may have every place.
+        settings.peer_connection_limit =
+            settings.peer_connection_limit.min(connections.div_ceil(2));
+    }
+    let mut notices = config.notices();
+    notices.extend(short);
+    for notice in &notices {
         warn!("{notice}");
     }
+    health.update(|view| {
+        view.needs_broker = config.delivery.accept_after == AcceptAfter::Confirm;
+        view.notices = notices;
+    });
 
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
     let identity = |name, files: &Option<config::KeyPair>| {
@@ -173,7 +184,7 @@ async fn start(
     let ingress = ingress::serve(
         public_socket,
         Ingress {
-            settings: Settings::new(&config.server, &config.delivery),
+            settings,
             gates: Arc::new(gates),
             pipeline: Arc::new(Pipeline::new(
                 config.apps.clone(),

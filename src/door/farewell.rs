@@ -52,9 +52,10 @@ impl Farewell {
         timer: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        match self.steps(stream, cx) {
-            Poll::Ready(_) => {}
-            Poll::Pending => ready!(timer.poll(cx)),
+        // The time first: who never stops sending uses up what a task may do at a time, and a timer that is asked after that
+        // says "not yet" for ever.
+        if timer.poll(cx).is_pending() && self.steps(stream, cx).is_pending() {
+            return Poll::Pending;
         }
         self.step = Step::Done;
         Poll::Ready(())

@@ -164,12 +164,6 @@ impl Desk {
         self.rates
             .take(&app.name)
             .map_err(|wait| IngressError::TooOften { wait })?;
-        let _place = self
-            .places
-            .try_acquire()
-            .map_err(|_| IngressError::Crowded {
-                limit: self.settings.in_flight_limit,
-            })?;
         if request.headers().contains_key(header::CONTENT_ENCODING) {
             return Err(IngressError::ContentEncoding);
         }
@@ -197,6 +191,13 @@ impl Desk {
         )
         .await?;
         turn.body_is_read();
+        // Not before: slow senders would keep everybody's places. What their bodies hold is bounded by `room`.
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| IngressError::Crowded {
+                limit: self.settings.in_flight_limit,
+            })?;
 
         // What it says.
         let mut head = Head::default();

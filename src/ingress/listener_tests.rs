@@ -405,6 +405,24 @@ async fn callbacks_over_the_in_flight_limit_are_503() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_on_its_way_takes_no_place_from_others() {
+    let mut door = Door::open(Settings {
+        in_flight_limit: 1,
+        ..settings()
+    });
+    let half = head("/callbacks/contoso", "Content-Length: 100\r\n");
+    let _slow = [
+        raw(&door, half.as_bytes()).await,
+        raw(&door, half.as_bytes()).await,
+    ];
+    door.counted("hookswitch_callbacks_in_flight 2").await;
+    let (response, _) = door
+        .kept(door.post("/callbacks/contoso", rang("1").to_string()))
+        .await;
+    assert_eq!(response.status(), 202);
+}
+
+#[tokio::test]
 async fn bodies_together_hold_no_more_memory_than_they_may() {
     let mut door = Door::open(Settings {
         body_room_bytes: 4 * 1_024,

@@ -12,6 +12,7 @@ mod deploy;
 mod door;
 mod emulator;
 mod harness;
+mod hostile;
 mod load;
 mod modes;
 mod openapi;

@@ -34,6 +34,8 @@ pub(crate) struct Receiver {
     child: Option<Child>,
     environment: Vec<(&'static str, &'static str)>,
     arguments: Vec<&'static str>,
+    /// How many files its lives may open; as many as this process if nothing is said.
+    files: Option<u32>,
 }
 
 impl Receiver {
@@ -46,6 +48,7 @@ impl Receiver {
             child: None,
             environment: Vec::new(),
             arguments: Vec::new(),
+            files: None,
         };
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:{}\"\nadmin_listen = \"127.0.0.1:{}\"\n\n[journal]\npath = {:?}\n\n{rest}",
@@ -76,8 +79,18 @@ impl Receiver {
         self.arguments.extend(arguments);
     }
 
+    /// Lets its later lives open no more files than this.
+    pub(crate) fn limit_files(&mut self, files: u32) {
+        self.files = Some(files);
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("hookswitch.toml")
+    }
+
+    /// Of the process that runs now.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -103,7 +116,19 @@ impl Receiver {
             options.create(true).append(true);
             options.open(path).expect("the log file opens")
         };
-        let child = Command::new(env!("CARGO_BIN_EXE_hookswitch"))
+        let program = env!("CARGO_BIN_EXE_hookswitch");
+        let mut command = match self.files {
+            None => Command::new(program),
+            // It becomes the program, under the same process id.
+            Some(files) => {
+                let mut limited = Command::new("prlimit");
+                limited
+                    .arg(format!("--nofile={files}:{files}"))
+                    .arg(program);
+                limited
+            }
+        };
+        let child = command
             .arg("serve")
             .arg("--config")
             .arg(self.config())

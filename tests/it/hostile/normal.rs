@@ -1,0 +1,61 @@
+//! Senders that do nothing wrong, and how they fare meanwhile: `hookswitch load`, in a process of its own.
+
+use serde_json::Value;
+
+use super::Stage;
+
+/// Sends to the app `it` and consumes its queue.
+#[derive(Clone)]
+pub(super) struct Normal {
+    target: String,
+    amqp: String,
+    queue: String,
+}
+
+impl Normal {
+    pub(super) fn of(stage: &Stage) -> Self {
+        Self {
+            target: stage.receiver.callback_url("it"),
+            amqp: stage.amqp.clone(),
+            queue: stage.queue.clone(),
+        }
+    }
+
+    /// 500 callbacks, 125 a second. Each is answered 202 when it is sent for the first time and comes out once, in order.
+    /// Gives the 99th percentile of the times from when they were due to their answers, in milliseconds.
+    pub(super) async fn window(&self) -> f64 {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_hookswitch"))
+            .args(["load", "--json", "--target", &self.target])
+            .args(["--amqp", &self.amqp, "--queue", &self.queue])
+            .args(["--calls", "25", "--events", "20", "--rate", "125"])
+            .args(["--connections", "16"])
+            .output()
+            .await
+            .expect("hookswitch runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let summary: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+        let part = |pointer: &str| summary.pointer(pointer).cloned().unwrap_or_default();
+        assert_eq!(part("/ok"), true, "{summary}");
+        assert_eq!(
+            part("/answers"),
+            serde_json::json!({ "202": 500 }),
+            "{summary}"
+        );
+        assert_eq!(part("/delivered"), 500, "{summary}");
+        part("/answer_ms/p99").as_f64().expect("a percentile")
+    }
+
+    /// The best of some windows. Noise of the machine only ever adds, and to some windows more than to others; what the
+    /// receiver itself does to its senders it does in all of them. So this asks for no less than any one window does.
+    pub(super) async fn best_of(&self, windows: usize, mut enough: impl FnMut(f64) -> bool) -> f64 {
+        let mut best = f64::INFINITY;
+        for _ in 0..windows {
+            best = best.min(self.window().await);
+            if enough(best) {
+                break;
+            }
+        }
+        best
+    }
+}

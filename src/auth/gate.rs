@@ -1,6 +1,7 @@
 //! The gate of each app: whether a request may come in, by its head alone.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -13,7 +14,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use crate::{
-    config::{App, Auth, Jwt, KeySource, Methods, SecretPlace},
+    config::{ACCESS_TOKEN, App, Auth, Jwt, KeySource, Methods, SecretPlace},
     event::AppName,
     ops::Health,
 };
@@ -233,15 +234,19 @@ impl Guard {
             return Err((RefusalClass::Missing, Refusal::Missing(self.challenge)));
         };
         let arrived = Instant::now();
-        let mut doubt = match token.and_then(|token| Ok((token, bearer::issuer(token)?))) {
+        let named = token.and_then(|token| {
+            let issuer = bearer::issuer(&token)?;
+            Ok((token, issuer))
+        });
+        let mut doubt = match named {
             Err(fault) => Doubt::Bad(fault),
-            Ok((token, issuer)) => match self.vouch(token, &issuer) {
+            Ok((token, issuer)) => match self.vouch(&token, &issuer) {
                 Ok(()) => return Ok(()),
                 Err(Doubt::Newer(source)) => {
                     if !source.proves_since(arrived) {
                         source.fresh().await;
                     }
-                    match self.vouch(token, &issuer) {
+                    match self.vouch(&token, &issuer) {
                         Ok(()) => return Ok(()),
                         Err(doubt) => doubt,
                     }
@@ -325,21 +330,27 @@ impl Guard {
     }
 }
 
-/// The bearer token of a request; `None` if it has none.
-fn token<'a>(head: &Head<'a>) -> Option<Result<&'a str, TokenFault>> {
-    let values = (head.header)("authorization");
-    let mut tokens = values.iter().filter_map(|value| {
-        let (scheme, token) = value.split_at_checked(7)?;
-        scheme
-            .eq_ignore_ascii_case(b"bearer ")
-            .then(|| str::from_utf8(token).map(str::trim))
-    });
+/// The bearer token of a request, in its header or in the parameter `access_token` (CloudEvents webhooks, 3; RFC 6750, 2.1 and
+/// 2.3); `None` if it has none.
+fn token<'a>(head: &Head<'a>) -> Option<Result<Cow<'a, str>, TokenFault>> {
+    let headers = (head.header)("authorization")
+        .into_iter()
+        .filter_map(|value| {
+            let (scheme, token) = value.split_at_checked(7)?;
+            scheme
+                .eq_ignore_ascii_case(b"bearer ")
+                .then(|| str::from_utf8(token).ok().map(|token| token.trim().into()))
+        });
+    let queries = parameters(head.query, ACCESS_TOKEN)
+        .into_iter()
+        .map(|value| String::from_utf8(value).ok().map(Cow::Owned));
+    let mut tokens = headers.chain(queries);
     let token = tokens.next()?;
     // Two of them: whoever is asked next might take the other.
     if tokens.next().is_some() {
         return Some(Err(TokenFault::Malformed));
     }
-    Some(token.map_err(|_| TokenFault::Malformed))
+    Some(token.ok_or(TokenFault::Malformed))
 }
 
 /// The decoded values of a query parameter.

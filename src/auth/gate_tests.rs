@@ -62,6 +62,24 @@ async fn a_good_token_lets_in() {
 }
 
 #[tokio::test]
+async fn a_token_may_stand_in_the_query_instead() {
+    let (_dir, stage) = stage(|_| {}).await;
+    let good = Pair(0).good("a");
+    let escaped = good.replace('.', "%2E");
+    for query in [
+        format!("access_token={good}"),
+        format!("a=b&access%5Ftoken={escaped}&c"),
+    ] {
+        assert_eq!(stage.ask(&query, &[]).await, Ok(()), "{query}");
+    }
+    // Two tokens are none, wherever they stand.
+    let (query, value) = (format!("access_token={good}"), format!("Bearer {good}"));
+    assert_eq!(stage.ask(&format!("{query}&{query}"), &[]).await, WRONG);
+    assert_eq!(stage.ask(&query, &[("authorization", &value)]).await, WRONG);
+    assert_eq!(stage.ask("access_token=", &[]).await, WRONG);
+}
+
+#[tokio::test]
 async fn a_missing_token_is_refused() {
     let (_dir, stage) = stage(|_| {}).await;
     let missing = Err(Refusal::Missing(Challenge::Bearer));
@@ -73,7 +91,7 @@ async fn a_missing_token_is_refused() {
     assert!(stage.metric("hookswitch_auth_refusals_total{app=\"contoso\",class=\"missing\"} 2"));
     // A token anywhere else is none.
     let token = Pair(0).good("a");
-    let query = format!("access_token={token}");
+    let query = format!("token={token}");
     assert_eq!(stage.ask(&query, &[("cookie", &token)]).await, missing);
 }
 

@@ -18,6 +18,9 @@ const ACS_ISSUER: &str = "https://acscallautomation.communication.azure.com";
 /// Where the service publishes the keys that it signs callbacks with.
 const ACS_KEYS: &str = "https://acscallautomation.communication.azure.com/calling/keys";
 
+/// The query parameter that may carry a token instead of the `Authorization` header (RFC 6750, 2.3).
+pub const ACCESS_TOKEN: &str = "access_token";
+
 const HELP: &str = "write [apps.auth] with acs = { resource_id = \"<immutable resource id>\" }, jwt or shared_secret, \
                     or auth = \"none\" to take callbacks from anybody";
 
@@ -151,7 +154,12 @@ pub(super) fn auth(section: &mut Section<'_>) -> Auth {
 /// A query parameter that lets callbacks in must not travel on to consumers.
 pub(super) fn refuse_passed_secrets(auth: &Auth, pass_query: &[Given<'_>]) {
     let Auth::Any(methods) = auth else { return };
+    let has_tokens = methods.acs.is_some() || !methods.jwt.is_empty();
     for given in pass_query {
+        if has_tokens && given.text() == Some(ACCESS_TOKEN) {
+            given.refuse("is where a token may stand, which is never passed on: take it out");
+            continue;
+        }
         let named = methods.shared_secret.iter().any(
             |secret| matches!(&secret.place, SecretPlace::Query(name) if Some(name.as_str()) == given.text()),
         );

@@ -18,7 +18,9 @@ mod section;
 mod settings;
 mod tree;
 
-pub use auth::{Acs, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, check_key_url};
+pub use auth::{
+    ACCESS_TOKEN, Acs, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, check_key_url,
+};
 pub use broker::{BrokerUrlError, BrokerUrlFileError, check_broker_url, read_broker_urls};
 pub use checked::{
     AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, Journal, KeyPair, OnInvalid,

@@ -212,6 +212,14 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
             "f.toml:5: apps[0].pass_query[1]: is a shared_secret of this app, which is never passed on",
         ],
     );
+    let text = SMALL.replace(
+        "auth = \"none\"",
+        "pass_query = [\"access_token\"]\nauth = { acs = { resource_id = \"00000000-0000-4000-8000-000000009100\" } }",
+    );
+    check(
+        &text,
+        &["f.toml:5: apps[0].pass_query[0]: is where a token may stand, which is never passed on"],
+    );
 }
 
 #[test]

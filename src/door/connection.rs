@@ -11,6 +11,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BytesMut;
 use memchr::memmem;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -19,8 +20,8 @@ use tokio::{
 
 use super::{
     farewell::Farewell,
+    frame::{Fault, Frame},
     house::Guest,
-    lines::Lines,
     metrics::Cut,
     places::Place,
     refusal::Refusal,
@@ -28,12 +29,20 @@ use super::{
     turn::{Course, Phase, Shared},
 };
 
+/// How much is read behind a request at once while it is not answered.
+const AHEAD: usize = 1_024;
+
 /// One connection.
 pub(super) struct Connection {
     stream: Stream,
     course: Rc<Course>,
     guest: Guest,
-    lines: Lines,
+    /// The request that is coming.
+    frame: Frame,
+    /// What came behind it, until it is answered.
+    held: BytesMut,
+    /// It was read in vain because of that.
+    parked: bool,
     /// Set to the next deadline or to an earlier instant: to set it again for each request would cost more than that it
     /// fires for nothing now and then.
     timer: Pin<Box<Sleep>>,
@@ -55,7 +64,9 @@ impl Connection {
             stream,
             course,
             guest,
-            lines: Lines::default(),
+            frame: Frame::default(),
+            held: BytesMut::new(),
+            parked: false,
             timer: Box::pin(sleep_until(deadline)),
             missed: None,
             blocked: None,
@@ -135,20 +146,50 @@ impl Connection {
         }
     }
 
-    /// Looks at what came. False where it must not be read any further.
-    fn received(&mut self, bytes: &[u8]) -> bool {
-        if let Some(before) = self.course.received() {
-            self.lines.next(before);
+    /// Whether what comes now may be given to actix-http: never what follows a request that is not answered. Follows what
+    /// handlers did.
+    fn is_open(&mut self) -> bool {
+        match self.course.phase() {
+            Phase::Fresh(_) | Phase::Head(_) => !self.frame.is_full(),
+            Phase::Handler => {
+                self.frame.body(self.course.body());
+                !self.frame.is_full()
+            }
+            // The connection ends with it, whatever comes.
+            Phase::Unread(_) => true,
+            Phase::Idle(_) => {
+                let over = !self.course.is_answered() && self.blocked.is_none();
+                if over && self.frame.is_full() {
+                    self.frame = Frame::default();
+                }
+                over
+            }
         }
-        let good = match self.course.phase() {
-            Phase::Head(_) => self.lines.look(bytes),
-            Phase::Fresh(_) | Phase::Handler | Phase::Unread(_) | Phase::Idle(_) => true,
-        };
-        self.lines.count(bytes);
-        if !good {
-            self.refuse(Refusal::Malformed, Cut::Malformed);
+    }
+
+    /// How much of what came belongs to the request.
+    fn received(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        self.course.received();
+        if let Phase::Unread(_) = self.course.phase() {
+            return Ok(bytes.len());
         }
-        good
+        let limit = self.guest.house.limits.head_bytes;
+        self.frame.take(bytes, limit)
+    }
+
+    /// Reads while a handler is at work, to see whether the peer has gone. What comes is kept, and then nothing more is read.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.parked = true;
+        if self.held.is_empty() {
+            let mut scratch = [0; AHEAD];
+            let mut buffer = ReadBuf::new(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.held.extend_from_slice(buffer.filled());
+        }
+        Poll::Pending
     }
 
     /// Has the timer wake the task at the next deadline.
@@ -239,11 +280,37 @@ impl AsyncRead for Connection {
         if this.is_over() {
             return Poll::Ready(Ok(()));
         }
+        if !this.is_open() {
+            return this.poll_ahead(cx);
+        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        if this.held.is_empty() {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        } else {
+            let length = this.held.len().min(buffer.remaining());
+            buffer.put_slice(&this.held.split_to(length));
+        }
         let came = buffer.filled().get(before..).unwrap_or_default();
-        if !came.is_empty() && !this.received(came) {
-            buffer.set_filled(before);
+        if came.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        match this.received(came) {
+            Ok(taken) => {
+                if let Some(more) = came.get(taken..).filter(|more| !more.is_empty()) {
+                    let mut held = BytesMut::from(more);
+                    held.unsplit(this.held.split());
+                    this.held = held;
+                    buffer.set_filled(before + taken);
+                }
+            }
+            Err(fault) => {
+                // To the dispatcher this is the end.
+                buffer.set_filled(before);
+                match fault {
+                    Fault::BareLineFeed => this.refuse(Refusal::Malformed, Cut::Malformed),
+                    Fault::HeadTooLarge => this.refuse(Refusal::HeadTooLarge, Cut::HeadTooLarge),
+                }
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -290,6 +357,10 @@ impl AsyncWrite for Connection {
         }
         this.blocked = None;
         this.course.remember(cx.waker());
+        if this.parked && this.is_open() {
+            this.parked = false;
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(this.set_timer(cx))
     }
 

@@ -8,10 +8,10 @@
 
 mod connection;
 mod farewell;
+mod frame;
 mod house;
 mod identity;
 mod keeper;
-mod lines;
 mod metrics;
 mod peer;
 mod places;

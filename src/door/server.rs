@@ -48,6 +48,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections of one peer: one address of IPv4, one /64 of IPv6.
     pub connections_per_peer: usize,
+    /// Request line and headers, bytes as they come.
+    pub head_bytes: usize,
     /// From the first byte of a head (of the first request: from the connection's beginning) to its last; also how long what
     /// is left of a refused body is read.
     pub head_timeout: Duration,

@@ -64,18 +64,24 @@ impl Course {
         self.phase.get()
     }
 
-    /// Something came. Where it is the beginning of a head, gives the body of the request before.
-    pub(super) fn received(&self) -> Option<Body> {
+    /// Something came.
+    pub(super) fn received(&self) {
         match self.phase.get() {
             // The time of the first head runs from the beginning of the connection.
             Phase::Fresh(since) => self.phase.set(Phase::Head(since)),
-            Phase::Idle(_) => {
-                self.phase.set(Phase::Head(Instant::now()));
-                return Some(self.body.get());
-            }
+            Phase::Idle(_) => self.phase.set(Phase::Head(Instant::now())),
             Phase::Head(_) | Phase::Handler | Phase::Unread(_) => {}
         }
-        None
+    }
+
+    /// The body of the request that a handler has.
+    pub(super) fn body(&self) -> Body {
+        self.body.get()
+    }
+
+    /// Whether an answer of a handler was given and nothing of it written.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.get()
     }
 
     /// A piece of an answer was written: one that streams is not idle.

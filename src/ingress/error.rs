@@ -87,7 +87,7 @@ pub enum IngressError {
 /// The one place where an error becomes a status, and so a promise about who acts next.
 pub(super) fn status_of(error: &IngressError) -> StatusCode {
     match error {
-        IngressError::Head(HeadError::Headers { .. } | HeadError::Bytes { .. }) => {
+        IngressError::Head(HeadError::Headers { .. }) => {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
         }
         IngressError::Head(HeadError::Upgrade) | IngressError::AfterLast => StatusCode::BAD_REQUEST,

@@ -121,3 +121,50 @@ async fn no_request_is_read_in_two_ways() {
         shapes.len()
     );
 }
+
+/// The parser decodes ahead, and frames an answer as the last request that it saw asks for.
+#[tokio::test]
+async fn pipelined_requests_are_each_answered_as_they_asked() {
+    let door = Door::open(settings());
+    let head = |method: &str, version: &str, more: &str| {
+        format!("{method} /nowhere HTTP/{version}\r\nHost: h\r\nContent-Length: 0\r\n{more}\r\n")
+    };
+    let post = head("POST", "1.1", "");
+    let requests = [
+        post.clone(),
+        head("HEAD", "1.1", ""),
+        post.clone(),
+        head("POST", "1.1", "Connection: close\r\n"),
+        // After that nothing is taken.
+        head("POST", "1.0", ""),
+        head("HEAD", "1.1", ""),
+    ];
+    let mut stream = TcpStream::connect(door.listening.address()).await.unwrap();
+    stream
+        .write_all(requests.concat().as_bytes())
+        .await
+        .unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut text))
+        .await
+        .expect("the listener closes the connection")
+        .unwrap();
+    // Closing word and length of the body of each answer.
+    let answers: Vec<(bool, usize)> = text
+        .split("HTTP/1.1 404 Not Found\r\n")
+        .skip(1)
+        .map(|answer| {
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let said = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            let said: usize = said.unwrap().parse().unwrap();
+            assert!(body.is_empty() || body.len() == said, "{text}");
+            (head.contains("connection: close"), body.len())
+        })
+        .collect();
+    let body = answers.first().unwrap().1;
+    assert!(body > 0, "{text}");
+    let expected = [(false, body), (false, 0), (false, body), (true, body)];
+    assert_eq!(answers, expected, "{text}");
+}

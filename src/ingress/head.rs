@@ -18,14 +18,6 @@ pub enum HeadError {
         /// The limit.
         limit: usize,
     },
-    /// More than `server.head_limit_bytes`.
-    #[error("the request line and headers have {bytes} bytes, {limit_bytes} are taken")]
-    Bytes {
-        /// How many.
-        bytes: usize,
-        /// The limit.
-        limit_bytes: usize,
-    },
     /// The sender wants a tunnel.
     #[error("this is no proxy")]
     Connect,
@@ -42,23 +34,6 @@ pub(super) fn check(request: &HttpRequest, settings: &Settings) -> Result<(), He
         return Err(HeadError::Headers {
             headers: count,
             limit: settings.header_limit,
-        });
-    }
-    // Method, target, version and the four bytes around each header; spaces around values are gone already.
-    let fields: usize = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    let target = request.uri();
-    let target = target
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len())
-        + target.authority().map_or(0, |host| host.as_str().len());
-    let bytes = request.method().as_str().len() + target + 14 + fields;
-    if bytes > settings.head_limit_bytes {
-        return Err(HeadError::Bytes {
-            bytes,
-            limit_bytes: settings.head_limit_bytes,
         });
     }
     // The parser takes everything after these two for the body, without an end.

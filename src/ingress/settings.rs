@@ -65,6 +65,7 @@ impl Settings {
         Limits {
             connections: self.connection_limit,
             connections_per_peer: self.peer_connection_limit,
+            head_bytes: self.head_limit_bytes,
             // The other half is for the body.
             head_timeout: self.request_timeout / 2,
             idle_timeout: self.idle_timeout,

@@ -33,6 +33,7 @@ use super::{
 const LIMITS: Limits = Limits {
     connections: 128,
     connections_per_peer: 128,
+    head_bytes: 16_384,
     head_timeout: Duration::from_secs(5),
     // Longer than scrapers keep theirs between two scrapes.
     idle_timeout: Duration::from_secs(75),

@@ -1,0 +1,338 @@
+//! Where a request ends, as far as a connection must know: what follows it waits until it is answered.
+//!
+//! actix-http decodes up to sixteen requests ahead, and remembers of the last of them whether it was a HEAD, its version, and
+//! whether the connection goes on: an answer to an earlier one would be framed by that. It also keeps a head of up to 128 KiB
+//! before it refuses it. So it gets each request alone, and no more of a head than may be.
+//!
+//! This is no second parser: the length of a body is the one that the handler was told. Where the two disagree about the
+//! end of a body in chunks, either the body does not come to its end, which is a 408, or more is decoded ahead.
+
+use memchr::memchr_iter;
+
+use super::turn::Body;
+
+/// Why what comes is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A line of a head ends with a bare LF. The parser takes that for a line end (as RFC 9112, 2.2 allows); a proxy in front
+    /// that does not would have forwarded what it took for one header, and we would read two of them.
+    BareLineFeed,
+    /// The head is larger than may be.
+    HeadTooLarge,
+}
+
+/// One request, as it comes.
+#[derive(Debug)]
+pub(super) enum Frame {
+    /// Its head.
+    Head(Head),
+    /// Its head is whole, and no handler has it yet.
+    Parsed,
+    /// So many bytes of its body are to come.
+    Length(u64),
+    /// Its body comes in chunks.
+    Chunks(Chunks),
+    /// It is whole.
+    Done,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self::Head(Head::default())
+    }
+}
+
+impl Frame {
+    /// A handler has the request, and this is its body.
+    pub(super) fn body(&mut self, body: Body) {
+        if matches!(self, Self::Parsed) {
+            *self = match body {
+                Body::Length(0) => Self::Done,
+                Body::Length(length) => Self::Length(length),
+                Body::Chunked => Self::Chunks(Chunks::default()),
+            };
+        }
+    }
+
+    /// Whether nothing more of it can be taken now.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Parsed | Self::Done)
+    }
+
+    /// How many of these bytes, from the first one on, belong to it. `limit` is that of its head.
+    pub(super) fn take(&mut self, bytes: &[u8], limit: usize) -> Result<usize, Fault> {
+        match self {
+            Self::Head(head) => {
+                let end = head.end(bytes)?;
+                head.length += end.unwrap_or(bytes.len());
+                if head.length > limit {
+                    return Err(Fault::HeadTooLarge);
+                }
+                let Some(end) = end else {
+                    return Ok(bytes.len());
+                };
+                *self = Self::Parsed;
+                Ok(end)
+            }
+            Self::Length(left) => {
+                let taken = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
+                *left -= taken as u64;
+                if *left == 0 {
+                    *self = Self::Done;
+                }
+                Ok(taken)
+            }
+            Self::Chunks(chunks) => {
+                let (taken, last) = chunks.take(bytes);
+                if last {
+                    *self = Self::Done;
+                }
+                Ok(taken)
+            }
+            Self::Parsed | Self::Done => Ok(0),
+        }
+    }
+}
+
+/// A head that is coming.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    /// Bytes of it so far.
+    length: usize,
+    /// Bytes of its last line so far.
+    line: usize,
+    /// The last byte was CR.
+    after_cr: bool,
+    /// There was a line that is not empty: empty ones before the request line are passed over (RFC 9112, 2.2).
+    some: bool,
+}
+
+impl Head {
+    /// Where it ends in these bytes: behind its empty line.
+    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+        let mut start = 0;
+        for at in memchr_iter(b'\n', bytes) {
+            let after_cr = match at.checked_sub(1) {
+                Some(before) => bytes.get(before) == Some(&b'\r'),
+                None => self.after_cr,
+            };
+            if !after_cr {
+                return Err(Fault::BareLineFeed);
+            }
+            // With its CR, without its LF.
+            let line = self.line + at - start;
+            if line == 1 && self.some {
+                return Ok(Some(at + 1));
+            }
+            self.some |= line > 1;
+            self.line = 0;
+            start = at + 1;
+        }
+        self.line += bytes.len() - start;
+        self.after_cr = match bytes.last() {
+            Some(last) => *last == b'\r',
+            None => self.after_cr,
+        };
+        Ok(None)
+    }
+}
+
+/// A body in chunks that is coming (RFC 9112, 7.1).
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    /// Bytes of a chunk that are to come, with the line end behind it.
+    data: u64,
+    /// The size that the line names which is coming.
+    size: u64,
+    /// Behind the digits of the size.
+    named: bool,
+    /// The last chunk was there; now come the trailers.
+    last: bool,
+    /// Whether the line that is coming has a byte other than CR.
+    begun: bool,
+    /// The last byte of it was CR.
+    after_cr: bool,
+}
+
+impl Chunks {
+    /// How many of the bytes belong to it, and whether it ends there.
+    fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if self.data > 0 {
+                let taken = usize::try_from(self.data)
+                    .unwrap_or(usize::MAX)
+                    .min(rest.len());
+                self.data -= taken as u64;
+                at += taken;
+                continue;
+            }
+            for byte in rest {
+                at += 1;
+                if self.byte(*byte) {
+                    return (at, true);
+                }
+                if self.data > 0 {
+                    break;
+                }
+            }
+        }
+        (at, false)
+    }
+
+    /// One byte of a line; true with the last one of the body.
+    fn byte(&mut self, byte: u8) -> bool {
+        let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
+        match byte {
+            b'\n' if self.last => {
+                let empty = !self.begun;
+                self.begun = false;
+                return empty && after_cr;
+            }
+            b'\n' => {
+                self.last = self.size == 0;
+                if !self.last {
+                    self.data = self.size.saturating_add(2);
+                }
+                (self.size, self.named, self.begun) = (0, false, false);
+            }
+            b'\r' => self.named = true,
+            _ => {
+                self.begun = true;
+                match char::from(byte).to_digit(16).filter(|_| !self.named) {
+                    Some(digit) => {
+                        self.size = self.size.saturating_mul(16).saturating_add(digit.into());
+                    }
+                    None => self.named = true,
+                }
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "POST / HTTP/1.1\r\nHost: h\r\n\r\n";
+    const LIMIT: usize = 64;
+
+    /// Gives a frame all of the text in pieces of this size; how many bytes it takes.
+    fn given(frame: &mut Frame, text: &str, size: usize) -> Result<usize, Fault> {
+        let mut taken = 0;
+        for piece in text.as_bytes().chunks(size) {
+            let some = frame.take(piece, LIMIT)?;
+            taken += some;
+            if some < piece.len() || frame.is_full() {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// However it is cut.
+    #[track_caller]
+    fn check(make: impl Fn() -> Frame, text: &str, expected: Result<(usize, bool), Fault>) {
+        for size in 1..=text.len() {
+            let mut frame = make();
+            let taken = given(&mut frame, text, size).map(|taken| (taken, frame.is_full()));
+            assert_eq!(taken, expected, "{text:?} in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_head_ends_behind_its_empty_line() {
+        let all = Ok((HEAD.len(), true));
+        check(Frame::default, HEAD, all);
+        check(Frame::default, &format!("{HEAD}GET / HTTP/1.1"), all);
+        check(Frame::default, &format!("{HEAD}\na body"), all);
+        let late = format!("\r\n\r\n{HEAD}");
+        check(Frame::default, &late, Ok((late.len(), true)));
+        let part = "GET / HTTP/1.1\r\nHost: h\r\n";
+        check(Frame::default, part, Ok((part.len(), false)));
+    }
+
+    #[test]
+    fn a_bare_line_feed_is_found_in_a_head() {
+        for text in [
+            "GET / HTTP/1.1\nHost: h\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: h\n\r\n",
+            "GET / HTTP/1.1\r\nHost: h\r\n\n",
+            "\nGET / HTTP/1.1\r\n\r\n",
+            "\r\n\nGET / HTTP/1.1\r\n\r\n",
+        ] {
+            check(Frame::default, text, Err(Fault::BareLineFeed));
+        }
+    }
+
+    #[test]
+    fn a_head_may_be_as_large_as_the_limit_and_no_larger() {
+        let of = |length: usize| {
+            let line = "GET / HTTP/1.1\r\nA: ";
+            format!("{line}{}\r\n\r\n", "a".repeat(length - line.len() - 4))
+        };
+        check(Frame::default, &of(LIMIT), Ok((LIMIT, true)));
+        check(Frame::default, &of(LIMIT + 1), Err(Fault::HeadTooLarge));
+        check(
+            Frame::default,
+            &"a".repeat(LIMIT + 1),
+            Err(Fault::HeadTooLarge),
+        );
+        check(
+            Frame::default,
+            &"\r\n".repeat(LIMIT),
+            Err(Fault::HeadTooLarge),
+        );
+        // What follows a head is none of it.
+        let behind = format!("{HEAD}{}", "b".repeat(2 * LIMIT));
+        check(Frame::default, &behind, Ok((HEAD.len(), true)));
+    }
+
+    #[test]
+    fn a_body_ends_where_it_was_said_to_and_what_follows_is_not_taken() {
+        let with = |body: Body| {
+            move || {
+                let mut frame = Frame::Parsed;
+                frame.body(body);
+                frame
+            }
+        };
+        check(with(Body::Length(4)), "bodyGET /", Ok((4, true)));
+        check(with(Body::Length(9)), "body", Ok((4, false)));
+        check(with(Body::Length(0)), "GET /", Ok((0, true)));
+        for chunks in [
+            "0\r\n\r\n",
+            "4\r\nbody\r\n0\r\n\r\n",
+            "1\r\n\n\r\n2\r\n0\r\r\n0\r\n\r\n",
+            "A;a=\"0\r\n0123456789\r\n000;0\r\nX: y\r\nZ: 0\r\n\r\n",
+            "b \r\n0123456789a\r\n0\r\n\r\n",
+            "0\r\n\n\r\n",
+        ] {
+            let whole = Ok((chunks.len(), true));
+            check(with(Body::Chunked), chunks, whole);
+            check(with(Body::Chunked), &format!("{chunks}0\r\n\r\n"), whole);
+            let part = &chunks.get(..chunks.len() - 1).unwrap();
+            check(with(Body::Chunked), part, Ok((part.len(), false)));
+        }
+        // Sizes that are none never come to an end here.
+        let endless = "fffffffffffffffffffff\r\n0\r\n\r\n";
+        check(with(Body::Chunked), endless, Ok((endless.len(), false)));
+    }
+
+    #[test]
+    fn a_whole_head_waits_for_its_handler() {
+        let mut frame = Frame::default();
+        assert_eq!(frame.take(HEAD.as_bytes(), LIMIT), Ok(HEAD.len()));
+        assert!(frame.is_full());
+        assert_eq!(frame.take(b"body", LIMIT), Ok(0));
+        frame.body(Body::Length(4));
+        assert_eq!(frame.take(b"body", LIMIT), Ok(4));
+        assert!(frame.is_full());
+        // Once is enough.
+        frame.body(Body::Length(4));
+        assert!(frame.is_full());
+    }
+}

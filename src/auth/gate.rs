@@ -265,7 +265,12 @@ impl Guard {
                 let refusal = Refusal::Wrong(Challenge::InvalidToken);
                 Err((RefusalClass::Token, refusal))
             }
-            Doubt::Newer(source) | Doubt::NoKeys(source) => {
+            // Apart in the metrics: the one can be caused by anybody, the other is something to wake up for.
+            Doubt::Newer(source) => {
+                let retry_after = source.retry_after();
+                Err((RefusalClass::UnknownKey, Refusal::NoKeys { retry_after }))
+            }
+            Doubt::NoKeys(source) => {
                 let retry_after = source.retry_after();
                 Err((RefusalClass::Keys, Refusal::NoKeys { retry_after }))
             }

@@ -8,9 +8,7 @@ use jsonwebtoken::{
 };
 use serde_json::{Map, Value};
 
-use crate::config::Jwt;
-
-use super::keys::KeySet;
+use crate::config::{Jwt, KeySet};
 
 /// Longer tokens are none: Entra's are below 4 KiB.
 const TOKEN_LIMIT_BYTES: usize = 16_384;

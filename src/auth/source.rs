@@ -7,9 +7,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::config::{Jwt, KeySource, read_bounded};
+use crate::config::{Jwt, KeySet, KeySource, read_bounded};
 
-use super::{AuthError, keys::KeySet};
+use super::AuthError;
 
 /// How often things happen; tests are more impatient.
 #[derive(Clone, Copy, Debug)]

@@ -2,11 +2,12 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, jwk::JwkSet};
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use reqwest::Url;
 use uuid::Uuid;
 
 use super::{
+    key_set::KeySet,
     secret_file::{read_bounded, read_secrets},
     section::{Given, Section},
     tree::Value,
@@ -260,13 +261,15 @@ fn jwt(section: &mut Section<'_>) -> Option<Jwt> {
                     format!("cannot read {}: {error}", path.display()),
                 );
             }
-            Ok(bytes) if serde_json::from_slice::<JwkSet>(&bytes).is_err() => {
-                section.refuse(
-                    "jwks_file",
-                    format!("{} is no JSON Web Key Set", path.display()),
-                );
+            Ok(bytes) => {
+                if let Err(error) = KeySet::parse(&bytes) {
+                    let why = crate::report::Chain(&error);
+                    section.refuse(
+                        "jwks_file",
+                        format!("cannot use the keys in {}: {why}", path.display()),
+                    );
+                }
             }
-            Ok(_) => {}
         }
     }
     let algorithms = algorithms(section);

@@ -10,6 +10,10 @@ use super::{SMALL, check, good, read};
 
 const GUID: &str = "00000000-0000-4000-8000-000000009100";
 
+/// One as far as anybody looks at it before a signature comes.
+const PUBLIC_KEY: &str =
+    r#"{"kty": "OKP", "crv": "Ed25519", "x": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
+
 /// `SMALL` with these lines for its auth, which stand from line 6 on.
 fn with(lines: &str) -> String {
     SMALL.replace("auth = \"none\"", &format!("[apps.auth]\n{lines}"))
@@ -19,7 +23,7 @@ fn with(lines: &str) -> String {
 pub(super) fn everything(dir: &Path) -> String {
     let (secrets, keys) = (dir.join("secrets"), dir.join("keys"));
     fs::write(&secrets, "0123456789abcdef\n").unwrap();
-    fs::write(&keys, "{\"keys\": []}").unwrap();
+    fs::write(&keys, format!("{{\"keys\": [{PUBLIC_KEY}]}}")).unwrap();
     with(&format!(
         "acs = {{ resource_id = \"{GUID}\", keys_url = \"http://127.0.0.1:9100/calling/keys\" }}\n\
          jwt = [{{ issuer = \"i\", audience = [\"a\", \"b\"], jwks_url = \"https://h/k\" }},\n\
@@ -159,6 +163,32 @@ fn every_problem_of_an_issuer_is_reported() {
             "f.toml:10: apps[0].auth.jwt[3].discovery_url: is ftp",
         ],
     );
+}
+
+#[test]
+fn a_file_of_keys_is_judged_as_a_start_judges_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys");
+    let text = with(&format!(
+        "jwt = [{{ issuer = \"i\", audience = [\"a\"], jwks_file = {file:?} }}]"
+    ));
+    let key = format!(
+        "f.toml:6: apps[0].auth.jwt[0].jwks_file: cannot use the keys in {}: ",
+        file.display()
+    );
+    for (keys, why) in [
+        ("[]", "it is no JSON Web Key Set"),
+        ("{\"keys\": []}", "none of its 0 keys checks signatures"),
+        (
+            "{\"keys\": [{\"kty\": \"oct\", \"k\": \"cGxhbnRlZA\"}]}",
+            "none of its 1 keys checks signatures",
+        ),
+    ] {
+        fs::write(&file, keys).unwrap();
+        check(&text, &[&format!("{key}{why}")]);
+    }
+    fs::write(&file, format!("{{\"keys\": [{PUBLIC_KEY}]}}")).unwrap();
+    good(&text);
 }
 
 #[test]

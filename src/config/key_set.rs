@@ -1,4 +1,5 @@
-//! A JSON Web Key Set as far as it can prove anything. Pure.
+//! A JSON Web Key Set as far as it can prove anything. Pure. It stands here and not with those who use it, so that
+//! `check-config` and a start judge a file of keys alike.
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
@@ -12,10 +13,10 @@ const KEYS_LIMIT: usize = 100;
 
 /// The public keys of one issuer.
 #[derive(Debug)]
-pub(super) struct KeySet(Vec<Key>);
+pub(crate) struct KeySet(Vec<Key>);
 
 #[derive(Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     id: Option<String>,
     algorithm: Option<KeyAlgorithm>,
     key: DecodingKey,
@@ -38,7 +39,7 @@ pub enum KeySetError {
 impl KeySet {
     /// Reads a key set. Keys of kinds that are not known are passed over (RFC 7517, 5), and so are symmetric ones: what
     /// everybody can read proves nothing.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, KeySetError> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, KeySetError> {
         #[derive(Deserialize)]
         struct Form {
             keys: Vec<Value>,
@@ -56,7 +57,7 @@ impl KeySet {
     }
 
     /// The keys with this id, or where a token names none the only key there is.
-    pub(super) fn named(&self, id: Option<&str>) -> Vec<&Key> {
+    pub(crate) fn named(&self, id: Option<&str>) -> Vec<&Key> {
         match (id, self.0.as_slice()) {
             (Some(_), keys) => keys.iter().filter(|key| key.id.as_deref() == id).collect(),
             (None, [only]) => vec![only],
@@ -82,7 +83,7 @@ impl Key {
 
     /// The key, if it may check signatures of this kind: a public key is never taken for a secret, and a key that names
     /// its algorithm is for no other.
-    pub(super) fn for_algorithm(&self, algorithm: Algorithm) -> Option<&DecodingKey> {
+    pub(crate) fn for_algorithm(&self, algorithm: Algorithm) -> Option<&DecodingKey> {
         let fits = self.key.family() == algorithm.family()
             && self.algorithm.is_none_or(|own| own == algorithm.into());
         fits.then_some(&self.key)

@@ -28,7 +28,7 @@ pub(super) struct CheckConfigArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Print every setting with the value in force, as a configuration file; passwords as ***
+    /// Print every setting with the value in force, as a configuration file; passwords and the queries of URLs as ***
     #[arg(long)]
     print: bool,
 

@@ -379,11 +379,23 @@ fn unfit(name: &str) -> Option<&'static str> {
     if name == "authorization" {
         return Some("is for tokens: write jwt or acs, or take another header");
     }
-    // Attributes of binary CloudEvents and the trace are passed on to consumers.
-    let passed_on = ["ce-", "aeg-", "content-"];
-    if passed_on.iter().any(|start| name.starts_with(start))
-        || ["traceparent", "tracestate", "host"].contains(&name)
-    {
+    // HTTP's own decide where a request ends and what becomes of its connection, and proxies change them; attributes of
+    // binary CloudEvents and the trace are passed on to consumers; the handshakes look at theirs.
+    let taken = ["ce-", "aeg-", "webhook-", "content-", "proxy-"];
+    let taken = taken.iter().any(|start| name.starts_with(start));
+    let own = [
+        "connection",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "traceparent",
+        "tracestate",
+    ];
+    if taken || own.contains(&name) {
         return Some(
             "means something else already: take a header of its own, such as x-callback-key",
         );

@@ -228,6 +228,28 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
                 .contains("planted")
         );
     }
+    for header in [
+        "aeg-event-type",
+        "ce-id",
+        "Connection",
+        "content-encoding",
+        "Content-Length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "TE",
+        "trailer",
+        "Transfer-Encoding",
+        "upgrade",
+        "traceparent",
+        "WebHook-Request-Origin",
+    ] {
+        let problem = format!("{key}.header: means something else already: take a header of");
+        check(&one(&format!("header = {header:?}")), &[&problem]);
+    }
+    good(&one("header = \"x-callback-key\""));
     check(
         &with("shared_secret = [{ query = \"code\" }]"),
         &[&format!("{key}.value_file: is missing")],

@@ -267,11 +267,11 @@ impl Guard {
             }
             // Apart in the metrics: the one can be caused by anybody, the other is something to wake up for.
             Doubt::Newer(source) => {
-                let retry_after = source.retry_after();
+                let retry_after = source.retry_after(Instant::now());
                 Err((RefusalClass::UnknownKey, Refusal::NoKeys { retry_after }))
             }
             Doubt::NoKeys(source) => {
-                let retry_after = source.retry_after();
+                let retry_after = source.retry_after(Instant::now());
                 Err((RefusalClass::Keys, Refusal::NoKeys { retry_after }))
             }
         }
@@ -298,7 +298,7 @@ impl Guard {
     /// Whether an issuer of this app vouches for the token.
     fn vouch(&self, token: &str, issuer: &str) -> Result<(), Doubt> {
         let mut doubt = Doubt::Bad(TokenFault::Issuer {
-            received: bearer::shown(issuer),
+            received: issuer.to_owned(),
         });
         for (rules, source) in &self.issuers {
             if rules.issuer != issuer {

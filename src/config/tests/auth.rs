@@ -275,6 +275,19 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
 }
 
 #[test]
+fn a_table_where_a_list_is_expected_is_told_what_to_write() {
+    check(
+        &with("shared_secret = { query = \"code\", value_file = \"x\" }\njwt = [7]\nacs = 7"),
+        &[
+            "f.toml:6: apps[0].auth.shared_secret: is a table, expected a list of tables: \
+             write [[apps.auth.shared_secret]], or shared_secret = [{ ... }]",
+            "f.toml:7: apps[0].auth.jwt[0]: is an integer, expected a table: write [[apps.auth.jwt]]",
+            "f.toml:8: apps[0].auth.acs: is an integer, expected a table: write [apps.auth.acs]",
+        ],
+    );
+}
+
+#[test]
 fn a_file_of_secrets_is_refused_without_being_shown() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("secrets");

@@ -6,6 +6,7 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
     time::{Instant, timeout},
 };
+use tracing::warn;
 
 use crate::config::{Jwt, KeySet, KeySource, read_bounded};
 
@@ -80,8 +81,10 @@ impl Source {
     pub(super) fn new(rules: &Jwt, pace: Pace) -> Result<Self, AuthError> {
         let mut state = State::default();
         if let KeySource::File(path) = &rules.keys {
+            let keys = read_keys(path)?;
+            tell_weak(&rules.issuer, &keys, None);
             state.held = Some(Held {
-                keys: Arc::new(read_keys(path)?),
+                keys: Arc::new(keys),
                 as_of: Instant::now(),
             });
             state.ended = 1;
@@ -198,12 +201,26 @@ impl Source {
             state.due = due;
             state.ended += 1;
             if let Some(keys) = keys {
+                let before = state.held.as_ref().map(|held| held.keys.as_ref());
+                tell_weak(&self.issuer, &keys, before);
                 state.held = Some(Held {
                     keys: Arc::new(keys),
                     as_of,
                 });
             }
         });
+    }
+}
+
+/// Tells the operator of keys that are passed over, once and not with every fetch.
+fn tell_weak(issuer: &str, keys: &KeySet, before: Option<&KeySet>) {
+    let known = before.map_or(&[][..], KeySet::weak);
+    if !keys.weak().is_empty() && keys.weak() != known {
+        warn!(
+            issuer,
+            keys = ?keys.weak(),
+            "RSA keys below 2048 bits are passed over: no token that is signed with one of these is good"
+        );
     }
 }
 

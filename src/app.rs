@@ -61,6 +61,7 @@ struct Parts {
     ledger: Arc<Ledger>,
     admin: Listening,
     ingress: Listening,
+    callbacks: IngressMetrics,
     publisher: JoinSet<Result<(), PublishError>>,
     drain: CancellationToken,
     cut: CancellationToken,
@@ -181,6 +182,7 @@ async fn start(
     }
 
     gates.first_keys(FIRST_KEYS).await;
+    let callbacks = IngressMetrics::register(&registry)?;
     let ingress = ingress::serve(
         public_socket,
         Ingress {
@@ -195,7 +197,7 @@ async fn start(
             intake: opened.intake,
             ledger: ledger.clone(),
             drift,
-            metrics: IngressMetrics::register(&registry)?,
+            metrics: callbacks.clone(),
             door,
             identity: public_identity,
         },
@@ -208,6 +210,7 @@ async fn start(
         ledger,
         admin,
         ingress,
+        callbacks,
         publisher,
         drain,
         cut,
@@ -240,8 +243,16 @@ impl Parts {
         self.health.update(|view| view.draining = true);
         self.reloads.shutdown().await;
         // A good part of the time is kept for what follows.
-        if !self.ingress.stop(timeout / 2).await {
-            warn!("callbacks in progress were cut: their senders got no answer");
+        let mut callbacks = 0;
+        let late = || callbacks = self.callbacks.in_flight();
+        let in_time = self.ingress.stop_or(timeout / 2, late).await;
+        if callbacks > 0 {
+            warn!(
+                callbacks,
+                "callbacks in progress were cut: their senders got no answer"
+            );
+        } else if !in_time {
+            info!("connections without a callback in progress were cut");
         }
         self.drain.cancel();
         tokio::select! {

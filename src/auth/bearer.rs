@@ -8,9 +8,7 @@ use jsonwebtoken::{
 };
 use serde_json::{Map, Value};
 
-use crate::config::Jwt;
-
-use super::keys::KeySet;
+use crate::config::{Jwt, KeySet};
 
 /// Longer tokens are none: Entra's are below 4 KiB.
 const TOKEN_LIMIT_BYTES: usize = 16_384;
@@ -18,8 +16,8 @@ const TOKEN_LIMIT_BYTES: usize = 16_384;
 /// What a token says is cut here in the log.
 const SHOWN: usize = 128;
 
-/// Why a token is no good, in the operator's words. Shows claims only of tokens whose signature is good, but for the
-/// issuer, without which a wrong tenant could not be found.
+/// Why a token is no good, in the operator's words. Shows claims only of tokens whose signature is good, but for an
+/// issuer that looks like one, without which a wrong tenant could not be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TokenFault {
     Malformed,
@@ -51,7 +49,12 @@ impl fmt::Display for TokenFault {
                 f,
                 "it is signed with {found:?}, which is not allowed for this issuer or key"
             ),
-            Self::Issuer { received } => write!(f, "no issuer of this app is {received:?}"),
+            Self::Issuer { received } => match shown_issuer(received) {
+                Some(received) => write!(f, "no issuer of this app is {received:?}"),
+                None => f.write_str(
+                    "no issuer of this app is like its own, which is no plain https URL",
+                ),
+            },
             Self::UnknownKey => f.write_str("the issuer has no key with its id"),
             Self::Signature => f.write_str("its signature is wrong"),
             Self::Expired => f.write_str("it has expired"),
@@ -83,6 +86,15 @@ pub(super) fn issuer(token: &str) -> Result<String, TokenFault> {
 /// The beginning of a text that somebody else wrote.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN).collect()
+}
+
+/// An issuer that nothing is proven of, if it looks like one: anybody can write anything there.
+fn shown_issuer(text: &str) -> Option<String> {
+    let rest = text.strip_prefix("https://")?;
+    let plain = rest
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"?#@".contains(&byte));
+    (plain && !rest.is_empty()).then(|| shown(text))
 }
 
 /// Proves that `token` was signed by one of `keys` and says what `rules` ask for.
@@ -164,4 +176,40 @@ fn claims(claims: &Map<String, Value>, rules: &Jwt) -> Result<(), TokenFault> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unproven_issuer_is_shown_only_where_it_looks_like_one() {
+        let said = |received: &str| {
+            let received = received.to_owned();
+            TokenFault::Issuer { received }.to_string()
+        };
+        assert_eq!(
+            said("https://sts.windows.net/00000000-0000-4000-8000-000000000001/"),
+            "no issuer of this app is \"https://sts.windows.net/00000000-0000-4000-8000-000000000001/\""
+        );
+        for odd in [
+            "planted",
+            "",
+            "https://",
+            "http://planted.example/",
+            "https://h/?planted",
+            "https://h/#planted",
+            "https://planted:planted@h/",
+            "https://h/planted planted",
+            "https://h/plänted",
+            "https://h/planted\n",
+        ] {
+            let said = said(odd);
+            assert_eq!(
+                said, "no issuer of this app is like its own, which is no plain https URL",
+                "{odd}"
+            );
+        }
+        assert!(said(&format!("https://{}", "x".repeat(5_000))).len() < 200);
+    }
 }

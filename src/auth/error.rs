@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::config::SecretFileError;
+use crate::config::{KeySetError, SecretFileError};
 
-use super::{FetchError, KeySetError};
+use super::FetchError;
 
 /// Why the gates cannot be built.
 #[derive(Debug, thiserror::Error)]

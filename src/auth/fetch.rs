@@ -7,9 +7,7 @@ use reqwest::{Client, StatusCode, Url, redirect};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use serde::Deserialize;
 
-use crate::config::{KeySource, check_key_url};
-
-use super::{KeySetError, keys::KeySet};
+use crate::config::{KeySet, KeySetError, KeySource, check_key_url};
 
 /// The largest key set or discovery document.
 const ANSWER_LIMIT_BYTES: usize = 262_144;

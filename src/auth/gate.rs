@@ -265,8 +265,13 @@ impl Guard {
                 let refusal = Refusal::Wrong(Challenge::InvalidToken);
                 Err((RefusalClass::Token, refusal))
             }
-            Doubt::Newer(source) | Doubt::NoKeys(source) => {
-                let retry_after = source.retry_after();
+            // Apart in the metrics: the one can be caused by anybody, the other is something to wake up for.
+            Doubt::Newer(source) => {
+                let retry_after = source.retry_after(Instant::now());
+                Err((RefusalClass::UnknownKey, Refusal::NoKeys { retry_after }))
+            }
+            Doubt::NoKeys(source) => {
+                let retry_after = source.retry_after(Instant::now());
                 Err((RefusalClass::Keys, Refusal::NoKeys { retry_after }))
             }
         }
@@ -293,7 +298,7 @@ impl Guard {
     /// Whether an issuer of this app vouches for the token.
     fn vouch(&self, token: &str, issuer: &str) -> Result<(), Doubt> {
         let mut doubt = Doubt::Bad(TokenFault::Issuer {
-            received: bearer::shown(issuer),
+            received: issuer.to_owned(),
         });
         for (rules, source) in &self.issuers {
             if rules.issuer != issuer {

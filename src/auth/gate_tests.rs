@@ -6,12 +6,11 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::config::{Acs, Jwt, KeySource, Methods, SecretPlace, SharedSecret};
+use crate::config::{Acs, Jwt, KeySet, KeySource, Methods, SecretPlace, SharedSecret};
 
 use super::{
     Challenge, Refusal,
     bearer::{TokenFault, verify},
-    keys::KeySet,
     testing::{AUDIENCE, Pair, Stage, claims, now, pace, rules, unsigned},
 };
 

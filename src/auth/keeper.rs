@@ -81,7 +81,7 @@ async fn keep_key_file(source: &Source, path: &Path, metrics: &AuthMetrics) {
         let path = path.display();
         match tokio::task::spawn_blocking(move || read_keys(&owned)).await {
             Ok(Ok(keys)) => {
-                source.ends(Instant::now(), Some(keys));
+                source.ends(Instant::now(), Some(keys), None);
                 info!(%path, issuer = source.issuer, "keys read");
             }
             Ok(Err(cause)) => {
@@ -105,29 +105,28 @@ async fn keep_keys(source: &Source, fetcher: &Fetcher, metrics: &AuthMetrics, he
         let fetched = fetcher.keys(&source.place, &source.issuer).await;
         metrics.fetched(fetched.is_ok());
         health.update(|view| view.notices.retain(|known| *known != notice));
-        let wait = match fetched {
+        let (keys, wait) = match fetched {
             Ok(keys) => {
                 if failures > 0 {
                     info!(issuer = source.issuer, "keys fetched again");
                 }
                 failures = 0;
-                source.ends(begun, Some(keys));
-                source.pace.refresh
+                (Some(keys), source.pace.refresh)
             }
             Err(cause) => {
                 failures = failures.saturating_add(1);
                 health.update(|view| view.notices.push(notice.clone()));
-                source.ends(begun, None);
                 warn!(
                     issuer = source.issuer,
                     error = %Chain(&cause),
                     "keys not fetched; the last good ones are used for a day, without any its callbacks get 503"
                 );
-                retry(source, failures)
+                (None, retry(source, failures))
             }
         };
         // Many receivers that started together should not ask together for ever.
         let due = begun + wait.mul_f64(rand::random_range(0.9..1.0));
+        source.ends(begun, keys, Some(due));
         tokio::select! {
             () = sleep_until(due) => {}
             () = source.wanted() => sleep_until(due.min(begun + source.pace.unknown)).await,

@@ -144,6 +144,12 @@ async fn a_storm_of_unknown_keys_causes_no_more_than_one_fetch_in_its_time() {
     }
     assert_eq!(server.asked(), 1);
     assert_eq!(stage.token(&Pair(0).good("a")).await, Ok(()));
+    // Anybody can cause this, so it must not look like keys that are missing, which operators are woken up for.
+    let refused = |class, count| {
+        format!("hookswitch_auth_refusals_total{{app=\"contoso\",class=\"{class}\"}} {count}")
+    };
+    assert!(stage.metric(&refused("unknown_key", 200)));
+    assert!(stage.metric(&refused("keys", 0)));
 }
 
 #[tokio::test]
@@ -194,6 +200,7 @@ async fn the_last_good_keys_are_not_used_for_ever() {
     assert_eq!(stage.token(&token).await, Ok(()));
     server.is_now(Manner::Error);
     stage.until(&token, has_no_keys).await;
+    assert!(!stage.metric("hookswitch_auth_refusals_total{app=\"contoso\",class=\"keys\"} 0"));
     server.is_now(only_a());
     stage.until(&token, |answer| answer.is_ok()).await;
 }

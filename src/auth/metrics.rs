@@ -13,18 +13,27 @@ pub(super) enum RefusalClass {
     Token,
     /// A shared secret is wrong.
     SharedSecret,
-    /// Keys are not at hand.
+    /// A token names a key that is not among those held, which may be too old to know it. Anybody can write such a token.
+    UnknownKey,
+    /// Keys were never had, or are too old: nobody can be judged.
     Keys,
 }
 
 impl RefusalClass {
-    const ALL: [Self; 4] = [Self::Missing, Self::Token, Self::SharedSecret, Self::Keys];
+    const ALL: [Self; 5] = [
+        Self::Missing,
+        Self::Token,
+        Self::SharedSecret,
+        Self::UnknownKey,
+        Self::Keys,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Token => "token",
             Self::SharedSecret => "shared_secret",
+            Self::UnknownKey => "unknown_key",
             Self::Keys => "keys",
         }
     }
@@ -47,7 +56,7 @@ impl AuthMetrics {
             refusals: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_auth_refusals_total",
-                    "Callbacks not let in, by app and what their credentials lacked; keys: they could not be judged (503)",
+                    "Callbacks not let in, by app and what their credentials lacked; unknown_key, keys: they could not be judged (503)",
                 ),
                 &["app", "class"],
             )?,

@@ -6,10 +6,11 @@ use tokio::{
     sync::{Notify, Semaphore, watch},
     time::{Instant, timeout},
 };
+use tracing::warn;
 
-use crate::config::{Jwt, KeySource, read_bounded};
+use crate::config::{Jwt, KeySet, KeySource, read_bounded};
 
-use super::{AuthError, keys::KeySet};
+use super::AuthError;
 
 /// How often things happen; tests are more impatient.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +65,8 @@ struct State {
     begun: Option<Instant>,
     in_flight: bool,
     ended: u64,
+    /// When the next fetch is due by itself, as far as is known.
+    due: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -78,8 +81,10 @@ impl Source {
     pub(super) fn new(rules: &Jwt, pace: Pace) -> Result<Self, AuthError> {
         let mut state = State::default();
         if let KeySource::File(path) = &rules.keys {
+            let keys = read_keys(path)?;
+            tell_weak(&rules.issuer, &keys, None);
             state.held = Some(Held {
-                keys: Arc::new(read_keys(path)?),
+                keys: Arc::new(keys),
                 as_of: Instant::now(),
             });
             state.ended = 1;
@@ -115,13 +120,20 @@ impl Source {
                 .is_some_and(|held| held.as_of >= arrived)
     }
 
-    /// Seconds until keys may be fetched because a callback names an unknown one.
-    pub(super) fn retry_after(&self) -> u16 {
-        let begun = self.state.borrow().begun;
-        let rest = begun.map_or(Duration::ZERO, |begun| {
-            self.pace.unknown.saturating_sub(begun.elapsed())
-        });
-        u16::try_from(rest.as_secs()).unwrap_or(u16::MAX - 1) + 1
+    /// Seconds until keys may be known that are not at `now`, at least one: without any, until the next fetch is due; else until
+    /// one may be made because a callback names an unknown key.
+    pub(super) fn retry_after(&self, now: Instant) -> u16 {
+        let without = self.keys(now).is_none();
+        let state = self.state.borrow();
+        let next = if without {
+            // Nothing is due while a fetch goes on: it may end at any time.
+            state.due
+        } else {
+            state.begun.map(|begun| begun + self.pace.unknown)
+        };
+        let rest = next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now));
+        let seconds = rest.as_millis().div_ceil(1_000).max(1);
+        u16::try_from(seconds).unwrap_or(u16::MAX)
     }
 
     /// Asks for fresh keys and waits until a fetch has ended, if one may begin now.
@@ -177,21 +189,38 @@ impl Source {
         self.state.send_modify(|state| {
             state.begun = Some(now);
             state.in_flight = true;
+            state.due = None;
         });
     }
 
-    /// A fetch that began at `as_of` has ended; without keys the last good ones stay.
-    pub(super) fn ends(&self, as_of: Instant, keys: Option<KeySet>) {
+    /// A fetch that began at `as_of` has ended; without keys the last good ones stay. The next one begins at `due`, unless a
+    /// callback brings it forward.
+    pub(super) fn ends(&self, as_of: Instant, keys: Option<KeySet>, due: Option<Instant>) {
         self.state.send_modify(|state| {
             state.in_flight = false;
+            state.due = due;
             state.ended += 1;
             if let Some(keys) = keys {
+                let before = state.held.as_ref().map(|held| held.keys.as_ref());
+                tell_weak(&self.issuer, &keys, before);
                 state.held = Some(Held {
                     keys: Arc::new(keys),
                     as_of,
                 });
             }
         });
+    }
+}
+
+/// Tells the operator of keys that are passed over, once and not with every fetch.
+fn tell_weak(issuer: &str, keys: &KeySet, before: Option<&KeySet>) {
+    let known = before.map_or(&[][..], KeySet::weak);
+    if !keys.weak().is_empty() && keys.weak() != known {
+        warn!(
+            issuer,
+            keys = ?keys.weak(),
+            "RSA keys below 2048 bits are passed over: no token that is signed with one of these is good"
+        );
     }
 }
 
@@ -210,6 +239,36 @@ pub(super) fn read_keys(path: &Path) -> Result<KeySet, AuthError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_keys_a_sender_is_told_when_they_are_fetched_next() {
+        let rules = crate::auth::testing::rules(KeySource::Url(
+            "https://issuer.example/keys".parse().unwrap(),
+        ));
+        let source = Source::new(&rules, Pace::default()).unwrap();
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        assert_eq!(source.retry_after(start), 1);
+        source.begins(start);
+        assert_eq!(source.retry_after(after(4_000)), 1);
+        source.ends(start, None, Some(after(4_000)));
+        assert_eq!(source.retry_after(start), 4);
+        assert_eq!(source.retry_after(after(1)), 4);
+        assert_eq!(source.retry_after(after(1_000)), 3);
+        assert_eq!(source.retry_after(after(3_999)), 1);
+        assert_eq!(source.retry_after(after(9_000)), 1);
+        // With keys the question is when a callback may bring a fetch forward.
+        let keys = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "AAAA"}]}"#;
+        let keys = || Some(KeySet::parse(keys.as_bytes()).unwrap());
+        source.begins(start);
+        source.ends(start, keys(), Some(after(600_000)));
+        assert_eq!(source.retry_after(after(5_000)), 25);
+        assert_eq!(source.retry_after(after(40_000)), 1);
+        // Keys that are too old are none.
+        let day = 86_400_000;
+        source.ends(start, None, Some(after(day + 12_000)));
+        assert_eq!(source.retry_after(after(day)), 12);
+    }
 
     #[test]
     fn the_pace_is_the_one_that_the_readme_promises() {

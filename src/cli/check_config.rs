@@ -9,7 +9,6 @@ use clap::Args;
 
 use crate::{
     config::{self, BrokerEndpoint, Config, Sources},
-    door::{Identity, Name},
     publish,
     report::Chain,
 };
@@ -28,7 +27,7 @@ pub(super) struct CheckConfigArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Print every setting with the value in force, as a configuration file; passwords as ***
+    /// Print every setting with the value in force, as a configuration file; passwords and the queries of URLs as ***
     #[arg(long)]
     print: bool,
 
@@ -39,7 +38,6 @@ pub(super) struct CheckConfigArgs {
 
 pub(super) fn run(args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
     let (config, _) = config::load(&Sources::file(&args.file))?;
-    identities_are_good(&config)?;
     journal_can_be_written(&config.journal.path)?;
     if args.print {
         write!(out, "{config}")?;
@@ -51,24 +49,6 @@ pub(super) fn run(args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome
         compare_with_broker(&config, out)?;
     }
     Ok(Outcome::Good)
-}
-
-/// Certificates and their keys are pairs that can be used.
-fn identities_are_good(config: &Config) -> Result<(), Failure> {
-    let server = &config.server;
-    let problems: Vec<String> = [
-        (Name::Public, &server.tls),
-        (Name::Admin, &server.admin_tls),
-    ]
-    .into_iter()
-    .filter_map(|(name, files)| Identity::load(name, files.as_ref()?).err())
-    .map(|error| Chain(&error).to_string())
-    .collect();
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let problems = config::Problems::one(problems.join("\n"));
-    Err(Failure::Configuration(problems))
 }
 
 /// Shows every destination; what would be held is a problem of the configuration or of the broker, whoever mends it.

@@ -2,11 +2,12 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, jwk::JwkSet};
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use reqwest::Url;
 use uuid::Uuid;
 
 use super::{
+    key_set::KeySet,
     secret_file::{read_bounded, read_secrets},
     section::{Given, Section},
     tree::Value,
@@ -260,13 +261,15 @@ fn jwt(section: &mut Section<'_>) -> Option<Jwt> {
                     format!("cannot read {}: {error}", path.display()),
                 );
             }
-            Ok(bytes) if serde_json::from_slice::<JwkSet>(&bytes).is_err() => {
-                section.refuse(
-                    "jwks_file",
-                    format!("{} is no JSON Web Key Set", path.display()),
-                );
+            Ok(bytes) => {
+                if let Err(error) = KeySet::parse(&bytes) {
+                    let why = crate::report::Chain(&error);
+                    section.refuse(
+                        "jwks_file",
+                        format!("cannot use the keys in {}: {why}", path.display()),
+                    );
+                }
             }
-            Ok(_) => {}
         }
     }
     let algorithms = algorithms(section);
@@ -376,11 +379,23 @@ fn unfit(name: &str) -> Option<&'static str> {
     if name == "authorization" {
         return Some("is for tokens: write jwt or acs, or take another header");
     }
-    // Attributes of binary CloudEvents and the trace are passed on to consumers.
-    let passed_on = ["ce-", "aeg-", "content-"];
-    if passed_on.iter().any(|start| name.starts_with(start))
-        || ["traceparent", "tracestate", "host"].contains(&name)
-    {
+    // HTTP's own decide where a request ends and what becomes of its connection, and proxies change them; attributes of
+    // binary CloudEvents and the trace are passed on to consumers; the handshakes look at theirs.
+    let taken = ["ce-", "aeg-", "webhook-", "content-", "proxy-"];
+    let taken = taken.iter().any(|start| name.starts_with(start));
+    let own = [
+        "connection",
+        "expect",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "traceparent",
+        "tracestate",
+    ];
+    if taken || own.contains(&name) {
         return Some(
             "means something else already: take a header of its own, such as x-callback-key",
         );

@@ -8,6 +8,8 @@ mod auth;
 mod broker;
 mod checked;
 mod consent;
+mod key_pair;
+mod key_set;
 mod layers;
 mod print;
 mod problems;
@@ -26,6 +28,9 @@ pub use checked::{
     AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, Journal, KeyPair, OnInvalid,
     OnUnknown, Rate, Schemas, Secret, Server, Tls,
 };
+pub use key_pair::{KeyPairError, read_key_pair};
+pub(crate) use key_set::KeySet;
+pub use key_set::KeySetError;
 pub use layers::{Base, Flag, Sources};
 pub use problems::Problems;
 pub use secret_file::{SecretFileError, read_bounded, read_secrets};

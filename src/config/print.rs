@@ -3,6 +3,7 @@
 use std::fmt;
 
 use lapin::uri::AMQPUri;
+use reqwest::Url;
 use toml::Value;
 
 use crate::route::{Filter, Route, Sink};
@@ -15,7 +16,7 @@ use super::{
     },
 };
 
-/// TOML that reads as this configuration again, but for passwords, which are written as `***`.
+/// TOML that reads as this configuration again, but for passwords and the queries of URLs, which are written as `***`.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.server;
@@ -136,6 +137,15 @@ fn without_password(url: &Secret) -> String {
     }
 }
 
+/// The URL with `***` for its query: some issuers want a key there.
+fn without_query(url: &Url) -> String {
+    let mut url = url.clone();
+    if url.query().is_some() {
+        url.set_query(Some("***"));
+    }
+    url.to_string()
+}
+
 fn filter(expression: &Filter) -> Value {
     let pairs = |pairs: &[(String, String)]| {
         let members = pairs.iter();
@@ -223,7 +233,7 @@ fn methods(methods: &Methods) -> Value {
             ("resource_id", Some(acs.resource_id.as_str().into())),
             (
                 "keys_url",
-                acs.keys_url.as_ref().map(|url| url.as_str().into()),
+                acs.keys_url.as_ref().map(|url| without_query(url).into()),
             ),
         ])
     });
@@ -240,8 +250,8 @@ fn methods(methods: &Methods) -> Value {
 
 fn jwt(jwt: &Jwt) -> Value {
     let (key, place) = match &jwt.keys {
-        KeySource::Discovery(url) => ("discovery_url", url.to_string()),
-        KeySource::Url(url) => ("jwks_url", url.to_string()),
+        KeySource::Discovery(url) => ("discovery_url", without_query(url)),
+        KeySource::Url(url) => ("jwks_url", without_query(url)),
         KeySource::File(path) => ("jwks_file", path.display().to_string()),
     };
     let algorithms = jwt.algorithms.iter().map(|one| format!("{one:?}"));

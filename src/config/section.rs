@@ -91,6 +91,15 @@ impl Given<'_> {
     }
 }
 
+/// How the table with this key path is headed in a file: there no number says which of a list it belongs to, it is the
+/// last one above.
+fn header(path: &str) -> String {
+    path.split('.')
+        .map(|part| part.split_once('[').map_or(part, |(name, _)| name))
+        .collect::<Vec<_>>()
+        .join(".")
+}
+
 impl<'t> Section<'t> {
     /// Reads a table with `read`, then refuses every key that `read` did not ask for.
     pub(super) fn read<T>(
@@ -169,7 +178,7 @@ impl<'t> Section<'t> {
                     Section::read(&path, &given.node.place, entries, self.findings, read)
                 }
                 _ => {
-                    given.expected(format!("a table: write [{path}]"));
+                    given.expected(format!("a table: write [{}]", header(&path)));
                     // The problems of an empty table would only repeat this one.
                     Section::read(&path, &self.place, &empty, &Findings::default(), read)
                 }
@@ -188,7 +197,10 @@ impl<'t> Section<'t> {
             return Vec::new();
         };
         let Value::List(items) = &given.node.value else {
-            given.expected(format!("a list of tables: write [[{name}]]"));
+            given.expected(format!(
+                "a list of tables: write [[{}]], or {name} = [{{ ... }}]",
+                header(&given.key)
+            ));
             return Vec::new();
         };
         let mut all = Vec::new();
@@ -206,8 +218,9 @@ impl<'t> Section<'t> {
                     &item.place,
                     &path,
                     format!(
-                        "is {}, expected a table: write [[{name}]]",
-                        other.description()
+                        "is {}, expected a table: write [[{}]]",
+                        other.description(),
+                        header(&given.key)
                     ),
                 ),
             }

@@ -2,8 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
+use crate::report::Chain;
+
 use super::{
     checked::{AcceptAfter, Delivery, Journal, KeyPair, Schemas, Server},
+    key_pair::read_key_pair,
     section::Section,
 };
 
@@ -76,7 +79,7 @@ pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
     server
 }
 
-/// Both files or none. Whether they are good is seen where they are read.
+/// Both files or none, and a pair that can be used.
 fn key_pair(section: &mut Section<'_>, name: &'static str) -> Option<KeyPair> {
     section.given(name)?;
     section.table(name, |table| {
@@ -88,10 +91,14 @@ fn key_pair(section: &mut Section<'_>, name: &'static str) -> Option<KeyPair> {
         };
         let cert_file = file(table, "cert_file");
         let key_file = file(table, "key_file");
-        Some(KeyPair {
+        let pair = KeyPair {
             cert_file: cert_file?,
             key_file: key_file?,
-        })
+        };
+        if let Err(error) = read_key_pair(&pair) {
+            table.refuse("", Chain(&error));
+        }
+        Some(pair)
     })
 }
 

@@ -4,6 +4,7 @@ mod auth;
 mod layers;
 mod routes;
 mod sections;
+mod tls;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 

@@ -1,10 +1,6 @@
 //! The certificate that a listener shows, and its key.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -13,55 +9,20 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer,
-    pem::{self, PemObject},
-};
 use tokio_rustls::TlsAcceptor;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use crate::config::{KeyPair, read_bounded};
+use crate::config::{KeyPair, KeyPairError, read_key_pair};
 
 use super::Name;
 
-/// Why a certificate and its key cannot be used.
+/// A listener has no certificate and key that can be used.
 #[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// A file cannot be read.
-    #[error("{setting}: cannot read {}", path.display())]
-    Unreadable {
-        /// `server.tls` or `server.admin_tls`.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// What should be in a file is not there.
-    #[error("{setting}: {} holds no {what} in PEM form", path.display())]
-    Pem {
-        /// `server.tls` or `server.admin_tls`.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What was looked for.
-        what: &'static str,
-        /// Why.
-        #[source]
-        source: pem::Error,
-    },
-    /// They are no pair, or of a kind that is not spoken.
-    #[error("{setting}: the key in {} does not serve with the certificate in {}", files.key_file.display(), files.cert_file.display())]
-    Pair {
-        /// `server.tls` or `server.admin_tls`.
-        setting: &'static str,
-        /// Both.
-        files: Box<KeyPair>,
-        /// Why.
-        #[source]
-        source: Box<rustls::Error>,
-    },
+#[error("cannot use {setting}")]
+pub struct IdentityError {
+    /// `server.tls` or `server.admin_tls`.
+    setting: &'static str,
+    source: KeyPairError,
 }
 
 /// The certificate chain and key of one listener. They can be exchanged while it runs: new handshakes get the new ones,
@@ -131,52 +92,13 @@ impl ResolvesServerCert for Identity {
 
 fn read(name: Name, files: &KeyPair) -> Result<CertifiedKey, IdentityError> {
     let setting = name.tls_setting();
-    let chain =
-        pem(
-            setting,
-            &files.cert_file,
-            "certificate",
-            |text| match CertificateDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>()? {
-                none if none.is_empty() => Err(pem::Error::NoItemsFound),
-                chain => Ok(chain),
-            },
-        )?;
-    let key = pem(
-        setting,
-        &files.key_file,
-        "private key",
-        PrivateKeyDer::from_pem_slice,
-    )?;
-    CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|source| {
-        IdentityError::Pair {
-            setting,
-            files: Box::new(files.clone()),
-            source: Box::new(source),
-        }
-    })
-}
-
-fn pem<T>(
-    setting: &'static str,
-    path: &Path,
-    what: &'static str,
-    parse: impl FnOnce(&[u8]) -> Result<T, pem::Error>,
-) -> Result<T, IdentityError> {
-    let text = read_bounded(path).map_err(|source| IdentityError::Unreadable {
-        setting,
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(&text).map_err(|source| IdentityError::Pem {
-        setting,
-        path: path.to_owned(),
-        what,
-        source,
-    })
+    read_key_pair(files).map_err(|source| IdentityError { setting, source })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::report::Chain;
 
@@ -213,20 +135,20 @@ mod tests {
         let missing = dir.path().join("missing");
         check(
             &with(&missing, &one.key_file),
-            &format!("server.tls: cannot read {}: ", missing.display()),
+            &format!("cannot use server.tls: cannot read {}: ", missing.display()),
         );
         check(
             &with(&one.key_file, &one.key_file),
-            &format!("server.tls: {key} holds no certificate in PEM form"),
+            &format!("cannot use server.tls: {key} holds no certificate in PEM form"),
         );
         check(
             &with(&one.cert_file, &one.cert_file),
-            &format!("server.tls: {crt} holds no private key in PEM form"),
+            &format!("cannot use server.tls: {crt} holds no private key in PEM form"),
         );
         check(
             &with(&one.cert_file, &other.key_file),
             &format!(
-                "server.tls: the key in {} does not serve with the certificate in {crt}: ",
+                "cannot use server.tls: the key in {} does not serve with the certificate in {crt}: ",
                 other.key_file.display()
             ),
         );
@@ -241,7 +163,7 @@ mod tests {
         let before = shown();
         std::fs::copy(&other.cert_file, &one.cert_file).unwrap();
         let error = identity.reload().unwrap_err().to_string();
-        assert!(error.starts_with("server.admin_tls: "), "{error}");
+        assert!(error == "cannot use server.admin_tls", "{error}");
         assert_eq!(shown(), before);
         std::fs::copy(&other.key_file, &one.key_file).unwrap();
         identity.reload().unwrap();

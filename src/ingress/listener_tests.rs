@@ -539,13 +539,35 @@ async fn a_stop_waits_no_longer_than_its_deadline() {
         .post("/callbacks/contoso", rang("1").to_string())
         .send();
     let listening = door.listening;
+    let mut cut = None;
+    let late = || cut = Some(door.callbacks.in_flight());
     let (answer, (never_answered, graceful)) = tokio::join!(request, async {
         let waiting = door.journal.next().await.unwrap();
-        (waiting, listening.stop(Duration::from_millis(50)).await)
+        let stopped = listening.stop_or(Duration::from_millis(50), late).await;
+        (waiting, stopped)
     });
     assert!(!graceful);
+    assert_eq!(cut, Some(1));
     assert!(answer.is_err(), "{answer:?}");
     drop(never_answered);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_after_its_answer_is_no_callback_in_progress() {
+    let door = Door::open(settings());
+    // The rest of the body is still waited for, so that the answer is not lost.
+    let announced = head("/callbacks/guarded", "Content-Length: 100\r\n");
+    let mut stream = raw(&door, announced.as_bytes()).await;
+    let answer = one_answer(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    door.counted("hookswitch_callbacks_in_flight 0").await;
+    let mut cut = None;
+    let late = || cut = Some(door.callbacks.in_flight());
+    let graceful = door
+        .listening
+        .stop_or(Duration::from_millis(50), late)
+        .await;
+    assert_eq!((graceful, cut), (false, Some(0)));
 }
 
 #[tokio::test]

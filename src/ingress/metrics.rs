@@ -290,6 +290,12 @@ impl IngressMetrics {
         Ok(metrics)
     }
 
+    /// Callbacks in progress now.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.get()
+    }
+
     /// Begins to count one request; `of_callbacks` says whether its path is one of a callback.
     pub(super) fn visit(&self, of_callbacks: bool) -> Visit<'_> {
         if of_callbacks {

@@ -232,6 +232,7 @@ pub(super) struct Door {
     pub(super) ledger: Arc<Ledger>,
     pub(super) drift: Arc<DriftBoard>,
     pub(super) client: reqwest::Client,
+    pub(super) callbacks: IngressMetrics,
     registry: Registry,
 }
 
@@ -244,6 +245,7 @@ impl Door {
             .register(Box::new(LedgerCollector::new(ledger.clone()).unwrap()))
             .unwrap();
         let drift = Arc::new(DriftBoard::default());
+        let callbacks = IngressMetrics::register(&registry).unwrap();
         let ingress = Ingress {
             settings,
             gates: gates(&registry),
@@ -251,7 +253,7 @@ impl Door {
             intake,
             ledger: ledger.clone(),
             drift: drift.clone(),
-            metrics: IngressMetrics::register(&registry).unwrap(),
+            metrics: callbacks.clone(),
             door: DoorMetrics::register(&registry).unwrap(),
             identity: None,
         };
@@ -262,6 +264,7 @@ impl Door {
             ledger,
             drift,
             client: reqwest::Client::new(),
+            callbacks,
             registry,
         }
     }

@@ -68,7 +68,15 @@ impl Listening {
     ///
     /// # Cancel safety
     /// Dropping the future stops the listener at once.
-    pub async fn stop(mut self, deadline: Duration) -> bool {
+    pub async fn stop(self, deadline: Duration) -> bool {
+        self.stop_or(deadline, || {}).await
+    }
+
+    /// [`Self::stop`] that calls `late` at the deadline, before what is left is cut: then it can still be counted.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the listener at once.
+    pub async fn stop_or(mut self, deadline: Duration, late: impl FnOnce()) -> bool {
         self.stopping.cancel();
         let graceful = self.handle.stop(true);
         let all = async {
@@ -76,6 +84,9 @@ impl Listening {
             while self.tasks.join_next().await.is_some() {}
         };
         let answered = tokio::time::timeout(deadline, all).await.is_ok();
+        if !answered {
+            late();
+        }
         // Dropping the server forces its workers to stop and cuts their connections.
         self.tasks.shutdown().await;
         answered

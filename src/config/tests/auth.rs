@@ -10,6 +10,10 @@ use super::{SMALL, check, good, read};
 
 const GUID: &str = "00000000-0000-4000-8000-000000009100";
 
+/// One as far as anybody looks at it before a signature comes.
+const PUBLIC_KEY: &str =
+    r#"{"kty": "OKP", "crv": "Ed25519", "x": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
+
 /// `SMALL` with these lines for its auth, which stand from line 6 on.
 fn with(lines: &str) -> String {
     SMALL.replace("auth = \"none\"", &format!("[apps.auth]\n{lines}"))
@@ -19,7 +23,7 @@ fn with(lines: &str) -> String {
 pub(super) fn everything(dir: &Path) -> String {
     let (secrets, keys) = (dir.join("secrets"), dir.join("keys"));
     fs::write(&secrets, "0123456789abcdef\n").unwrap();
-    fs::write(&keys, "{\"keys\": []}").unwrap();
+    fs::write(&keys, format!("{{\"keys\": [{PUBLIC_KEY}]}}")).unwrap();
     with(&format!(
         "acs = {{ resource_id = \"{GUID}\", keys_url = \"http://127.0.0.1:9100/calling/keys\" }}\n\
          jwt = [{{ issuer = \"i\", audience = [\"a\", \"b\"], jwks_url = \"https://h/k\" }},\n\
@@ -162,6 +166,32 @@ fn every_problem_of_an_issuer_is_reported() {
 }
 
 #[test]
+fn a_file_of_keys_is_judged_as_a_start_judges_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys");
+    let text = with(&format!(
+        "jwt = [{{ issuer = \"i\", audience = [\"a\"], jwks_file = {file:?} }}]"
+    ));
+    let key = format!(
+        "f.toml:6: apps[0].auth.jwt[0].jwks_file: cannot use the keys in {}: ",
+        file.display()
+    );
+    for (keys, why) in [
+        ("[]", "it is no JSON Web Key Set"),
+        ("{\"keys\": []}", "none of its 0 keys checks signatures"),
+        (
+            "{\"keys\": [{\"kty\": \"oct\", \"k\": \"cGxhbnRlZA\"}]}",
+            "none of its 1 keys checks signatures",
+        ),
+    ] {
+        fs::write(&file, keys).unwrap();
+        check(&text, &[&format!("{key}{why}")]);
+    }
+    fs::write(&file, format!("{{\"keys\": [{PUBLIC_KEY}]}}")).unwrap();
+    good(&text);
+}
+
+#[test]
 fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("secrets");
@@ -198,6 +228,28 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
                 .contains("planted")
         );
     }
+    for header in [
+        "aeg-event-type",
+        "ce-id",
+        "Connection",
+        "content-encoding",
+        "Content-Length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "TE",
+        "trailer",
+        "Transfer-Encoding",
+        "upgrade",
+        "traceparent",
+        "WebHook-Request-Origin",
+    ] {
+        let problem = format!("{key}.header: means something else already: take a header of");
+        check(&one(&format!("header = {header:?}")), &[&problem]);
+    }
+    good(&one("header = \"x-callback-key\""));
     check(
         &with("shared_secret = [{ query = \"code\" }]"),
         &[&format!("{key}.value_file: is missing")],
@@ -219,6 +271,19 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
     check(
         &text,
         &["f.toml:5: apps[0].pass_query[0]: is where a token may stand, which is never passed on"],
+    );
+}
+
+#[test]
+fn a_table_where_a_list_is_expected_is_told_what_to_write() {
+    check(
+        &with("shared_secret = { query = \"code\", value_file = \"x\" }\njwt = [7]\nacs = 7"),
+        &[
+            "f.toml:6: apps[0].auth.shared_secret: is a table, expected a list of tables: \
+             write [[apps.auth.shared_secret]], or shared_secret = [{ ... }]",
+            "f.toml:7: apps[0].auth.jwt[0]: is an integer, expected a table: write [[apps.auth.jwt]]",
+            "f.toml:8: apps[0].auth.acs: is an integer, expected a table: write [apps.auth.acs]",
+        ],
     );
 }
 

@@ -361,4 +361,15 @@ fn a_printed_configuration_shows_no_password() {
             "{printed}"
         );
     }
+    let issuers = SMALL.replace(
+        "\"none\"",
+        "{ acs = { resource_id = \"00000000-0000-4000-8000-000000009100\", keys_url = \"http://127.0.0.1/a?hunter2\" }, jwt = [\
+         { issuer = \"i\", audience = [\"a\"], jwks_url = \"https://h/b?code=hunter2\" }, \
+         { issuer = \"j\", audience = [\"a\"], discovery_url = \"https://h/c?code=hunter2#x\" }] }",
+    );
+    let printed = good(&issuers).to_string();
+    assert!(!printed.contains("hunter2"), "{printed}");
+    for shown in ["127.0.0.1/a?***", "//h/b?***", "//h/c?***"] {
+        assert!(printed.contains(shown), "{printed}");
+    }
 }

@@ -288,34 +288,6 @@ fn tls_material_must_be_complete_readable_and_of_use() {
 }
 
 #[test]
-fn a_certificate_needs_its_key() {
-    check(
-        &format!(
-            "{SMALL}[server]\ntls = {{ cert_file = \"x\" }}\nadmin_tls = {{ key_file = \"\" }}\n"
-        ),
-        &[
-            "f.toml:7: server.tls.key_file: is missing: write cert_file and key_file",
-            "f.toml:8: server.admin_tls.cert_file: is missing",
-            "f.toml:8: server.admin_tls.key_file: is empty",
-        ],
-    );
-    check(
-        &format!("{SMALL}[server]\ntls = \"x\"\n"),
-        &["f.toml:7: server.tls: is a text, expected a table"],
-    );
-    let config = good(&format!(
-        "{SMALL}[server]\ntls = {{ cert_file = \"c\", key_file = \"k\" }}\n"
-    ));
-    let pair = config.server.tls.as_ref().unwrap();
-    assert_eq!(
-        (pair.cert_file.to_str(), pair.key_file.to_str()),
-        (Some("c"), Some("k"))
-    );
-    assert_eq!(config.server.admin_tls, None);
-    assert_eq!(good(&config.to_string()), config, "{config}");
-}
-
-#[test]
 fn a_rate_has_a_burst_of_its_own_or_none() {
     let rate = |lines: &str| {
         let config = good(&format!("{SMALL}{lines}"));

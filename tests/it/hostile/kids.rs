@@ -209,7 +209,7 @@ async fn a_storm_of_unknown_keys_brings_one_fetch_in_thirty_seconds_and_stops_no
     };
     let mut told = BTreeMap::new();
     for door in &DOORS {
-        for class in ["keys", "token"] {
+        for class in ["unknown_key", "token"] {
             told.insert((door.app, class), refusals(door.app, class).await);
         }
     }

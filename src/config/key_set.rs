@@ -1,8 +1,9 @@
-//! A JSON Web Key Set as far as it can prove anything. Pure.
+//! A JSON Web Key Set as far as it can prove anything. Pure. It stands here and not with those who use it, so that
+//! `check-config` and a start judge a file of keys alike.
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey,
-    jwk::{Jwk, KeyAlgorithm, PublicKeyUse},
+    jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,12 +11,21 @@ use serde_json::Value;
 /// More keys than any issuer has.
 const KEYS_LIMIT: usize = 100;
 
+/// Shorter RSA keys check nothing: the cryptography refuses them, and others can find out their private half.
+const RSA_BITS: usize = 2_048;
+
+/// Key ids are cut here in the log.
+const SHOWN: usize = 128;
+
 /// The public keys of one issuer.
 #[derive(Debug)]
-pub(super) struct KeySet(Vec<Key>);
+pub(crate) struct KeySet {
+    keys: Vec<Key>,
+    weak: Vec<String>,
+}
 
 #[derive(Debug)]
-pub(super) struct Key {
+pub(crate) struct Key {
     id: Option<String>,
     algorithm: Option<KeyAlgorithm>,
     key: DecodingKey,
@@ -28,7 +38,9 @@ pub enum KeySetError {
     #[error("it is no JSON Web Key Set")]
     Form(#[source] serde_json::Error),
     /// No key in it can check a signature.
-    #[error("none of its {0} keys checks signatures of a kind that is known here")]
+    #[error(
+        "none of its {0} keys checks signatures of a kind that is known here (RSA from {RSA_BITS} bits)"
+    )]
     None(usize),
     /// There are too many.
     #[error("it has {0} keys, more than {KEYS_LIMIT}")]
@@ -36,9 +48,9 @@ pub enum KeySetError {
 }
 
 impl KeySet {
-    /// Reads a key set. Keys of kinds that are not known are passed over (RFC 7517, 5), and so are symmetric ones: what
-    /// everybody can read proves nothing.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, KeySetError> {
+    /// Reads a key set. Keys of kinds that are not known are passed over (RFC 7517, 5), and so are RSA keys that are too short and
+    /// symmetric ones: what everybody can read proves nothing.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, KeySetError> {
         #[derive(Deserialize)]
         struct Form {
             keys: Vec<Value>,
@@ -48,16 +60,32 @@ impl KeySet {
         if count > KEYS_LIMIT {
             return Err(KeySetError::Many(count));
         }
-        let keys: Vec<Key> = form.keys.into_iter().filter_map(Key::read).collect();
+        let (mut keys, mut weak) = (Vec::new(), Vec::new());
+        for value in form.keys {
+            let Ok(jwk) = serde_json::from_value::<Jwk>(value) else {
+                continue;
+            };
+            if is_short(&jwk) {
+                let id = jwk.common.key_id.unwrap_or_default();
+                weak.push(id.chars().take(SHOWN).collect());
+            } else {
+                keys.extend(Key::of(jwk));
+            }
+        }
         if keys.is_empty() {
             return Err(KeySetError::None(count));
         }
-        Ok(Self(keys))
+        Ok(Self { keys, weak })
+    }
+
+    /// The ids of RSA keys that were passed over because they are too short.
+    pub(crate) fn weak(&self) -> &[String] {
+        &self.weak
     }
 
     /// The keys with this id, or where a token names none the only key there is.
-    pub(super) fn named(&self, id: Option<&str>) -> Vec<&Key> {
-        match (id, self.0.as_slice()) {
+    pub(crate) fn named(&self, id: Option<&str>) -> Vec<&Key> {
+        match (id, self.keys.as_slice()) {
             (Some(_), keys) => keys.iter().filter(|key| key.id.as_deref() == id).collect(),
             (None, [only]) => vec![only],
             (None, _) => Vec::new(),
@@ -65,9 +93,16 @@ impl KeySet {
     }
 }
 
+/// Six bits a character; leading zeros are none.
+fn is_short(jwk: &Jwk) -> bool {
+    match &jwk.algorithm {
+        AlgorithmParameters::RSA(rsa) => rsa.n.trim_start_matches('A').len() * 6 < RSA_BITS,
+        _ => false,
+    }
+}
+
 impl Key {
-    fn read(value: Value) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_value(value).ok()?;
+    fn of(jwk: Jwk) -> Option<Self> {
         let signs = match &jwk.common.public_key_use {
             None | Some(PublicKeyUse::Signature) => true,
             Some(PublicKeyUse::Encryption | PublicKeyUse::Other(_)) => false,
@@ -82,7 +117,7 @@ impl Key {
 
     /// The key, if it may check signatures of this kind: a public key is never taken for a secret, and a key that names
     /// its algorithm is for no other.
-    pub(super) fn for_algorithm(&self, algorithm: Algorithm) -> Option<&DecodingKey> {
+    pub(crate) fn for_algorithm(&self, algorithm: Algorithm) -> Option<&DecodingKey> {
         let fits = self.key.family() == algorithm.family()
             && self.algorithm.is_none_or(|own| own == algorithm.into());
         fits.then_some(&self.key)
@@ -102,7 +137,7 @@ mod tests {
     #[test]
     fn a_key_is_for_its_own_use_and_algorithm_only() {
         let rsa = |more: Value| {
-            let mut key = json!({"kty": "RSA", "kid": "a", "n": "AQAB", "e": "AQAB"});
+            let mut key = json!({"kty": "RSA", "kid": "a", "n": "w".repeat(342), "e": "AQAB"});
             key.as_object_mut()
                 .unwrap()
                 .extend(more.as_object().unwrap().clone());
@@ -120,6 +155,26 @@ mod tests {
             parse(&json!([rsa(json!({"use": "enc"}))])),
             Err(KeySetError::None(1))
         ));
+    }
+
+    #[test]
+    fn a_short_rsa_key_is_passed_over_and_named() {
+        let rsa = |id: &str, n: String| json!({"kty": "RSA", "kid": id, "n": n, "e": "AQAB"});
+        // 1,024 bits, the same with zeros before it, and 2,048 bits.
+        let (short, padded) = ("w".repeat(171), "A".repeat(200) + &"w".repeat(172));
+        let keys = [
+            rsa("short", short.clone()),
+            rsa("padded", padded),
+            rsa("good", "w".repeat(342)),
+        ];
+        let keys = parse(&json!(keys)).unwrap();
+        assert_eq!(keys.weak(), ["short", "padded"]);
+        assert!(keys.named(Some("short")).is_empty());
+        assert_eq!(keys.named(Some("good")).len(), 1);
+        // It is not counted where a token names no key.
+        assert_eq!(keys.named(None).len(), 1);
+        let error = parse(&json!([rsa("short", short)])).unwrap_err();
+        assert!(error.to_string().contains("2048 bits"), "{error}");
     }
 
     #[test]

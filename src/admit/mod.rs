@@ -1,5 +1,5 @@
 //! Admission: in order of arrival, is this event a duplicate, of which call is it, which sequence and partition does
-//! it get? Pure (design 5, "Admission"): the journal calls it and stores what it decides in the same transaction.
+//! it get? Pure: the journal calls it and stores what it decides in the same transaction.
 
 mod admission;
 mod changes;
@@ -7,6 +7,8 @@ mod digest;
 #[cfg(test)]
 mod model;
 mod offer;
+#[cfg(test)]
+mod recording_tests;
 mod shelf;
 mod window;
 

@@ -1,4 +1,4 @@
-//! A naive admission, written from design 5 without regard to cost, and the property that the real one agrees with it.
+//! A naive admission, written from the rules without regard to cost, and the property that the real one agrees with it.
 
 use std::collections::HashMap;
 
@@ -25,6 +25,8 @@ enum Meaning {
 struct Model {
     now: i64,
     seen: HashMap<(String, Identity2), i64>,
+    /// Last use of each call key.
+    calls: HashMap<(String, String), i64>,
     bindings: HashMap<(&'static str, String, String), (Meaning, i64)>,
     sequences: HashMap<(String, String, u32), (i64, i64)>,
 }
@@ -49,6 +51,9 @@ impl Model {
             CallRule::Path(key) => key.as_ref().map(ToString::to_string),
             CallRule::Auto(ids) => self.resolve(app, ids),
         };
+        if let Some(call) = &call {
+            self.use_call(app, call);
+        }
         let sequences = (0..)
             .take(offer.targets.len())
             .map(|place| {
@@ -84,12 +89,27 @@ impl Model {
             .operation_context
             .as_ref()
             .map(|id| ("context", app.to_owned(), id.clone()));
-        let call = if let Some(connection) = &ids.connection {
+        let in_use = ids.recording_endpoint.as_ref().filter(|endpoint| {
+            self.calls
+                .get(&(app.to_owned(), endpoint.to_string()))
+                .is_some_and(|used| used + DAY > self.now)
+        });
+        let others = [
+            server.clone().zip(ids.server_call.as_ref()),
+            recording.clone().zip(ids.recording.as_ref()),
+        ];
+        let bound = others
+            .iter()
+            .flatten()
+            .find_map(|(name, _)| match self.look(name) {
+                Some(Meaning::One(call)) => Some(call),
+                _ => None,
+            });
+        let first = others.iter().flatten().map(|(_, id)| (*id).clone()).next();
+        let call = if let Some(connection) = ids.connection.as_ref().or(in_use) {
             connection.clone()
-        } else if let Some(name) = &server {
-            self.own_or_bound(name, ids.server_call.as_ref()?)
-        } else if let Some(name) = &recording {
-            self.own_or_bound(name, ids.recording.as_ref()?)
+        } else if let Some(call) = bound.or(first) {
+            call
         } else {
             let call = match self.look(context.as_ref()?)? {
                 Meaning::One(call) => Some(call),
@@ -99,11 +119,15 @@ impl Model {
             return call;
         };
         for name in [server, recording].into_iter().flatten() {
-            if self.look(&name).is_some() {
-                self.touch(&name);
-            } else {
-                self.bindings
-                    .insert(name, (Meaning::One(call.clone()), self.now));
+            match self.look(&name) {
+                Some(Meaning::One(other)) => {
+                    self.touch(&name);
+                    self.use_call(app, &other);
+                }
+                _ => {
+                    self.bindings
+                        .insert(name, (Meaning::One(call.clone()), self.now));
+                }
             }
         }
         if let Some(name) = context {
@@ -117,11 +141,9 @@ impl Model {
         Some(call)
     }
 
-    fn own_or_bound(&self, name: &(&'static str, String, String), id: &str) -> String {
-        match self.look(name) {
-            Some(Meaning::One(call)) => call,
-            _ => id.to_owned(),
-        }
+    fn use_call(&mut self, app: &str, call: &str) {
+        self.calls
+            .insert((app.to_owned(), call.to_owned()), self.now);
     }
 
     fn look(&self, name: &(&'static str, String, String)) -> Option<Meaning> {
@@ -171,11 +193,27 @@ fn id(prefix: &'static str) -> impl Strategy<Value = Option<String>> {
     ]
 }
 
+/// A connection id; of a recording event the endpoint of the recording, which may be a call's connection.
+fn connections() -> impl Strategy<Value = (Option<String>, Option<String>)> {
+    prop_oneof![
+        3 => id("c").prop_map(|connection| (connection, None)),
+        1 => id("c").prop_map(|endpoint| (None, endpoint)),
+    ]
+}
+
 fn offers() -> impl Strategy<Value = Offer> {
+    let ids = (connections(), id("s"), id("r"), id("o")).prop_map(
+        |((connection, recording_endpoint), server_call, recording, operation_context)| CallIds {
+            connection,
+            recording_endpoint,
+            server_call,
+            recording,
+            operation_context,
+            correlation: None,
+        },
+    );
     let rule = prop_oneof![
-        9 => (id("c"), id("s"), id("r"), id("o")).prop_map(|(connection, server_call, recording, operation_context)| {
-            CallRule::Auto(CallIds { connection, server_call, recording, operation_context, correlation: None })
-        }),
+        9 => ids.prop_map(CallRule::Auto),
         1 => id("p").prop_map(|key| CallRule::Path(key.and_then(CallKey::new))),
     ];
     (rule, proptest::option::of(0..20_u8), 0..20_u8, 1..3_u8)

@@ -1,13 +1,13 @@
-//! Reading the ids of an event by pointer, else out of its `subject` or `source` (design 5, "Call key").
+//! Reading the ids of an event by pointer, else out of its `subject` or `source`.
 
 use regex::Regex;
 use serde_json::Value;
 
 use crate::event::{CallIds, Event};
 
-use super::{pointer::Pointer, table::IdSet};
+use super::{pointer::Pointer, recording_id, table::IdSet};
 
-/// The fields of [`CallIds`], in their order.
+/// The ids that a pattern may capture, by the names of its groups.
 const NAMES: [&str; 5] = [
     "connection",
     "server_call",
@@ -19,8 +19,11 @@ const NAMES: [&str; 5] = [
 /// A compiled id set.
 #[derive(Debug)]
 pub(super) struct IdReader {
-    /// In the order of [`NAMES`].
-    pointers: [Vec<Pointer>; 5],
+    connection: Vec<Pointer>,
+    server_call: Vec<Pointer>,
+    recording: Vec<Pointer>,
+    operation_context: Vec<Pointer>,
+    correlation: Vec<Pointer>,
     patterns: Vec<Regex>,
 }
 
@@ -39,13 +42,11 @@ impl IdReader {
                 .collect::<Result<Vec<_>, _>>()
         };
         Ok(Self {
-            pointers: [
-                pointers(&set.connection)?,
-                pointers(&set.server_call)?,
-                pointers(&set.recording)?,
-                pointers(&set.operation_context)?,
-                pointers(&set.correlation)?,
-            ],
+            connection: pointers(&set.connection)?,
+            server_call: pointers(&set.server_call)?,
+            recording: pointers(&set.recording)?,
+            operation_context: pointers(&set.operation_context)?,
+            correlation: pointers(&set.correlation)?,
             patterns: set
                 .patterns
                 .iter()
@@ -56,17 +57,35 @@ impl IdReader {
 
     /// The ids of `event`; for each the first place that holds a string which is not empty.
     pub(super) fn read(&self, event: &Event) -> CallIds {
-        let mut found = NAMES.iter().zip(&self.pointers).map(|(name, pointers)| {
+        let find = |name, pointers| {
             in_data(pointers, &event.data).or_else(|| self.in_attributes(name, event))
-        });
-        let mut next = || found.next().flatten();
+        };
+        let recording = find("recording", &self.recording);
+        let (connection, recording_endpoint) = match in_data(&self.connection, &event.data) {
+            Some(id) if self.is_recording_endpoint(&id, recording.as_deref(), event) => {
+                (None, Some(id))
+            }
+            Some(id) => (Some(id), None),
+            None => (self.in_attributes("connection", event), None),
+        };
         CallIds {
-            connection: next(),
-            server_call: next(),
-            recording: next(),
-            operation_context: next(),
-            correlation: next(),
+            connection,
+            recording_endpoint,
+            server_call: find("server_call", &self.server_call),
+            recording,
+            operation_context: find("operation_context", &self.operation_context),
+            correlation: find("correlation", &self.correlation),
         }
+    }
+
+    /// Whether the connection id in the data of `event` is the endpoint inside the id of the recording that its `source`
+    /// or `subject` names. GUIDs compare without letter case (RFC 9562, section 4).
+    fn is_recording_endpoint(&self, id: &str, recording: Option<&str>, event: &Event) -> bool {
+        recording.is_some_and(|recording| {
+            self.in_attributes("recording", event).is_some()
+                && recording_id::endpoint(recording)
+                    .is_some_and(|endpoint| endpoint.eq_ignore_ascii_case(id))
+        })
     }
 
     fn in_attributes(&self, name: &str, event: &Event) -> Option<String> {

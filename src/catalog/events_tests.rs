@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{engine::general_purpose::URL_SAFE_NO_PAD, prelude::*};
 use serde_json::{Value, json};
 
 use crate::event::{EnvelopeForm, Kind};
@@ -262,6 +263,89 @@ fn ids_are_found_in_every_subject_that_event_grid_and_the_private_preview_use() 
         CATALOG.examine(&event).ids.connection.as_deref(),
         Some("leg")
     );
+}
+
+#[test]
+fn a_recording_in_source_or_subject_gives_its_server_call_and_its_id() {
+    let recording_id = recording_id("endpoint");
+    // Standard base64 may hold slashes.
+    for server_call in ["aHR0cA==", "aHR0/cDov/L2E="] {
+        for rest in [
+            format!("{recording_id}/RecordingStateChanged"),
+            recording_id.clone(),
+            format!("recordingId/{recording_id}/RecordingStateChanged"),
+            format!("recordingId/{recording_id}"),
+        ] {
+            for short_type in [
+                "RecordingStateChanged",
+                "CallRecordingStateChanged",
+                "StartRecordingFailed",
+                "NotInTheTable",
+            ] {
+                let text = format!("calling/recordings/{server_call}/{rest}");
+                let mut event = cloud_event(short_type, json!({}));
+                event.attributes.source = Some("elsewhere".into());
+                event.attributes.subject = Some(text.clone());
+                for _ in 0..2 {
+                    let ids = CATALOG.examine(&event).ids;
+                    assert_eq!(ids.server_call.as_deref(), Some(server_call), "{text}");
+                    assert_eq!(ids.recording.as_deref(), Some(&*recording_id), "{text}");
+                    assert_eq!(ids.connection, None, "{text}");
+                    let attributes = &mut event.attributes;
+                    std::mem::swap(&mut attributes.source, &mut attributes.subject);
+                }
+            }
+        }
+    }
+    // A recording id of another form is told by the event's name behind it.
+    let mut event = cloud_event("RecordingStateChanged", json!({}));
+    event.attributes.subject = Some("calling/recordings/a/b==/r-1/RecordingStateChanged".into());
+    let ids = CATALOG.examine(&event).ids;
+    assert_eq!(ids.server_call.as_deref(), Some("a/b=="));
+    assert_eq!(ids.recording.as_deref(), Some("r-1"));
+}
+
+#[test]
+fn a_recordings_own_endpoint_is_told_from_the_connection_of_a_call() {
+    let check = |subject: &str, data: Value, connection: Option<&str>, endpoint: Option<&str>| {
+        for short_type in ["RecordingStateChanged", "NotInTheTable"] {
+            let mut event = cloud_event(short_type, data.clone());
+            event.attributes.source = Some(subject.to_owned());
+            event.attributes.subject = None;
+            let ids = CATALOG.examine(&event).ids;
+            assert_eq!(ids.connection.as_deref(), connection, "{subject} {data}");
+            assert_eq!(
+                ids.recording_endpoint.as_deref(),
+                endpoint,
+                "{subject} {data}"
+            );
+        }
+    };
+    let recording = recording_id("8F0F7A51-6A6D-4C27-9A3E-1F7F8B1F6A10");
+    let endpoint = "8f0f7a51-6a6d-4c27-9a3e-1f7f8b1f6a10";
+    let source = format!("calling/recordings/s/{recording}/RecordingStateChanged");
+    let named =
+        json!({"callConnectionId": endpoint, "recordingId": recording, "serverCallId": "s"});
+    check(&source, named.clone(), None, Some(endpoint));
+    // The recording id may stand in `source` alone.
+    let unnamed = json!({"callConnectionId": endpoint});
+    check(&source, unnamed, None, Some(endpoint));
+    // Another id is a call's.
+    let other = json!({"callConnectionId": "leg", "recordingId": recording});
+    check(&source, other, Some("leg"), None);
+    // So is every id of an event that is not about a recording.
+    let of_call = "calling/callConnections/x";
+    check(of_call, named, Some(endpoint), None);
+    // An id that says nothing of an endpoint cannot take one away.
+    let opaque = json!({"callConnectionId": endpoint, "recordingId": "r-1"});
+    let source = "calling/recordings/s/r-1/RecordingStateChanged";
+    check(source, opaque, Some(endpoint), None);
+}
+
+fn recording_id(endpoint: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!(
+        r#"{{"PlatformEndpointId":"{endpoint}","ResourceSpecificId":"5b0c3c0e-9e0b-4f0e-8a35-4a0d7c1f9b11"}}"#
+    ))
 }
 
 #[test]

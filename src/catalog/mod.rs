@@ -9,6 +9,7 @@ mod fault;
 mod files;
 mod load;
 mod pointer;
+mod recording_id;
 mod references;
 mod shape;
 mod table;

@@ -151,6 +151,11 @@ impl ServerCallKey {
 pub struct CallIds {
     /// `data.callConnectionId`, else `data.callLegId` / `CallLegId`, else the id inside `subject` or `source`.
     pub connection: Option<String>,
+    /// A `data.callConnectionId` that the event alone cannot vouch for: `source` or `subject` names a recording, and the
+    /// id is the endpoint inside its recording id. A recording that was started with a server call id names its own
+    /// endpoint there, which no call has; one that was started with a call connection id names that. So it counts only
+    /// while the app has a call with this key. Never beside `connection`.
+    pub recording_endpoint: Option<String>,
     /// `serverCallId`, `ConversationId`, the id inside `callLocator`, or the one inside an Event Grid `subject`.
     pub server_call: Option<String>,
     /// `recordingId`, also inside an Event Grid `subject`.
@@ -163,8 +168,9 @@ pub struct CallIds {
 
 impl CallIds {
     /// The call key as a function of the event alone, without anything learned from other events: what `validate`
-    /// prints and what `confirm` mode uses (design 6). An operation context is none: it stands for the one call that has
-    /// used it, which other events teach, and the same word in many calls would make one call of them.
+    /// prints and what `confirm` mode uses. An operation context is none: it stands for the one call that has used it,
+    /// which other events teach, and the same word in many calls would make one call of them. Nor is a recording's
+    /// endpoint: only other events can tell whether it is a call's.
     #[must_use]
     pub fn own_key(&self) -> Option<CallKey> {
         [&self.connection, &self.server_call, &self.recording]
@@ -217,5 +223,11 @@ mod tests {
             ..CallIds::default()
         };
         assert_eq!(menu.own_key(), None, "many calls have a menu");
+        let recording = CallIds {
+            recording_endpoint: Some("e".into()),
+            recording: Some("r".into()),
+            ..CallIds::default()
+        };
+        assert_eq!(recording.own_key(), CallKey::new("r"));
     }
 }

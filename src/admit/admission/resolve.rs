@@ -9,7 +9,11 @@ use crate::{
 use super::{Admission, Bound, Call, Line, Sequence, SequenceKey, Step};
 
 impl Admission {
-    /// The call key of an event, in the order of design 5, and what the event teaches about its other ids.
+    /// The call of an event, and what the event teaches about its other ids.
+    ///
+    /// A connection id is its own key, wherever the other ids are bound: two legs of an app share their server call.
+    /// Without one the first of the other ids that is bound already names the call, and only if none is does the first
+    /// of them become a key. So an id that nothing is known of does not hide one that is known.
     pub(super) fn resolve(&mut self, app: &AppName, ids: &CallIds) -> Option<Slot> {
         let server = ids.server_call.as_deref().map(|id| {
             let folded = ServerCallKey::new(id);
@@ -19,18 +23,26 @@ impl Admission {
             .recording
             .as_deref()
             .map(|id| (self.digester.binding(app, "recording", id), id));
+        let others = [server, recording];
         let context = ids
             .operation_context
             .as_deref()
             .map(|id| self.digester.binding(app, "context", id));
 
-        let connection = ids.connection.as_deref().and_then(CallKey::new);
-        let call = if let Some(key) = connection {
+        let call = if let Some(call) = self.call_of_connection(app, ids) {
+            call
+        } else if let Some(call) = others
+            .iter()
+            .flatten()
+            .find_map(|(binding, _)| self.use_binding(*binding))
+        {
+            call
+        } else if let Some(key) = others
+            .iter()
+            .flatten()
+            .find_map(|(_, id)| CallKey::new(*id))
+        {
             self.use_call(app, &key)
-        } else if let Some((binding, id)) = server {
-            self.use_bound(app, binding, id)?
-        } else if let Some((binding, id)) = recording {
-            self.use_bound(app, binding, id)?
         } else {
             // A context alone names a call only while one call has used it; being asked for counts as a use.
             let slot = self.bindings.find(&context?)?;
@@ -41,7 +53,8 @@ impl Admission {
             }
             return call;
         };
-        for (binding, _) in [server, recording].into_iter().flatten() {
+        // An id that became a key is bound to itself: it stays its own key.
+        for (binding, _) in others.into_iter().flatten() {
             self.learn(binding, call);
         }
         if let Some(binding) = context {
@@ -50,18 +63,24 @@ impl Admission {
         Some(call)
     }
 
-    /// The call of a server call or recording id: the one first seen with it, else the id itself.
-    fn use_bound(&mut self, app: &AppName, binding: u128, id: &str) -> Option<Slot> {
-        if let Some(slot) = self.bindings.find(&binding)
-            && let Some(call) = self.bound_call(slot)
-        {
-            self.stage.push(Step::BindingUsed(slot));
-            self.stage.push(Step::CallUsed(call));
-            return Some(call);
+    /// The call that the connection id of an event names. The endpoint of a recording is a connection only where the app
+    /// has a call with that key already; otherwise it names nothing and is not remembered.
+    fn call_of_connection(&mut self, app: &AppName, ids: &CallIds) -> Option<Slot> {
+        if let Some(key) = ids.connection.as_deref().and_then(CallKey::new) {
+            return Some(self.use_call(app, &key));
         }
-        let call = self.use_call(app, &CallKey::new(id)?);
-        // Bound to itself: an id once used as a key stays its own key.
-        self.learn(binding, call);
+        let key = CallKey::new(ids.recording_endpoint.as_deref()?)?;
+        let call = self.calls.find(&self.digester.call(app, &key))?;
+        self.stage.push(Step::CallUsed(call));
+        Some(call)
+    }
+
+    /// The call that an id is bound to.
+    fn use_binding(&mut self, binding: u128) -> Option<Slot> {
+        let slot = self.bindings.find(&binding)?;
+        let call = self.bound_call(slot)?;
+        self.stage.push(Step::BindingUsed(slot));
+        self.stage.push(Step::CallUsed(call));
         Some(call)
     }
 

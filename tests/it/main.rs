@@ -19,6 +19,7 @@ mod openapi;
 mod outage;
 mod privacy;
 mod publish;
+mod recordings;
 mod replicas;
 mod siege;
 mod trouble;

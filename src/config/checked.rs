@@ -1,8 +1,13 @@
 //! What a configuration says once every check has passed.
 
-use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration,
+};
 
-use crate::event::AppName;
+use crate::{
+    event::AppName,
+    route::{Route, Sink},
+};
 
 use super::auth::Auth;
 
@@ -100,23 +105,34 @@ pub struct Journal {
     pub path: PathBuf,
     /// Bound of live records, bytes.
     pub limit_bytes: u64,
-    /// Share of `limit_bytes` that one destination may owe, over 0 to 1.
+    /// Share of `limit_bytes` and of `limit_deliveries` that may be pending for one queue with all its partitions, or one
+    /// exchange with all its routing keys; over 0 to 1.
     pub destination_share: f64,
     /// Bound of deliveries owed.
     pub limit_deliveries: u64,
 }
 
 impl Journal {
-    /// What one destination may owe, bytes.
+    /// What may be pending for one queue or exchange, bytes.
     #[must_use]
+    pub fn destination_bytes(&self) -> u64 {
+        self.share_of(self.limit_bytes)
+    }
+
+    /// What may be pending for one queue or exchange, deliveries.
+    #[must_use]
+    pub fn destination_deliveries(&self) -> u64 {
+        self.share_of(self.limit_deliveries)
+    }
+
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,
-        reason = "a share of a byte count: both are positive, and a few bytes more or less do not matter"
+        reason = "a share of a count: both are positive, and a few more or less do not matter"
     )]
-    pub fn destination_bytes(&self) -> u64 {
-        (self.limit_bytes as f64 * self.destination_share) as u64
+    fn share_of(&self, limit: u64) -> u64 {
+        (limit as f64 * self.destination_share) as u64
     }
 }
 
@@ -269,15 +285,48 @@ impl Config {
                     "app {name} rejects events with 422, which Event Grid sends again for 24 hours"
                 ));
             }
-            let routed = |route: &crate::route::Route| {
-                route.app.as_ref().is_none_or(|wanted| wanted == name)
+            let routes = || {
+                self.routes
+                    .iter()
+                    .filter(|route| route.app.as_ref().is_none_or(|wanted| wanted == name))
             };
-            if !self.routes.iter().any(routed) {
+            if let Some((needed, limit)) = self.batch_that_never_fits(routes()) {
+                notices.push(format!(
+                    "app {name}: a callback of {batch} events (server.batch_limit) can need {needed} deliveries where at most \
+                     {limit} may be pending (journal.limit_deliveries, destination_share): such a callback gets 413",
+                    batch = self.server.batch_limit,
+                ));
+            }
+            if routes().next().is_none() {
                 notices.push(format!(
                     "app {name} has no route: its events go to hookswitch.unrouted"
                 ));
             }
         }
         notices
+    }
+
+    /// What the largest callback of an app with these routes can need, and what may be pending, where that is less.
+    fn batch_that_never_fits<'a>(
+        &self,
+        routes: impl Iterator<Item = &'a Route>,
+    ) -> Option<(u64, u64)> {
+        let batch = self.server.batch_limit as u64;
+        let mut by_share: BTreeMap<(bool, &str), u64> = BTreeMap::new();
+        for route in routes {
+            let share = match &route.sink {
+                Sink::Queue { name, .. } => (true, name.as_str()),
+                Sink::Exchange { exchange, .. } => (false, exchange.as_str()),
+            };
+            *by_share.entry(share).or_default() += batch;
+        }
+        let all = by_share.values().sum::<u64>().max(batch);
+        let one = by_share.values().copied().max().unwrap_or(batch);
+        [
+            (all, self.journal.limit_deliveries),
+            (one, self.journal.destination_deliveries()),
+        ]
+        .into_iter()
+        .find(|(needed, limit)| needed > limit)
     }
 }

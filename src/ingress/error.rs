@@ -119,6 +119,8 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
             StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST)
         }
         IngressError::Rejected(Rejection::Events { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
+        // It would not fit into an empty journal either.
+        IngressError::Journal(Refusal::NeverFits(_)) => StatusCode::PAYLOAD_TOO_LARGE,
         // A good callback that we could not keep: the sender still owns it and will try again.
         IngressError::Crowded { .. } | IngressError::Journal(_) | IngressError::StoreTimeout => {
             StatusCode::SERVICE_UNAVAILABLE
@@ -162,9 +164,10 @@ fn retry_after(error: &IngressError) -> Option<u16> {
         IngressError::Journal(refusal) => match refusal {
             Refusal::Busy => 1,
             Refusal::Closing | Refusal::NotConfirmed => 5,
-            Refusal::Full { .. } | Refusal::DestinationFull { .. } => 10,
+            Refusal::Full(_) | Refusal::DestinationFull { .. } => 10,
             Refusal::DiskFull => 30,
             Refusal::Failed => 60,
+            Refusal::NeverFits(_) => return None,
         },
         _ => return None,
     })
@@ -185,8 +188,9 @@ fn allow(error: &IngressError) -> Option<&'static str> {
 /// Why the journal refused events, for metrics.
 pub(super) fn reject_reason(refusal: &Refusal) -> RejectReason {
     match refusal {
-        Refusal::Full { .. } => RejectReason::JournalFull,
+        Refusal::Full(_) => RejectReason::JournalFull,
         Refusal::DestinationFull { .. } => RejectReason::DestinationFull,
+        Refusal::NeverFits(_) => RejectReason::NeverFits,
         Refusal::DiskFull => RejectReason::DiskFull,
         Refusal::Failed => RejectReason::JournalFailed,
         Refusal::Busy => RejectReason::Busy,
@@ -200,7 +204,8 @@ pub(super) fn reject_reason(refusal: &Refusal) -> RejectReason {
 fn detail_of(error: &IngressError) -> String {
     match error {
         IngressError::Journal(refusal) => match refusal {
-            Refusal::Full { .. } => "the journal is full",
+            Refusal::NeverFits(_) => return refusal.to_string(),
+            Refusal::Full(_) => "the journal is full",
             Refusal::DestinationFull { .. } => {
                 "a destination of this callback's events owes as much as it may"
             }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    journal::{Admitted, Refusal},
+    journal::{Admitted, Bound, Refusal},
     ops::Counts,
 };
 
@@ -341,16 +341,17 @@ async fn a_strict_app_refuses_the_whole_callback_with_422() {
 #[tokio::test]
 async fn everything_that_passes_is_503_with_retry_after_and_without_names() {
     let mut door = Door::open(settings());
+    let bound = Bound {
+        used: 1,
+        needed: 1,
+        limit: 1,
+        unit: "bytes",
+    };
     let refusals = [
-        Refusal::Full {
-            used: 1,
-            limit: 1,
-            unit: "bytes",
-        },
+        Refusal::Full(bound),
         Refusal::DestinationFull {
             destination: "queue hidden-name".into(),
-            used: 1,
-            limit: 1,
+            bound,
         },
         Refusal::DiskFull,
         Refusal::Failed,

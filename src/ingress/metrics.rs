@@ -99,8 +99,10 @@ pub enum RejectReason {
     Unknown,
     /// The journal is full.
     JournalFull,
-    /// One destination owes as much as it may.
+    /// As much is pending for one destination as may be.
     DestinationFull,
+    /// The callback is more than may be pending at once.
+    NeverFits,
     /// No room on the journal's disk.
     DiskFull,
     /// The journal failed.
@@ -115,11 +117,12 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason; a closed label set.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Invalid,
         Self::Unknown,
         Self::JournalFull,
         Self::DestinationFull,
+        Self::NeverFits,
         Self::DiskFull,
         Self::JournalFailed,
         Self::Busy,
@@ -135,6 +138,7 @@ impl RejectReason {
             Self::Unknown => "unknown",
             Self::JournalFull => "journal_full",
             Self::DestinationFull => "destination_full",
+            Self::NeverFits => "never_fits",
             Self::DiskFull => "disk_full",
             Self::JournalFailed => "journal_failed",
             Self::Busy => "busy",

@@ -193,6 +193,8 @@ struct Table {
     channels: Vec<String>,
     channel_ids: HashMap<String, ChannelId>,
     family_ids: HashMap<String, u32>,
+    shares: Vec<String>,
+    share_ids: HashMap<String, ShareId>,
     said_full: bool,
 }
 
@@ -201,7 +203,12 @@ struct Row {
     destination: Arc<Destination>,
     channel: ChannelId,
     family: u32,
+    share: ShareId,
 }
+
+/// What a share of the journal is counted for, see [`Destination::share_name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ShareId(pub(super) u32);
 
 /// A destination with the short names that the dispatcher knows it by.
 #[derive(Clone, Debug)]
@@ -209,6 +216,7 @@ pub(super) struct Interned {
     pub(super) destination: Arc<Destination>,
     pub(super) channel: ChannelId,
     pub(super) family: u32,
+    pub(super) share: ShareId,
 }
 
 impl Destinations {
@@ -285,7 +293,13 @@ impl Destinations {
             destination: row.destination,
             channel: row.channel,
             family: row.family,
+            share: row.share,
         })
+    }
+
+    pub(super) fn share_name(&self, share: ShareId) -> Option<String> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        table.shares.get(usize::try_from(share.0).ok()?).cloned()
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -312,14 +326,26 @@ impl Table {
             .family_ids
             .entry(destination.family.clone())
             .or_insert(next_family);
+        let share = self.share(destination.share_name());
         let id = DestinationId(short(self.rows.len()));
         self.ids.insert(destination.clone(), id);
         self.rows.push(Row {
             destination,
             channel,
             family,
+            share,
         });
         id
+    }
+
+    fn share(&mut self, name: String) -> ShareId {
+        if let Some(share) = self.share_ids.get(&name) {
+            return *share;
+        }
+        let share = ShareId(short(self.shares.len()));
+        self.shares.push(name.clone());
+        self.share_ids.insert(name, share);
+        share
     }
 }
 

@@ -3,15 +3,15 @@
 use futures_util::future::join_all;
 
 use crate::{
-    admit::QuarantineReason,
+    admit::{Offer, QuarantineReason},
     dispatch::Refused,
     event::CallIds,
     ops::JournalState,
-    route::{Address, QUARANTINE},
+    route::{Address, QUARANTINE, QueueType, Target},
 };
 
 use super::{
-    Admitted, JournalError, Refusal, Settlement,
+    Admitted, Bound, JournalError, Refusal, Settlement,
     fault::{Fault, Trouble},
     open::Tuning,
     testing::{Running, broken, callback, event, event_of, settings},
@@ -231,16 +231,18 @@ async fn a_full_journal_takes_nothing_new_and_forgets_what_it_refused() {
     let directory = tempfile::tempdir().unwrap();
     let mut tight = settings(directory.path());
     tight.limit_deliveries = 2;
+    tight.destination_share = 1.0;
     let mut running = Running::tuned(&tight, unlimited()).unwrap();
     running.accept(vec![event("c", "1", &["q"])]).await;
     let two = vec![event("c", "2", &["q"]), event("c", "3", &["q"])];
     assert!(matches!(
         running.submit(two.clone()).await,
-        Err(Refusal::Full {
+        Err(Refusal::Full(Bound {
             used: 1,
+            needed: 2,
             limit: 2,
             unit: "deliveries"
-        })
+        }))
     ));
     assert_eq!(running.boards.health.view().journal, JournalState::Full);
     assert_eq!(running.check_law().refused, 2);
@@ -272,10 +274,104 @@ async fn a_destination_that_owes_its_share_refuses_its_own_callbacks_only() {
         .submit(vec![event("c", "3", &["fine", "stuck"])])
         .await;
     assert!(
-        matches!(both, Err(Refusal::DestinationFull { destination, .. }) if destination == "stuck")
+        matches!(both, Err(Refusal::DestinationFull { destination, .. }) if destination == "queue stuck")
     );
     running.accept(vec![event("c", "3", &["fine"])]).await;
     assert_eq!(running.boards.health.view().journal, JournalState::Writable);
+    running.close();
+}
+
+/// `count` events of calls of their own, for this target.
+fn events_for(target: &Target, count: usize) -> Vec<Offer> {
+    (0..count)
+        .map(|n| Offer {
+            targets: vec![target.clone()],
+            ..event(
+                &uuid::Uuid::new_v4().to_string(),
+                &format!("{target:?} {n}"),
+                &[],
+            )
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_partitions_of_a_queue_and_the_keys_of_an_exchange_have_one_share() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut tight = settings(directory.path());
+    tight.limit_deliveries = 40;
+    tight.destination_share = 0.25;
+    let running = Running::tuned(&tight, unlimited()).unwrap();
+    let partitioned = Target::Queue {
+        name: "stuck".into(),
+        partitions: std::num::NonZeroU32::new(4),
+        queue_type: QueueType::Quorum,
+    };
+    running.accept(events_for(&partitioned, 10)).await;
+    let one_more = vec![event("c", "p", &["fine"]), {
+        let mut more = events_for(&partitioned, 11);
+        more.remove(10)
+    }];
+    assert_eq!(
+        running.submit(one_more).await,
+        Err(Refusal::DestinationFull {
+            destination: "queue stuck".into(),
+            bound: Bound {
+                used: 10,
+                needed: 1,
+                limit: 10,
+                unit: "deliveries"
+            }
+        })
+    );
+    for n in 0..10 {
+        let key = Target::Exchange {
+            exchange: "stuck".into(),
+            routing_key: format!("key.{n}").into(),
+        };
+        running.accept(events_for(&key, 1)).await;
+    }
+    let key = Target::Exchange {
+        exchange: "stuck".into(),
+        routing_key: "another".into(),
+    };
+    let refused = running.submit(events_for(&key, 1)).await;
+    assert!(
+        matches!(&refused, Err(Refusal::DestinationFull { destination, .. }) if destination == "exchange stuck"),
+        "{refused:?}"
+    );
+    for id in 0..10 {
+        let id = id.to_string();
+        running.accept(vec![event(&id, &id, &["fine"])]).await;
+    }
+    assert_eq!(running.boards.health.view().journal, JournalState::Writable);
+    running.close();
+
+    // The same after a restart.
+    let running = Running::tuned(&tight, unlimited()).unwrap();
+    let refused = running.submit(events_for(&key, 1)).await;
+    assert!(matches!(refused, Err(Refusal::DestinationFull { .. })));
+    running.close();
+}
+
+#[tokio::test]
+async fn what_never_fits_is_told_so_and_leaves_the_journal_writable() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut tight = settings(directory.path());
+    tight.limit_deliveries = 40;
+    tight.destination_share = 0.25;
+    let running = Running::tuned(&tight, unlimited()).unwrap();
+    for (queues, count, limit) in [(&["q"][..], 11, 10), (&["a", "b", "c", "d", "e"], 9, 40)] {
+        let many = (0..count)
+            .map(|n| event(&n.to_string(), &n.to_string(), queues))
+            .collect();
+        let Err(Refusal::NeverFits(bound)) = running.submit(many).await else {
+            panic!("taken");
+        };
+        assert_eq!((bound.used, bound.limit), (0, limit));
+        assert_eq!(running.boards.health.view().journal, JournalState::Writable);
+    }
+    running.accept(vec![event("c", "1", &["q"])]).await;
     running.close();
 }
 

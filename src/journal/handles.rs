@@ -61,29 +61,36 @@ impl Receipt {
     }
 }
 
+/// A bound of what may be pending, and what a callback met there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// How much is pending already.
+    pub used: u64,
+    /// How much more the callback needs.
+    pub needed: u64,
+    /// How much may be.
+    pub limit: u64,
+    /// `bytes` or `deliveries`.
+    pub unit: &'static str,
+}
+
 /// Why a callback was not taken. Nothing of it is durable, and nothing of it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The journal holds as much as it may.
-    #[error("journal is full: {used} of {limit} {unit} wait for the broker")]
-    Full {
-        /// How much is held.
-        used: u64,
-        /// How much may be.
-        limit: u64,
-        /// `bytes` or `deliveries`.
-        unit: &'static str,
-    },
-    /// One destination owes as much as it may (`journal.destination_share`).
-    #[error("destination {destination} owes {used} of its {limit} bytes")]
+    #[error("journal is full: {} of {} {} are pending", .0.used, .0.limit, .0.unit)]
+    Full(Bound),
+    /// As much is pending for one queue or exchange as may be (`journal.destination_share`).
+    #[error("{destination} is full: {} of its {} {} are pending", bound.used, bound.limit, bound.unit)]
     DestinationFull {
-        /// Which one.
+        /// The queue without its partition, or the exchange.
         destination: String,
-        /// How much is held for it.
-        used: u64,
-        /// How much may be.
-        limit: u64,
+        /// How much, and how much may be.
+        bound: Bound,
     },
+    /// The callback alone is more than may be pending at once: trying again does not help.
+    #[error("the callback needs {} {} where at most {} may be pending", .0.needed, .0.unit, .0.limit)]
+    NeverFits(Bound),
     /// No room on the disk; accepting resumes by itself.
     #[error("no space left on the journal's disk")]
     DiskFull,

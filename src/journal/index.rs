@@ -8,11 +8,15 @@ use crate::{
     route::DestinationId,
 };
 
+use super::{Bound, doors::ShareId};
+
 /// A delivery that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
     pub(super) record: RecordId,
     pub(super) destination: DestinationId,
+    /// Whose share of the journal it counts against.
+    pub(super) share: ShareId,
     /// Its line; see [`crate::admit::Line`].
     pub(super) line: Option<Slot>,
     /// Size of its record.
@@ -31,15 +35,64 @@ pub(super) struct Index {
     moved: HashSet<RecordId>,
     records: u64,
     bytes: u64,
-    /// By destination: what it owes. A record counts once for each of its destinations.
-    owed_bytes: Vec<u64>,
+    /// By share. A record counts once for each of its deliveries.
+    pending_by_share: Vec<Amount>,
+}
+
+/// So much of the journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) bytes: u64,
+    pub(super) deliveries: u64,
+}
+
+impl Amount {
+    /// One delivery of a record of this size.
+    pub(super) fn delivery(bytes: u32) -> Self {
+        Self {
+            bytes: bytes.into(),
+            deliveries: 1,
+        }
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.deliveries += other.deliveries;
+    }
+
+    /// The bound of `limit` that would be exceeded if `needed` were added to this.
+    pub(super) fn exceeds(self, needed: Self, limit: Self) -> Option<Bound> {
+        [
+            (self.bytes, needed.bytes, limit.bytes, "bytes"),
+            (
+                self.deliveries,
+                needed.deliveries,
+                limit.deliveries,
+                "deliveries",
+            ),
+        ]
+        .into_iter()
+        .find(|(used, needed, limit, _)| used + needed > *limit)
+        .map(|(used, needed, limit, unit)| Bound {
+            used,
+            needed,
+            limit,
+            unit,
+        })
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.deliveries = self.deliveries.saturating_sub(other.deliveries);
+    }
 }
 
 impl Index {
     /// Adds a delivery; in order of their ids. A record has the id of its first delivery and the others follow it,
     /// except those that `moved` to quarantine.
     pub(super) fn add(&mut self, delivery: DeliveryId, pending: Pending, moved: bool) {
-        *self.owed_mut(pending.destination) += u64::from(pending.bytes);
+        self.share_mut(pending.share)
+            .add(Amount::delivery(pending.bytes));
         let shared = if moved {
             !self.moved.insert(pending.record)
                 || self
@@ -64,8 +117,8 @@ impl Index {
     /// Takes a delivery out; true beside it when that was the last one of its record.
     pub(super) fn remove(&mut self, delivery: DeliveryId) -> Option<(Pending, bool)> {
         let pending = self.pending.remove(&delivery)?;
-        let owed = self.owed_mut(pending.destination);
-        *owed = owed.saturating_sub(u64::from(pending.bytes));
+        self.share_mut(pending.share)
+            .subtract(Amount::delivery(pending.bytes));
         let last = match self.shared.get_mut(&pending.record) {
             Some(count) if *count > 1 => {
                 *count -= 1;
@@ -86,15 +139,21 @@ impl Index {
     }
 
     /// Puts the delivery `new` in the place of `old`, which is owed: same record, other destination, no line.
-    pub(super) fn replace(&mut self, old: DeliveryId, new: DeliveryId, destination: DestinationId) {
+    pub(super) fn replace(
+        &mut self,
+        old: DeliveryId,
+        new: DeliveryId,
+        destination: DestinationId,
+        share: ShareId,
+    ) {
         let Some(mut pending) = self.pending.remove(&old) else {
             return;
         };
-        let bytes = u64::from(pending.bytes);
-        let owed = self.owed_mut(pending.destination);
-        *owed = owed.saturating_sub(bytes);
-        *self.owed_mut(destination) += bytes;
+        let amount = Amount::delivery(pending.bytes);
+        self.share_mut(pending.share).subtract(amount);
+        self.share_mut(share).add(amount);
         pending.destination = destination;
+        pending.share = share;
         pending.line = None;
         self.pending.insert(new, pending);
     }
@@ -120,12 +179,20 @@ impl Index {
         self.bytes
     }
 
-    /// What one destination owes.
-    pub(super) fn owed_bytes(&self, destination: DestinationId) -> u64 {
-        self.owed_bytes
-            .get(destination.0 as usize)
+    /// Everything that is pending: each record's bytes once, and all deliveries.
+    pub(super) fn amount(&self) -> Amount {
+        Amount {
+            bytes: self.bytes,
+            deliveries: self.deliveries(),
+        }
+    }
+
+    /// What is pending for a queue with all its partitions, or an exchange with all its routing keys.
+    pub(super) fn pending_for(&self, share: ShareId) -> Amount {
+        self.pending_by_share
+            .get(share.0 as usize)
             .copied()
-            .unwrap_or(0)
+            .unwrap_or_default()
     }
 
     /// When the oldest was received, in seconds since the epoch.
@@ -135,12 +202,12 @@ impl Index {
             .map(|(_, pending)| pending.received)
     }
 
-    fn owed_mut(&mut self, destination: DestinationId) -> &mut u64 {
-        let place = destination.0 as usize;
-        if self.owed_bytes.len() <= place {
-            self.owed_bytes.resize(place + 1, 0);
+    fn share_mut(&mut self, share: ShareId) -> &mut Amount {
+        let place = share.0 as usize;
+        if self.pending_by_share.len() <= place {
+            self.pending_by_share.resize(place + 1, Amount::default());
         }
-        self.owed_bytes
+        self.pending_by_share
             .get_mut(place)
             .expect("made long enough just above")
     }
@@ -154,6 +221,7 @@ mod tests {
         Pending {
             record: RecordId(record),
             destination: DestinationId(destination),
+            share: ShareId(destination / 2),
             line: None,
             bytes: 100,
             received: 7,
@@ -161,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_counts_once_in_total_and_once_for_each_destination() {
+    fn a_record_counts_once_in_total_and_once_for_each_delivery() {
         let mut index = Index::default();
         for (delivery, destination) in [(1, 0), (2, 1), (3, 2)] {
             index.add(DeliveryId(delivery), pending(1, destination), false);
@@ -171,7 +239,10 @@ mod tests {
             (index.bytes(), index.records(), index.deliveries()),
             (200, 2, 4)
         );
-        assert_eq!(index.owed_bytes(DestinationId(0)), 200);
+        // Destinations 0 and 1 are one share.
+        let amount = |bytes, deliveries| Amount { bytes, deliveries };
+        assert_eq!(index.pending_for(ShareId(0)), amount(300, 3));
+        assert_eq!(index.pending_for(ShareId(1)), amount(100, 1));
         assert!(!index.remove(DeliveryId(2)).unwrap().1);
         assert!(!index.remove(DeliveryId(1)).unwrap().1);
         assert!(index.remove(DeliveryId(3)).unwrap().1);
@@ -184,9 +255,10 @@ mod tests {
         let mut index = Index::default();
         index.add(DeliveryId(1), pending(1, 0), false);
         index.add(DeliveryId(2), pending(2, 0), false);
-        index.replace(DeliveryId(1), DeliveryId(3), DestinationId(1));
+        index.replace(DeliveryId(1), DeliveryId(3), DestinationId(4), ShareId(2));
         assert_eq!((index.bytes(), index.deliveries()), (200, 2));
-        assert_eq!(index.owed_bytes(DestinationId(1)), 100);
+        assert_eq!(index.pending_for(ShareId(0)), Amount::delivery(100));
+        assert_eq!(index.pending_for(ShareId(2)), Amount::delivery(100));
         assert!(index.remove(DeliveryId(3)).unwrap().1);
     }
 

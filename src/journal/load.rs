@@ -217,7 +217,6 @@ fn load_index(
     admission: &mut Admission,
     sequences: &HashMap<i64, crate::admit::Slot>,
 ) -> Result<(Index, u64), LoadError> {
-    let known = destinations.count();
     let mut index = Index::default();
     let mut last = 0;
     each(
@@ -226,11 +225,11 @@ fn load_index(
         |row| {
             let id: i64 = row.get(0)?;
             let destination = DestinationId(row.get(2)?);
-            if destination.0 >= known {
+            let Some(interned) = destinations.interned(destination) else {
                 return Err(LoadError::Damaged(
                     "a delivery to an unknown destination".to_owned(),
                 ));
-            }
+            };
             let line = match row.get::<_, Option<i64>>(3)? {
                 None => None,
                 Some(line) => Some(*sequences.get(&line).ok_or_else(|| {
@@ -243,6 +242,7 @@ fn load_index(
             let pending = Pending {
                 record: RecordId(row.get::<_, i64>(1)?.cast_unsigned()),
                 destination,
+                share: interned.share,
                 line,
                 bytes: row.get(4)?,
                 received: row.get(5)?,

@@ -35,7 +35,8 @@ mod writer;
 
 pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, NoParcel, Opened, Parcels, Settle};
 pub use handles::{
-    Admitted, Boards, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal, Settlement,
+    Admitted, Boards, Bound, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal,
+    Settlement,
 };
 pub use open::open;
 pub use reply::Mailbox;

@@ -13,6 +13,7 @@ use super::{
     Boards, Closer, FeedItem, Intake, JournalError, Opened, Parcels, Settle,
     cache::Cache,
     directory::Directory,
+    index::Amount,
     load::{LoadError, Loaded, load, owed_before},
     metrics::Metrics,
     reader::{Desk, Reader},
@@ -167,9 +168,14 @@ pub(super) fn open_tuned(
 
 fn bounds(settings: &config::Journal) -> Bounds {
     Bounds {
-        bytes: settings.limit_bytes,
-        deliveries: settings.limit_deliveries,
-        destination_bytes: settings.destination_bytes(),
+        total: Amount {
+            bytes: settings.limit_bytes,
+            deliveries: settings.limit_deliveries,
+        },
+        share: Amount {
+            bytes: settings.destination_bytes(),
+            deliveries: settings.destination_deliveries(),
+        },
     }
 }
 

@@ -8,7 +8,10 @@ use crate::{
     route::{Destination, QUARANTINE, Target},
 };
 
-use super::{Parcel, reader::read_parcel, stage::live_line, store::DeliveryRow, writer::Writer};
+use super::{
+    Parcel, doors::ShareId, reader::read_parcel, stage::live_line, store::DeliveryRow,
+    writer::Writer,
+};
 
 /// A delivery that takes the place of another one.
 #[derive(Debug)]
@@ -16,6 +19,7 @@ pub(super) struct Moved {
     pub(super) old: DeliveryId,
     pub(super) row: DeliveryRow,
     pub(super) owed: Owed,
+    pub(super) share: ShareId,
     pub(super) parcel: Option<Parcel>,
     pub(super) line: Option<crate::admit::Slot>,
 }
@@ -85,6 +89,7 @@ impl Writer {
                     received: pending.received,
                     moved: Some(note.clone()),
                 },
+                share: interned.share,
                 owed: Owed {
                     delivery: new,
                     destination,
@@ -109,7 +114,8 @@ impl Writer {
         self.book_moved(moved.len() as u64);
         let mut owed = Vec::new();
         for one in moved {
-            self.index.replace(one.old, one.row.id, one.row.destination);
+            self.index
+                .replace(one.old, one.row.id, one.row.destination, one.share);
             self.cache.remove(one.old);
             if let Some(line) = one.line {
                 self.admission.settled(line);

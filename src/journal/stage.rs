@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     Admitted, Callback, Facts, Parcel, Record,
-    doors::Interned,
+    doors::{Interned, ShareId},
     reply::Reply,
     store::{DeliveryRow, json},
 };
@@ -34,6 +34,7 @@ pub(super) struct NewRecord {
 pub(super) struct NewDelivery {
     pub(super) row: DeliveryRow,
     pub(super) owed: Owed,
+    pub(super) share: ShareId,
     pub(super) parcel: Parcel,
     pub(super) line: Option<crate::admit::Slot>,
 }
@@ -122,6 +123,7 @@ pub(super) fn new_record(record: Arc<Record>, placed: &[(Placed, Interned)]) -> 
                     }),
                     unknown: false,
                 },
+                share: interned.share,
                 parcel: Parcel {
                     record: record.clone(),
                     destination: interned.destination.clone(),

@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     Refusal,
-    index::Index,
+    index::{Amount, Index},
     poison::Moved,
     stage::Staged,
     writer::{Bounds, Deletes, Writer},
@@ -31,8 +31,8 @@ pub(super) struct Condition {
     /// Deletes found no room either at that time.
     deletes_failed: Option<Instant>,
     failed: bool,
-    /// Bytes and deliveries for which there was no room.
-    full: Option<(u64, u64)>,
+    /// For this there was no room.
+    full: Option<Amount>,
     shown: JournalState,
 }
 
@@ -60,8 +60,8 @@ impl Condition {
         self.disk_full = Some(Instant::now());
     }
 
-    pub(super) fn found_full(&mut self, bytes: u64, deliveries: u64) {
-        self.full = Some((bytes, deliveries));
+    pub(super) fn found_full(&mut self, needed: Amount) {
+        self.full = Some(needed);
     }
 
     pub(super) fn state(&self) -> JournalState {
@@ -78,10 +78,8 @@ impl Condition {
 
     /// The state, if it is another than the one last shown.
     pub(super) fn news(&mut self, index: &Index, bounds: &Bounds) -> Option<JournalState> {
-        if let Some((bytes, deliveries)) = self.full
-            && (index.deliveries() == 0
-                || (index.bytes() + bytes <= bounds.bytes
-                    && index.deliveries() + deliveries <= bounds.deliveries))
+        if let Some(needed) = self.full
+            && index.amount().exceeds(needed, bounds.total).is_none()
         {
             self.full = None;
         }

@@ -32,6 +32,7 @@ use super::{
     Boards, Closer, Destinations, FeedItem, Intake, JournalError, Opened, Parcel, Parcels, Refusal,
     Settle, Settlement,
     doors::{Append, Command, FetchParcel, NoParcel},
+    index::Amount,
     metrics::Metrics,
     open::spawn,
     reply::Reply,
@@ -77,8 +78,10 @@ pub fn volatile(
     let keeper = Keeper {
         metrics,
         timeout: confirm_timeout,
-        limit_bytes: settings.limit_bytes,
-        limit_deliveries: settings.limit_deliveries,
+        limit: Amount {
+            bytes: settings.limit_bytes,
+            deliveries: settings.limit_deliveries,
+        },
         boards: boards.clone(),
         destinations: destinations.clone(),
         parcels: parcels.clone(),
@@ -93,7 +96,7 @@ pub fn volatile(
         bytes: 0,
         next_callback: 1,
         next_id: 1,
-        full: false,
+        full: None,
         owed: Vec::new(),
     };
     boards.health.update(|view| {
@@ -211,8 +214,7 @@ struct UnderWay {
 #[derive(Debug)]
 struct Keeper {
     timeout: Duration,
-    limit_bytes: u64,
-    limit_deliveries: u64,
+    limit: Amount,
     metrics: Metrics,
     boards: Boards,
     destinations: Destinations,
@@ -229,7 +231,8 @@ struct Keeper {
     bytes: u64,
     next_callback: u64,
     next_id: u64,
-    full: bool,
+    /// For this there was no room.
+    full: Option<Amount>,
     /// For the next item of the feed.
     owed: Vec<Owed>,
 }
@@ -435,35 +438,35 @@ impl Keeper {
 
     /// Counts each event as new: near the bound a resend may be refused once more, which it can bear.
     fn no_room(&mut self, offers: &[Offer]) -> Option<Refusal> {
-        let mut needed = 0;
-        let mut deliveries = 0;
+        let mut needed = Amount::default();
         for offer in offers {
             let targets = offer.targets.len() as u64;
-            needed += targets * size(&offer.body);
-            deliveries += targets;
+            needed.bytes += targets * size(&offer.body);
+            needed.deliveries += targets;
         }
-        for (used, needed, limit, unit) in [
-            (self.bytes, needed, self.limit_bytes, "bytes"),
-            (
-                self.deliveries.len() as u64,
-                deliveries,
-                self.limit_deliveries,
-                "deliveries",
-            ),
-        ] {
-            if used + needed > limit {
-                self.full = true;
-                return Some(Refusal::Full { used, limit, unit });
-            }
+        if let Some(bound) = Amount::default().exceeds(needed, self.limit) {
+            return Some(Refusal::NeverFits(bound));
         }
-        None
+        let bound = self.held().exceeds(needed, self.limit)?;
+        self.full = Some(needed);
+        Some(Refusal::Full(bound))
+    }
+
+    /// What is under way.
+    fn held(&self) -> Amount {
+        Amount {
+            bytes: self.bytes,
+            deliveries: self.deliveries.len() as u64,
+        }
     }
 
     fn show_room(&mut self) {
-        if self.full && self.bytes < self.limit_bytes / 2 {
-            self.full = false;
+        if let Some(needed) = self.full
+            && self.held().exceeds(needed, self.limit).is_none()
+        {
+            self.full = None;
         }
-        let state = if self.full {
+        let state = if self.full.is_some() {
             JournalState::Full
         } else {
             JournalState::Writable

@@ -5,10 +5,11 @@ use std::{future::Future, pin::Pin, time::Duration};
 use crate::{
     dispatch::{DeliveryId, Owed, Refused},
     event::CallIds,
+    ops::JournalState,
 };
 
 use super::{
-    Admitted, Callback, FeedItem, Opened, Receipt, Refusal, Settlement,
+    Admitted, Bound, Callback, FeedItem, Opened, Receipt, Refusal, Settlement,
     testing::{Running, boards, broken, callback, event, event_of, settings},
     volatile,
 };
@@ -301,7 +302,7 @@ async fn beyond_its_memory_it_is_full_and_recovers() {
     let much = vec![event("c", "2", &["q"]), event("c", "3", &["q"])];
     assert!(matches!(
         running.submit(much).await,
-        Err(Refusal::Full { unit: "bytes", .. })
+        Err(Refusal::Full(Bound { unit: "bytes", .. }))
     ));
     running.deliver([owed[0].delivery]);
     assert_eq!(outcomes(first).await, Ok(vec![Admitted::Accepted]));
@@ -309,6 +310,40 @@ async fn beyond_its_memory_it_is_full_and_recovers() {
     let owed = running.owed(1).await;
     running.deliver([owed[0].delivery]);
     assert_eq!(outcomes(again).await, Ok(vec![Admitted::Accepted]));
+    running.close();
+}
+
+#[tokio::test]
+async fn it_says_full_until_what_was_refused_would_fit_whatever_the_bound() {
+    let boards = boards();
+    let mut settings = settings(std::path::Path::new("nowhere"));
+    settings.limit_deliveries = 2;
+    let journal = volatile(LONG, &settings, &boards).unwrap();
+    let mut running = Running { journal, boards };
+    let state = |running: &Running| running.boards.health.view().journal;
+    let both = vec![event("c", "1", &["q"]), event("d", "2", &["q"])];
+    let first = offer(&running.journal, callback(both)).await;
+    let owed = running.owed(2).await;
+    let refused = running.submit(vec![event("e", "3", &["q"])]).await;
+    assert!(matches!(
+        refused,
+        Err(Refusal::Full(Bound {
+            unit: "deliveries",
+            ..
+        }))
+    ));
+    running
+        .until("said", |_| state(&running) == JournalState::Full)
+        .await;
+    // More than there is room for at any time says nothing about the room that there is.
+    let many = (0..3).map(|n| event("e", &n.to_string(), &["q"])).collect();
+    let refused = running.submit(many).await;
+    assert!(matches!(refused, Err(Refusal::NeverFits(_))));
+    running.deliver(owed.iter().map(|owed| owed.delivery));
+    assert!(outcomes(first).await.is_ok());
+    running
+        .until("said", |_| state(&running) == JournalState::Writable)
+        .await;
     running.close();
 }
 

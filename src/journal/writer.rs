@@ -16,19 +16,18 @@ use crate::{
     admit::{Admission, Verdict},
     dispatch::{DeliveryId, Owed, RecordId, Refused},
     ops::{JournalState, LiveStage, Outcome},
-    route::DestinationId,
 };
 
 use super::{
     Admitted, Boards, Destinations, FeedItem, Receipt, Record, Refusal, Settlement,
     cache::Cache,
     directory::Directory,
-    doors::{Append, Command},
-    index::{Index, Pending},
+    doors::{Append, Command, ShareId},
+    index::{Amount, Index, Pending},
     metrics::Metrics,
     reader::{Request, read_parcel},
     reply::Answers,
-    stage::{NewRecord, Staged, facts, live_line, name, new_record, outcome, own},
+    stage::{NewRecord, Staged, facts, live_line, new_record, outcome, own},
     store::Store,
     trouble::{Condition, is_busy},
 };
@@ -53,12 +52,12 @@ const IDLE: Duration = Duration::from_secs(1);
 const FREE_PAGES: i64 = 1_024;
 const VACUUM_PAGES: u32 = 2_048;
 
-/// Bounds of what may be owed.
+/// Bounds of what may be pending.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    pub(super) bytes: u64,
-    pub(super) deliveries: u64,
-    pub(super) destination_bytes: u64,
+    pub(super) total: Amount,
+    /// For one queue or exchange.
+    pub(super) share: Amount,
 }
 
 /// Rows that are owed no more and still on disk.
@@ -394,6 +393,7 @@ impl Writer {
                 Pending {
                     record: delivery.row.record,
                     destination: delivery.row.destination,
+                    share: delivery.share,
                     line: delivery.line,
                     bytes: delivery.row.bytes,
                     received: delivery.row.received,
@@ -412,49 +412,41 @@ impl Writer {
         if self.condition.disk_full() {
             return Some(Refusal::DiskFull);
         }
-        let mut bytes = 0;
-        let mut deliveries = 0;
-        let mut destinations: Vec<(DestinationId, u64)> = Vec::new();
+        let mut needed = Amount::default();
+        let mut shares: Vec<(ShareId, Amount)> = Vec::new();
         for record in records {
             for (place, delivery) in record.deliveries.iter().enumerate() {
-                let row = &delivery.row;
-                if place == 0 {
-                    bytes += u64::from(row.bytes);
-                }
-                deliveries += 1;
-                match destinations
+                let amount = Amount::delivery(delivery.row.bytes);
+                match shares
                     .iter_mut()
-                    .find(|(destination, _)| *destination == row.destination)
+                    .find(|(share, _)| *share == delivery.share)
                 {
-                    Some((_, needed)) => *needed += u64::from(row.bytes),
-                    None => destinations.push((row.destination, u64::from(row.bytes))),
+                    Some((_, needed)) => needed.add(amount),
+                    None => shares.push((delivery.share, amount)),
+                }
+                needed.deliveries += 1;
+                if place == 0 {
+                    needed.bytes += amount.bytes;
                 }
             }
         }
-        for (used, needed, limit, unit) in [
-            (self.index.bytes(), bytes, self.bounds.bytes, "bytes"),
-            (
-                self.index.deliveries(),
-                deliveries,
-                self.bounds.deliveries,
-                "deliveries",
-            ),
-        ] {
-            if used + needed > limit {
-                self.condition.found_full(bytes, deliveries);
-                return Some(Refusal::Full { used, limit, unit });
-            }
+        let total = self.bounds.total;
+        if let Some(bound) = Amount::default().exceeds(needed, total) {
+            return Some(Refusal::NeverFits(bound));
         }
-        let limit = self.bounds.destination_bytes;
-        destinations.into_iter().find_map(|(destination, needed)| {
-            let used = self.index.owed_bytes(destination);
-            (used + needed > limit).then(|| Refusal::DestinationFull {
-                destination: self
-                    .destinations
-                    .get(destination)
-                    .map_or_else(String::new, |destination| name(&destination)),
-                used,
-                limit,
+        if let Some(bound) = self.index.amount().exceeds(needed, total) {
+            self.condition.found_full(needed);
+            return Some(Refusal::Full(bound));
+        }
+        shares.into_iter().find_map(|(share, needed)| {
+            let limit = self.bounds.share;
+            if let Some(bound) = Amount::default().exceeds(needed, limit) {
+                return Some(Refusal::NeverFits(bound));
+            }
+            let bound = self.index.pending_for(share).exceeds(needed, limit)?;
+            Some(Refusal::DestinationFull {
+                destination: self.destinations.share_name(share).unwrap_or_default(),
+                bound,
             })
         })
     }

@@ -188,6 +188,16 @@ impl Destination {
             Address::Exchange { exchange, .. } => format!("exchange {exchange}"),
         }
     }
+
+    /// What a share of the journal is counted for: a queue with all its partitions, or an exchange with all its routing
+    /// keys. What stops one of them stops the others too, and counted apart they could fill the whole journal.
+    #[must_use]
+    pub fn share_name(&self) -> String {
+        match &self.address {
+            Address::Queue { .. } => self.family.clone(),
+            Address::Exchange { .. } => self.channel_name(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -246,6 +256,7 @@ mod tests {
         }
         assert_eq!(used, declared);
         assert_eq!(target.place(None).channel_name(), "queue q.0");
+        assert_eq!(target.place(None).share_name(), "queue q");
     }
 
     #[test]
@@ -260,6 +271,7 @@ mod tests {
             "exchange calls contoso.CallState.CallConnected"
         );
         assert_eq!(placed.channel_name(), "exchange calls");
+        assert_eq!(placed.share_name(), "exchange calls");
         assert_eq!(target.addresses(), [placed.address]);
     }
 

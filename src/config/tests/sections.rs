@@ -440,3 +440,18 @@ fn a_share_of_the_journal_that_no_large_callback_fits_is_refused() {
     let enough = format!("{SMALL}[journal]\nlimit_bytes = 4000000\n");
     assert!(load_with(&Sources::text("f.toml", &enough), words).is_ok());
 }
+
+#[test]
+fn a_batch_that_can_never_fit_is_noticed() {
+    let told = |rest: &str| {
+        let notices = good(&format!("{SMALL}{rest}")).notices();
+        notices
+            .into_iter()
+            .find(|notice| notice.contains("server.batch_limit"))
+    };
+    assert_eq!(told(""), None);
+    let few = told("[journal]\nlimit_deliveries = 9999\n").expect("5,000 are more than half of it");
+    assert!(few.contains("5000 deliveries where at most 4999"), "{few}");
+    let small = "[journal]\nlimit_deliveries = 100\n\n[server]\nbatch_limit = 50\n";
+    assert_eq!(told(small), None);
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::harness::{
-    Calls, Node, Receiver, Scraper, check_calls, connect, declare, delete, eventually,
-    shared_amqp_url, take_all, unique,
+    Calls, Node, Receiver, Scraper, call_events, check_calls, connect, declare, delete, eventually,
+    post, shared_amqp_url, take_all, unique,
 };
 
 use super::{app, url};
@@ -133,4 +133,90 @@ async fn a_missing_queue_fills_its_share_and_only_its_callbacks_are_refused() {
     assert_eq!(receiver.stop(), Some(0));
     delete(&admin, &gone).await;
     delete(&admin, &here).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_partitions_of_a_missing_queue_fill_one_share_and_not_the_journal() {
+    let shared = shared_amqp_url();
+    let admin = connect(&shared).await;
+    for bound in [
+        "limit_bytes = 131072",
+        "limit_bytes = 10000000\nlimit_deliveries = 100",
+    ] {
+        let (gone, here) = (unique("gone"), unique("here"));
+        declare(&admin, &here, "quorum").await;
+        let mut receiver = Receiver::with_server(
+            &format!(
+                "{bound}\n\n[broker]\ndeclare = false\n{}\n\n{}partitions = 4\n\n{}",
+                url(&shared),
+                app("gone", &gone, "quorum").trim_end().to_owned() + "\n",
+                app("here", &here, "quorum"),
+            ),
+            "body_limit_bytes = 65536\nbatch_limit = 10",
+        );
+        receiver.start().await;
+        let scraper = Scraper::start(receiver.metrics_url());
+        // So many calls that every partition has some.
+        let mut refused = None;
+        for _ in 0..200 {
+            let answer = Calls::new(receiver.callback_url("gone"), 1).try_one().await;
+            if answer.status() != 202 {
+                refused = Some(answer.text().await.expect("a body"));
+                break;
+            }
+        }
+        let refused = refused.expect("the share never came to its bound");
+        assert!(refused.contains("a destination"), "{refused}");
+
+        let mut fine = Calls::new(receiver.callback_url("here"), 1);
+        for _ in 0..50 {
+            assert_eq!(fine.try_one().await.status(), 202, "{bound}");
+        }
+        let (status, body) = receiver.ready().await.expect("an answer");
+        assert_eq!((status, &body["journal"]), (200, &"writable".into()));
+        scraper.finish().await;
+        let taken = take_all(&shared, &here, Duration::from_secs(10), |taken| {
+            taken.len() == 50
+        })
+        .await;
+        assert_eq!(check_calls(&here, &[taken], &fine.expected()), 0);
+        // A graceful stop would wait for the missing queue.
+        receiver.kill();
+        delete(&admin, &here).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_callback_that_never_fits_is_413_and_leaves_the_receiver_ready() {
+    let shared = shared_amqp_url();
+    let queue = unique("never-fits");
+    for mode in ["journal", "confirm"] {
+        let mut receiver = Receiver::with_server(
+            &format!(
+                "limit_deliveries = 100\ndestination_share = 1.0\n\n[delivery]\naccept_after = \"{mode}\"\n\n[broker]\n{}\n\n{}",
+                url(&shared),
+                app("it", &queue, "quorum"),
+            ),
+            "body_limit_bytes = 1048576",
+        );
+        receiver.start().await;
+        assert!(receiver.log().contains("such a callback gets 413"));
+        let events: Vec<Value> = call_events("call", 101)
+            .iter()
+            .flat_map(|(_, body)| serde_json::from_str::<Vec<Value>>(body).expect("an array"))
+            .collect();
+        let body = Value::from(events).to_string();
+        let answer = post(&reqwest::Client::new(), &receiver.callback_url("it"), &body)
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), 413, "{mode}");
+        let answer = answer.text().await.expect("a body");
+        assert!(answer.contains("101 deliveries"), "{answer}");
+        let (status, ready) = receiver.ready().await.expect("an answer");
+        assert_eq!((status, &ready["journal"]), (200, &"writable".into()));
+        let mut calls = Calls::new(receiver.callback_url("it"), 1);
+        assert_eq!(calls.try_one().await.status(), 202);
+        assert_eq!(receiver.stop(), Some(0));
+    }
+    delete(&connect(&shared).await, &queue).await;
 }

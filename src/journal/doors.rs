@@ -9,8 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
     dispatch::{ChannelId, DeliveryId, Owed},
+    event::AppName,
     ops::{Ledger, Outcome},
-    route::{Address, Destination, DestinationId, Target, UNROUTED},
+    route::{Address, Destination, DestinationId, Target},
 };
 
 use super::{
@@ -21,8 +22,8 @@ use super::{
 /// Callbacks that may wait for the writer; beyond that [`Refusal::Busy`].
 const WAITING_LIMIT: usize = 4_096;
 
-/// Destinations from which on no new routing key of an exchange gets one of its own.
-const KEYS_LIMIT: usize = 10_000;
+/// Routing keys of one app from which on a new one is not its own destination.
+const KEYS_LIMIT: usize = 1_000;
 
 /// What the writer is told.
 #[derive(Debug)]
@@ -182,20 +183,23 @@ impl std::fmt::Debug for Parcels {
     }
 }
 
-/// Every destination that deliveries are or were owed to; grows only.
+/// Every destination that deliveries are or were owed to; grows only. What nothing refers to any more is left out at the
+/// next start.
 #[derive(Clone, Debug, Default)]
 pub struct Destinations(Arc<RwLock<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    rows: Vec<Row>,
+    /// By id.
+    rows: Vec<Option<Row>>,
     ids: HashMap<Arc<Destination>, DestinationId>,
     channels: Vec<String>,
     channel_ids: HashMap<String, ChannelId>,
     family_ids: HashMap<String, u32>,
     shares: Vec<String>,
     share_ids: HashMap<String, ShareId>,
-    said_full: bool,
+    /// How many routing keys this process has seen of each app.
+    keys: HashMap<AppName, usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -219,6 +223,15 @@ pub(super) struct Interned {
     pub(super) share: ShareId,
 }
 
+/// What [`Destinations::intern_bounded`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interning {
+    /// The destination itself.
+    Own(DestinationId),
+    /// The unrouted queue, because the app has too many routing keys.
+    Diverted(DestinationId),
+}
+
 impl Destinations {
     /// The destination with this id.
     #[must_use]
@@ -226,7 +239,7 @@ impl Destinations {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
         usize::try_from(id.0)
             .ok()
-            .and_then(|index| table.rows.get(index))
+            .and_then(|index| table.rows.get(index)?.as_ref())
             .map(|row| row.destination.clone())
     }
 
@@ -267,28 +280,40 @@ impl Destinations {
             .add(destination)
     }
 
-    /// As [`Destinations::intern`], for a destination that an event just named. What stands here is never taken out, and
-    /// routing keys may be made from the sender's words: beyond [`KEYS_LIMIT`] a new one goes to the unrouted queue.
-    pub(super) fn intern_bounded(&self, destination: Destination) -> DestinationId {
+    /// Puts back a destination that had this id in an earlier process; in order of their ids. False where it cannot have
+    /// had it.
+    pub(super) fn restore(&self, id: DestinationId, destination: Destination) -> bool {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Ok(place) = usize::try_from(id.0) else {
+            return false;
+        };
+        if place < table.rows.len() || table.ids.contains_key(&destination) {
+            return false;
+        }
+        table.rows.resize(place, None);
+        table.add(destination) == id
+    }
+
+    /// As [`Destinations::intern`], for a destination that an event of `app` just named. What stands here stays, so beyond
+    /// [`KEYS_LIMIT`] a new routing key of the app is [`Interning::Diverted`] to the unrouted queue.
+    pub(super) fn intern_bounded(&self, app: &AppName, destination: Destination) -> Interning {
         if matches!(destination.address, Address::Exchange { .. }) {
             let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            if table.rows.len() >= KEYS_LIMIT && !table.ids.contains_key(&destination) {
-                if !std::mem::replace(&mut table.said_full, true) {
-                    tracing::warn!(
-                        limit = KEYS_LIMIT,
-                        "too many different routing keys: events with new ones go to {UNROUTED}"
-                    );
+            if !table.ids.contains_key(&destination) {
+                let keys = table.keys.entry(app.clone()).or_default();
+                if *keys >= KEYS_LIMIT {
+                    drop(table);
+                    return Interning::Diverted(self.intern(Target::unrouted().place(None)));
                 }
-                drop(table);
-                return self.intern(Target::unrouted().place(None));
+                *keys += 1;
             }
         }
-        self.intern(destination)
+        Interning::Own(self.intern(destination))
     }
 
     pub(super) fn interned(&self, id: DestinationId) -> Option<Interned> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let row = table.rows.get(usize::try_from(id.0).ok()?)?.clone();
+        let row = table.rows.get(usize::try_from(id.0).ok()?)?.clone()?;
         Some(Interned {
             destination: row.destination,
             channel: row.channel,
@@ -329,12 +354,12 @@ impl Table {
         let share = self.share(destination.share_name());
         let id = DestinationId(short(self.rows.len()));
         self.ids.insert(destination.clone(), id);
-        self.rows.push(Row {
+        self.rows.push(Some(Row {
             destination,
             channel,
             family,
             share,
-        });
+        }));
         id
     }
 
@@ -404,19 +429,45 @@ mod tests {
         target.place(None)
     }
 
+    fn app(name: &str) -> AppName {
+        AppName::try_from(name.to_owned()).unwrap()
+    }
+
     #[test]
-    fn routing_keys_without_end_share_the_unrouted_queue_and_known_ones_stay() {
+    fn routing_keys_without_end_divert_their_own_app_only() {
         let destinations = Destinations::default();
         for n in 0..KEYS_LIMIT {
-            destinations.intern_bounded(key(n));
+            destinations.intern_bounded(&app("a"), key(n));
         }
-        let known = destinations.intern_bounded(key(7));
+        let Interning::Own(known) = destinations.intern_bounded(&app("a"), key(7)) else {
+            panic!("a known key was diverted");
+        };
         assert_eq!(*destinations.get(known).unwrap(), key(7));
         for n in 0..100 {
-            let id = destinations.intern_bounded(key(KEYS_LIMIT + n));
+            let key = key(KEYS_LIMIT + n);
+            let Interning::Diverted(id) = destinations.intern_bounded(&app("a"), key.clone())
+            else {
+                panic!("{key:?} is its own");
+            };
             let unrouted = Target::unrouted().place(None);
             assert_eq!(*destinations.get(id).unwrap(), unrouted);
         }
         assert_eq!(destinations.all().len(), KEYS_LIMIT + 1);
+        let other = destinations.intern_bounded(&app("b"), key(KEYS_LIMIT));
+        assert!(matches!(other, Interning::Own(_)));
+    }
+
+    #[test]
+    fn ids_are_kept_across_destinations_that_were_left_out() {
+        let destinations = Destinations::default();
+        assert!(destinations.restore(DestinationId(2), key(2)));
+        assert!(destinations.restore(DestinationId(5), key(5)));
+        for (id, n) in [(5, 6), (4, 4), (9, 2)] {
+            assert!(!destinations.restore(DestinationId(id), key(n)), "{id}");
+        }
+        assert_eq!(*destinations.get(DestinationId(5)).unwrap(), key(5));
+        assert!(destinations.get(DestinationId(3)).is_none());
+        assert!(destinations.interned(DestinationId(0)).is_none());
+        assert_eq!(destinations.intern(key(6)), DestinationId(6));
     }
 }

@@ -21,6 +21,10 @@ use super::{
 /// Databases up to this size are checked page by page; larger ones would keep a restart waiting.
 const CHECKED_PAGES: i64 = 16_384;
 
+/// From so many destinations on, a start forgets those that nothing is pending for and no sequence counts: routing keys,
+/// most likely. Fewer are not worth reading all deliveries for.
+const KEPT_DESTINATIONS: i64 = 256;
+
 /// What a journal held when it was opened.
 #[derive(Debug)]
 pub(super) struct Loaded {
@@ -119,6 +123,15 @@ fn check(connection: &Connection) -> Result<(), LoadError> {
 }
 
 fn load_destinations(connection: &Connection) -> Result<Destinations, LoadError> {
+    let stored: i64 =
+        connection.query_row("SELECT count(*) FROM destination", [], |row| row.get(0))?;
+    if stored > KEPT_DESTINATIONS {
+        connection.execute(
+            "DELETE FROM destination WHERE id NOT IN (SELECT destination FROM delivery)
+             AND id NOT IN (SELECT destination FROM sequence)",
+            [],
+        )?;
+    }
     let destinations = Destinations::default();
     each(
         connection,
@@ -128,10 +141,10 @@ fn load_destinations(connection: &Connection) -> Result<Destinations, LoadError>
             let destination = serde_json::from_str(&destination).map_err(|error| {
                 LoadError::Damaged(format!("a destination is no JSON: {error}"))
             })?;
-            if destinations.intern(destination) == DestinationId(row.get(0)?) {
+            if destinations.restore(DestinationId(row.get(0)?), destination) {
                 Ok(())
             } else {
-                Err(LoadError::Damaged("destinations are missing".to_owned()))
+                Err(LoadError::Damaged("a destination stands twice".to_owned()))
             }
         },
     )?;

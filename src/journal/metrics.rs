@@ -30,6 +30,7 @@ pub(super) struct Metrics {
     pub(super) duplicates_evicted: IntCounter,
     pub(super) calls_evicted: IntCounter,
     pub(super) call_keys: IntGauge,
+    pub(super) keys_diverted: IntCounter,
     pub(super) unreadable: IntCounter,
     pub(super) salvaged: IntCounter,
     pub(super) lost: IntCounter,
@@ -84,6 +85,10 @@ impl Metrics {
                 "Call keys, bindings and sequences forgotten early because there were too many",
             )?,
             call_keys: IntGauge::new("hookswitch_call_keys", "Call keys in use")?,
+            keys_diverted: IntCounter::new(
+                "hookswitch_routing_keys_diverted_total",
+                "Deliveries to an exchange that went to hookswitch.unrouted because their app has too many routing keys",
+            )?,
             unreadable: IntCounter::new(
                 "hookswitch_journal_unreadable_records_total",
                 "Reads of records that are damaged on disk",
@@ -91,13 +96,14 @@ impl Metrics {
             salvaged: salvaged.with_label_values(&["recovered"]),
             lost: salvaged.with_label_values(&["lost"]),
         };
-        let collectors: [Box<dyn Collector>; 10] = [
+        let collectors: [Box<dyn Collector>; 11] = [
             Box::new(metrics.fsync_seconds.clone()),
             Box::new(metrics.batch_size.clone()),
             Box::new(metrics.write_errors.clone()),
             Box::new(metrics.duplicates_evicted.clone()),
             Box::new(metrics.calls_evicted.clone()),
             Box::new(metrics.call_keys.clone()),
+            Box::new(metrics.keys_diverted.clone()),
             Box::new(metrics.unreadable.clone()),
             Box::new(salvaged),
             Box::new(limit),

@@ -20,6 +20,7 @@ mod reader;
 #[cfg(test)]
 mod recovery_tests;
 mod reply;
+mod routing_keys;
 mod salvage;
 mod stage;
 #[cfg(test)]

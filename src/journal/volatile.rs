@@ -36,6 +36,7 @@ use super::{
     metrics::Metrics,
     open::spawn,
     reply::Reply,
+    routing_keys::RoutingKeys,
     stage::{facts, live_line},
     trouble::PanicNotice,
 };
@@ -75,6 +76,11 @@ pub fn volatile(
     let parcels = Arc::new(Memory::default());
     let metrics = Metrics::register(&boards.registry, settings.limit_bytes)
         .expect("the metrics are well named and a registry has one journal");
+    let routing_keys = RoutingKeys::new(
+        destinations.clone(),
+        boards.health.clone(),
+        metrics.keys_diverted.clone(),
+    );
     let keeper = Keeper {
         metrics,
         timeout: confirm_timeout,
@@ -84,6 +90,7 @@ pub fn volatile(
         },
         boards: boards.clone(),
         destinations: destinations.clone(),
+        routing_keys,
         parcels: parcels.clone(),
         feed: feed_sender,
         digester: Digester::default(),
@@ -218,6 +225,7 @@ struct Keeper {
     metrics: Metrics,
     boards: Boards,
     destinations: Destinations,
+    routing_keys: RoutingKeys,
     parcels: Arc<Memory>,
     feed: UnboundedSender<FeedItem>,
     digester: Digester,

@@ -27,6 +27,7 @@ use super::{
     metrics::Metrics,
     reader::{Request, read_parcel},
     reply::Answers,
+    routing_keys::RoutingKeys,
     stage::{NewRecord, Staged, facts, live_line, new_record, outcome, own},
     store::Store,
     trouble::{Condition, is_busy},
@@ -84,6 +85,7 @@ pub(super) struct Writer {
     pub(super) admission: Admission,
     pub(super) index: Index,
     pub(super) destinations: Destinations,
+    pub(super) routing_keys: RoutingKeys,
     /// Destinations with a lower id are on disk.
     pub(super) stored_destinations: u32,
     pub(super) next_id: u64,
@@ -353,11 +355,11 @@ impl Writer {
         }
         let mark = self.admission.mark();
         for offer in &callback.offers {
-            let destinations = &self.destinations;
+            let routing_keys = &mut self.routing_keys;
             let verdict = self
                 .admission
                 .decide(&callback.app, offer, &mut |destination| {
-                    destinations.intern_bounded(destination)
+                    routing_keys.id(&callback.app, destination)
                 });
             let Verdict::New { call, placed } = verdict else {
                 staged.outcomes.push(Admitted::Duplicate);

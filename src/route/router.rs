@@ -106,7 +106,7 @@ impl Router {
                     .iter()
                     .all(|filter| filter.matches(event))
             {
-                let target = line.aim.target(app, event, kind, generation);
+                let target = line.target(app, event, kind, generation);
                 if !targets.contains(&target) {
                     targets.push(target);
                 }
@@ -139,9 +139,7 @@ impl Router {
                             .find_map(|filter| filter.why_not(event))
                             .map(Verdict::Filter)
                     })
-                    .unwrap_or_else(|| {
-                        Verdict::Matched(line.aim.target(app, event, kind, generation))
-                    }),
+                    .unwrap_or_else(|| Verdict::Matched(line.target(app, event, kind, generation))),
             })
             .collect()
     }
@@ -179,6 +177,38 @@ impl Line {
     }
 }
 
+impl Line {
+    /// Where an event goes that the route takes.
+    ///
+    /// A type that neither the catalogue nor the route knows is `Unknown` in a routing key: the word would be the sender's,
+    /// and a topic exchange would get as many routing keys as a sender cares to make up.
+    fn target(
+        &self,
+        app: &AppName,
+        event: &Event,
+        kind: Kind,
+        generation: Option<&Generation>,
+    ) -> Target {
+        match &self.aim {
+            Aim::Fixed(target) => target.clone(),
+            Aim::Rendered {
+                exchange,
+                routing_key,
+            } => {
+                let word = if kind == Kind::Unknown && self.route.types.is_empty() {
+                    kind.as_str()
+                } else {
+                    event.attributes.short_type()
+                };
+                Target::Exchange {
+                    exchange: exchange.clone(),
+                    routing_key: routing_key.render(app, kind, word, generation).into(),
+                }
+            }
+        }
+    }
+}
+
 fn is_type(event: &Event, name: &str) -> bool {
     event.attributes.event_type == name || event.attributes.short_type() == name
 }
@@ -201,27 +231,6 @@ impl Aim {
             } => Self::Rendered {
                 exchange: exchange.as_str().into(),
                 routing_key: routing_key.clone(),
-            },
-        }
-    }
-
-    fn target(
-        &self,
-        app: &AppName,
-        event: &Event,
-        kind: Kind,
-        generation: Option<&Generation>,
-    ) -> Target {
-        match self {
-            Self::Fixed(target) => target.clone(),
-            Self::Rendered {
-                exchange,
-                routing_key,
-            } => Target::Exchange {
-                exchange: exchange.clone(),
-                routing_key: routing_key
-                    .render(app, kind, event.attributes.short_type(), generation)
-                    .into(),
             },
         }
     }
@@ -297,6 +306,32 @@ mod tests {
             .iter()
             .map(Target::family)
             .collect()
+    }
+
+    #[test]
+    fn types_that_nobody_knows_share_a_routing_key_unless_the_route_names_them() {
+        let families = |route: Route, event_type: &str| -> Vec<String> {
+            Router::new(vec![route])
+                .route(&app("contoso"), &event(event_type), Kind::Unknown, None)
+                .iter()
+                .map(Target::family)
+                .collect()
+        };
+        let all = || exchange_route("all", "{app}.{kind}.{event}");
+        for event_type in ["x.t1", "x.t2", "Microsoft.Communication.New"] {
+            assert_eq!(
+                families(all(), event_type),
+                ["exchange calls contoso.Unknown.Unknown"]
+            );
+        }
+        let named = Route {
+            types: vec!["Microsoft.Communication.New".to_owned()],
+            ..all()
+        };
+        assert_eq!(
+            families(named, "Microsoft.Communication.New"),
+            ["exchange calls contoso.Unknown.New"]
+        );
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Keeper {
             .collect();
         let mut record = None;
         for target in targets {
-            let destination = self.destinations.intern_bounded(target);
+            let destination = self.routing_keys.id(&callback.app, target);
             let known = self.known(which);
             let place = match known
                 .places

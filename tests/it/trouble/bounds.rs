@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use lapin::{
+    ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions},
+    types::FieldTable,
+};
 use serde_json::Value;
 
 use crate::harness::{
@@ -184,6 +189,83 @@ async fn the_partitions_of_a_missing_queue_fill_one_share_and_not_the_journal() 
         receiver.kill();
         delete(&admin, &here).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn made_up_types_of_one_app_leave_the_routing_keys_of_another_alone() {
+    let shared = shared_amqp_url();
+    let (exchange, queue) = (unique("calls"), unique("all"));
+    let admin = connect(&shared).await;
+    let channel = admin.create_channel().await.expect("a channel");
+    let topic = ExchangeKind::Topic;
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    channel
+        .exchange_declare(
+            exchange.as_str().into(),
+            topic,
+            durable,
+            FieldTable::default(),
+        )
+        .await
+        .expect("an exchange");
+    declare(&admin, &queue, "quorum").await;
+    channel
+        .queue_bind(
+            queue.as_str().into(),
+            exchange.as_str().into(),
+            "#".into(),
+            QueueBindOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .expect("a binding");
+    let mut receiver = Receiver::new(&format!(
+        "[broker]\n{}\n\n[[apps]]\nname = \"good\"\nauth = \"none\"\n\n[[apps]]\nname = \"bad\"\nauth = \"none\"\n\n\
+         [[routes]]\nname = \"all\"\nexchange = \"{exchange}\"\n",
+        url(&shared),
+    ));
+    receiver.start().await;
+    let client = reqwest::Client::new();
+    const MADE_UP: usize = 2_000;
+    let events: Vec<Value> = (0..MADE_UP)
+        .map(|n| serde_json::json!({"id": unique("id"), "source": "s", "specversion": "1.0", "type": format!("x.t{n}"), "data": {}}))
+        .collect();
+    let answer = post(
+        &client,
+        &receiver.callback_url("bad"),
+        &Value::from(events).to_string(),
+    )
+    .await
+    .expect("an answer");
+    assert_eq!(answer.status(), 202);
+    for (_, body) in call_events("call", 5) {
+        let answer = post(&client, &receiver.callback_url("good"), &body)
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), 202);
+    }
+    receiver.owes_nothing().await;
+    let diverted = receiver
+        .metric("hookswitch_routing_keys_diverted_total")
+        .await;
+    assert_eq!(diverted, Some(0.0));
+    let taken = take_all(&shared, &queue, Duration::from_secs(10), |taken| {
+        taken.len() == MADE_UP + 5
+    })
+    .await;
+    let of = |app: &str| {
+        let app = Some(app.to_owned());
+        taken
+            .iter()
+            .filter(|one| one.headers.get("hookswitch-app") == app.as_ref())
+            .count()
+    };
+    assert_eq!((of("bad"), of("good")), (MADE_UP, 5));
+    assert_eq!(receiver.stop(), Some(0));
+    delete(&admin, &queue).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
 //! What the service tells an application, before it takes the form of a generation of the API (`wire`).
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+
 use super::identity::Identifier;
 
 /// The generation of the REST API that made a call, and so of the events that it gets.
@@ -218,12 +220,13 @@ pub(crate) enum Happened {
     TranscriptionUpdated,
     TranscriptionFailed,
     RecordingStateChanged {
-        recording: String,
+        recording: RecordingId,
         active: bool,
-        started: jiff::Timestamp,
+        /// `None`: it has not started.
+        started: Option<jiff::Timestamp>,
     },
     StartRecordingFailed {
-        recording: String,
+        recording: RecordingId,
     },
 }
 
@@ -240,6 +243,36 @@ pub(crate) struct Notice {
     pub(crate) happened: Happened,
 }
 
+/// `recordingId`, and the endpoint that it is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecordingId {
+    text: String,
+    endpoint: String,
+}
+
+impl RecordingId {
+    /// The id as the service makes it: unpadded base64url of an object with two GUIDs. The first is the endpoint that
+    /// records: the call connection if the request named one, else one of the recording's own.
+    pub(crate) fn new(endpoint: String, resource: &str) -> Self {
+        let json =
+            format!(r#"{{"PlatformEndpointId":"{endpoint}","ResourceSpecificId":"{resource}"}}"#);
+        Self {
+            text: BASE64_URL_SAFE_NO_PAD.encode(json),
+            endpoint,
+        }
+    }
+
+    /// As requests and events write it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `PlatformEndpointId` inside of it, and `callConnectionId` of its events in GA.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+}
+
 /// What every event of a call says of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CallFacts {
@@ -248,7 +281,7 @@ pub(crate) struct CallFacts {
     pub(crate) generation: Generation,
     /// `api-version` of the request that made the call.
     pub(crate) version: String,
-    /// `callConnectionId`, `callLegId`.
+    /// `callConnectionId`, `callLegId`. Events of a recording are posted among those of this leg, whatever they name.
     pub(crate) connection: String,
     /// `serverCallId`: standard base64 of a URL (GA), base64url (2021).
     pub(crate) server_call: String,
@@ -304,7 +337,7 @@ pub(crate) enum GridHappened {
         room: Option<String>,
     },
     RecordingFileReady {
-        recording: String,
+        recording: RecordingId,
         started: jiff::Timestamp,
         duration_ms: u64,
         /// `audio` or `audioVideo`, as the request had it.

@@ -12,7 +12,7 @@ use super::{
     },
     CallbackEvent,
     identifier::RawIdFirst,
-    kind_of, object, time_with_offset,
+    kind_of, object, start_of_recording,
 };
 
 /// A point in the history of the API. Versions begin with their date, so that texts compare like dates, and a preview
@@ -192,7 +192,7 @@ pub(super) fn event(notice: &Notice, id: Uuid, at: Timestamp) -> Option<(String,
         return None;
     }
     let kind = kind_of(name);
-    let source = format!("calling/callConnections/{}", notice.call.connection);
+    let (source, connection) = source_and_connection(notice);
     let result = notice
         .result
         .as_ref()
@@ -213,13 +213,34 @@ pub(super) fn event(notice: &Notice, id: Uuid, at: Timestamp) -> Option<(String,
             .as_deref()
             .filter(|_| has_context(&notice.happened)),
         result_information,
-        call_connection_id: &notice.call.connection,
+        call_connection_id: connection,
         server_call_id: &notice.call.server_call,
         correlation_id: &notice.call.correlation,
         public_event_type: names_itself.then_some(&kind),
     };
     let event = object(&CallbackEvent::new(id, at, &source, &kind, data));
     Some((kind, event))
+}
+
+/// `source`, which is `subject` too, and `callConnectionId`: those of the call, or of the recording that the event is of. The
+/// source of `StartRecordingFailed` was never recorded; it is taken to be that of `RecordingStateChanged`.
+fn source_and_connection(notice: &Notice) -> (String, &str) {
+    let call = &notice.call;
+    match &notice.happened {
+        Happened::RecordingStateChanged { recording, .. }
+        | Happened::StartRecordingFailed { recording } => (
+            format!(
+                "calling/recordings/{}/{}/RecordingStateChanged",
+                call.server_call,
+                recording.as_str()
+            ),
+            recording.endpoint(),
+        ),
+        _ => (
+            format!("calling/callConnections/{}", call.connection),
+            &call.connection,
+        ),
+    }
 }
 
 /// The event's name, and the first version of the API that has it: the last column of events.md 5.1, where it says only
@@ -277,8 +298,9 @@ fn result_since(happened: &Happened) -> Since {
         | Happened::ParticipantsUpdated { .. }
         | Happened::PlayCanceled
         | Happened::RecognizeCanceled
-        | Happened::ContinuousDtmfStopped
-        | Happened::RecordingStateChanged { .. } => V2024,
+        | Happened::ContinuousDtmfStopped => V2024,
+        // Recorded without one of 2024-06-15-preview.
+        Happened::RecordingStateChanged { .. } => SELF_NAMED,
         _ => FIRST,
     }
 }
@@ -286,7 +308,7 @@ fn result_since(happened: &Happened) -> Since {
 /// The recordings have the result before `version` here, everywhere else after it.
 fn result_is_early(happened: &Happened, version: &str) -> bool {
     match happened {
-        Happened::ParticipantsUpdated { .. } => true,
+        Happened::ParticipantsUpdated { .. } | Happened::RecordingStateChanged { .. } => true,
         Happened::Disconnected => V2026_03.has(version),
         _ => false,
     }
@@ -376,13 +398,13 @@ fn own<'a>(happened: &'a Happened, version: &str) -> Own<'a> {
             active,
             started,
         } => Own::Recording {
-            recording_id: recording,
+            recording_id: recording.as_str(),
             state: if *active { "active" } else { "inactive" },
-            start_date_time: time_with_offset(*started),
+            start_date_time: start_of_recording(*started),
             recording_kind: V2024.has(version).then_some("azureCommunicationServices"),
         },
         Happened::StartRecordingFailed { recording } => Own::NoRecording {
-            recording_id: recording,
+            recording_id: recording.as_str(),
         },
         Happened::Connecting
         | Happened::Connected

@@ -324,14 +324,15 @@ fn said(notice: &GridNotice) -> (&'static str, String, Data<'_>) {
             "RecordingFileStatusUpdated",
             // The form of 2025 and later.
             format!(
-                "/recording/call/{}/serverCallId/{server_call}/recordingId/{recording}",
-                notice.correlation
+                "/recording/call/{}/serverCallId/{server_call}/recordingId/{}",
+                notice.correlation,
+                recording.as_str()
             ),
             Data::Recording {
-                recording_id: recording,
+                recording_id: recording.as_str(),
                 storage_type: "ACS",
                 recording_storage_info: StorageInfo {
-                    recording_chunks: [chunk(recording, content, end_reason)],
+                    recording_chunks: [chunk(recording.as_str(), content, end_reason)],
                 },
                 recording_start_time: time_with_z(*started),
                 recording_duration_ms: *duration_ms,

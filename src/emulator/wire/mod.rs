@@ -115,6 +115,16 @@ fn time_with_offset(at: Timestamp) -> String {
     format!("{:.7}", at.display_with_offset(Offset::UTC))
 }
 
+/// `startDateTime` of a recording's events: as recorded, only the digits that are needed, and the year 1 before it starts.
+fn start_of_recording(started: Option<Timestamp>) -> String {
+    let Some(at) = started else {
+        return "0001-01-01T00:00:00+00:00".to_owned();
+    };
+    let text = time_with_z(at);
+    let digits = text.trim_end_matches('Z').trim_end_matches('0');
+    format!("{}+00:00", digits.trim_end_matches('.'))
+}
+
 /// As the private preview and Event Grid write a time: 7 digits and `Z`.
 fn time_with_z(at: Timestamp) -> String {
     format!("{at:.7}")

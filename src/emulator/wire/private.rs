@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     super::event::{CallFacts, Happened, Notice, ResultInformation, Tone},
     identifier::Pascal,
-    kind_of, object, public, time_with_offset, time_with_z,
+    kind_of, object, public, start_of_recording, time_with_z,
 };
 
 #[derive(Serialize)]
@@ -177,9 +177,9 @@ fn said(notice: &Notice) -> Option<(&'static str, &'static str, Data<'_>)> {
             "CallRecordingStateChanged",
             "callRecordingState",
             Data::Recording {
-                recording_id: recording,
+                recording_id: recording.as_str(),
                 state: if *active { "Active" } else { "Inactive" },
-                start_date_time: time_with_offset(*started),
+                start_date_time: start_of_recording(*started),
                 conversation_id: call.conversation.as_deref(),
                 call_leg_id: &call.connection,
             },

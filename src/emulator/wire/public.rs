@@ -9,7 +9,7 @@ use super::{
     super::event::{CallFacts, Happened, Notice, ResultInformation, Tone},
     CallbackEvent,
     identifier::WithNulls,
-    kind_of, object, time_with_offset,
+    kind_of, object, start_of_recording,
 };
 
 #[derive(Serialize)]
@@ -151,13 +151,14 @@ fn said(notice: &Notice) -> Option<(&'static str, String, Data<'_>)> {
             "CallRecordingStateChanged",
             // A recording is of a server call and not of a connection; the real form is not known.
             format!(
-                "calling/serverCalls/{}/recordings/{recording}/recordingState",
-                call.server_call
+                "calling/serverCalls/{}/recordings/{}/recordingState",
+                call.server_call,
+                recording.as_str()
             ),
             Data::Recording {
-                recording_id: recording,
+                recording_id: recording.as_str(),
                 state: if *active { "active" } else { "inactive" },
-                start_date_time: time_with_offset(*started),
+                start_date_time: start_of_recording(*started),
                 server_call_id: &call.server_call,
             },
         ),

@@ -300,9 +300,10 @@ impl World {
         group: Option<String>,
         room: Option<String>,
     ) -> u64 {
-        let mut rng = self.chance_of(b'c', self.last_conversation + 1);
+        let ordinal = self.last_conversation + 1;
+        let mut rng = self.chance_of(b'c', ordinal);
         let conversation = Conversation {
-            server_call: new_server_call(&mut rng),
+            server_call: new_server_call(&mut rng, ordinal),
             correlation: guid(&mut rng),
             group,
             room,
@@ -311,8 +312,9 @@ impl World {
             ended: false,
             participants: Vec::new(),
             invitations: Vec::new(),
+            recordings: self.chance_of(b'r', ordinal),
         };
-        self.last_conversation += 1;
+        self.last_conversation = ordinal;
         self.conversations
             .insert(self.last_conversation, conversation);
         self.forget_the_oldest();

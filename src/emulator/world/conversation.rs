@@ -3,6 +3,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use rand::rngs::StdRng;
+
 use super::{
     super::{
         event::{CallFacts, Generation, Happened, Participant},
@@ -27,6 +29,8 @@ pub(super) struct Conversation {
     pub(super) ended: bool,
     pub(super) participants: Vec<Participant>,
     pub(super) invitations: Vec<Invitation>,
+    /// Chance of its recordings: the same for the same seed and call.
+    pub(super) recordings: StdRng,
 }
 
 /// Somebody is called, and has not answered yet.

@@ -303,8 +303,17 @@ fn guid(rng: &mut StdRng) -> String {
         .to_string()
 }
 
-fn new_server_call(rng: &mut StdRng) -> String {
+/// Standard base64 of a URL. The service's hosts have names of different lengths, so that some ids are padded, and in some
+/// the `?` of the URL comes out as `/`. Here it is one id in three that has the `/`, beginning with the first.
+fn new_server_call(rng: &mut StdRng, ordinal: u64) -> String {
     let name: [u8; 16] = rng.random();
     let name = BASE64_URL_SAFE_NO_PAD.encode(name);
-    BASE64_STANDARD.encode(format!("https://conv.emulator.invalid/conv/{name}?i=1"))
+    let host = match ordinal % 3 {
+        1 => "conv-1",
+        2 => "conv-01",
+        _ => "conv-001",
+    };
+    BASE64_STANDARD.encode(format!(
+        "https://{host}.emulator.invalid/conv/{name}?i=10-60-1"
+    ))
 }

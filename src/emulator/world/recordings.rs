@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use super::{
     super::{
-        event::{CallFacts, GridHappened, Happened, Notice, ResultInformation},
+        event::{CallFacts, GridHappened, Happened, Notice, RecordingId, ResultInformation},
         fault::Fault,
     },
-    Act, Place, Recorded, RecordingView, StartRecording, Told, World,
+    Act, Place, Recorded, RecordingView, StartRecording, Told, World, guid,
     request::Api,
 };
 
 /// A recording that has not been stopped.
 #[derive(Clone, Debug)]
 pub(super) struct Recording {
+    id: RecordingId,
     pub(super) conversation: u64,
     active: bool,
     started: jiff::Timestamp,
@@ -28,6 +29,14 @@ pub(super) struct Recording {
 impl Recording {
     pub(super) fn state(&self) -> &'static str {
         if self.active { "active" } else { "inactive" }
+    }
+
+    fn state_changed(&self) -> Happened {
+        Happened::RecordingStateChanged {
+            recording: self.id.clone(),
+            active: self.active,
+            started: Some(self.started),
+        }
     }
 }
 
@@ -60,13 +69,14 @@ impl World {
         {
             return Err(Fault::conflict("the call is being recorded already"));
         }
-        let id = self.recording_id();
-        let facts = self.facts_of(leg.as_deref(), conversation, &request.api)?;
+        let id = self.draw_recording(&request.of, conversation)?;
+        let facts = self.facts_of(leg.as_deref(), conversation, &id, &request.api)?;
         let audio = request
             .content
             .as_deref()
             .is_some_and(|content| content.eq_ignore_ascii_case("audio"));
-        let recording = Recording {
+        let mut recording = Recording {
+            id,
             conversation,
             active: !request.paused,
             started: self.time(),
@@ -79,21 +89,17 @@ impl World {
                 .format
                 .unwrap_or_else(|| if audio { "mp3" } else { "mp4" }.to_owned()),
         };
+        let id = recording.id.as_str().to_owned();
         if self.setup.scenario.line.recording {
-            self.recordings.insert(id.clone(), recording.clone());
-            self.tell_of_recording(
-                &recording,
-                state_changed(&id, &recording),
-                ResultInformation::fine(),
-            );
+            let started = recording.state_changed();
+            self.tell_of_recording(&mut recording, started, ResultInformation::fine());
+            self.recordings.insert(id.clone(), recording);
         } else {
-            self.tell_of_recording(
-                &recording,
-                Happened::StartRecordingFailed {
-                    recording: id.clone(),
-                },
-                ResultInformation::new(500, 9999, "The recording could not be started."),
-            );
+            let failed = Happened::StartRecordingFailed {
+                recording: recording.id.clone(),
+            };
+            let why = ResultInformation::new(500, 9999, "The recording could not be started.");
+            self.tell_of_recording(&mut recording, failed, why);
         }
         Ok(id)
     }
@@ -127,18 +133,16 @@ impl World {
 
     /// Pausing what is paused is fine and changes nothing.
     fn set_recording(&mut self, id: &str, active: bool) -> Result<(), Fault> {
-        let recording = self
+        let mut recording = self
             .recordings
-            .get_mut(id)
+            .get(id)
+            .cloned()
             .ok_or_else(|| no_recording(id))?;
         if recording.active != active {
             recording.active = active;
-            let recording = recording.clone();
-            self.tell_of_recording(
-                &recording,
-                state_changed(id, &recording),
-                ResultInformation::fine(),
-            );
+            let changed = recording.state_changed();
+            self.tell_of_recording(&mut recording, changed, ResultInformation::fine());
+            self.recordings.insert(id.to_owned(), recording);
         }
         Ok(())
     }
@@ -165,17 +169,14 @@ impl World {
         let mut recording = self.recordings.remove(id).ok_or_else(|| no_recording(id))?;
         if recording.active {
             recording.active = false;
-            self.tell_of_recording(
-                &recording,
-                state_changed(id, &recording),
-                ResultInformation::fine(),
-            );
+            let changed = recording.state_changed();
+            self.tell_of_recording(&mut recording, changed, ResultInformation::fine());
         }
         let duration = self.now.saturating_sub(recording.begun);
         self.tell_grid(
             recording.conversation,
             GridHappened::RecordingFileReady {
-                recording: id.to_owned(),
+                recording: recording.id,
                 started: recording.started,
                 duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
                 content: recording.content,
@@ -189,7 +190,7 @@ impl World {
 
     fn tell_of_recording(
         &mut self,
-        recording: &Recording,
+        recording: &mut Recording,
         happened: Happened,
         result: ResultInformation,
     ) {
@@ -209,10 +210,12 @@ impl World {
         );
     }
 
+    /// The application may have no leg in the conversation: then the recording's endpoint stands for it.
     fn facts_of(
         &self,
         leg: Option<&str>,
         conversation: u64,
+        recording: &RecordingId,
         api: &Api,
     ) -> Result<CallFacts, Fault> {
         let known = self
@@ -222,21 +225,22 @@ impl World {
         let ordinal = leg
             .and_then(|leg| self.legs.get(leg))
             .map_or(0, |leg| leg.ordinal);
-        Ok(known.facts(leg.unwrap_or_default(), ordinal, api))
+        Ok(known.facts(leg.unwrap_or(recording.endpoint()), ordinal, api))
     }
 
-    fn recording_id(&mut self) -> String {
-        use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-        let guid = self.guid();
-        BASE64_URL_SAFE_NO_PAD.encode(format!("{{\"platformEndpointId\":\"{guid}\"}}"))
-    }
-}
-
-fn state_changed(id: &str, recording: &Recording) -> Happened {
-    Happened::RecordingStateChanged {
-        recording: id.to_owned(),
-        active: recording.active,
-        started: recording.started,
+    /// The id of the next recording of a conversation. All is drawn whatever is recorded.
+    fn draw_recording(&mut self, of: &Recorded, conversation: u64) -> Result<RecordingId, Fault> {
+        let known = self
+            .conversations
+            .get_mut(&conversation)
+            .ok_or_else(|| Fault::not_found("there is no such call"))?;
+        let chance = &mut known.recordings;
+        let (own, resource) = (guid(chance), guid(chance));
+        let endpoint = match of {
+            Recorded::Connection(connection) => connection.clone(),
+            Recorded::Place(_) => own,
+        };
+        Ok(RecordingId::new(endpoint, &resource))
     }
 }
 

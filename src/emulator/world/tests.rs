@@ -5,6 +5,7 @@ mod ends;
 mod laws;
 mod media;
 mod people;
+mod recordings;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use super::{
         sample::{Shape, check_sample, sample},
         *,
     },
-    at, participants, user,
+    at, participants, recording_id, user,
 };
 
 fn resource() -> Resource {
@@ -59,7 +59,7 @@ fn left(room: Option<String>) -> GridHappened {
 
 fn file_ready() -> GridHappened {
     GridHappened::RecordingFileReady {
-        recording: "rec".to_owned(),
+        recording: recording_id(),
         started: at(),
         duration_ms: 6620,
         content: "audioVideo".to_owned(),
@@ -69,12 +69,16 @@ fn file_ready() -> GridHappened {
     }
 }
 
-fn all_of_the_grid() -> Vec<(GridHappened, &'static str, &'static str)> {
+fn all_of_the_grid() -> Vec<(GridHappened, &'static str, String)> {
+    let of_recording = format!(
+        "/recording/call/06666876-a345-4eef-a60c-eb7fa30f6c9a/serverCallId/aHR0cHM6Ly9jb252/recordingId/{}",
+        recording_id().as_str()
+    );
     vec![
         (
             incoming(),
             "IncomingCall",
-            "/caller/4:+15550100/recipient/8:acs:d6_0e",
+            "/caller/4:+15550100/recipient/8:acs:d6_0e".to_owned(),
         ),
         (
             GridHappened::CallStarted {
@@ -83,9 +87,9 @@ fn all_of_the_grid() -> Vec<(GridHappened, &'static str, &'static str)> {
                 room: None,
             },
             "CallStarted",
-            "call/aHR0cHM6Ly9jb252/startedBy/8:acs:d6_0e",
+            "call/aHR0cHM6Ly9jb252/startedBy/8:acs:d6_0e".to_owned(),
         ),
-        (ended(None), "CallEnded", "call/aHR0cHM6Ly9jb252"),
+        (ended(None), "CallEnded", "call/aHR0cHM6Ly9jb252".to_owned()),
         (
             GridHappened::ParticipantAdded {
                 started_by: user(),
@@ -94,18 +98,14 @@ fn all_of_the_grid() -> Vec<(GridHappened, &'static str, &'static str)> {
                 room: None,
             },
             "CallParticipantAdded",
-            "call/aHR0cHM6Ly9jb252/participant/8:acs:d6_0e",
+            "call/aHR0cHM6Ly9jb252/participant/8:acs:d6_0e".to_owned(),
         ),
         (
             left(None),
             "CallParticipantRemoved",
-            "call/aHR0cHM6Ly9jb252/participant/8:acs:d6_0e",
+            "call/aHR0cHM6Ly9jb252/participant/8:acs:d6_0e".to_owned(),
         ),
-        (
-            file_ready(),
-            "RecordingFileStatusUpdated",
-            "/recording/call/06666876-a345-4eef-a60c-eb7fa30f6c9a/serverCallId/aHR0cHM6Ly9jb252/recordingId/rec",
-        ),
+        (file_ready(), "RecordingFileStatusUpdated", of_recording),
     ]
 }
 

@@ -2,6 +2,7 @@
 
 mod grid;
 mod published;
+mod recordings;
 mod table;
 
 use serde_json::Value;
@@ -10,8 +11,8 @@ use self::table::table;
 use super::{
     super::{
         event::{
-            CallFacts, Generation, Happened, Notice, Participant, Recognized, ResultInformation,
-            Tone,
+            CallFacts, Generation, Happened, Notice, Participant, Recognized, RecordingId,
+            ResultInformation, Tone,
         },
         identity::Identifier,
     },
@@ -77,11 +78,19 @@ fn pressed() -> Happened {
     }
 }
 
+/// Of the recording's own endpoint, as where it was started with a server call id.
+const ENDPOINT: &str = "9d5b7c1e-3f0a-4b52-8f6d-2c4e6a8b0d1f";
+const RESOURCE: &str = "4e1f6b2a-7c3d-4a85-9b0e-5d6f7a8b9c0d";
+
+fn recording_id() -> RecordingId {
+    RecordingId::new(ENDPOINT.to_owned(), RESOURCE)
+}
+
 fn recording() -> Happened {
     Happened::RecordingStateChanged {
-        recording: "rec".to_owned(),
+        recording: recording_id(),
         active: true,
-        started: at(),
+        started: Some(at()),
     }
 }
 
@@ -205,6 +214,11 @@ fn members_of_ga_come_with_their_versions() {
             recording(),
             updated(),
         ] {
+            // Recorded of a recording only with the versions that name themselves.
+            let with_result = match happened {
+                Happened::RecordingStateChanged { .. } => with_version,
+                _ => with_result,
+            };
             assert_eq!(
                 has(version, happened.clone(), "resultInformation"),
                 with_result,
@@ -230,8 +244,10 @@ fn members_of_ga_come_with_their_versions() {
 
 #[test]
 fn a_result_is_said_once() {
-    let updated = rendered(&notice(Generation::Ga, "2026-03-12", updated())).expect("an event");
-    assert_eq!(updated.event.get().matches("resultInformation").count(), 1);
+    for happened in [updated(), recording()] {
+        let event = rendered(&notice(Generation::Ga, "2026-03-12", happened)).expect("an event");
+        assert_eq!(event.event.get().matches("resultInformation").count(), 1);
+    }
 }
 
 #[test]

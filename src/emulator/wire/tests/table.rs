@@ -1,7 +1,8 @@
 //! What the tables of events.md say of every event that there is.
 
 use super::{
-    super::super::event::Happened, added, dtmf, not_added, pressed, recording, updated, user,
+    super::super::event::Happened, added, dtmf, not_added, pressed, recording, recording_id,
+    updated, user,
 };
 
 /// What the tables say: everything that can happen, its name in 2021-private, in 2021-public and in GA, and the first version
@@ -178,7 +179,7 @@ pub(super) fn table() -> Vec<(
         ),
         ga(
             H::StartRecordingFailed {
-                recording: "rec".to_owned(),
+                recording: recording_id(),
             },
             "StartRecordingFailed",
             "2026-03-12",

@@ -243,6 +243,13 @@ pub(crate) struct Notice {
     pub(crate) happened: Happened,
 }
 
+impl Happened {
+    /// The state of a recording that has not started, which the service tells now and then before the first `active`.
+    pub(crate) fn is_unstarted_recording(&self) -> bool {
+        matches!(self, Self::RecordingStateChanged { started: None, .. })
+    }
+}
+
 /// `recordingId`, and the endpoint that it is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecordingId {

@@ -259,6 +259,7 @@ impl Emulator {
         let tls_address = tls.as_ref().map(|(_, address, _)| *address);
         let resource = Resource::new(&settings.resource_id);
         let base = reachable(address);
+        let inactive_first = settings.misbehave.inactive_first();
         let deliveries = Deliveries::start(
             Options {
                 seed: settings.seed,
@@ -288,6 +289,7 @@ impl Emulator {
                 resource_id: settings.resource_id,
                 epoch,
                 speed: settings.speed,
+                inactive_first,
             })),
             started: Instant::now(),
             epoch,

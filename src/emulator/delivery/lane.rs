@@ -14,7 +14,7 @@ use uuid::{Builder, Uuid};
 
 use super::{
     event::{Dress, Rendered, Told},
-    misbehave::{Coordinates, Misbehaviour, randomness},
+    misbehave::{Act, Coordinates, Fate, Misbehaviour, randomness},
     plan::{Planner, Step},
     post::{Addressee, Poster},
 };
@@ -81,10 +81,12 @@ impl Lanes {
         })
     }
 
-    /// Puts an event into its lane; `render` gives it its form, or knows that there is none.
+    /// Puts an event into its lane; `render` gives it its form, or knows that there is none. `extra`: the misbehaviour
+    /// that the event itself is.
     pub(super) fn tell(
         self: &Arc<Self>,
         to: Addressee,
+        extra: Option<Act>,
         render: impl FnOnce(Uuid) -> Option<Rendered>,
     ) {
         let grid = matches!(to.dress, Dress::Grid(_));
@@ -117,7 +119,10 @@ impl Lanes {
             runs: false,
             wake: Arc::default(),
         });
-        let fate = self.misbehave.fate(self.seed, of);
+        let fate = Fate {
+            extra,
+            ..self.misbehave.fate(self.seed, of)
+        };
         lane.planner
             .push(Arc::new(Told::new(rendered)), fate, last, now);
         if !lane.runs {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// Something that the real service does to callbacks now and then.
+/// Something that the real service does now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Act {
     /// A pair of neighbours is swapped.
@@ -19,10 +19,14 @@ pub(super) enum Act {
     Delay,
     /// The connection is dropped before the answer is read; what was posted is posted again.
     Drop,
+    /// A recording is told of as `inactive`, without a start, shortly before it is `active`. An event of its own, which the
+    /// others may happen to.
+    Inactive,
 }
 
 impl Act {
-    const ALL: [Self; 6] = [
+    /// What is done to events on their way.
+    const TO_EVENTS: [Self; 6] = [
         Self::Reorder,
         Self::Duplicate,
         Self::Batch,
@@ -30,6 +34,10 @@ impl Act {
         Self::Delay,
         Self::Drop,
     ];
+
+    fn all() -> impl Iterator<Item = Self> {
+        Self::TO_EVENTS.into_iter().chain([Self::Inactive])
+    }
 
     /// As the command line and the summary spell it.
     pub(super) fn name(self) -> &'static str {
@@ -40,13 +48,14 @@ impl Act {
             Self::Late => "late",
             Self::Delay => "delay",
             Self::Drop => "drop",
+            Self::Inactive => "inactive",
         }
     }
 }
 
-/// Rates of misbehaviour: `reorder=0.1,duplicate=0.1,batch=0.1,late=0.1,delay=0.1,drop=0.1`, or `all=0.1`.
+/// Rates of misbehaviour: `reorder=0.1,duplicate=0.1,batch=0.1,late=0.1,delay=0.1,drop=0.1,inactive=0.1`, or `all=0.1`.
 ///
-/// Each is the part of the events that it happens to, from 0 to 1. Later entries win, so `all=0.1,drop=0` is all but drops.
+/// Each is the part of the events that it happens to, from 0 to 1; of `inactive`, the part of the recordings. Later entries win, so `all=0.1,drop=0` is all but drops.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Misbehaviour {
     /// Zero rates are left out.
@@ -61,7 +70,7 @@ pub enum MisbehaviourError {
     NoRate(String),
     /// Not one of the names.
     #[error(
-        "{0:?} is no misbehaviour: known are reorder, duplicate, batch, late, delay, drop, and all"
+        "{0:?} is no misbehaviour: known are reorder, duplicate, batch, late, delay, drop, inactive, and all"
     )]
     Unknown(String),
     /// Not a number, or outside of 0 to 1.
@@ -85,8 +94,7 @@ impl FromStr for Misbehaviour {
                 .split_once('=')
                 .ok_or_else(|| MisbehaviourError::NoRate(entry.to_owned()))?;
             let (name, given) = (name.trim(), given.trim());
-            let acts: Vec<Act> = Act::ALL
-                .into_iter()
+            let acts: Vec<Act> = Act::all()
                 .filter(|act| name == "all" || name == act.name())
                 .collect();
             if acts.is_empty() {
@@ -157,6 +165,8 @@ pub(super) struct Fate {
     pub(super) delay: Option<Duration>,
     /// Its callback's first attempt loses its connection.
     pub(super) cut: Option<Cut>,
+    /// The event itself is this misbehaviour. Set by whoever tells it: nothing is drawn for it here.
+    pub(super) extra: Option<Act>,
 }
 
 /// Where an event is put among the others.
@@ -191,13 +201,21 @@ pub(super) enum Cut {
 }
 
 impl Misbehaviour {
+    /// The part of the recordings that is told of as `inactive` before it starts.
+    pub(crate) fn inactive_first(&self) -> f64 {
+        self.rate(Act::Inactive)
+    }
+
+    fn rate(&self, act: Act) -> f64 {
+        self.rates.get(&act).copied().unwrap_or_default()
+    }
+
     /// Everything is drawn whatever the rates are, so that a change of one rate leaves the others' victims alone.
     pub(super) fn fate(&self, seed: u64, of: Coordinates) -> Fate {
         let mut random = randomness(seed, of, b'f');
-        let [reorder, duplicate, batch, late, delay, drop] = Act::ALL.map(|act| {
-            let rate = self.rates.get(&act).copied().unwrap_or_default();
+        let [reorder, duplicate, batch, late, delay, drop] = Act::TO_EVENTS.map(|act| {
             // Not `random_bool`: it draws nothing where the rate is 0 or 1.
-            random.random::<f64>() < rate
+            random.random::<f64>() < self.rate(act)
         });
         let together = random.random_range(2..=4);
         let again = if random.random_bool(0.5) {
@@ -221,6 +239,7 @@ impl Misbehaviour {
             again: duplicate.then_some(again),
             delay: delay.then_some(pause),
             cut: drop.then_some(cut),
+            extra: None,
         }
     }
 }
@@ -231,13 +250,13 @@ mod tests {
 
     #[test]
     fn rates_are_read_and_written_alike() {
-        let text = "reorder=0.1,duplicate=0.2,batch=0.3,late=0.4,delay=0.5,drop=1";
+        let text = "reorder=0.1,duplicate=0.2,batch=0.3,late=0.4,delay=0.5,drop=1,inactive=0.6";
         let rates: Misbehaviour = text.parse().unwrap();
         assert_eq!(rates.to_string(), text);
         let rates: Misbehaviour = " all = 0.25, drop = 0 ".parse().unwrap();
         assert_eq!(
             rates.to_string(),
-            "reorder=0.25,duplicate=0.25,batch=0.25,late=0.25,delay=0.25"
+            "reorder=0.25,duplicate=0.25,batch=0.25,late=0.25,delay=0.25,inactive=0.25"
         );
         for nothing in ["", "none", "all=0"] {
             assert_eq!(nothing.parse(), Ok(Misbehaviour::default()));
@@ -251,7 +270,7 @@ mod tests {
             ("reorder", "\"reorder\" has no rate"),
             (
                 "shuffle=0.1",
-                "\"shuffle\" is no misbehaviour: known are reorder, duplicate, batch, late, delay, drop, and all",
+                "\"shuffle\" is no misbehaviour: known are reorder, duplicate, batch, late, delay, drop, inactive, and all",
             ),
             ("late=1.1", "the rate \"1.1\" of late"),
             ("drop=often", "the rate \"often\" of drop"),
@@ -279,6 +298,17 @@ mod tests {
         assert!((320..480).contains(&cut), "{cut}");
         assert!((1850..2150).contains(&again), "{again}");
         assert!(fates.iter().all(|fate| fate.delay.is_none()));
+    }
+
+    #[test]
+    fn an_inactive_recording_is_part_of_all_and_no_fate_of_an_event() {
+        let inactive_first = |text: &str| text.parse::<Misbehaviour>().unwrap().inactive_first();
+        assert_eq!(inactive_first("all=0.25").to_string(), "0.25");
+        assert_eq!(inactive_first("all=0.25,inactive=1").to_string(), "1");
+        assert_eq!(inactive_first("all=0.25,inactive=0").to_string(), "0");
+        assert_eq!(inactive_first("drop=1").to_string(), "0");
+        let rates: Misbehaviour = "inactive=1".parse().unwrap();
+        assert!((0..200).all(|index| rates.fate(1, of(index)) == Fate::default()));
     }
 
     #[test]

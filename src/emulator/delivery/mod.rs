@@ -37,7 +37,7 @@ pub(crate) use self::{
 use self::{
     grid::Handshake,
     lane::Lanes,
-    misbehave::{Coordinates, randomness},
+    misbehave::{Act, Coordinates, randomness},
     post::{Addressee, Pace, Poster},
 };
 
@@ -144,7 +144,12 @@ impl Deliveries {
         let call = &notice.call;
         let to = Addressee::callback(call.ordinal, &call.connection, &notice.to, call.generation);
         let form = &self.lanes.poster.form;
-        self.lanes.tell(to, |id| form.callback(notice, id, at));
+        let extra = notice
+            .happened
+            .is_unstarted_recording()
+            .then_some(Act::Inactive);
+        self.lanes
+            .tell(to, extra, |id| form.callback(notice, id, at));
     }
 
     /// Tells Event Grid, if anybody subscribed to it.
@@ -154,7 +159,7 @@ impl Deliveries {
         };
         let to = Addressee::grid(notice.ordinal, &notice.server_call, &handshake.to);
         let form = &self.lanes.poster.form;
-        self.lanes.tell(to, |id| {
+        self.lanes.tell(to, None, |id| {
             Some(form.grid(notice, id, at, handshake.to.schema))
         });
     }

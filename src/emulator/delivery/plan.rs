@@ -206,6 +206,7 @@ impl<E: Clone> Planner<E> {
         };
         let mut wanted = 1;
         if !item.copy {
+            post.acts.extend(item.fate.extra);
             for held in self.held.iter_mut().filter(|held| !held.what.copy) {
                 held.what.overtaken += u64::from(held.what.index < item.index);
             }
@@ -455,6 +456,30 @@ mod tests {
             ]
         );
         assert_eq!(planner.next(now), Step::Idle);
+    }
+
+    #[test]
+    fn what_an_event_itself_is_counts_once_whatever_happens_to_it() {
+        let now = Duration::ZERO;
+        let mut planner = Planner::default();
+        let extra = Fate {
+            place: Place::BehindNext,
+            again: Some(Again::InASecond),
+            extra: Some(Act::Inactive),
+            ..Fate::default()
+        };
+        planner.push(0, extra, false, now);
+        planner.push(1, Fate::default(), false, now);
+        let mut made = drain(&mut planner, now);
+        made.extend(drain(&mut planner, SECOND));
+        assert_eq!(
+            made,
+            [
+                (vec![1], vec![]),
+                (vec![0], vec![Act::Reorder, Act::Inactive]),
+                (vec![0], vec![Act::Duplicate]),
+            ]
+        );
     }
 
     #[test]

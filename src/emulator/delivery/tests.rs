@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        event::{CallFacts, Generation, GridHappened, GridNotice, Happened, Notice, Tone},
+        event::{
+            CallFacts, Generation, GridHappened, GridNotice, Happened, Notice, RecordingId, Tone,
+        },
         identity::Identifier,
         settings::{EventGrid, GridSchema},
         wire::{Body, Rendered},
@@ -157,6 +159,9 @@ impl Form for Plain {
         match notice.happened {
             Happened::ToneReceived { sequence, .. } => Some(rendered(id, sequence, false)),
             Happened::Disconnected => Some(rendered(id, u64::MAX, true)),
+            Happened::RecordingStateChanged { active, .. } => {
+                Some(rendered(id, u64::from(active), false))
+            }
             _ => None,
         }
     }
@@ -497,6 +502,36 @@ async fn an_authority_that_is_none_is_refused_at_the_start() {
     let refused = Deliveries::start(options, Plain, &Handle::current());
     let error = crate::report::Chain(&refused.err().expect("no certificate")).to_string();
     assert!(error.contains("has no certificate in it"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inactive_before_the_start_of_a_recording_counts_as_misbehaviour() {
+    let receiver = Receiver::start(Vec::new());
+    let deliveries = start(options("inactive=1"));
+    let state = |active, started| {
+        let recording = RecordingId::new("endpoint".to_owned(), "resource");
+        let happened = Happened::RecordingStateChanged {
+            recording,
+            active,
+            started,
+        };
+        deliveries.tell(&notice(1, &receiver.url, happened), Timestamp::now());
+    };
+    let started = Some(Timestamp::UNIX_EPOCH);
+    state(false, None);
+    state(true, started);
+    state(false, started);
+    within(deliveries.idle()).await;
+    let attempts = deliveries.log().attempts();
+    let counted: Vec<_> = attempts
+        .iter()
+        .map(|attempt| attempt.misbehaviour.as_slice())
+        .collect();
+    assert_eq!(counted, [["inactive"].as_slice(), &[], &[]]);
+    let summary = deliveries.summary();
+    assert_eq!(summary.misbehaved, BTreeMap::from([("inactive", 1)]));
+    assert_eq!((summary.events, summary.accepted), (3, 3));
+    receiver.handle.stop(false).await;
 }
 
 /// Ids in the order of their requests, by call, with all misbehaviour.

@@ -87,6 +87,7 @@ impl Listener {
 
     pub(super) fn with_key(key: Option<&[u8]>) -> Self {
         let world = World::new(Setup {
+            inactive_first: 0.0,
             scenario: Scenario::default(),
             seed: 1,
             resource_id: "00000000-0000-4000-8000-000000000001".to_owned(),

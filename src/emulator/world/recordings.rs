@@ -2,14 +2,21 @@
 
 use std::time::Duration;
 
+use rand::RngExt;
+
 use super::{
     super::{
-        event::{CallFacts, GridHappened, Happened, Notice, RecordingId, ResultInformation},
+        event::{
+            CallFacts, Generation, GridHappened, Happened, Notice, RecordingId, ResultInformation,
+        },
         fault::Fault,
     },
     Act, Place, Recorded, RecordingView, StartRecording, Told, World, guid,
     request::Api,
 };
+
+/// From an `inactive` without a start to the `active` that follows it: 138 ms where the service was recorded.
+const UNTIL_ACTIVE: Duration = Duration::from_millis(140);
 
 /// A recording that has not been stopped.
 #[derive(Clone, Debug)]
@@ -20,6 +27,8 @@ pub(super) struct Recording {
     started: jiff::Timestamp,
     begun: Duration,
     callback: Option<String>,
+    /// When its last event is told: the next one is told later.
+    told: Duration,
     facts: CallFacts,
     content: String,
     channel: String,
@@ -69,7 +78,7 @@ impl World {
         {
             return Err(Fault::conflict("the call is being recorded already"));
         }
-        let id = self.draw_recording(&request.of, conversation)?;
+        let (id, chance) = self.draw_recording(&request.of, conversation)?;
         let facts = self.facts_of(leg.as_deref(), conversation, &id, &request.api)?;
         let audio = request
             .content
@@ -82,6 +91,7 @@ impl World {
             started: self.time(),
             begun: self.now,
             callback: request.callback,
+            told: Duration::ZERO,
             facts,
             content: request.content.unwrap_or_else(|| "audioVideo".to_owned()),
             channel: request.channel.unwrap_or_else(|| "mixed".to_owned()),
@@ -91,6 +101,19 @@ impl World {
         };
         let id = recording.id.as_str().to_owned();
         if self.setup.scenario.line.recording {
+            // Recorded of GA only.
+            let inactive_first = recording.active
+                && request.api.generation == Generation::Ga
+                && chance < self.setup.inactive_first;
+            if inactive_first {
+                let not_started = Happened::RecordingStateChanged {
+                    recording: recording.id.clone(),
+                    active: false,
+                    started: None,
+                };
+                self.tell_of_recording(&mut recording, not_started, ResultInformation::fine());
+                recording.told += UNTIL_ACTIVE;
+            }
             let started = recording.state_changed();
             self.tell_of_recording(&mut recording, started, ResultInformation::fine());
             self.recordings.insert(id.clone(), recording);
@@ -204,10 +227,9 @@ impl World {
             result: Some(result),
             happened,
         };
-        self.after(
-            self.setup.scenario.line.latency,
-            Act::Tell(Told::Call(notice)),
-        );
+        let at = (self.now + self.setup.scenario.line.latency).max(recording.told);
+        recording.told = at;
+        self.plan.add(at, Act::Tell(Told::Call(notice)));
     }
 
     /// The application may have no leg in the conversation: then the recording's endpoint stands for it.
@@ -228,8 +250,13 @@ impl World {
         Ok(known.facts(leg.unwrap_or(recording.endpoint()), ordinal, api))
     }
 
-    /// The id of the next recording of a conversation. All is drawn whatever is recorded.
-    fn draw_recording(&mut self, of: &Recorded, conversation: u64) -> Result<RecordingId, Fault> {
+    /// The id of the next recording of a conversation, and a number from 0 to 1 that decides how its start is told. All is
+    /// drawn whatever is recorded and however high the rates are.
+    fn draw_recording(
+        &mut self,
+        of: &Recorded,
+        conversation: u64,
+    ) -> Result<(RecordingId, f64), Fault> {
         let known = self
             .conversations
             .get_mut(&conversation)
@@ -240,7 +267,7 @@ impl World {
             Recorded::Connection(connection) => connection.clone(),
             Recorded::Place(_) => own,
         };
-        Ok(RecordingId::new(endpoint, &resource))
+        Ok((RecordingId::new(endpoint, &resource), chance.random()))
     }
 }
 

@@ -28,12 +28,18 @@ struct Trial {
 }
 
 fn trial(scenario: &str) -> Trial {
+    trial_with(scenario, 0.0)
+}
+
+/// `inactive_first`: the part of the recordings that is told of before it starts.
+fn trial_with(scenario: &str, inactive_first: f64) -> Trial {
     let setup = Setup {
         scenario: Scenario::parse(scenario).expect("a scenario"),
         seed: 7,
         resource_id: "resource".to_owned(),
         epoch: jiff::Timestamp::UNIX_EPOCH,
         speed: 1.0,
+        inactive_first,
     };
     Trial {
         world: World::new(setup),

@@ -1,4 +1,4 @@
-//! Recordings: whose id and endpoint their events have.
+//! Recordings: whose id and endpoint their events have, and when they are told.
 
 use std::collections::BTreeSet;
 
@@ -22,6 +22,20 @@ fn parts(id: &str) -> (String, String) {
     let object: Value = serde_json::from_slice(&text).expect("JSON");
     let part = |name: &str| object[name].as_str().expect("a text").to_owned();
     (part("PlatformEndpointId"), part("ResourceSpecificId"))
+}
+
+/// State and whether there is a start, of everything that was told of recordings.
+fn states(trial: &Trial) -> Vec<(bool, bool)> {
+    let states = trial
+        .calls
+        .iter()
+        .filter_map(|notice| match notice.happened {
+            Happened::RecordingStateChanged {
+                active, started, ..
+            } => Some((active, started.is_some())),
+            _ => None,
+        });
+    states.collect()
 }
 
 fn told_ids(trial: &Trial) -> Vec<RecordingId> {
@@ -132,9 +146,125 @@ fn a_recording_without_a_leg_of_the_application_goes_by_its_endpoint() {
 }
 
 #[test]
+fn an_inactive_without_a_start_comes_140_ms_before_the_active() {
+    let mut trial = trial_with("", 1.0);
+    let id = trial.call("+15550101");
+    let made = trial
+        .world
+        .start_recording(by_server_call(&trial, &id))
+        .expect("records");
+    trial.wait(0.06);
+    assert_eq!(states(&trial), [(false, false)]);
+    trial.wait(0.12);
+    assert_eq!(states(&trial).len(), 1, "at 180 ms");
+    trial.wait(0.02);
+    assert_eq!(states(&trial), [(false, false), (true, true)]);
+    assert!(told_ids(&trial).iter().all(|told| told.as_str() == made));
+    assert!(
+        trial
+            .calls
+            .iter()
+            .all(|notice| notice.result == Some(ResultInformation::fine()))
+    );
+    trial.world.pause_recording(&made).expect("pauses");
+    trial.wait(1.0);
+    assert_eq!(
+        states(&trial),
+        [(false, false), (true, true), (false, true)]
+    );
+}
+
+#[test]
+fn what_becomes_of_a_recording_at_once_is_told_behind_its_start() {
+    let mut trial = trial_with("", 1.0);
+    let id = trial.call("+15550101");
+    let made = trial
+        .world
+        .start_recording(recording(&id))
+        .expect("records");
+    trial.world.pause_recording(&made).expect("pauses");
+    trial.world.resume_recording(&made).expect("goes on");
+    trial.world.terminate(&id).expect("ends");
+    trial.wait(1.0);
+    assert_eq!(
+        states(&trial),
+        [
+            (false, false),
+            (true, true),
+            (false, true),
+            (true, true),
+            (false, true)
+        ]
+    );
+    assert!(trial.world.is_over());
+}
+
+#[test]
+fn only_a_recording_of_ga_that_starts_is_told_of_before() {
+    let unpaused = |generation, paused| {
+        let mut trial = trial_with("", 1.0);
+        let id = trial.call("+15550101");
+        let request = StartRecording {
+            api: api(generation),
+            paused,
+            ..by_server_call(&trial, &id)
+        };
+        trial.world.start_recording(request).expect("records");
+        trial.wait(1.0);
+        states(&trial)
+    };
+    assert_eq!(
+        unpaused(Generation::Ga, false),
+        [(false, false), (true, true)]
+    );
+    assert_eq!(unpaused(Generation::Ga, true), [(false, true)]);
+    assert_eq!(unpaused(Generation::Public, false), [(true, true)]);
+    assert_eq!(unpaused(Generation::Private, false), [(true, true)]);
+
+    let mut failing = trial_with("[line]\nrecording = false", 1.0);
+    let id = failing.call("+15550101");
+    failing
+        .world
+        .start_recording(recording(&id))
+        .expect("taken");
+    failing.wait(1.0);
+    assert_eq!(failing.heard(), ["StartRecordingFailed 500"]);
+}
+
+#[test]
+fn a_rate_is_the_part_of_the_recordings_that_it_happens_to() {
+    let early = |rate: f64| {
+        let mut trial = trial_with("", rate);
+        let mut early = Vec::new();
+        for _ in 0..20 {
+            let id = trial.call("+15550101");
+            for _ in 0..10 {
+                let made = trial.world.start_recording(recording(&id));
+                let made = made.expect("records");
+                trial.wait(0.3);
+                trial.world.stop_recording(&made).expect("stops");
+                trial.wait(0.3);
+                early.push(states(&trial).first() == Some(&(false, false)));
+                trial.calls.clear();
+            }
+        }
+        early
+    };
+    let (few, many) = (early(0.3), early(0.6));
+    let count = |early: &[bool]| early.iter().filter(|early| **early).count();
+    assert!((40..80).contains(&count(&few)), "{}", count(&few));
+    assert!((100..140).contains(&count(&many)), "{}", count(&many));
+    assert!(
+        few.iter().zip(&many).all(|(few, many)| !few | many),
+        "a higher rate leaves none out"
+    );
+    assert_eq!(count(&early(0.0)), 0);
+}
+
+#[test]
 fn ids_of_recordings_depend_on_their_call_and_not_on_the_time() {
-    let ids = |wait: f64| {
-        let mut trial = trial("");
+    let ids = |wait: f64, inactive_first: f64| {
+        let mut trial = trial_with("", inactive_first);
         let calls: Vec<_> = (0..2).map(|_| trial.call("+15550101")).collect();
         trial.wait(wait);
         // The second call first, or last.
@@ -148,7 +278,7 @@ fn ids_of_recordings_depend_on_their_call_and_not_on_the_time() {
             .map(|id| trial.world.start_recording(by_server_call(&trial, id)));
         made.collect::<Result<BTreeSet<_>, _>>().expect("recorded")
     };
-    assert_eq!(ids(0.0), ids(1.7));
+    assert_eq!(ids(0.0, 0.0), ids(1.7, 1.0));
 }
 
 #[test]

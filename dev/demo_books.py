@@ -3,8 +3,8 @@
 Two checks of order that know nothing of each other. In a queue, the sequence of a call is 1, 2, 3 …: that is the receiver's
 own order of acceptance. And what the emulator posted one after the other is in the queue in the order of its first 2xx.
 
-A recording of 2021 knows its server call only. If its first event comes before any event that names call and server call
-together, it is kept under its server call id, as a call of its own.
+A recording that was started by its server call, as all are here, names no connection of a call. If its first event comes
+before any event that names connection and server call together, it is kept under its server call id, as a call of its own.
 """
 
 import textwrap
@@ -60,7 +60,7 @@ class Books:
     def __init__(self, posted, messages, calls):
         self.generations = {call.id: call.generation for call in calls}
         # What knows a call by its server call only is shown under the same name.
-        self.names = {call.server_call.rstrip("="): call.id for call in calls}
+        self.names = {url_safe(call.server_call): call.id for call in calls}
         self.lost = self.inversions = self.repeated = self.twice = self.delivered = 0
         # Queue by queue, call by call.
         self.queues = OrderedDict((queue, OrderedDict()) for queue in [*CONTOSO, DIGITS, FABRIKAM, GRID])
@@ -118,8 +118,13 @@ class Books:
             print(f"\n{styled(1, queue)}: {total} messages of {len(calls)} calls")
             for call, messages in calls.items():
                 mark = styled(31, "WRONG") if self.wrong[queue, call] else styled(32, "in order")
-                name = self.names.get(call.rstrip("="), call)[:8]
+                name = self.names.get(url_safe(call), call)[:8]
                 print(f"  call {name} {self.generations.get(call, 'server call'):12} {mark}  {in_short(messages)}")
+
+
+def url_safe(server_call):
+    """A server call id in the spelling of 2021: base64url without padding."""
+    return server_call.rstrip("=").replace("+", "-").replace("/", "_")
 
 
 def numbered(names):

@@ -7,6 +7,13 @@ import amqp from "amqplib";
 import { ALL_EVENTS, known } from "./table.mjs";
 
 const PREFIX = "Microsoft.Communication.";
+const OF_RECORDINGS = new Set(["RecordingStateChanged", "StartRecordingFailed"]);
+
+/** The endpoint inside a recording id, which is unpadded base64url of an object. */
+export function endpoint(recordingId) {
+  if (!/^[\w-]+$/.test(recordingId)) throw new Error(`${recordingId} is not base64url without padding`);
+  return JSON.parse(Buffer.from(recordingId, "base64url").toString()).PlatformEndpointId;
+}
 
 /** Everything that arrived so far, in order. */
 export class Inbox {
@@ -50,7 +57,7 @@ export class Inbox {
   }
 
   #callback(text) {
-    const { type, source, data } = JSON.parse(text);
+    const { type, source, subject, data } = JSON.parse(text);
     const kind = type.replace(PREFIX, "");
     if (!ALL_EVENTS.has(kind)) throw new Error(`${type} is no event of Call Automation`);
     // The parser of 1.0.0 throws where it knows no class; of this one the envelope is all that can be had.
@@ -60,7 +67,13 @@ export class Inbox {
     for (const id of ["callConnectionId", "serverCallId", "correlationId"]) {
       if (!event[id]) throw new Error(`the SDK finds no ${id}`);
     }
-    if (source !== `calling/callConnections/${event.callConnectionId}`) {
+    if (OF_RECORDINGS.has(kind)) {
+      const path = `calling/recordings/${event.serverCallId}/${event.recordingId}/RecordingStateChanged`;
+      if (source !== path || subject !== path) throw new Error(`source ${source} or subject ${subject} is not ${path}`);
+      if (endpoint(event.recordingId) !== event.callConnectionId) {
+        throw new Error(`${event.callConnectionId} is not the endpoint of the recording`);
+      }
+    } else if (source !== `calling/callConnections/${event.callConnectionId}`) {
       throw new Error(`source ${source} names another call`);
     }
     return { kind, event, call: event.callConnectionId, context: event.operationContext };
@@ -72,7 +85,8 @@ export class Inbox {
     const kind = event.type.replace(PREFIX, "");
     if (!isSystemEvent(event.type, event)) throw new Error(`${event.type} is no system event`);
     if (!(event.time instanceof Date) || Number.isNaN(event.time.getTime())) throw new Error("no time");
-    return { kind, event: event.data, subject: event.subject };
+    // The SDK's class leaves out what it does not model.
+    return { kind, event: event.data, subject: event.subject, data: JSON.parse(text).data };
   }
 
   /** The first message of this kind, of this call, with this operation context, for which `where` is true. */

@@ -43,6 +43,8 @@ async function coverage(checks, inbox, made, newest) {
     same(GRID_EVENTS.filter((kind) => !kinds.has(kind)), [], "what is missing"));
   await checks.check(`all ${inbox.taken.length} messages were parsed by the SDK`, () =>
     same(inbox.broken.slice(0, 3), [], "what it did not understand"));
+  await checks.check("a server call id with a slash came", () =>
+    same(inbox.taken.some(({ event }) => event.serverCallId?.includes("/")), true, "whether one did"));
   await checks.check("the events of each call are in order, without a gap", () => {
     const lines = inbox.sequences();
     for (const [call, line] of lines) same(line, line.map((_, index) => index + 1), `the sequence of ${call}`);

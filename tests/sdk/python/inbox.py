@@ -1,8 +1,10 @@
 """The other end: takes what Hookswitch put into the queues, and has the SDKs parse it."""
 
+import base64
 import dataclasses
 import functools
 import json
+import re
 import threading
 import time
 
@@ -16,6 +18,14 @@ from table import ALL_EVENTS, events
 PREFIX = "Microsoft.Communication."
 # Members of `data` that say of the event what its envelope says too; no SDK models them.
 OF_THE_ENVELOPE = {"version", "publicEventType"}
+OF_RECORDINGS = {"RecordingStateChanged", "StartRecordingFailed"}
+
+
+def endpoint(recording_id: str) -> str:
+    """The endpoint inside a recording id, which is unpadded base64url of an object."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", recording_id):
+        raise ValueError(f"{recording_id} is not base64url without padding")
+    return json.loads(base64.urlsafe_b64decode(recording_id + "=" * (-len(recording_id) % 4)))["PlatformEndpointId"]
 
 
 @dataclasses.dataclass
@@ -68,7 +78,13 @@ class Inbox:
         for attribute in ("call_connection_id", "server_call_id", "correlation_id"):
             if not getattr(event, attribute):
                 raise ValueError(f"the SDK finds no {attribute}")
-        if envelope.source != f"calling/callConnections/{event.call_connection_id}":
+        if kind in OF_RECORDINGS:
+            path = f"calling/recordings/{event.server_call_id}/{event.recording_id}/RecordingStateChanged"
+            if (envelope.source, envelope.subject) != (path, path):
+                raise ValueError(f"source {envelope.source} or subject {envelope.subject} is not {path}")
+            if endpoint(event.recording_id) != event.call_connection_id:
+                raise ValueError(f"{event.call_connection_id} is not the endpoint of the recording")
+        elif envelope.source != f"calling/callConnections/{event.call_connection_id}":
             raise ValueError(f"source {envelope.source} names another call")
         if self.newest:
             names = {field["key"]: name for name, field in model._attribute_map.items()}

@@ -52,6 +52,9 @@ def coverage(check: Checks, inbox: Inbox, requests: Requests, newest: bool):
         same(sorted(GRID_EVENTS - inbox.kinds()), [], "what is missing")
     with check(f"all {len(inbox.taken)} messages were parsed by the SDK"):
         same(inbox.broken[:3], [], "what it did not understand")
+    with check("a server call id with a slash came"):
+        slashes = ["/" in (taken.data.get("serverCallId") or "") for taken in inbox.taken]
+        same(any(slashes), True, "whether one did")
     with check("the events of each call are in order, without a gap"):
         lines = inbox.sequences()
         for (queue, call), line in lines.items():

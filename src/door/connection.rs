@@ -106,7 +106,7 @@ impl Connection {
         if phase == Phase::Handler {
             return false;
         }
-        if self.guest.house.is_closed() {
+        if self.guest.house.is_closed() || self.course.is_evicted() {
             self.end(None, matches!(phase, Phase::Unread(_)));
             return true;
         }

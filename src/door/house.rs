@@ -7,7 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{metrics::Counts, server::Limits, turn::Course};
+use super::{
+    metrics::{Counts, Cut},
+    server::Limits,
+    turn::Course,
+};
 
 /// What the connections of one thread share.
 pub(super) struct House {
@@ -39,6 +43,21 @@ impl House {
         for course in self.inside.borrow().values() {
             course.wake();
         }
+    }
+
+    /// Ends the connection that waits for its peer the longest. False where there is none.
+    pub(super) fn evict_longest_idle(&self) -> bool {
+        let inside = self.inside.borrow();
+        let longest = inside
+            .values()
+            .filter_map(|course| Some((course.waits_since()?, course)))
+            .min_by_key(|(since, _)| *since);
+        let Some((_, course)) = longest else {
+            return false;
+        };
+        course.evict();
+        self.counts.cut(Cut::Evicted);
+        true
     }
 
     pub(super) fn enter(self: &Rc<Self>, course: Rc<Course>) -> Guest {

@@ -52,16 +52,19 @@ pub(super) enum Cut {
     UnreadAnswer,
     /// Its TLS handshake failed or did not come to an end in time.
     Handshake,
+    /// It was the one that waited longest when another one came and there was no room.
+    Evicted,
 }
 
 impl Cut {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Malformed,
         Self::LateHead,
         Self::HeadTooLarge,
         Self::UnreadBody,
         Self::UnreadAnswer,
         Self::Handshake,
+        Self::Evicted,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -72,6 +75,7 @@ impl Cut {
             Self::UnreadBody => "unread_body",
             Self::UnreadAnswer => "unread_answer",
             Self::Handshake => "tls_handshake",
+            Self::Evicted => "evicted",
         }
     }
 }
@@ -107,7 +111,7 @@ impl DoorMetrics {
             cut: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_connections_cut_total",
-                    "Connections ended before a handler was asked or after it answered, by listener and what their peer did wrong",
+                    "Connections ended before a handler was asked or after it answered, by listener and why",
                 ),
                 &["listener", "reason"],
             )?,

@@ -55,7 +55,7 @@ impl Places {
     /// Takes a place for a connection from `address`.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
         let peer = Peer::of(address);
-        let mut taken = self.taken();
+        let taken = self.taken();
         if taken.total >= self.limit {
             return Err(Full::Total);
         }
@@ -63,13 +63,22 @@ impl Places {
         if of_peer >= self.limit_per_peer {
             return Err(Full::Peer);
         }
-        taken.by_peer.insert(peer, of_peer + 1);
+        Ok(self.place(taken, peer))
+    }
+
+    /// Takes the place of a connection that is about to end.
+    pub(super) fn take_over(self: &Arc<Self>, address: IpAddr) -> Place {
+        self.place(self.taken(), Peer::of(address))
+    }
+
+    fn place(self: &Arc<Self>, mut taken: MutexGuard<'_, Taken>, peer: Peer) -> Place {
+        *taken.by_peer.entry(peer).or_default() += 1;
         taken.total += 1;
         self.counts.open.inc();
-        Ok(Place {
+        Place {
             places: self.clone(),
             peer,
-        })
+        }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {

@@ -57,6 +57,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a piece of an answer may wait for its peer to take it.
     pub answer_timeout: Duration,
+    /// Whether a connection that comes at the limit takes the place of the one that has waited for its peer the longest. For
+    /// a listener of one thread: a thread ends its own connections only.
+    pub evicts_idle: bool,
 }
 
 /// What a listener is made of, beside its handlers.
@@ -180,6 +183,9 @@ impl Entrance {
         tcp.set_nodelay(true)?;
         let place = match self.places.take(peer.ip()) {
             Ok(place) => place,
+            Err(_) if self.house.limits.evicts_idle && self.house.evict_longest_idle() => {
+                self.places.take_over(peer.ip())
+            }
             Err(full) => {
                 self.turn_away(tcp, full).await;
                 return Err(io::ErrorKind::QuotaExceeded.into());

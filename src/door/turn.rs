@@ -46,6 +46,8 @@ pub(super) struct Course {
     answered: Cell<bool>,
     /// No further request is taken.
     last: Cell<bool>,
+    /// Another connection needs its place.
+    evicted: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -56,12 +58,33 @@ impl Course {
             body: Cell::new(Body::Length(0)),
             answered: Cell::new(false),
             last: Cell::new(false),
+            evicted: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
 
     pub(super) fn phase(&self) -> Phase {
         self.phase.get()
+    }
+
+    /// Since when it waits for its peer; `None` where a handler is at work, or where it is about to end already.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        match self.phase.get() {
+            Phase::Fresh(since) | Phase::Head(since) | Phase::Idle(since) => {
+                (!self.evicted.get()).then_some(since)
+            }
+            Phase::Handler | Phase::Unread(_) => None,
+        }
+    }
+
+    /// Ends the connection as soon as no handler is at work for it.
+    pub(super) fn evict(&self) {
+        self.evicted.set(true);
+        self.wake();
+    }
+
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.get()
     }
 
     /// Something came.

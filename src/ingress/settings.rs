@@ -71,6 +71,7 @@ impl Settings {
             idle_timeout: self.idle_timeout,
             // As long as it had for the request.
             answer_timeout: self.request_timeout,
+            evicts_idle: false,
         }
     }
 }

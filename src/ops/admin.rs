@@ -38,6 +38,8 @@ const LIMITS: Limits = Limits {
     // Longer than scrapers keep theirs between two scrapes.
     idle_timeout: Duration::from_secs(75),
     answer_timeout: Duration::from_secs(15),
+    // A probe finds a place whoever else is connected: handlers answer at once, and followers of the live feed are few.
+    evicts_idle: true,
 };
 
 /// Listeners to the live feed at once, so that they never crowd out the probes.
@@ -393,6 +395,51 @@ mod tests {
             .update(|view| view.journal = JournalState::Failed);
         check(&listening, "/livez", 503).await;
         assert!(listening.stop(Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn a_probe_finds_a_place_beside_any_number_of_idle_connections() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+        let admin = admin();
+        admin.health.update(|view| {
+            view.started = true;
+            view.journal = JournalState::Writable;
+        });
+        let listening = start(&admin);
+        let mut idle = Vec::new();
+        for n in 0..2 * LIMITS.connections {
+            let mut connection = tokio::net::TcpStream::connect(listening.address())
+                .await
+                .unwrap();
+            match n % 3 {
+                0 => {}
+                1 => connection.write_all(b"GET /livez HT").await.unwrap(),
+                _ => {
+                    let request = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n";
+                    connection.write_all(request).await.unwrap();
+                    let mut answer = [0; 512];
+                    let read = connection.read(&mut answer).await.unwrap();
+                    assert!(answer.get(..read).unwrap().starts_with(b"HTTP/1.1 200"));
+                }
+            }
+            idle.push(connection);
+        }
+        for path in ["/livez", "/readyz", "/livez"] {
+            check(&listening, path, 200).await;
+        }
+        let metrics = get(&listening, "/metrics").await.text().await.unwrap();
+        let evicted = metrics
+            .lines()
+            .find_map(|line| {
+                line.strip_prefix(
+                    "hookswitch_connections_cut_total{listener=\"admin\",reason=\"evicted\"} ",
+                )
+            })
+            .unwrap();
+        assert!(evicted.parse::<usize>().unwrap() >= LIMITS.connections);
+        // The first to come was the longest idle.
+        assert_eq!(idle.first_mut().unwrap().read(&mut [0]).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -19,8 +19,8 @@ pub(super) enum Act {
     Delay,
     /// The connection is dropped before the answer is read; what was posted is posted again.
     Drop,
-    /// A recording is told of as `inactive`, without a start, shortly before it is `active`. An event of its own, which the
-    /// others may happen to.
+    /// A recording is reported as `inactive`, without a start, shortly before it is `active`. This is an event of its own, and
+    /// the other acts may happen to it.
     Inactive,
 }
 
@@ -165,7 +165,7 @@ pub(super) struct Fate {
     pub(super) delay: Option<Duration>,
     /// Its callback's first attempt loses its connection.
     pub(super) cut: Option<Cut>,
-    /// The event itself is this misbehaviour. Set by whoever tells it: nothing is drawn for it here.
+    /// The event itself is this misbehaviour. The caller sets it; nothing is drawn for it here.
     pub(super) extra: Option<Act>,
 }
 
@@ -201,7 +201,7 @@ pub(super) enum Cut {
 }
 
 impl Misbehaviour {
-    /// The part of the recordings that is told of as `inactive` before it starts.
+    /// The share of recordings that are reported as `inactive` before they start.
     pub(crate) fn inactive_first(&self) -> f64 {
         self.rate(Act::Inactive)
     }

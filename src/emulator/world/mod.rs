@@ -69,7 +69,7 @@ pub(crate) struct Setup {
     pub(crate) epoch: jiff::Timestamp,
     /// How many times faster than real time calls go.
     pub(crate) speed: f64,
-    /// Of the recordings, the part that is told of as `inactive` before it starts; from 0 to 1.
+    /// The share of recordings that are reported as `inactive` before they start; from 0 to 1.
     pub(crate) inactive_first: f64,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Recording {
     started: jiff::Timestamp,
     begun: Duration,
     callback: Option<String>,
-    /// When its last event is told: the next one is told later.
+    /// When its last event goes out: the next one does not go out before that.
     told: Duration,
     facts: CallFacts,
     content: String,
@@ -250,8 +250,8 @@ impl World {
         Ok(known.facts(leg.unwrap_or(recording.endpoint()), ordinal, api))
     }
 
-    /// The id of the next recording of a conversation, and a number from 0 to 1 that decides how its start is told. All is
-    /// drawn whatever is recorded and however high the rates are.
+    /// The id of the next recording of a conversation, and a number from 0 to 1 that decides how its start is reported. Both
+    /// are drawn always, so that neither the request nor the rate changes what later recordings of the call get.
     fn draw_recording(
         &mut self,
         of: &Recorded,

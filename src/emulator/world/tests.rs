@@ -31,7 +31,7 @@ fn trial(scenario: &str) -> Trial {
     trial_with(scenario, 0.0)
 }
 
-/// `inactive_first`: the part of the recordings that is told of before it starts.
+/// `inactive_first`: the share of recordings that are reported before they start.
 fn trial_with(scenario: &str, inactive_first: f64) -> Trial {
     let setup = Setup {
         scenario: Scenario::parse(scenario).expect("a scenario"),

@@ -24,7 +24,7 @@ fn parts(id: &str) -> (String, String) {
     (part("PlatformEndpointId"), part("ResourceSpecificId"))
 }
 
-/// State and whether there is a start, of everything that was told of recordings.
+/// Of every `RecordingStateChanged` whether it is active and whether it has a start.
 fn states(trial: &Trial) -> Vec<(bool, bool)> {
     let states = trial
         .calls
@@ -175,7 +175,7 @@ fn an_inactive_without_a_start_comes_140_ms_before_the_active() {
 }
 
 #[test]
-fn what_becomes_of_a_recording_at_once_is_told_behind_its_start() {
+fn what_happens_to_a_recording_at_once_is_reported_after_its_start() {
     let mut trial = trial_with("", 1.0);
     let id = trial.call("+15550101");
     let made = trial
@@ -200,7 +200,7 @@ fn what_becomes_of_a_recording_at_once_is_told_behind_its_start() {
 }
 
 #[test]
-fn only_a_recording_of_ga_that_starts_is_told_of_before() {
+fn only_a_recording_of_ga_that_starts_is_reported_inactive_first() {
     let unpaused = |generation, paused| {
         let mut trial = trial_with("", 1.0);
         let id = trial.call("+15550101");
@@ -312,7 +312,7 @@ fn server_call_ids_of_ga_are_standard_base64_and_one_in_three_has_a_slash() {
         .calls
         .iter()
         .find(|notice| notice.call.connection == public)
-        .expect("told of");
+        .expect("an event of the call");
     let id = &connected.call.server_call;
     BASE64_URL_SAFE_NO_PAD.decode(id).expect("base64url");
     assert!(id.contains('_'), "{id}");

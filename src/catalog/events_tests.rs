@@ -91,6 +91,38 @@ fn the_kinds_are_those_of_the_design() {
             "RecordingStateChanged",
             "StartRecordingFailed",
             "RecordingFileStatusUpdated",
+            "TeamsRecordingStateChanged",
+            "TeamsComplianceRecordingStateChanged",
+        ],
+    );
+    check(
+        Kind::Hold,
+        &[
+            "HoldFailed",
+            "HoldAudioStarted",
+            "HoldAudioPaused",
+            "HoldAudioResumed",
+            "HoldAudioCompleted",
+        ],
+    );
+    check(
+        Kind::SendDtmf,
+        &[
+            "SendDtmfTonesCompleted",
+            "SendDtmfTonesFailed",
+            "SendDtmfCompleted",
+            "SendDtmfFailed",
+        ],
+    );
+    check(
+        Kind::Transcription,
+        &[
+            "TranscriptionStarted",
+            "TranscriptionResumed",
+            "TranscriptionUpdated",
+            "TranscriptionCallSummaryUpdated",
+            "TranscriptionStopped",
+            "TranscriptionFailed",
         ],
     );
     check(Kind::IncomingCall, &["IncomingCall"]);

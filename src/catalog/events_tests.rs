@@ -208,6 +208,41 @@ fn the_time_tells_2022_from_ga_only_where_nothing_else_does() {
 }
 
 #[test]
+fn the_time_tells_2021_from_2022_only_where_nothing_else_does() {
+    let check = |short_type: &str, time: Value, data: &Value, expected: &str| {
+        let mut event = cloud_event(short_type, data.clone());
+        event.attributes.time = time.as_str().map(str::to_owned);
+        let finding = CATALOG.examine(&event);
+        assert_eq!(finding.verdict, Verdict::Valid, "{short_type} {time}");
+        assert_eq!(finding.generation.unwrap().as_str(), expected, "{time}");
+    };
+    let tone = json!({"callConnectionId": "c", "toneInfo": {"sequenceId": 1, "tone": "tone1"}});
+    let people = json!({"callConnectionId": "c", "participants": [{"identifier": {"rawId": "r"}}]});
+    for (short_type, data) in [("ToneReceived", &tone), ("ParticipantsUpdated", &people)] {
+        let check = |time, expected| check(short_type, time, data, expected);
+        check(json!("2021-08-30T00:00:00Z"), "2021-public");
+        check(json!("2022-04-06T23:59:59.9999999Z"), "2021-public");
+        check(json!("2022-04-07T00:00:00Z"), "2022-beta");
+        check(Value::Null, "2021-public");
+    }
+    // An application that stays with the version of 2021 gets its events in that shape in 2022, too.
+    check(
+        "PlayAudioResult",
+        json!("2022-06-01T00:00:00Z"),
+        &json!({"status": "completed", "resultInfo": null}),
+        "2021-public",
+    );
+    let mut named = people;
+    named["participants"][0]["participantId"] = json!("p");
+    check(
+        "ParticipantsUpdated",
+        json!("2022-06-01T00:00:00Z"),
+        &named,
+        "2021-public",
+    );
+}
+
+#[test]
 fn ids_are_found_in_data_before_the_envelope() {
     let ids = |short_type: &str, data: Value| examine(short_type, data).ids;
     let found = ids(

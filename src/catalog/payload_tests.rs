@@ -204,34 +204,12 @@ fn a_value_of_the_wrong_type_fails_wherever_it_stands() {
     }
 }
 
-/// The sender of 2021 writes null for what is not set.
-#[test]
-fn in_the_generations_of_2021_null_passes_for_all_but_identity_and_state() {
-    let needed = BTreeSet::from([
-        "CallLegId",
-        "CallState",
-        "Status",
-        "ToneInfo",
-        "Tone",
-        "Participants",
-        "RecordingId",
-        "callConnectionId",
-        "callConnectionState",
-        "status",
-        "toneInfo",
-        "sequenceId",
-        "tone",
-        "participants",
-        "recordingId",
-        "state",
-        "callRecordingState",
-        "startDateTime",
-        "callLocator",
-        "serverCallId",
-        "groupCallId",
-    ]);
+/// Every place of every good event of the generations that begin like this, one at a time null, unless it is an item of
+/// an array or its name is among `needed`.
+fn null_passes_for_all_but(generations: &str, needed: &[&str]) {
+    let mut seen = 0;
     for (file, body) in json_files("tests/data/events") {
-        if !file.starts_with("2021-") {
+        if !file.starts_with(generations) {
             continue;
         }
         for event in events_of(&body) {
@@ -240,7 +218,7 @@ fn in_the_generations_of_2021_null_passes_for_all_but_identity_and_state() {
             for pointer in found {
                 let name = pointer.rsplit('/').next().unwrap();
                 // An item of an array is not optional: leaving it out makes the array shorter.
-                if needed.contains(name) || name.parse::<usize>().is_ok() {
+                if needed.contains(&name) || name.parse::<usize>().is_ok() {
                     continue;
                 }
                 let mut event = event.clone();
@@ -250,9 +228,103 @@ fn in_the_generations_of_2021_null_passes_for_all_but_identity_and_state() {
                     Verdict::Valid,
                     "{file}: {pointer}"
                 );
+                seen += 1;
             }
         }
     }
+    assert!(seen > 10, "only {seen} places");
+}
+
+/// The sender of 2021 writes null for what is not set.
+#[test]
+fn in_the_generations_of_2021_null_passes_for_all_but_identity_and_state() {
+    null_passes_for_all_but(
+        "2021-",
+        &[
+            "CallLegId",
+            "CallState",
+            "Status",
+            "ToneInfo",
+            "Tone",
+            "Participants",
+            "RecordingId",
+            "callConnectionId",
+            "callConnectionState",
+            "status",
+            "toneInfo",
+            "sequenceId",
+            "tone",
+            "participants",
+            "recordingId",
+            "state",
+            "callRecordingState",
+            "startDateTime",
+            "callLocator",
+            "serverCallId",
+            "groupCallId",
+        ],
+    );
+}
+
+/// The examples of Event Grid's specification write null for what is not known.
+#[test]
+fn in_event_grid_events_null_passes_for_all_that_is_not_required() {
+    null_passes_for_all_but(
+        "eg/",
+        &[
+            "to",
+            "from",
+            "serverCallId",
+            "incomingCallContext",
+            "startedBy",
+            "user",
+            "recordingStorageInfo",
+            "recordingChunks",
+            "validationCode",
+        ],
+    );
+}
+
+/// In the middle of 2022 events had no `serverCallId`, some no `correlationId`; any type may have come like that.
+#[test]
+fn in_2022_an_event_needs_only_the_id_of_its_connection() {
+    let mut seen = BTreeSet::new();
+    for (file, body) in json_files("tests/data/events") {
+        let (generation, short_type) = generation_and_type(&file);
+        for event in events_of(&body) {
+            for absent in [
+                ["serverCallId"].as_slice(),
+                &["correlationId"],
+                &["serverCallId", "correlationId"],
+            ] {
+                let mut event = event.clone();
+                let members = event.data.as_object_mut().unwrap();
+                let there = absent
+                    .iter()
+                    .filter(|id| members.remove(**id).is_some())
+                    .count();
+                let finding = CATALOG.examine(&event);
+                if generation == "2022-beta" {
+                    assert_eq!(finding.verdict, Verdict::Valid, "{file} without {absent:?}");
+                    assert_eq!(finding.generation.unwrap().as_str(), generation, "{file}");
+                    seen.insert(short_type.clone());
+                } else if ["ga", "2023-preview"].contains(&generation.as_str())
+                    && short_type != "IncomingCall"
+                {
+                    assert!(there > 0, "{file} has no {absent:?}");
+                    assert!(
+                        matches!(finding.verdict, Verdict::Invalid(_)),
+                        "{file} is valid without {absent:?}"
+                    );
+                }
+            }
+        }
+    }
+    let types = rows()
+        .iter()
+        .filter(|(generation, _)| generation == "2022-beta")
+        .count();
+    assert_eq!(seen.len(), types);
 }
 
 /// Real payloads that belong to others stand beside the repository and are not part of it.

@@ -67,6 +67,9 @@ pub(super) struct Condition {
     /// None of these places in `data` holds anything but null.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     absent: Vec<Place>,
+    /// The event's time is this instant or later; an event without a readable time does not fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time_from: Option<jiff::Timestamp>,
     /// The event's time is before this instant; an event without a readable time does not fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     time_before: Option<jiff::Timestamp>,
@@ -133,13 +136,17 @@ impl Condition {
             && starts(&self.source_prefix, &event.attributes.source)
             && starts(&self.subject_prefix, &event.attributes.subject)
             // Last, because reading the time costs more than all the others.
-            && self.time_before.is_none_or(|limit| {
-                event
-                    .attributes
-                    .time
-                    .as_ref()
-                    .and_then(|time| time.parse::<jiff::Timestamp>().ok())
-                    .is_some_and(|time| time < limit)
+            && self.holds_at(event.attributes.time.as_deref())
+    }
+
+    fn holds_at(&self, time: Option<&str>) -> bool {
+        if self.time_from.is_none() && self.time_before.is_none() {
+            return true;
+        }
+        time.and_then(|time| time.parse::<jiff::Timestamp>().ok())
+            .is_some_and(|time| {
+                self.time_from.is_none_or(|start| start <= time)
+                    && self.time_before.is_none_or(|end| time < end)
             })
     }
 }

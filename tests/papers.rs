@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, num::NonZeroU32};
 
 use hookswitch::{
+    catalog::Catalog,
     config::{self, Sources},
-    event::CallKey,
+    event::{CallKey, Kind},
     route::partition,
 };
 
@@ -67,6 +68,34 @@ fn the_example_configuration_is_good() {
     let count = NonZeroU32::new(4).expect("not zero");
     let queue = format!("(queue `contoso.calls.{}`)", partition(Some(&call), count));
     assert!(text.contains(&queue), "{queue}");
+}
+
+/// Each type stands under its kind with its generations, and nothing else does.
+#[test]
+fn the_table_of_kinds_is_the_catalogue() {
+    let mut listed = BTreeSet::new();
+    for row in table(&readme(), "| kind | events") {
+        let [kind, types] = &row[..] else {
+            panic!("two columns: {row:?}");
+        };
+        for entry in types.split("), ").filter(|_| kind != "Unknown") {
+            let (name, generations) = entry.split_once(" (").expect("generations");
+            for generation in generations.trim_end_matches(')').split(", ") {
+                let entry = (kind.clone(), name.to_owned(), generation.to_owned());
+                assert!(listed.insert(entry), "{name} ({generation}) twice");
+            }
+        }
+    }
+    let catalog = Catalog::builtin().expect("the catalogue is good");
+    let rows = catalog.rows().filter(|row| row.kind != Kind::Unknown);
+    let rows: BTreeSet<_> = rows
+        .map(|row| {
+            let (_, name) = row.event_type.rsplit_once('.').expect("a full type");
+            let generation = row.generation.as_str().to_owned();
+            (row.kind.to_string(), name.to_owned(), generation)
+        })
+        .collect();
+    assert_eq!(listed, rows);
 }
 
 /// Metric names as the source registers them stand in the README's table, and the other way round.

@@ -1,12 +1,9 @@
-//! Files to begin with: our own, and the published samples where they lie beside the repository. None is copied.
+//! Files to begin with: our own, and the payloads that others have published where `HOOKSWITCH_SAMPLES` names their folder.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-
-/// Where the published samples are, from the repository's root.
-pub(crate) const SAMPLES: &str = "../shared/acs/samples";
 
 /// The repository's root, from this package or from that of `fuzz/`.
 pub(crate) fn root() -> PathBuf {
@@ -45,6 +42,18 @@ pub(crate) fn payloads() -> Vec<Vec<u8>> {
     let root = root();
     let mut all = files(&root.join("tests/data/events"), ".json");
     all.extend(files(&root.join("tests/data/counter"), ".json"));
-    all.extend(files(&root.join(SAMPLES), ".json"));
+    all.extend(published());
     all
+}
+
+/// The payloads in the folders `samples` and `samples-2` of `HOOKSWITCH_SAMPLES`; none without it.
+pub(crate) fn published() -> Vec<Vec<u8>> {
+    let Some(folder) = std::env::var_os("HOOKSWITCH_SAMPLES") else {
+        return Vec::new();
+    };
+    let folder = Path::new(&folder);
+    ["samples", "samples-2"]
+        .into_iter()
+        .flat_map(|corpus| files(&folder.join(corpus), ".json"))
+        .collect()
 }

@@ -1,6 +1,9 @@
 //! Our own payloads, the published samples, and the promise that every row comes with its papers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde_json::{Value, json};
 
@@ -327,49 +330,64 @@ fn in_2022_an_event_needs_only_the_id_of_its_connection() {
     assert_eq!(seen.len(), types);
 }
 
-/// Real payloads that belong to others stand beside the repository and are not part of it.
+/// Slips of hand-written payloads, which the service does not send: attributes of the envelope inside `data`, and a member
+/// of another event.
+const SLIPS: [&str; 5] = [
+    "/data/datacontenttype",
+    "/data/dialogId",
+    "/data/specversion",
+    "/data/subject",
+    "/data/time",
+];
+
+/// Words that stand for a value in the examples of a specification.
+const PLACEHOLDERS: [&str; 3] = [
+    "/data/endedBy/type",
+    "/data/startedBy/role",
+    "/data/user/role",
+];
+
+/// Payloads that others have published are not part of the repository.
 #[test]
-fn every_published_sample_is_valid_in_its_generation() {
-    let directory = root().join("../shared/acs/samples");
-    if !directory.is_dir() {
-        eprintln!("skipped: {} is absent", directory.display());
-        return;
-    }
+#[cfg_attr(
+    not(samples),
+    ignore = "HOOKSWITCH_SAMPLES does not name the published payloads"
+)]
+fn what_published_payloads_hold_is_known() {
+    let folder = std::env::var_os("HOOKSWITCH_SAMPLES").expect("HOOKSWITCH_SAMPLES is set");
     let mut seen = 0;
-    for entry in std::fs::read_dir(&directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let Some(stem) = name.strip_suffix(".json") else {
-            continue;
-        };
-        let body = read_json(&path);
-        let (is_fragment, stem) = match stem.strip_prefix("fragment-") {
-            Some(rest) => (true, rest),
-            None => (false, stem),
-        };
-        let parts: Vec<&str> = stem.rsplitn(3, '-').collect();
-        let [_, short_type, generation] = parts[..] else {
-            panic!("{name} is not <generation>-<type>-<n>.json");
-        };
-        let events = if is_fragment {
-            vec![wrap(generation, short_type, body)]
-        } else {
-            events_of(&body)
-        };
-        // Recorded in a test of the dialog preview, but the event itself is the one of ga.
-        let generation = if stem == "2023-preview-ParticipantsUpdated-1" {
-            "ga"
-        } else {
-            generation
-        };
-        for event in events {
-            let finding = CATALOG.examine(&event);
-            assert_eq!(finding.verdict, Verdict::Valid, "{name}");
-            assert_eq!(finding.generation.unwrap().as_str(), generation, "{name}");
+    for corpus in ["samples", "samples-2"] {
+        for entry in std::fs::read_dir(PathBuf::from(&folder).join(corpus)).expect(corpus) {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let Some(stem) = name.strip_suffix(".json") else {
+                continue;
+            };
+            // One is no JSON, to be refused.
+            let Ok(body) = serde_json::from_slice::<Value>(&std::fs::read(&path).unwrap()) else {
+                continue;
+            };
+            let events = match stem.strip_prefix("fragment-") {
+                Some(stem) => {
+                    let parts: Vec<&str> = stem.rsplitn(3, '-').collect();
+                    let [_, short_type, generation] = parts[..] else {
+                        panic!("{name} is not fragment-<generation>-<type>-<n>.json");
+                    };
+                    vec![wrap(generation, short_type, body)]
+                }
+                None => events_of(&body),
+            };
+            for event in events {
+                let mut drift = CATALOG.examine(&event).drift;
+                drift.retain(|pointer| {
+                    !SLIPS.contains(&pointer.as_str()) && !PLACEHOLDERS.contains(&pointer.as_str())
+                });
+                assert_eq!(drift, Vec::<String>::new(), "{name}");
+            }
+            seen += 1;
         }
-        seen += 1;
     }
-    assert!(seen > 40, "only {seen} samples");
+    assert!(seen > 100, "only {seen} payloads");
 }
 
 /// Wraps a bare `data` as its generation does.

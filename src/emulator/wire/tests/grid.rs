@@ -130,6 +130,10 @@ fn event_grid_says_the_same_in_both_schemas() {
 }
 
 #[test]
+#[cfg_attr(
+    not(samples),
+    ignore = "HOOKSWITCH_SAMPLES does not name the published payloads"
+)]
 fn event_grid_looks_as_published() {
     let check = |happened, file, without: &[&str]| {
         check_sample(&grid(happened, GridSchema::EventGrid), file, without);
@@ -175,9 +179,7 @@ fn event_grid_looks_as_published() {
             "data.isTwoParty",
         ],
     );
-    let Some(published) = sample("eg-RecordingFileStatusUpdated-1.json") else {
-        return;
-    };
+    let published = sample("eg-RecordingFileStatusUpdated-1.json");
     let emulated = grid(file_ready(), GridSchema::EventGrid);
     let mut emulated = Shape::of(emulated.event.get());
     // What came after 2021.

@@ -64,12 +64,6 @@ impl Call {
             recording,
             endpoint,
         } = self;
-        let data = |connection: &str| {
-            json!({
-                "callConnectionId": connection, "serverCallId": server_call, "correlationId": correlation,
-                "version": "2025-05-15",
-            })
-        };
         let cloud_event = |short_type: &str, source: &str, data: Value| {
             json!([{
                 "id": unique("id"), "source": source, "subject": source,
@@ -84,11 +78,11 @@ impl Call {
                 "metadataVersion": "1", "eventTime": "2026-06-13T19:04:00Z",
             }])
         };
-        let mut state = data(endpoint);
-        state["recordingId"] = json!(recording);
-        state["state"] = json!("active");
-        state["startDateTime"] = json!("2026-06-13T19:03:17.3413759+00:00");
-        state["recordingKind"] = json!("azureCommunicationServices");
+        let state = json!({
+            "callConnectionId": endpoint, "serverCallId": server_call, "correlationId": correlation,
+            "version": "2025-05-15", "recordingId": recording, "state": "active",
+            "startDateTime": "2026-06-13T19:03:17.3413759+00:00", "recordingKind": "azureCommunicationServices",
+        });
         let file = json!({
             "recordingStorageInfo": {"recordingChunks": [{
                 "documentId": "d", "index": 0, "endReason": "SessionEnded",
@@ -104,7 +98,10 @@ impl Call {
                 cloud_event(
                     "CallConnected",
                     &format!("calling/callConnections/{leg}"),
-                    data(leg),
+                    json!({
+                        "callConnectionId": leg, "serverCallId": server_call, "correlationId": correlation,
+                        "version": "2025-05-15",
+                    }),
                 ),
                 Ids::new(Some(leg), None, others(&[server_call])),
             ),
@@ -177,7 +174,8 @@ fn expected_keys(ids: &[&Ids]) -> Vec<String> {
                 .clone()
                 .or(endpoint)
                 .or(known.cloned())
-                .unwrap_or_else(|| ids.others[0].clone());
+                .or_else(|| ids.others.first().cloned())
+                .expect("every event has an id");
             for id in &ids.others {
                 bound.entry(id).or_insert_with(|| key.clone());
             }

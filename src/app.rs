@@ -12,7 +12,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -237,8 +240,9 @@ impl Parts {
     /// Front to back, under one deadline; `hurry` ends the draining early. What was answered 2xx is on disk already, so
     /// nothing that is cut short here is lost.
     async fn stop(mut self, timeout: Duration, hurry: CancellationToken) {
-        // Closing channels, connections and the journal takes its time too.
-        let deadline = Instant::now() + timeout.saturating_sub(FAREWELL.min(timeout / 4));
+        // Closing channels, connections and the journal takes its time too, a third of this each at most.
+        let closing = CLOSING.min(timeout / 4);
+        let deadline = Instant::now() + timeout.saturating_sub(closing);
         info!("stopping");
         self.health.update(|view| view.draining = true);
         self.reloads.shutdown().await;
@@ -262,19 +266,26 @@ impl Parts {
             () = hurry.cancelled() => {}
         }
         self.cut.cancel();
-        finished(&mut self.publisher).await;
+        let closed = finished(&mut self.publisher);
+        if timeout_at(deadline + closing / 3, closed).await.is_err() {
+            warn!(
+                "the publisher did not close in time; what it held is sent again by the next start"
+            );
+        }
         let pending = self.ledger.snapshot().pending;
         if pending > 0 {
             warn!(pending, "deliveries stay in the journal for the next start");
         }
         let closer = self.closer;
-        if tokio::task::spawn_blocking(move || closer.close())
-            .await
-            .is_err()
-        {
+        let closed = tokio::task::spawn_blocking(move || closer.close());
+        // A disk that hangs would keep the process without end; what was answered 2xx is on it already.
+        if !matches!(
+            timeout_at(deadline + closing * 2 / 3, closed).await,
+            Ok(Ok(()))
+        ) {
             warn!("the journal could not be closed in order; its next start recovers it");
         }
-        self.admin.stop(Duration::from_secs(1)).await;
+        self.admin.stop(closing / 3).await;
         info!("stopped");
     }
 }
@@ -283,7 +294,7 @@ impl Parts {
 const FIRST_KEYS: Duration = Duration::from_secs(2);
 
 /// How long a stop keeps for its last steps.
-const FAREWELL: Duration = Duration::from_secs(4);
+const CLOSING: Duration = Duration::from_secs(4);
 
 /// Waits until there is no broker to drain to. One that comes back finds the next process.
 async fn broker_away(health: &Health) {

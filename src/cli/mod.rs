@@ -164,7 +164,10 @@ fn run() -> ExitCode {
         // Not locked: the development receiver prints its deliveries from another thread.
         let mut out = io::BufWriter::new(io::stdout());
         let outcome = cli.command.run(&mut out)?;
-        out.flush()?;
+        // Where the command printed nothing by this, another thread may hold standard output and wait for its reader.
+        if !out.buffer().is_empty() {
+            out.flush()?;
+        }
         Ok(outcome)
     });
     match result {

@@ -88,7 +88,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<Outcome, Failure> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(app::serve(config, catalog))?;
+    let served = runtime.block_on(app::serve(config, catalog));
+    // The stop had a deadline; a thread that still waits for a disk or for a reader of standard output has none.
+    runtime.shutdown_background();
+    served?;
     Ok(Outcome::Good)
 }
 

@@ -103,14 +103,18 @@ pub(super) async fn run(
                 printed = print(&publisher, &instance, &owed) => printed,
                 () = stop.cancelled() => return Ok(()),
             };
-            tokio::task::spawn_blocking(move || {
+            let writing = tokio::task::spawn_blocking(move || {
                 let mut out = std::io::stdout().lock();
                 out.write_all(text.as_bytes())?;
                 out.flush()
-            })
-            .await
-            .map_err(|_| PublishError::Ended { part: "printer" })?
-            .map_err(PublishError::Stdout)?;
+            });
+            // A reader that has stopped reading blocks the write for as long as it likes; what was not printed stays owed.
+            tokio::select! {
+                written = writing => written
+                    .map_err(|_| PublishError::Ended { part: "printer" })?
+                    .map_err(PublishError::Stdout)?,
+                () = stop.cancelled() => return Ok(()),
+            }
             for settlement in &settlements {
                 metrics.published(match settlement {
                     Settlement::Delivered(_) => PublishResult::Ack,

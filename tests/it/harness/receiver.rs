@@ -36,6 +36,7 @@ pub(crate) struct Receiver {
     arguments: Vec<&'static str>,
     /// How many files its lives may open; as many as this process if nothing is said.
     files: Option<u32>,
+    reads_output: bool,
 }
 
 impl Receiver {
@@ -49,6 +50,7 @@ impl Receiver {
             environment: Vec::new(),
             arguments: Vec::new(),
             files: None,
+            reads_output: true,
         };
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:{}\"\nadmin_listen = \"127.0.0.1:{}\"\n\n[journal]\npath = {:?}\n\n{rest}",
@@ -108,6 +110,11 @@ impl Receiver {
         .await;
     }
 
+    /// From the next start on nobody reads its standard output: a pipe takes 64 KiB, and then a write waits.
+    pub(crate) fn leave_output_unread(&mut self) {
+        self.reads_output = false;
+    }
+
     /// Starts the process and waits for nothing.
     pub(crate) fn spawn(&mut self) {
         let append = |name: &str| {
@@ -135,7 +142,10 @@ impl Receiver {
             .args(&self.arguments)
             .envs(self.environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(append("printed"))
+            .stdout(match self.reads_output {
+                true => append("printed").into(),
+                false => Stdio::piped(),
+            })
             .stderr(append("log"))
             .spawn()
             .expect("hookswitch starts");

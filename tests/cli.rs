@@ -184,6 +184,20 @@ fn validate_shows_what_the_receiver_would_make_of_an_event() {
 }
 
 #[test]
+fn a_byte_order_mark_changes_nothing_but_positions() {
+    let marked = |text: &str| format!("\u{feff}{text}");
+    let config = ["explain", "--config", "config/demo.toml", "-"];
+    for arguments in [&["validate", "--json", "-"][..], &config] {
+        let plain = hookswitch(arguments, GOOD);
+        let run = hookswitch(arguments, &marked(GOOD));
+        assert_eq!((run.code, run.out), (Some(0), plain.out), "{arguments:?}");
+        let run = hookswitch(arguments, &marked("[{},]"));
+        assert_eq!(run.code, Some(1), "{arguments:?}");
+        assert!(run.out.contains("at byte 7"), "{}", run.out);
+    }
+}
+
+#[test]
 fn validate_names_the_place_of_each_error_and_exits_1() {
     let bad = GOOD.replace(r#""callConnectionId":"c1""#, r#""callConnectionId":7"#);
     let run = hookswitch(

@@ -77,9 +77,7 @@ pub(super) fn binary(
     let data = if body.is_empty() {
         None
     } else {
-        let data =
-            json::read_one(body, limits).map_err(|error| error.under(media, head.content_type))?;
-        Some(data)
+        Some(json::read_one(body, limits)?)
     };
     // Where the sender's label is not JSON, we read the body as JSON all the same, and say so.
     let content_type = match (&data, media, head.content_type) {

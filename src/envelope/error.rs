@@ -60,9 +60,9 @@ pub enum JsonProblem {
     /// Nothing but whitespace.
     #[error("the body is empty")]
     Empty,
-    /// A byte order mark, which RFC 8259 section 8.1 forbids.
-    #[error("a byte order mark stands before the text")]
-    ByteOrderMark,
+    /// A byte order mark of another encoding than UTF-8, whose mark is skipped (RFC 8259, 8.1).
+    #[error("the body begins with the byte order mark of {0}: send UTF-8")]
+    Encoding(&'static str),
     /// Not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
@@ -144,6 +144,17 @@ impl DecodeError {
         }
     }
 
+    /// Moves the position by `bytes`, which were skipped before the text that was read.
+    pub(super) fn moved_by(self, bytes: usize) -> Self {
+        match self {
+            Self::Json { offset, problem } => Self::Json {
+                offset: offset + bytes,
+                problem,
+            },
+            other => other,
+        }
+    }
+
     /// The HTTP status that answers it: 400, 413 or 415.
     #[must_use]
     pub const fn status(&self) -> u16 {
@@ -198,7 +209,7 @@ impl JsonProblem {
     /// True for a body that no reader would call JSON.
     const fn is_no_json_at_all(&self) -> bool {
         match self {
-            Self::Empty | Self::ByteOrderMark | Self::NotUtf8 | Self::Syntax(_) => true,
+            Self::Empty | Self::Encoding(_) | Self::NotUtf8 | Self::Syntax(_) => true,
             Self::DuplicateName
             | Self::TooDeep { .. }
             | Self::NumberOutOfRange

@@ -83,9 +83,6 @@ impl<'b> Reader<'b> {
             position: 0,
             depth_limit: limits.depth,
         };
-        if text.starts_with('\u{feff}') {
-            return problem(0, JsonProblem::ByteOrderMark);
-        }
         if reader.next().is_none() {
             return problem(text.len(), JsonProblem::Empty);
         }

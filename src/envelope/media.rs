@@ -2,6 +2,25 @@
 
 use super::DecodeError;
 
+/// Charsets that may be read as UTF-8: UTF-8 and its subset US-ASCII, by all names and aliases in the IANA registry of character
+/// sets, and `utf8`, which is not registered but common. RFC 8259 section 11 defines no charset parameter for JSON and gives
+/// it no effect, so only a charset that contradicts UTF-8 is refused.
+const UTF_8: [&str; 13] = [
+    "utf-8",
+    "utf8",
+    "csutf8",
+    "us-ascii",
+    "iso-ir-6",
+    "ansi_x3.4-1968",
+    "ansi_x3.4-1986",
+    "iso_646.irv:1991",
+    "iso646-us",
+    "us",
+    "ibm367",
+    "cp367",
+    "csascii",
+];
+
 /// What a `Content-Type` says about the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Media {
@@ -15,7 +34,7 @@ pub(super) enum Media {
 
 impl Media {
     /// # Errors
-    /// A charset that is not UTF-8: read as UTF-8, the same bytes would say something else than the sender meant.
+    /// A charset that is neither UTF-8 nor its subset US-ASCII: read as UTF-8, the same bytes would say something else than the sender meant.
     pub(super) fn of(content_type: Option<&str>) -> Result<Self, DecodeError> {
         let Some(content_type) = content_type else {
             return Ok(Self::Json);
@@ -28,8 +47,7 @@ impl Media {
                 .any(|(name, value)| {
                     let value = value.trim().trim_matches('"');
                     name.trim().eq_ignore_ascii_case("charset")
-                        && !value.eq_ignore_ascii_case("utf-8")
-                        && !value.eq_ignore_ascii_case("utf8")
+                        && !UTF_8.iter().any(|name| value.eq_ignore_ascii_case(name))
                 });
         if other_charset {
             return Err(DecodeError::media_type(Some(content_type)));

@@ -10,6 +10,7 @@ mod event_grid;
 mod head;
 mod json;
 mod mapping;
+mod mark;
 mod media;
 mod position;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::event::{Event, Malformed};
 pub use error::{DecodeError, DecodeFault, JsonProblem};
 pub use head::Head;
 pub use mapping::{digest, event_id, event_source};
+pub use mark::is_array;
 
 /// How much one body may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,15 +69,20 @@ pub fn decode(head: &Head<'_>, body: &Bytes, limits: &Limits) -> Result<Vec<Elem
         return Err(DecodeError::content_encoding(encoding));
     }
     let media = media::Media::of(head.content_type)?;
-    let elements = if head.is_binary(media) {
-        vec![cloud_events::binary(head, media, body, limits)?]
-    } else {
-        json::read(body, limits)
-            .map_err(|error| error.under(media, head.content_type))?
-            .into_iter()
-            .map(recognise)
-            .collect()
-    };
+    // Everything below reads the text after the mark, so slices do not contain it and a resend without it is a duplicate.
+    let text = mark::without(body);
+    let read = mark::refuse_other_encodings(body).and_then(|()| {
+        if head.is_binary(media) {
+            return Ok(vec![cloud_events::binary(head, media, &text, limits)?]);
+        }
+        let parsed = json::read(&text, limits)?;
+        Ok(parsed.into_iter().map(recognise).collect())
+    });
+    let elements: Vec<Element> = read.map_err(|error| {
+        error
+            .under(media, head.content_type)
+            .moved_by(mark::length(body))
+    })?;
     let has_event = elements
         .iter()
         .any(|element| matches!(element, Element::Event(_)));

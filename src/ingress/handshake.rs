@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     config::App,
-    envelope::Element,
+    envelope::{self, Element},
     event::{EnvelopeForm, Event},
 };
 
@@ -58,9 +58,8 @@ pub(super) fn validation_code<'e>(
             true
         }
     };
-    let in_array = body.trim_ascii_start().starts_with(b"[");
     match elements {
-        [Element::Event(event)] if in_array && is_validation(event) => event
+        [Element::Event(event)] if envelope::is_array(body) && is_validation(event) => event
             .data
             .get("validationCode")
             .and_then(Value::as_str)

@@ -307,6 +307,55 @@ async fn encoded_bodies_and_other_media_types_are_415() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_and_the_charset_us_ascii_are_taken_in_every_mode() {
+    let mut door = Door::open(settings());
+    let url = format!("http://{}/callbacks/contoso", door.listening.address());
+    let data = rang("1")["data"].to_string();
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "s"),
+        ("ce-type", super::testing::RANG),
+    ];
+    for (media_type, headers, text) in [
+        (
+            "application/cloudevents+json",
+            &[][..],
+            rang("1").to_string(),
+        ),
+        (
+            "application/cloudevents-batch+json",
+            &[],
+            json!([rang("1")]).to_string(),
+        ),
+        ("application/json", &binary, data.clone()),
+    ] {
+        let mut published = Vec::new();
+        for mark in ["", "\u{feff}"] {
+            let request = door
+                .client
+                .post(&url)
+                .header(
+                    "content-type",
+                    format!("{media_type}; charset=\"US-ASCII\""),
+                )
+                .body(format!("{mark}{text}"));
+            let request = headers.iter().fold(request, |request, (name, value)| {
+                request.header(*name, *value)
+            });
+            let (response, callback) = door.kept(request).await;
+            assert_eq!(response.status(), 202, "{media_type}");
+            let [offer] = &callback.offers[..] else {
+                panic!("{media_type}: {} events", callback.offers.len());
+            };
+            assert!(offer.quarantine.is_none(), "{media_type}");
+            published.push((offer.body.clone(), offer.identity.clone()));
+        }
+        assert_eq!(published[0], published[1], "{media_type}");
+    }
+}
+
+#[tokio::test]
 async fn a_strict_app_refuses_the_whole_callback_with_422() {
     let mut door = Door::open(settings());
     let body = json!([rang("1"), broken("2"), strange("3")]).to_string();

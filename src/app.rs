@@ -91,8 +91,10 @@ async fn start(
         settings.peer_connection_limit =
             settings.peer_connection_limit.min(connections.div_ceil(2));
     }
+    let of_types = config::type_notices(&config.apps, &config.routes, &catalog);
     let mut notices = config.notices();
     notices.extend(short);
+    notices.extend(of_types.iter().cloned());
     for notice in &notices {
         warn!("{notice}");
     }
@@ -176,6 +178,12 @@ async fn start(
         reloads.spawn(reload::watch(
             path,
             catalog.clone(),
+            reload::TypeNotices {
+                apps: config.apps.clone(),
+                routes: config.routes.clone(),
+                health: health.clone(),
+                shown: of_types,
+            },
             signals.reload(),
             reload::failures(&registry)?,
         ));

@@ -129,6 +129,78 @@ fn check_config_prints_every_problem_at_once_and_exits_78() {
     );
 }
 
+/// One app, and one route that names a type which the catalogue does not have.
+fn with_unknown_type(on_unknown: &str) -> String {
+    format!(
+        "[broker]\nurl = \"stdout:\"\n[[apps]]\nname = \"a\"\nauth = \"none\"\non_unknown = \"{on_unknown}\"\n\
+         [[routes]]\nname = \"new\"\ntypes = [\"Microsoft.Communication.Something\"]\nqueue = \"q\"\n"
+    )
+}
+
+#[test]
+fn check_config_notices_a_type_that_the_catalogue_does_not_have_and_refuses_its_short_name() {
+    let words = "route new names type Microsoft.Communication.Something, which is not in the catalogue: routed when it comes";
+    for (on_unknown, more) in [
+        ("route", ""),
+        (
+            "reject",
+            "; from app a it never comes, because on_unknown = \"reject\" refuses it",
+        ),
+    ] {
+        let (_dir, path) = file(&with_unknown_type(on_unknown));
+        let run = hookswitch(&["check-config", text(&path)], "");
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        let line = format!("  {words}{more}\n");
+        assert!(run.out.contains(&line), "{}", run.out);
+    }
+    let short = with_unknown_type("route").replace("Microsoft.Communication.", "");
+    let (_dir, path) = file(&short);
+    let run = hookswitch(&["check-config", text(&path)], "");
+    assert_eq!(run.code, Some(78), "{}", run.out);
+    assert!(
+        run.err
+            .contains("routes[0].types[0]: unknown event type \"Something\""),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn explain_routes_an_unknown_type_by_its_name() {
+    let event = GOOD.replace("CallConnected", "Something");
+    let (_dir, path) = file(&with_unknown_type("route"));
+    let run = hookswitch(&["explain", "--config", text(&path), "-"], &event);
+    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
+    for line in [
+        "[0] unknown: Microsoft.Communication.Something · cloudevents · no generation · Unknown · call c1",
+        "route new takes it",
+        "-> queue q (quorum)",
+        "hookswitch-kind: Unknown",
+    ] {
+        assert!(run.out.contains(line), "{line} is missing in\n{}", run.out);
+    }
+    let run = hookswitch(&["explain", "--config", text(&path), "-"], GOOD);
+    assert!(
+        run.out
+            .contains("route new does not take it: does not list this type"),
+        "{}",
+        run.out
+    );
+    assert!(
+        run.out.contains("-> queue hookswitch.unrouted"),
+        "{}",
+        run.out
+    );
+    let (_dir, path) = file(&with_unknown_type("quarantine"));
+    let run = hookswitch(&["explain", "--config", text(&path), "-"], &event);
+    assert!(
+        run.out
+            .contains("is kept in quarantine as unknown, whatever the routes say"),
+        "{}",
+        run.out
+    );
+}
+
 #[test]
 fn check_config_tries_the_place_of_the_journal() {
     let (_dir, path) = file("");

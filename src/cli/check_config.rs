@@ -37,14 +37,14 @@ pub(super) struct CheckConfigArgs {
 }
 
 pub(super) fn run(args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
-    let (config, _) = config::load(&Sources::file(&args.file))?;
+    let (config, catalog) = config::load(&Sources::file(&args.file))?;
     journal_can_be_written(&config.journal.path)?;
     if args.print {
         write!(out, "{config}")?;
         return Ok(Outcome::Good);
     }
     writeln!(out, "{} is good", args.file.display())?;
-    summary::print(&config, out)?;
+    summary::print(&config, &catalog, out)?;
     if args.broker {
         compare_with_broker(&config, out)?;
     }

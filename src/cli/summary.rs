@@ -6,12 +6,13 @@ use std::{
 };
 
 use crate::{
-    config::{App, Auth, BrokerEndpoint, Config, OnInvalid, OnUnknown},
+    catalog::Catalog,
+    config::{App, Auth, BrokerEndpoint, Config, OnInvalid, OnUnknown, type_notices},
     route::{Address, QUARANTINE, Route, Sink, Target, UNROUTED},
 };
 
-/// Prints the summary.
-pub(super) fn print(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+/// Prints the summary of a configuration that was checked against `catalog`.
+pub(super) fn print(config: &Config, catalog: &Catalog, out: &mut dyn Write) -> io::Result<()> {
     let server = &config.server;
     writeln!(out, "listeners:")?;
     for (what, address, pair) in [
@@ -33,7 +34,8 @@ pub(super) fn print(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     for queue in queues(config) {
         writeln!(out, "  {queue}")?;
     }
-    let notices = config.notices();
+    let mut notices = config.notices();
+    notices.extend(type_notices(&config.apps, &config.routes, catalog));
     if !notices.is_empty() {
         writeln!(out, "mind that:")?;
     }

@@ -19,6 +19,7 @@ mod secret_file;
 mod section;
 mod settings;
 mod tree;
+mod type_notices;
 
 pub use auth::{
     ACCESS_TOKEN, Acs, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, check_key_url,
@@ -35,6 +36,7 @@ pub use layers::{Base, Flag, Sources};
 pub use problems::Problems;
 pub use secret_file::{SecretFileError, read_bounded, read_secrets};
 pub use settings::BATCH_LIMIT;
+pub use type_notices::type_notices;
 
 use crate::{
     catalog::{Catalog, CatalogError},

@@ -12,6 +12,7 @@ use super::{
     problems::suggestion,
     queues::{Queues, name_problem},
     section::{Given, Section},
+    type_notices::is_full,
 };
 
 /// The words of the catalogue that a route may use.
@@ -83,8 +84,9 @@ fn route(
     );
     let types = match vocabulary {
         Some(known) => words(section, "types", "event type", known.type_names(), |word| {
-            let is_known = known.type_names().any(|name| name == word);
-            is_known.then(|| word.to_owned())
+            // The service adds types at any time: a full name may be a type that the catalogue does not have yet.
+            let is_taken = is_full(word) || known.type_names().any(|name| name == word);
+            is_taken.then(|| word.to_owned())
         }),
         None => unchecked(section, "types"),
     };
@@ -156,7 +158,7 @@ fn words<'w, T>(
         let all = match key {
             // There are about a hundred types: a list would hide the sentence.
             _ if !hint.is_empty() => hint,
-            "types" => "; `hookswitch schemas list` prints them".to_owned(),
+            "types" => "; `hookswitch schemas list` prints them; a type that it does not list must be written in full, such as \"Microsoft.Communication.PlayFailed\"".to_owned(),
             _ => format!(
                 "; known: {}",
                 known.clone().into_iter().collect::<Vec<_>>().join(", ")

@@ -259,4 +259,75 @@ async fn a_stop_ends_although_nobody_reads_the_printed_deliveries() {
         let stopped = tokio::time::timeout(Duration::from_secs(60), receiver.stop_under_load());
         assert_eq!(stopped.await.expect("it ends"), Some(0), "{mode}");
     }
+
+#[tokio::test]
+async fn a_route_takes_a_type_by_its_name_whether_the_catalogue_has_it_or_not() {
+    const RANG: &str = "Contoso.Calling.BellRang";
+    let url = shared_amqp_url();
+    let queue = unique("named");
+    let files = tempfile::tempdir().expect("a temporary directory");
+    let table = |event_type: &str| {
+        let table = serde_json::json!({
+            "ids": { "bell": { "connection": ["/callConnectionId"] } },
+            "events": [{
+                "type": event_type, "generation": "test", "kind": "CallState",
+                "schema": "test/BellRang.schema.json", "ids": "bell",
+            }],
+        });
+        std::fs::write(files.path().join("catalog.json"), table.to_string()).expect("written");
+    };
+    std::fs::create_dir(files.path().join("test")).expect("made");
+    std::fs::write(
+        files.path().join("test/BellRang.schema.json"),
+        r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}"#,
+    )
+    .expect("written");
+    table(RANG);
+    let mut receiver = Receiver::new(&format!(
+        "[broker]\nurl = \"{url}\"\n[schemas]\npath = {:?}\n[[apps]]\nname = \"it\"\nauth = \"none\"\n\
+         [[routes]]\nname = \"bell\"\nqueue = \"{queue}\"\ntypes = [\"{RANG}\", \"Contoso.Calling.NotYetKnown\"]\n",
+        files.path()
+    ));
+    receiver.start().await;
+    let client = reqwest::Client::new();
+    let send = async |event_type: &str, id: &str| {
+        let event = serde_json::json!({
+            "specversion": "1.0", "id": id, "source": "s", "type": event_type, "data": { "callConnectionId": "c1" },
+        });
+        let answer = post(&client, &receiver.callback_url("it"), &event.to_string()).await;
+        assert_eq!(answer.expect("an answer").status(), 202, "{id}");
+    };
+    let noticed = async |event_type: &str| {
+        let (_, ready) = receiver.ready().await?;
+        let words = format!(
+            "route bell names type {event_type}, which is not in the catalogue: routed when it comes"
+        );
+        Some(ready.to_string().contains(&words))
+    };
+    assert_eq!(noticed(RANG).await, Some(false));
+    assert_eq!(noticed("Contoso.Calling.NotYetKnown").await, Some(true));
+    send(RANG, "1").await;
+    send("Contoso.Calling.NotYetKnown", "2").await;
+
+    table("Contoso.Calling.Other");
+    eventually("the type is gone", Duration::from_secs(20), || async {
+        noticed(RANG).await.filter(|noticed| *noticed)
+    })
+    .await;
+    send(RANG, "3").await;
+    receiver.owes_nothing().await;
+    let taken = take_all(&url, &queue, Duration::from_secs(20), |taken| {
+        taken.len() >= 3
+    })
+    .await;
+    let kinds: Vec<(&str, Option<&str>)> = taken
+        .iter()
+        .map(|message| {
+            let kind = message.headers.get("hookswitch-kind");
+            (message.id.as_str(), kind.map(String::as_str))
+        })
+        .collect();
+    let expected = [("1", "CallState"), ("2", "Unknown"), ("3", "Unknown")];
+    assert_eq!(kinds, expected.map(|(id, kind)| (id, Some(kind))));
+    delete(&connect(&url).await, &queue).await;
 }

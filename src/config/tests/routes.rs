@@ -59,6 +59,27 @@ fn unknown_words_in_a_route_get_a_suggestion() {
 }
 
 #[test]
+fn an_unknown_type_is_accepted_in_full_and_refused_in_short() {
+    let full = "Microsoft.Communication.Something";
+    let config = good(&with_route(&format!(
+        "queue = \"q\"\ntypes = [{full:?}, \"PlayFailed\", \"Contoso.PlayFailed\"]"
+    )));
+    assert_eq!(
+        config.routes[0].types,
+        [full, "PlayFailed", "Contoso.PlayFailed"]
+    );
+    assert_eq!(good(&config.to_string()), config, "{config}");
+    check(
+        &with_route("queue = \"q\"\ntypes = [\"Something\", \"PlayFaild\"]"),
+        &[
+            "f.toml:9: routes[0].types[0]: unknown event type \"Something\"; `hookswitch schemas list` prints them; \
+             a type that it does not list must be written in full",
+            "f.toml:9: routes[0].types[1]: unknown event type \"PlayFaild\"; did you mean \"PlayFailed\"?",
+        ],
+    );
+}
+
+#[test]
 fn a_bad_filter_is_refused_with_its_place() {
     check(
         &with_route(

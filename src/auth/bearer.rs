@@ -8,7 +8,7 @@ use jsonwebtoken::{
 };
 use serde_json::{Map, Value};
 
-use crate::config::{Jwt, KeySet};
+use crate::config::{Audience, Jwt, KeySet};
 
 /// Longer tokens are none: Entra's are below 4 KiB.
 const TOKEN_LIMIT_BYTES: usize = 16_384;
@@ -121,8 +121,9 @@ pub(super) fn verify(token: &str, rules: &Jwt, keys: &KeySet) -> Result<(), Toke
     }
     let mut validation = Validation::new(header.alg);
     validation.leeway = rules.leeway.as_secs();
+    // Checked in `claims`: the library compares audiences with letter case only.
+    validation.validate_aud = false;
     validation.validate_nbf = true;
-    validation.set_audience(&rules.audience);
     validation.set_issuer(&[&rules.issuer]);
     // Not `nbf`, which is optional (RFC 7519, 4.1.5): nothing documents that the service sends it, and some issuers do not.
     validation.set_required_spec_claims(&["exp", "iss", "aud"]);
@@ -133,26 +134,18 @@ pub(super) fn verify(token: &str, rules: &Jwt, keys: &KeySet) -> Result<(), Toke
         };
         match decode::<Map<String, Value>>(token, key, &validation) {
             Ok(token) => return claims(&token.claims, rules),
-            Err(error) => fault = of_library(error.kind(), token, rules),
+            Err(error) => fault = of_library(error.kind()),
         }
     }
     Err(fault)
 }
 
-fn of_library(kind: &ErrorKind, token: &str, rules: &Jwt) -> TokenFault {
+fn of_library(kind: &ErrorKind) -> TokenFault {
     match kind {
         ErrorKind::InvalidSignature => TokenFault::Signature,
         ErrorKind::ExpiredSignature => TokenFault::Expired,
         ErrorKind::ImmatureSignature => TokenFault::NotYet,
         ErrorKind::InvalidIssuer => TokenFault::Claim("iss".to_owned()),
-        // The library looks at the signature first, so this is what the issuer said.
-        ErrorKind::InvalidAudience => TokenFault::Audience {
-            expected: rules.audience.clone(),
-            received: insecure_decode_claims::<Map<String, Value>>(token)
-                .ok()
-                .and_then(|claims| Some(shown(&claims.get("aud")?.to_string())))
-                .unwrap_or_default(),
-        },
         ErrorKind::MissingRequiredClaim(name) | ErrorKind::InvalidClaimFormat(name) => {
             TokenFault::Claim(name.clone())
         }
@@ -160,11 +153,13 @@ fn of_library(kind: &ErrorKind, token: &str, rules: &Jwt) -> TokenFault {
     }
 }
 
+/// Checks what the library does not, once signature and `exp` are known to be good.
 fn claims(claims: &Map<String, Value>, rules: &Jwt) -> Result<(), TokenFault> {
     // The library takes a list of issuers, too.
     if claims.get("iss").and_then(Value::as_str) != Some(&rules.issuer) {
         return Err(TokenFault::Claim("iss".to_owned()));
     }
+    audience(claims.get("aud"), rules)?;
     for (name, wanted) in &rules.claims {
         let holds = match claims.get(name) {
             Some(Value::String(text)) => text == wanted,
@@ -176,6 +171,26 @@ fn claims(claims: &Map<String, Value>, rules: &Jwt) -> Result<(), TokenFault> {
         }
     }
     Ok(())
+}
+
+/// Checks that `received`, a text or a list of texts (RFC 7519, 4.1.3), names one of the audiences.
+fn audience(received: Option<&Value>, rules: &Jwt) -> Result<(), TokenFault> {
+    let is_ours = |text: &str| rules.audience.iter().any(|wanted| wanted.is(text));
+    let named = match received {
+        Some(Value::String(text)) => is_ours(text),
+        Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).any(is_ours),
+        _ => return Err(TokenFault::Claim("aud".to_owned())),
+    };
+    if named {
+        return Ok(());
+    }
+    let expected = rules.audience.iter().map(Audience::as_str);
+    Err(TokenFault::Audience {
+        expected: expected.map(str::to_owned).collect(),
+        received: received
+            .map(|claim| shown(&claim.to_string()))
+            .unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::config::{Acs, Jwt, KeySet, KeySource, Methods, SecretPlace, SharedSecret};
+use crate::config::{Acs, Audience, Jwt, KeySet, KeySource, Methods, SecretPlace, SharedSecret};
 
 use super::{
     Challenge, Refusal,
@@ -413,13 +413,88 @@ async fn any_method_lets_in_whatever_is_wrong_with_the_others() {
     assert_eq!(stage.ask("code=guess", &[]).await, wrong);
 }
 
+/// The preset of the calling service, with our key.
+async fn service(resources: &[&str]) -> (TempDir, Stage) {
+    let (dir, keys) = key_file(&json!([Pair(0).jwk("a")]));
+    let acs = resources.iter().map(|id| Acs {
+        resource_id: (*id).to_owned(),
+        keys_url: None,
+    });
+    let preset = Methods {
+        acs: acs.collect(),
+        ..Methods::default()
+    };
+    let [issuer] = &preset.issuers()[..] else {
+        panic!("one issuer for all resources");
+    };
+    let rules = Jwt {
+        keys,
+        ..issuer.clone()
+    };
+    (dir, Stage::of(rules, pace()).await)
+}
+
+#[tokio::test]
+async fn the_service_may_write_the_id_of_a_resource_in_any_letter_case() {
+    let ids = [
+        "abcdef00-0000-4000-8000-00000000000a",
+        "abcdef00-0000-4000-8000-00000000000b",
+    ];
+    let (_dir, stage) = service(&ids).await;
+    let of = |audience: Value| {
+        let changes =
+            json!({"iss": "https://acscallautomation.communication.azure.com", "aud": audience});
+        Pair(0).sign(&header(), &claims(changes))
+    };
+    for good in [
+        json!(ids[0]),
+        json!(ids[1].to_uppercase()),
+        json!("ABCDEF00-0000-4000-8000-00000000000a"),
+        json!(["x", ids[1].to_uppercase()]),
+    ] {
+        assert_eq!(stage.token(&of(good.clone())).await, Ok(()), "{good}");
+    }
+    for bad in [
+        json!("abcdef00-0000-4000-8000-00000000000c"),
+        // Only the form with hyphens is compared as a GUID.
+        json!("abcdef0000004000800000000000000a"),
+        json!("{abcdef00-0000-4000-8000-00000000000a}"),
+        json!(format!("urn:uuid:{}", ids[0])),
+        json!(7),
+        json!([]),
+        json!([7]),
+    ] {
+        assert_eq!(stage.token(&of(bad.clone())).await, WRONG, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_and_the_audience_of_another_are_compared_to_the_letter() {
+    let tenant = "https://sts.windows.net/abcdef00-0000-4000-8000-00000000000a/";
+    let audience = "abcdef00-0000-4000-8000-00000000000b";
+    let (_dir, stage) = stage(|rules| {
+        rules.issuer = tenant.into();
+        rules.audience = vec![Audience::Exact(audience.into())];
+    })
+    .await;
+    let other = tenant.replace("abcdef", "ABCDEF");
+    for (iss, aud, expected) in [
+        (tenant, audience.to_owned(), Ok(())),
+        (&other, audience.to_owned(), WRONG),
+        (tenant, audience.to_uppercase(), WRONG),
+    ] {
+        let token = Pair(0).sign(&header(), &claims(json!({"iss": iss, "aud": aud})));
+        assert_eq!(stage.token(&token).await, expected, "{iss} {aud}");
+    }
+}
+
 #[tokio::test]
 async fn the_preset_of_the_service_asks_for_its_issuer_and_the_resource_id() {
     let preset = Methods {
-        acs: Some(Acs {
+        acs: vec![Acs {
             resource_id: AUDIENCE.to_owned(),
             keys_url: None,
-        }),
+        }],
         ..Methods::default()
     };
     let [rules] = &preset.issuers()[..] else {
@@ -429,7 +504,7 @@ async fn the_preset_of_the_service_asks_for_its_issuer_and_the_resource_id() {
         rules.issuer,
         "https://acscallautomation.communication.azure.com"
     );
-    assert_eq!(rules.audience, [AUDIENCE]);
+    assert_eq!(rules.audience, [Audience::Guid(AUDIENCE.to_owned())]);
     assert_eq!(rules.algorithms, [Algorithm::RS256]);
     assert!(rules.leeway <= Duration::from_secs(60));
     let keys = "https://acscallautomation.communication.azure.com/calling/keys";

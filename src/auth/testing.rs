@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{App, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown},
+    config::{App, Audience, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown},
     event::AppName,
     ops::Health,
 };
@@ -232,7 +232,9 @@ async fn talk(mut stream: TcpStream, manner: Arc<Mutex<Manner>>, asked: Arc<Atom
 pub(super) fn rules(keys: KeySource) -> Jwt {
     Jwt {
         issuer: ISSUER.to_owned(),
-        audience: vec!["another".to_owned(), AUDIENCE.to_owned()],
+        audience: ["another", AUDIENCE]
+            .map(|text| Audience::Exact(text.to_owned()))
+            .to_vec(),
         keys,
         algorithms: vec![Algorithm::RS256],
         leeway: Duration::from_secs(60),

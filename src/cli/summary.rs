@@ -49,8 +49,12 @@ fn describe_app(app: &App) -> String {
     let auth = match &app.auth {
         Auth::None => "no auth".to_owned(),
         Auth::Any(methods) => {
+            let acs = match methods.acs.len() {
+                0 | 1 => "acs".to_owned(),
+                several => format!("acs ({several} resources)"),
+            };
             let kinds = [
-                ("acs", methods.acs.is_some()),
+                (acs.as_str(), !methods.acs.is_empty()),
                 ("jwt", !methods.jwt.is_empty()),
                 ("shared_secret", !methods.shared_secret.is_empty()),
             ];

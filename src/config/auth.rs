@@ -40,8 +40,8 @@ pub enum Auth {
 /// The methods of one app, at least one; any of them lets a callback in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Methods {
-    /// The calling service's own tokens.
-    pub acs: Option<Acs>,
+    /// The calling service's own tokens, for any of these resources.
+    pub acs: Vec<Acs>,
     /// Other issuers' tokens.
     pub jwt: Vec<Jwt>,
     /// Secrets in the request.
@@ -52,15 +52,24 @@ impl Methods {
     /// Every issuer whose tokens are good, the calling service first.
     #[must_use]
     pub fn issuers(&self) -> Vec<Jwt> {
-        let acs = self.acs.iter().map(Acs::issuer);
-        acs.chain(self.jwt.iter().cloned()).collect()
+        let mut issuers: Vec<Jwt> = Vec::new();
+        for acs in &self.acs {
+            let issuer = acs.issuer();
+            // So that a signature is checked once, however many resources there are.
+            match issuers.iter_mut().find(|known| known.keys == issuer.keys) {
+                Some(known) => known.audience.extend(issuer.audience),
+                None => issuers.push(issuer),
+            }
+        }
+        issuers.extend(self.jwt.iter().cloned());
+        issuers
     }
 }
 
 /// The preset for callbacks of the calling service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acs {
-    /// The immutable id of the resource, a GUID: the audience.
+    /// The immutable id of the resource, a GUID in lower case: the audience.
     pub resource_id: String,
     /// The emulator's keys in place of the service's; a loopback address.
     pub keys_url: Option<Url>,
@@ -71,11 +80,39 @@ impl Acs {
         let service = || ACS_KEYS.parse().expect("a constant that is a URL");
         Jwt {
             issuer: ACS_ISSUER.to_owned(),
-            audience: vec![self.resource_id.clone()],
+            audience: vec![Audience::Guid(self.resource_id.clone())],
             keys: KeySource::Url(self.keys_url.clone().unwrap_or_else(service)),
             algorithms: vec![Algorithm::RS256],
             leeway: LEEWAY_LIMIT,
             claims: Vec::new(),
+        }
+    }
+}
+
+/// Whom a token must be for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// This text, with letter case (RFC 7519, 4.1.3).
+    Exact(String),
+    /// This GUID, without letter case (RFC 9562, 4).
+    Guid(String),
+}
+
+impl Audience {
+    /// Whether a token for `received` is for this.
+    #[must_use]
+    pub fn is(&self, received: &str) -> bool {
+        match self {
+            Self::Exact(text) => text == received,
+            Self::Guid(text) => text.eq_ignore_ascii_case(received),
+        }
+    }
+
+    /// The configured text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Exact(text) | Self::Guid(text) => text,
         }
     }
 }
@@ -86,7 +123,7 @@ pub struct Jwt {
     /// `iss`, exactly.
     pub issuer: String,
     /// One of these must be in `aud`; not empty.
-    pub audience: Vec<String>,
+    pub audience: Vec<Audience>,
     /// Where its keys are.
     pub keys: KeySource,
     /// Signatures that count; none of them symmetric, not empty.
@@ -155,7 +192,7 @@ pub(super) fn auth(section: &mut Section<'_>) -> Auth {
 /// A query parameter that lets callbacks in must not travel on to consumers.
 pub(super) fn refuse_passed_secrets(auth: &Auth, pass_query: &[Given<'_>]) {
     let Auth::Any(methods) = auth else { return };
-    let has_tokens = methods.acs.is_some() || !methods.jwt.is_empty();
+    let has_tokens = !methods.acs.is_empty() || !methods.jwt.is_empty();
     for given in pass_query {
         if has_tokens && given.text() == Some(ACCESS_TOKEN) {
             given.refuse("is where a token may stand, which is never passed on: take it out");
@@ -171,12 +208,13 @@ pub(super) fn refuse_passed_secrets(auth: &Auth, pass_query: &[Given<'_>]) {
 }
 
 fn methods(section: &mut Section<'_>) -> Methods {
-    let acs = section.given("acs").map(|_| section.table("acs", acs));
+    let mut resources = Vec::new();
+    let acs = section.table_or_tables("acs", |section| acs(section, &mut resources));
     let jwt = section.tables("jwt", jwt);
     let shared_secret = section.tables("shared_secret", shared_secret);
     let written = ["acs", "jwt", "shared_secret"].map(|name| section.given(name).is_some());
     let methods = Methods {
-        acs: acs.flatten(),
+        acs: acs.into_iter().flatten().collect(),
         jwt: jwt.into_iter().flatten().collect(),
         shared_secret: shared_secret.into_iter().flatten().collect(),
     };
@@ -184,6 +222,7 @@ fn methods(section: &mut Section<'_>) -> Methods {
         section.refuse("", format!("names no method: {HELP}"));
     } else {
         for (name, empty) in [
+            ("acs", methods.acs.is_empty()),
             ("jwt", methods.jwt.is_empty()),
             ("shared_secret", methods.shared_secret.is_empty()),
         ] {
@@ -197,12 +236,14 @@ fn methods(section: &mut Section<'_>) -> Methods {
     methods
 }
 
-fn acs(section: &mut Section<'_>) -> Option<Acs> {
+/// Reads one resource. `known` holds the ids of the resources before it.
+fn acs(section: &mut Section<'_>, known: &mut Vec<String>) -> Option<Acs> {
     let resource_id = required(
         section,
         "resource_id",
         "the immutable resource id, a GUID (Azure portal: JSON view of the resource, properties.immutableResourceId)",
     );
+    let resource_id = resource_id.map(|id| id.to_ascii_lowercase());
     if let Some(id) = &resource_id {
         if id.trim_start().starts_with('/') {
             section.refuse(
@@ -215,7 +256,10 @@ fn acs(section: &mut Section<'_>) -> Option<Acs> {
                 "resource_id",
                 "is no GUID such as \"00000000-0000-4000-8000-000000009100\"",
             );
+        } else if known.contains(id) {
+            section.refuse("resource_id", "is there already: write each resource once");
         }
+        known.push(id.clone());
     }
     let keys_url = url(section, "keys_url");
     if keys_url.as_ref().is_some_and(|url| !is_loopback(url)) {
@@ -277,7 +321,7 @@ fn jwt(section: &mut Section<'_>) -> Option<Jwt> {
     let claims = claims(section);
     Some(Jwt {
         issuer: issuer?,
-        audience,
+        audience: audience.into_iter().map(Audience::Exact).collect(),
         keys: keys?,
         algorithms,
         leeway,

@@ -269,11 +269,7 @@ impl Config {
                     "app {name} has no auth: whoever reaches the listener may speak for it"
                 )),
                 Auth::Any(methods) => {
-                    if methods
-                        .acs
-                        .as_ref()
-                        .is_some_and(|acs| acs.keys_url.is_some())
-                    {
+                    if methods.acs.iter().any(|acs| acs.keys_url.is_some()) {
                         notices.push(format!(
                             "app {name} takes the emulator's tokens (acs.keys_url), not the service's"
                         ));

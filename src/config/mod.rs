@@ -22,7 +22,8 @@ mod tree;
 mod type_notices;
 
 pub use auth::{
-    ACCESS_TOKEN, Acs, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, check_key_url,
+    ACCESS_TOKEN, Acs, Audience, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret,
+    check_key_url,
 };
 pub use broker::{BrokerUrlError, BrokerUrlFileError, check_broker_url, read_broker_urls};
 pub use checked::{

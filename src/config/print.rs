@@ -9,7 +9,7 @@ use toml::Value;
 use crate::route::{Filter, Route, Sink};
 
 use super::{
-    auth::{Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret},
+    auth::{Acs, Audience, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret},
     checked::{
         AcceptAfter, App, Broker, BrokerEndpoint, Config, KeyPair, OnInvalid, OnUnknown, Secret,
         Tls,
@@ -228,15 +228,11 @@ fn key_pair(pair: &KeyPair) -> Value {
 }
 
 fn methods(methods: &Methods) -> Value {
-    let acs = methods.acs.as_ref().map(|acs| {
-        table([
-            ("resource_id", Some(acs.resource_id.as_str().into())),
-            (
-                "keys_url",
-                acs.keys_url.as_ref().map(|url| without_query(url).into()),
-            ),
-        ])
-    });
+    let acs = match &methods.acs[..] {
+        [] => None,
+        [only] => Some(resource(only)),
+        several => Some(Value::Array(several.iter().map(resource).collect())),
+    };
     let list = |items: Vec<Value>| (!items.is_empty()).then_some(Value::Array(items));
     table([
         ("acs", acs),
@@ -244,6 +240,16 @@ fn methods(methods: &Methods) -> Value {
         (
             "shared_secret",
             list(methods.shared_secret.iter().map(shared_secret).collect()),
+        ),
+    ])
+}
+
+fn resource(acs: &Acs) -> Value {
+    table([
+        ("resource_id", Some(acs.resource_id.as_str().into())),
+        (
+            "keys_url",
+            acs.keys_url.as_ref().map(|url| without_query(url).into()),
         ),
     ])
 }
@@ -259,7 +265,10 @@ fn jwt(jwt: &Jwt) -> Value {
     let claims = claims.map(|(name, text)| (name.clone(), text.as_str().into()));
     table([
         ("issuer", Some(jwt.issuer.as_str().into())),
-        ("audience", Some(jwt.audience.clone().into())),
+        (
+            "audience",
+            Some(words(jwt.audience.iter().map(Audience::as_str)).into()),
+        ),
         (key, Some(place.into())),
         ("algorithms", Some(algorithms.collect::<Vec<_>>().into())),
         ("leeway", Some(duration(jwt.leeway).into())),

@@ -228,6 +228,28 @@ impl<'t> Section<'t> {
         all
     }
 
+    /// The tables of `name`, which is a table or a list of tables.
+    pub(super) fn table_or_tables<T>(
+        &mut self,
+        name: &'static str,
+        mut read: impl FnMut(&mut Section<'_>) -> T,
+    ) -> Vec<T> {
+        let Some(given) = self.given(name) else {
+            return Vec::new();
+        };
+        match &given.node.value {
+            Value::List(_) => self.tables(name, read),
+            Value::Table(_) => vec![self.table(name, &mut read)],
+            _ => {
+                given.expected(format!(
+                    "a table or a list of tables: write [{}]",
+                    header(&given.key)
+                ));
+                Vec::new()
+            }
+        }
+    }
+
     /// Any text.
     pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         let given = self.given(name)?;

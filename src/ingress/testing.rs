@@ -15,7 +15,8 @@ use crate::{
     auth::Gates,
     catalog::Catalog,
     config::{
-        App, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate, SecretPlace, SharedSecret,
+        App, Audience, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate, SecretPlace,
+        SharedSecret,
     },
     door::DoorMetrics,
     event::AppName,
@@ -109,7 +110,7 @@ fn signed() -> Auth {
     Auth::Any(Methods {
         jwt: vec![Jwt {
             issuer: "https://issuer.example".to_owned(),
-            audience: vec!["contoso".to_owned()],
+            audience: vec![Audience::Exact("contoso".to_owned())],
             keys: KeySource::Url("https://issuer.example/keys".parse().unwrap()),
             algorithms: vec![jsonwebtoken::Algorithm::RS256],
             leeway: Duration::ZERO,

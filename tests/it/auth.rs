@@ -140,6 +140,35 @@ async fn signed_callbacks_come_in_and_unsigned_ones_are_401() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_app_takes_the_tokens_of_several_resources_in_any_letter_case() {
+    let amqp = shared_amqp_url();
+    let queue = unique("auth");
+    let files = tempfile::tempdir().expect("a temporary directory");
+    let scenario = files.path().join("scenario.toml");
+    std::fs::write(&scenario, "").expect("written");
+    // The emulator writes it in lower case.
+    let id = "ABCDEF00-0000-4000-8000-00000000000A";
+    let emulator = Emulator::start(&scenario, &["--no-auth", "--resource-id", id]).await;
+    let keys = format!("{}/calling/keys", emulator.http());
+    let acs = |id: &str| format!("{{ resource_id = \"{id}\", keys_url = \"{keys}\" }}");
+    let mut receiver = Receiver::new(&format!(
+        "[broker]\nurl = \"{amqp}\"\n\n[[apps]]\nname = \"dev\"\nauth = {{ acs = [{}, {}] }}\n\n\
+         [[routes]]\nname = \"dev\"\nqueue = \"{queue}\"\n",
+        acs(RESOURCE),
+        acs(id)
+    ));
+    receiver.start().await;
+    call(&emulator, &receiver.callback_url("dev")).await;
+    eventually("the call is told", Duration::from_secs(30), || async {
+        let all = outcomes(&emulator).await;
+        (all.len() >= 2 && all.iter().all(|(outcome, _)| outcome == "accepted")).then_some(())
+    })
+    .await;
+    receiver.owes_nothing().await;
+    delete(&connect(&amqp).await, &queue).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_key_server_the_start_succeeds_and_tokens_are_503_until_it_is_there() {
     let amqp = shared_amqp_url();
     let queue = unique("auth");

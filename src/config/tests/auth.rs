@@ -4,7 +4,9 @@ use std::{fs, path::Path, time::Duration};
 
 use jsonwebtoken::Algorithm;
 
-use crate::config::{Acs, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, read_secrets};
+use crate::config::{
+    Acs, Audience, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret, read_secrets,
+};
 
 use super::{SMALL, check, good, read};
 
@@ -41,7 +43,7 @@ fn every_method_is_read() {
     let url = |text: &str| KeySource::Url(text.parse().unwrap());
     let plain = |issuer: &str, keys| Jwt {
         issuer: issuer.into(),
-        audience: vec!["a".into()],
+        audience: vec![Audience::Exact("a".into())],
         keys,
         algorithms: vec![Algorithm::RS256],
         leeway: Duration::from_secs(60),
@@ -52,13 +54,13 @@ fn every_method_is_read() {
         value_file: dir.path().join("secrets"),
     };
     let expected = Methods {
-        acs: Some(Acs {
+        acs: vec![Acs {
             resource_id: GUID.into(),
             keys_url: Some("http://127.0.0.1:9100/calling/keys".parse().unwrap()),
-        }),
+        }],
         jwt: vec![
             Jwt {
-                audience: vec!["a".into(), "b".into()],
+                audience: ["a", "b"].map(|text| Audience::Exact(text.into())).to_vec(),
                 ..plain("i", url("https://h/k"))
             },
             Jwt {
@@ -98,6 +100,7 @@ fn an_app_without_auth_is_refused_and_told_what_to_write() {
         ("false", "is not understood"),
         ("{}", "names no method: write [apps.auth]"),
         ("{ jwt = [] }", "jwt: is empty: leave it out"),
+        ("{ acs = [] }", "acs: is empty: leave it out"),
         (
             "{ none = true }",
             "unknown key; known here: acs, jwt, shared_secret",
@@ -136,6 +139,87 @@ fn the_path_of_a_resource_is_refused_with_a_hint() {
         )),
         &["f.toml:6: apps[0].auth.acs.keys_url: is for the emulator"],
     );
+}
+
+/// The resources that these lines name, after they were printed and read again.
+fn resources(lines: &str) -> Vec<(String, Option<String>)> {
+    let config = good(&with(lines));
+    assert_eq!(good(&config.to_string()), config, "{config}");
+    let Auth::Any(methods) = &config.apps[0].auth else {
+        panic!("it has auth");
+    };
+    methods
+        .acs
+        .iter()
+        .map(|acs| {
+            let keys = acs.keys_url.as_ref().map(ToString::to_string);
+            (acs.resource_id.clone(), keys)
+        })
+        .collect()
+}
+
+#[test]
+fn the_service_may_call_for_one_resource_or_for_several() {
+    let one = resources(&format!("acs = {{ resource_id = \"{GUID}\" }}"));
+    assert_eq!(one, [(GUID.to_owned(), None)]);
+    let upper = "ABCDEF00-0000-4000-8000-00000000000A";
+    let lower = upper.to_lowercase();
+    let several = format!(
+        "acs = [{{ resource_id = \"{GUID}\" }}, {{ resource_id = \"{upper}\", keys_url = \"http://127.0.0.1:9100/k\" }}]"
+    );
+    let expected = [
+        (GUID.to_owned(), None),
+        (lower, Some("http://127.0.0.1:9100/k".to_owned())),
+    ];
+    assert_eq!(resources(&several), expected);
+    let headed = format!(
+        "[[apps.auth.acs]]\nresource_id = \"{GUID}\"\n[[apps.auth.acs]]\nresource_id = \"{upper}\""
+    );
+    assert_eq!(resources(&headed).len(), 2);
+    // A list of one is one.
+    assert_eq!(
+        resources(&format!("acs = [{{ resource_id = \"{GUID}\" }}]")),
+        one
+    );
+}
+
+#[test]
+fn every_problem_of_a_list_of_resources_is_reported() {
+    check(
+        &with(&format!(
+            "acs = [\n{{ resource_id = \"/subscriptions/x\" }},\n{{ resource_id = \"{0}\" }},\n\
+             {{ resource_id = \"{1}\" }},\n7,\n{{ keys = \"x\", resource_id = \"y\" }}]",
+            "ABCDEF00-0000-4000-8000-00000000000A", "abcdef00-0000-4000-8000-00000000000a",
+        )),
+        &[
+            "f.toml:7: apps[0].auth.acs[0].resource_id: is the path of the resource",
+            "f.toml:9: apps[0].auth.acs[2].resource_id: is there already",
+            "f.toml:10: apps[0].auth.acs[3]: is an integer, expected a table: write [[apps.auth.acs]]",
+            "f.toml:11: apps[0].auth.acs[4].keys: unknown key",
+            "f.toml:11: apps[0].auth.acs[4].resource_id: is no GUID",
+        ],
+    );
+}
+
+#[test]
+fn resources_with_the_same_keys_are_one_issuer() {
+    let audiences = |lines: &str| -> Vec<usize> {
+        let config = good(&with(lines));
+        let Auth::Any(methods) = &config.apps[0].auth else {
+            panic!("it has auth");
+        };
+        let issuers = methods.issuers();
+        issuers.iter().map(|one| one.audience.len()).collect()
+    };
+    let id = |last: u8| format!("resource_id = \"00000000-0000-4000-8000-00000000000{last}\"");
+    let lines = format!(
+        "acs = [{{ {} }}, {{ {}, keys_url = \"http://127.0.0.1/k\" }}, {{ {} }}]\n\
+         jwt = [{{ issuer = \"i\", audience = [\"a\"], jwks_url = \"https://h/k\", leeway = \"1m\" }}]",
+        id(1),
+        id(2),
+        id(3)
+    );
+    assert_eq!(audiences(&lines), [2, 1, 1]);
 }
 
 #[test]
@@ -282,7 +366,7 @@ fn a_table_where_a_list_is_expected_is_told_what_to_write() {
             "f.toml:6: apps[0].auth.shared_secret: is a table, expected a list of tables: \
              write [[apps.auth.shared_secret]], or shared_secret = [{ ... }]",
             "f.toml:7: apps[0].auth.jwt[0]: is an integer, expected a table: write [[apps.auth.jwt]]",
-            "f.toml:8: apps[0].auth.acs: is an integer, expected a table: write [apps.auth.acs]",
+            "f.toml:8: apps[0].auth.acs: is an integer, expected a table or a list of tables: write [apps.auth.acs]",
         ],
     );
 }

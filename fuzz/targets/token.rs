@@ -15,7 +15,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hookswitch::{
-    auth::{Gates, Head},
+    auth::{Gates, Head, Refusal},
     config::{self, Sources},
     event::AppName,
     ops,
@@ -112,6 +112,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         json!({ "iss": ISSUER, "aud": ["x", AUDIENCE], "exp": 4_102_444_800_u64, "tid": "t" }),
         json!({ "iss": ISSUER, "aud": AUDIENCE, "exp": 1, "tid": "t" }),
         json!({ "iss": ISSUER, "aud": AUDIENCE, "exp": 4_102_444_800_u64, "nbf": 4_102_444_000_u64, "tid": "t" }),
+        json!({ "iss": ISSUER, "aud": AUDIENCE, "exp": 4_102_444_800_u64, "nbf": now() + 200, "tid": "t" }),
     ];
     let headers = [
         r#"{"alg":"RS256","kid":"k"}"#,
@@ -147,13 +148,24 @@ pub(crate) fn run(input: &[u8]) {
     );
     if signed_here.is_some() {
         let token = format!("Bearer {}", signed(&house.key, first, second));
-        if admitted(house, "", token.as_bytes()) {
-            assert_rules(first, second);
+        match judged(house, "", token.as_bytes()) {
+            Ok(()) => assert_rules(first, second, 61.0),
+            // A sender is told to retry only if everything but `nbf` is good.
+            Err(Refusal::NotYetValid { retry_after }) => {
+                assert!((1..=300).contains(&retry_after), "{retry_after}");
+                assert_rules(first, second, 301.0);
+            }
+            Err(_) => {}
         }
     } else {
         // A request's query is visible ASCII: the listener refuses the rest.
         let query = std::str::from_utf8(first).unwrap_or_default();
-        if admitted(house, query, second) {
+        let judged = judged(house, query, second);
+        assert!(
+            !matches!(judged, Err(Refusal::NotYetValid { .. })),
+            "the one token signed here is valid already"
+        );
+        if judged.is_ok() {
             let by_secret = query.contains("code=");
             let value = String::from_utf8_lossy(second);
             // All but the signature, whose last character has bits that say nothing.
@@ -166,7 +178,7 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-fn admitted(house: &House, query: &str, authorization: &[u8]) -> bool {
+fn judged(house: &House, query: &str, authorization: &[u8]) -> Result<(), Refusal> {
     let head = Head {
         query,
         header: &|name| match name {
@@ -174,14 +186,11 @@ fn admitted(house: &House, query: &str, authorization: &[u8]) -> bool {
             _ => Vec::new(),
         },
     };
-    house
-        .runtime
-        .block_on(house.gates.admit(&house.app, &head))
-        .is_ok()
+    house.runtime.block_on(house.gates.admit(&house.app, &head))
 }
 
-/// What must be true of a token that lets in, said with another reader of it.
-fn assert_rules(header: &[u8], claims: &[u8]) {
+/// What must be true of a token that lets in, said with another reader of it. Its `nbf` may be this many seconds ahead.
+fn assert_rules(header: &[u8], claims: &[u8], ahead: f64) {
     let read = |json: &[u8]| serde_json::from_slice::<Value>(json).expect("both are JSON");
     let (header, claims) = (read(header), read(claims));
     assert_eq!(header.get("alg"), Some(&"RS256".into()));
@@ -213,7 +222,7 @@ fn assert_rules(header: &[u8], claims: &[u8]) {
         "{claims}"
     );
     assert!(
-        time("nbf").is_none_or(|begin| begin < now + leeway),
+        time("nbf").is_none_or(|begin| begin < now + ahead),
         "{claims}"
     );
 }

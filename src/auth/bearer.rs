@@ -1,6 +1,9 @@
 //! A bearer token against the keys and the rules of one issuer. Pure but for the time of day.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use jsonwebtoken::{
     Algorithm, Validation, dangerous::insecure_decode_claims, decode, decode_header,
@@ -12,6 +15,10 @@ use crate::config::{Audience, Jwt, KeySet};
 
 /// Longer tokens are none: Entra's are below 4 KiB.
 const TOKEN_LIMIT_BYTES: usize = 16_384;
+
+/// A token whose `nbf` is further ahead than this is refused as wrong. The calling service's own tokens are valid for five
+/// minutes, so a clock that is off by more makes them useless anyway.
+const SKEW_LIMIT: Duration = Duration::from_secs(300);
 
 /// What a token says is cut here in the log.
 const SHOWN: usize = 128;
@@ -31,13 +38,25 @@ pub(super) enum TokenFault {
     UnknownKey,
     Signature,
     Expired,
+    /// Its `nbf` is more than [`SKEW_LIMIT`] ahead of our clock.
     NotYet,
+    /// Its `nbf` is ahead of our clock by at most that, and everything else is good: a clock is wrong, not the token.
+    Skewed(ClockSkew),
     Audience {
         expected: Vec<String>,
         received: String,
     },
     /// A claim that must be there, or say something else.
     Claim(String),
+}
+
+/// By how much the clock of an issuer is ahead of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ClockSkew {
+    /// From now to `nbf`.
+    pub(super) ahead: Duration,
+    /// From now to `nbf` less the leeway; not zero.
+    pub(super) wait: Duration,
 }
 
 impl fmt::Display for TokenFault {
@@ -58,7 +77,11 @@ impl fmt::Display for TokenFault {
             Self::UnknownKey => f.write_str("the issuer has no key with its id"),
             Self::Signature => f.write_str("its signature is wrong"),
             Self::Expired => f.write_str("it has expired"),
-            Self::NotYet => f.write_str("it is not valid yet"),
+            Self::NotYet => f.write_str("its nbf is more than five minutes ahead of this clock"),
+            Self::Skewed(skew) => {
+                let seconds = skew.ahead.as_secs();
+                write!(f, "its nbf is {seconds} s ahead of this clock")
+            }
             Self::Audience { expected, received } => {
                 write!(
                     f,
@@ -121,9 +144,9 @@ pub(super) fn verify(token: &str, rules: &Jwt, keys: &KeySet) -> Result<(), Toke
     }
     let mut validation = Validation::new(header.alg);
     validation.leeway = rules.leeway.as_secs();
-    // Checked in `claims`: the library compares audiences with letter case only.
+    // Both are checked in `claims`: the library compares audiences with letter case only, and checks `nbf` before them.
     validation.validate_aud = false;
-    validation.validate_nbf = true;
+    validation.validate_nbf = false;
     validation.set_issuer(&[&rules.issuer]);
     // Not `nbf`, which is optional (RFC 7519, 4.1.5): nothing documents that the service sends it, and some issuers do not.
     validation.set_required_spec_claims(&["exp", "iss", "aud"]);
@@ -144,7 +167,6 @@ fn of_library(kind: &ErrorKind) -> TokenFault {
     match kind {
         ErrorKind::InvalidSignature => TokenFault::Signature,
         ErrorKind::ExpiredSignature => TokenFault::Expired,
-        ErrorKind::ImmatureSignature => TokenFault::NotYet,
         ErrorKind::InvalidIssuer => TokenFault::Claim("iss".to_owned()),
         ErrorKind::MissingRequiredClaim(name) | ErrorKind::InvalidClaimFormat(name) => {
             TokenFault::Claim(name.clone())
@@ -170,7 +192,8 @@ fn claims(claims: &Map<String, Value>, rules: &Jwt) -> Result<(), TokenFault> {
             return Err(TokenFault::Claim(name.clone()));
         }
     }
-    Ok(())
+    // Last: a sender is told to retry only if everything else is good.
+    not_before(claims.get("nbf"), rules.leeway)
 }
 
 /// Checks that `received`, a text or a list of texts (RFC 7519, 4.1.3), names one of the audiences.
@@ -191,6 +214,33 @@ fn audience(received: Option<&Value>, rules: &Jwt) -> Result<(), TokenFault> {
             .map(|claim| shown(&claim.to_string()))
             .unwrap_or_default(),
     })
+}
+
+/// Checks that the time of `nbf`, which is optional, has come.
+fn not_before(claim: Option<&Value>, leeway: Duration) -> Result<(), TokenFault> {
+    let Some(claim) = claim else {
+        return Ok(());
+    };
+    // Seconds, possibly with a fraction (RFC 7519, 2).
+    let seconds = claim
+        .as_f64()
+        .filter(|seconds| *seconds >= 0.0)
+        .ok_or_else(|| TokenFault::Claim("nbf".to_owned()))?;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let Ok(time) = Duration::try_from_secs_f64(seconds) else {
+        return Err(TokenFault::NotYet);
+    };
+    let ahead = time.saturating_sub(now);
+    if ahead <= leeway {
+        Ok(())
+    } else if ahead <= SKEW_LIMIT {
+        let wait = ahead - leeway;
+        Err(TokenFault::Skewed(ClockSkew { ahead, wait }))
+    } else {
+        Err(TokenFault::NotYet)
+    }
 }
 
 #[cfg(test)]

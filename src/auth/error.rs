@@ -64,6 +64,12 @@ pub enum Refusal {
     /// What is in it is proven to be no good.
     #[error("the credentials are not good for this app")]
     Wrong(Challenge),
+    /// A good token, but its `nbf` is up to five minutes ahead of our clock.
+    #[error("the token is not valid yet: the clocks of its issuer and of the receiver differ")]
+    NotYetValid {
+        /// Seconds until it is valid.
+        retry_after: u16,
+    },
     /// It cannot be judged now.
     #[error("the keys that the token would be checked with are not at hand")]
     NoKeys {

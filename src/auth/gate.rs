@@ -21,7 +21,7 @@ use crate::{
 
 use super::{
     AuthError, Challenge, Keeper, Refusal,
-    bearer::{self, TokenFault},
+    bearer::{self, ClockSkew, TokenFault},
     fetch::Fetcher,
     metrics::{AuthMetrics, RefusalClass},
     secrets::Secrets,
@@ -61,7 +61,23 @@ struct Guard {
     secrets: Vec<(SecretPlace, Arc<Secrets>)>,
     issuers: Vec<(Jwt, Arc<Source>)>,
     challenge: Challenge,
-    last_line: Mutex<Option<Instant>>,
+    refused_line: Throttle,
+    skew_line: Throttle,
+}
+
+/// Limits one kind of log line to one in [`LINE_EVERY`].
+#[derive(Default)]
+struct Throttle(Mutex<Option<Instant>>);
+
+impl Throttle {
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| last.elapsed() >= LINE_EVERY);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
 }
 
 /// What several gates use: a file is read and an issuer is asked once for all of them.
@@ -99,6 +115,8 @@ impl Shelf {
 /// Why no issuer vouches for a token.
 enum Doubt {
     Bad(TokenFault),
+    /// It is good, but not valid yet.
+    Skewed(ClockSkew),
     /// It may be good by keys that are newer than ours.
     Newer(Arc<Source>),
     NoKeys(Arc<Source>),
@@ -211,7 +229,8 @@ impl Guard {
             },
             secrets,
             issuers,
-            last_line: Mutex::default(),
+            refused_line: Throttle::default(),
+            skew_line: Throttle::default(),
         })
     }
 
@@ -265,6 +284,15 @@ impl Guard {
                 let refusal = Refusal::Wrong(Challenge::InvalidToken);
                 Err((RefusalClass::Token, refusal))
             }
+            Doubt::Skewed(skew) => {
+                self.skew_line(app, skew);
+                let seconds = skew.wait.as_millis().div_ceil(1_000).max(1);
+                let retry_after = u16::try_from(seconds).unwrap_or(u16::MAX);
+                Err((
+                    RefusalClass::NotYetValid,
+                    Refusal::NotYetValid { retry_after },
+                ))
+            }
             // Apart in the metrics: the one can be caused by anybody, the other is something to wake up for.
             Doubt::Newer(source) => {
                 let retry_after = source.retry_after(Instant::now());
@@ -309,28 +337,46 @@ impl Guard {
                 Some(keys) => match bearer::verify(token, rules, &keys) {
                     Ok(()) => return Ok(()),
                     Err(TokenFault::UnknownKey) => Doubt::Newer(source.clone()),
+                    Err(TokenFault::Skewed(skew)) => Doubt::Skewed(skew),
                     Err(fault) => Doubt::Bad(fault),
                 },
             };
-            // One issuer may be there twice, with several audiences: what is not proven bad may yet be good.
-            if matches!(doubt, Doubt::Bad(_)) {
-                doubt = next;
-            }
+            // One issuer may be there twice, with several audiences: what is not proven bad may yet be good. A token that is
+            // only not valid yet is known to be good, by the rule that accepts it first.
+            doubt = match (doubt, next) {
+                (Doubt::Skewed(one), Doubt::Skewed(other)) if other.wait < one.wait => {
+                    Doubt::Skewed(other)
+                }
+                (known @ Doubt::Skewed(_), _) => known,
+                (_, next @ Doubt::Skewed(_)) => next,
+                (Doubt::Bad(_), next) => next,
+                (known, _) => known,
+            };
         }
         Err(doubt)
     }
 
     /// Tells the operator what the sender is not told.
     fn line(&self, app: &AppName, fault: &dyn std::fmt::Display) {
-        let mut last = self
-            .last_line
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
-            *last = Some(Instant::now());
+        if self.refused_line.is_due() {
             warn!(%app, %fault, "callbacks are refused with 401; this is the latest");
         } else {
             debug!(%app, %fault, "a callback was refused with 401");
+        }
+    }
+
+    /// Tells the operator that a clock is wrong.
+    fn skew_line(&self, app: &AppName, skew: ClockSkew) {
+        let seconds_ahead = skew.ahead.as_secs();
+        if self.skew_line.is_due() {
+            warn!(
+                %app,
+                seconds_ahead,
+                "a token's nbf is ahead of this machine's clock by more than the leeway: the clocks of issuer and receiver differ; \
+                 such callbacks are answered 503 until their token is valid, and this is the latest"
+            );
+        } else {
+            debug!(%app, seconds_ahead, "a callback was answered 503: its token is not valid yet");
         }
     }
 }

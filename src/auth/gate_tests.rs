@@ -108,7 +108,135 @@ async fn an_expired_token_is_refused_after_the_leeway() {
 
 #[tokio::test]
 async fn a_token_of_the_future_is_refused() {
-    refused(json!({"nbf": now() + 90}), TokenFault::NotYet).await;
+    refused(
+        json!({"nbf": now() + 330, "exp": now() + 900}),
+        TokenFault::NotYet,
+    )
+    .await;
+    refused(json!({"nbf": 1e300}), TokenFault::NotYet).await;
+}
+
+/// The seconds after which the sender is told to retry; `None` for any other answer.
+fn retry_after_of(answer: Result<(), Refusal>) -> Option<u16> {
+    match answer {
+        Err(Refusal::NotYetValid { retry_after }) => Some(retry_after),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_token_whose_nbf_is_within_five_minutes_is_told_when_to_retry() {
+    let (_dir, stage) = stage(|_| {}).await;
+    // Within the leeway.
+    for ahead in [0, 30, 59] {
+        let token = Pair(0).sign(&header(), &claims(json!({"nbf": now() + ahead})));
+        assert_eq!(stage.token(&token).await, Ok(()), "{ahead}");
+    }
+    for (ahead, shortest) in [(90, 25), (180, 115), (299, 234)] {
+        let token = Pair(0).sign(
+            &header(),
+            &claims(json!({"nbf": now() + ahead, "exp": now() + 900})),
+        );
+        let seconds = retry_after_of(stage.token(&token).await).expect("a wait");
+        // Until `nbf` less the leeway, and some seconds may have passed since.
+        let longest = u16::try_from(ahead).unwrap() - 60;
+        assert!(
+            (shortest..=longest).contains(&seconds),
+            "{ahead}: {seconds}"
+        );
+    }
+    // A fraction of a second is a number too.
+    let nbf: f64 = format!("{}.5", now() + 90).parse().unwrap();
+    let later = json!({"nbf": nbf, "exp": now() + 900});
+    let token = Pair(0).sign(&header(), &claims(later));
+    assert!(retry_after_of(stage.token(&token).await).is_some());
+    assert!(
+        stage.metric("hookswitch_auth_refusals_total{app=\"contoso\",class=\"not_yet_valid\"} 4")
+    );
+    assert!(stage.metric("hookswitch_auth_refusals_total{app=\"contoso\",class=\"token\"} 0"));
+}
+
+#[tokio::test]
+async fn a_leeway_of_five_minutes_covers_five_minutes() {
+    let (_dir, stage) = stage(|rules| rules.leeway = Duration::from_secs(300)).await;
+    for (ahead, expected) in [(290, Ok(())), (330, WRONG)] {
+        let changes = json!({"nbf": now() + ahead, "exp": now() + 900});
+        let token = Pair(0).sign(&header(), &claims(changes));
+        assert_eq!(stage.token(&token).await, expected, "{ahead}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_valid_yet_and_wrong_otherwise_is_refused() {
+    let (_dir, stage) = stage(|rules| rules.claims = vec![("tid".into(), "t".into())]).await;
+    let later = |changes: Value| {
+        let mut all = json!({"nbf": now() + 120, "exp": now() + 900, "tid": "t"});
+        let named = all.as_object_mut().unwrap();
+        named.extend(changes.as_object().unwrap().clone());
+        claims(all)
+    };
+    let good = Pair(0).sign(&header(), &later(json!({})));
+    assert!(retry_after_of(stage.token(&good).await).is_some());
+    for (what, token) in [
+        ("its signature", Pair(1).sign(&header(), &later(json!({})))),
+        ("no signature", unsigned(&later(json!({})))),
+        (
+            "the public key for a secret",
+            Pair(0).sign_with_public_half(&later(json!({}))),
+        ),
+        (
+            "its issuer",
+            Pair(0).sign(&header(), &later(json!({"iss": "https://other.example/"}))),
+        ),
+        (
+            "its audience",
+            Pair(0).sign(&header(), &later(json!({"aud": "x"}))),
+        ),
+        (
+            "a claim",
+            Pair(0).sign(&header(), &later(json!({"tid": "u"}))),
+        ),
+        (
+            "its end",
+            Pair(0).sign(&header(), &later(json!({"exp": now() - 120}))),
+        ),
+    ] {
+        assert_eq!(stage.token(&token).await, WRONG, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_valid_yet_does_not_keep_out_what_another_method_lets_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secrets");
+    fs::write(&path, OLD).unwrap();
+    let (_keys, keys) = key_file(&json!([Pair(0).jwk("a")]));
+    let patient = Jwt {
+        leeway: Duration::from_secs(300),
+        audience: vec![Audience::Exact("patient".into())],
+        ..rules(keys.clone())
+    };
+    let other = Jwt {
+        leeway: Duration::from_secs(30),
+        ..rules(keys.clone())
+    };
+    let methods = Methods {
+        jwt: vec![other, rules(keys), patient],
+        ..secrets(&path)
+    };
+    let stage = Stage::open(methods, pace()).await;
+    let later = |audience: Value| {
+        let changes = json!({"aud": audience, "nbf": now() + 120, "exp": now() + 900});
+        format!("Bearer {}", Pair(0).sign(&header(), &claims(changes)))
+    };
+    let ask = async |query: &str, value: &str| stage.ask(query, &[("authorization", value)]).await;
+    let early = later(json!(AUDIENCE));
+    // The rule that accepts it first decides.
+    let seconds = retry_after_of(ask("", &early).await).expect("a wait");
+    assert!((50..=60).contains(&seconds), "{seconds}");
+    assert_eq!(ask(&format!("code={OLD}"), &early).await, Ok(()));
+    assert!(retry_after_of(ask("code=guess", &early).await).is_some());
+    assert_eq!(ask("", &later(json!(["patient", AUDIENCE]))).await, Ok(()));
 }
 
 #[tokio::test]
@@ -506,7 +634,7 @@ async fn the_preset_of_the_service_asks_for_its_issuer_and_the_resource_id() {
     );
     assert_eq!(rules.audience, [Audience::Guid(AUDIENCE.to_owned())]);
     assert_eq!(rules.algorithms, [Algorithm::RS256]);
-    assert!(rules.leeway <= Duration::from_secs(60));
+    assert_eq!(rules.leeway, Duration::from_secs(60));
     let keys = "https://acscallautomation.communication.azure.com/calling/keys";
     assert_eq!(rules.keys, KeySource::Url(keys.parse().unwrap()));
 }

@@ -13,6 +13,8 @@ pub(super) enum RefusalClass {
     Token,
     /// A shared secret is wrong.
     SharedSecret,
+    /// A token is good, but its `nbf` is ahead of our clock: one of the two clocks is wrong.
+    NotYetValid,
     /// A token names a key that is not among those held, which may be too old to know it. Anybody can write such a token.
     UnknownKey,
     /// Keys were never had, or are too old: nobody can be judged.
@@ -20,10 +22,11 @@ pub(super) enum RefusalClass {
 }
 
 impl RefusalClass {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Missing,
         Self::Token,
         Self::SharedSecret,
+        Self::NotYetValid,
         Self::UnknownKey,
         Self::Keys,
     ];
@@ -33,6 +36,7 @@ impl RefusalClass {
             Self::Missing => "missing",
             Self::Token => "token",
             Self::SharedSecret => "shared_secret",
+            Self::NotYetValid => "not_yet_valid",
             Self::UnknownKey => "unknown_key",
             Self::Keys => "keys",
         }
@@ -56,7 +60,7 @@ impl AuthMetrics {
             refusals: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_auth_refusals_total",
-                    "Callbacks not let in, by app and what their credentials lacked; unknown_key, keys: they could not be judged (503)",
+                    "Callbacks not let in, by app and what their credentials lacked; not_yet_valid, unknown_key, keys: answered 503, because they may be good",
                 ),
                 &["app", "class"],
             )?,

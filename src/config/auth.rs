@@ -25,8 +25,11 @@ pub const ACCESS_TOKEN: &str = "access_token";
 const HELP: &str = "write [apps.auth] with acs = { resource_id = \"<immutable resource id>\" }, jwt or shared_secret, \
                     or auth = \"none\" to take callbacks from anybody";
 
-/// The most that the clocks of issuer and receiver may differ.
-const LEEWAY_LIMIT: Duration = Duration::from_secs(60);
+/// Default of `leeway`: how far the clocks of issuer and receiver may be apart.
+const LEEWAY: Duration = Duration::from_secs(60);
+
+/// Largest `leeway`: the lifetime of the calling service's own tokens.
+const LEEWAY_LIMIT: Duration = Duration::from_secs(300);
 
 /// Who may speak for an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +86,7 @@ impl Acs {
             audience: vec![Audience::Guid(self.resource_id.clone())],
             keys: KeySource::Url(self.keys_url.clone().unwrap_or_else(service)),
             algorithms: vec![Algorithm::RS256],
-            leeway: LEEWAY_LIMIT,
+            leeway: LEEWAY,
             claims: Vec::new(),
         }
     }
@@ -128,7 +131,7 @@ pub struct Jwt {
     pub keys: KeySource,
     /// Signatures that count; none of them symmetric, not empty.
     pub algorithms: Vec<Algorithm>,
-    /// How far clocks may be apart, at most a minute.
+    /// How far clocks may be apart, at most five minutes.
     pub leeway: Duration,
     /// Further claims that must hold this text, alone or in a list.
     pub claims: Vec<(String, String)>,
@@ -317,7 +320,7 @@ fn jwt(section: &mut Section<'_>) -> Option<Jwt> {
         }
     }
     let algorithms = algorithms(section);
-    let leeway = section.duration("leeway", Duration::ZERO..=LEEWAY_LIMIT, LEEWAY_LIMIT);
+    let leeway = section.duration("leeway", Duration::ZERO..=LEEWAY_LIMIT, LEEWAY);
     let claims = claims(section);
     Some(Jwt {
         issuer: issuer?,

@@ -100,7 +100,9 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
             StatusCode::UNAUTHORIZED
         }
         // Perhaps a good callback: its sender must not take it for refused.
-        IngressError::Auth(auth::Refusal::NoKeys { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+        IngressError::Auth(auth::Refusal::NoKeys { .. } | auth::Refusal::NotYetValid { .. }) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         // The same request is good later (RFC 6585, 4).
         IngressError::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
         // The same request will fail again.
@@ -160,7 +162,9 @@ fn retry_after(error: &IngressError) -> Option<u16> {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             u16::try_from(seconds).unwrap_or(u16::MAX).max(1)
         }
-        IngressError::Auth(auth::Refusal::NoKeys { retry_after }) => *retry_after,
+        IngressError::Auth(
+            auth::Refusal::NoKeys { retry_after } | auth::Refusal::NotYetValid { retry_after },
+        ) => *retry_after,
         IngressError::Journal(refusal) => match refusal {
             Refusal::Busy => 1,
             Refusal::Closing | Refusal::NotConfirmed => 5,

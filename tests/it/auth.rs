@@ -1,13 +1,16 @@
 //! The emulator's signed callbacks pass the gate of an app with `acs` auth, and nothing else does (issue "The trust
 //! boundary", must show 3 and 4).
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Emulator, Receiver, connect, delete, eventually, file, free_port, shared_amqp_url, take_all,
-    unique,
+    Emulator, Issuer, Receiver, connect, delete, eventually, file, free_port, shared_amqp_url,
+    take_all, unique,
 };
 
 /// The emulator's unless it is told another.
@@ -165,6 +168,79 @@ async fn one_app_takes_the_tokens_of_several_resources_in_any_letter_case() {
     })
     .await;
     receiver.owes_nothing().await;
+    delete(&connect(&amqp).await, &queue).await;
+}
+
+/// A time this many seconds from now, in seconds since 1970.
+fn in_seconds(seconds: u64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("after 1970").as_secs() + seconds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_not_valid_yet_is_503_until_it_is_and_the_log_says_by_how_much() {
+    let amqp = shared_amqp_url();
+    let queue = unique("auth");
+    let files = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    let [issuer, forger] = files.each_ref().map(|dir| Issuer::new(dir.path()));
+    let mut receiver = Receiver::new(&format!(
+        "[broker]\nurl = \"{amqp}\"\n\n[[apps]]\nname = \"dev\"\nauth = {{ jwt = [{}] }}\n\n\
+         [[routes]]\nname = \"dev\"\nqueue = \"{queue}\"\n",
+        issuer.rule()
+    ));
+    receiver.start().await;
+    let event = std::fs::read(file("tests/data/events/ga/CallConnected.json")).expect("an event");
+    let client = reqwest::Client::new();
+    let send = async |token: &str| {
+        let request = client.post(receiver.callback_url("dev")).bearer_auth(token);
+        let answer = request.body(event.clone()).send().await;
+        answer.expect("an answer")
+    };
+    // The leeway is a minute, so this one is valid in four seconds.
+    let soon = json!({ "nbf": in_seconds(64) });
+    let token = issuer.token_with(soon.clone());
+    let answer = send(&token).await;
+    assert_eq!(answer.status(), 503);
+    let seconds = answer.headers()["retry-after"].to_str().expect("ASCII");
+    assert!(
+        (1..=4).contains(&seconds.parse::<u64>().expect("a number")),
+        "{seconds}"
+    );
+    let problem: Value = answer.json().await.expect("JSON");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.starts_with("the token is not valid yet")),
+        "{problem}"
+    );
+    // A forged token, and one that is not valid for ten minutes.
+    assert_eq!(send(&forger.token_with(soon)).await.status(), 401);
+    let much_later = issuer.token_with(json!({ "nbf": in_seconds(600) }));
+    assert_eq!(send(&much_later).await.status(), 401);
+    let log = receiver.log();
+    let line = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|line| {
+            let words = line["message"].as_str().unwrap_or_default();
+            words.contains("the clocks of issuer and receiver differ")
+        })
+        .unwrap_or_else(|| panic!("{log}"));
+    assert_eq!(line["level"], "WARN");
+    let ahead = line["seconds_ahead"].as_u64();
+    assert!(
+        ahead.is_some_and(|seconds| (60..=64).contains(&seconds)),
+        "{line}"
+    );
+    // The same token, once it is valid.
+    eventually("the token is good", Duration::from_secs(20), || async {
+        (send(&token).await.status() == 202).then_some(())
+    })
+    .await;
+    let not_yet = "hookswitch_auth_refusals_total{app=\"dev\",class=\"not_yet_valid\"}";
+    receiver.until_metric(not_yet, |count| count >= 1.0).await;
+    let bad = "hookswitch_auth_refusals_total{app=\"dev\",class=\"token\"}";
+    receiver.until_metric(bad, |count| count == 2.0).await;
     delete(&connect(&amqp).await, &queue).await;
 }
 

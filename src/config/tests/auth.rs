@@ -214,7 +214,7 @@ fn resources_with_the_same_keys_are_one_issuer() {
     let id = |last: u8| format!("resource_id = \"00000000-0000-4000-8000-00000000000{last}\"");
     let lines = format!(
         "acs = [{{ {} }}, {{ {}, keys_url = \"http://127.0.0.1/k\" }}, {{ {} }}]\n\
-         jwt = [{{ issuer = \"i\", audience = [\"a\"], jwks_url = \"https://h/k\", leeway = \"1m\" }}]",
+         jwt = [{{ issuer = \"i\", audience = [\"a\"], jwks_url = \"https://h/k\", leeway = \"5m\" }}]",
         id(1),
         id(2),
         id(3)
@@ -227,7 +227,7 @@ fn every_problem_of_an_issuer_is_reported() {
     check(
         &with(
             "jwt = [\n\
-             { audience = [], jwks_url = \"http://keys.example/k\", leeway = \"61s\", algorithms = [\"RS256\", \"HS256\", \"none\"] },\n\
+             { audience = [], jwks_url = \"http://keys.example/k\", leeway = \"301s\", algorithms = [\"RS256\", \"HS256\", \"none\"] },\n\
              { issuer = \"i\", audience = [\"a\"] },\n\
              { issuer = \"i\", audience = [\"a\"], jwks_url = \"https://u:p@h/k\", jwks_file = \"no/such\" },\n\
              { issuer = \"i\", audience = [\"a\"], discovery_url = \"ftp://h/k\", claims = { a = 1 } },\n]",
@@ -238,7 +238,7 @@ fn every_problem_of_an_issuer_is_reported() {
             "f.toml:7: apps[0].auth.jwt[0].audience: is missing or empty",
             "f.toml:7: apps[0].auth.jwt[0].issuer: is missing",
             "f.toml:7: apps[0].auth.jwt[0].jwks_url: is http: keys are fetched over https",
-            "f.toml:7: apps[0].auth.jwt[0].leeway: is \"1m 1s\", expected a time from \"0s\" to \"1m\"",
+            "f.toml:7: apps[0].auth.jwt[0].leeway: is \"5m 1s\", expected a time from \"0s\" to \"5m\"",
             "f.toml:8: apps[0].auth.jwt[1]: needs exactly one of discovery_url, jwks_url and jwks_file",
             "f.toml:9: apps[0].auth.jwt[2].jwks_file: cannot read no/such",
             "f.toml:9: apps[0].auth.jwt[2].jwks_url: has a user or a password in it",

@@ -53,6 +53,11 @@ impl Issuer {
         self.with(KEY_ID, json!({}))
     }
 
+    /// The same with these claims changed.
+    pub(crate) fn token_with(&self, changes: Value) -> String {
+        self.with(KEY_ID, changes)
+    }
+
     /// The same by the key with this id, with these claims changed.
     pub(crate) fn with(&self, key_id: &str, changes: Value) -> String {
         let now = SystemTime::now()

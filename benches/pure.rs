@@ -17,7 +17,7 @@ use criterion::{BatchSize, Criterion, Throughput};
 use hookswitch::{
     admit::{self, Admission, Offer, Slot, Verdict},
     catalog::{self, Catalog},
-    config::{App, Auth, OnInvalid, OnUnknown},
+    config::{App, Auth, EventGrid, OnInvalid, OnUnknown},
     dispatch::{self, ChannelId, DeliveryId, Dispatcher, Input, Lane, Output, Owed},
     envelope::{self, Element, Head, Limits},
     event::{AppName, Event},
@@ -52,7 +52,7 @@ impl Scene {
             on_invalid: OnInvalid::Quarantine,
             on_unknown: OnUnknown::Route,
             pass_query: Vec::new(),
-            event_grid: false,
+            event_grid: EventGrid::Off,
             allowed_origins: Vec::new(),
             allowed_rate: None,
             rate: None,

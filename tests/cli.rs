@@ -202,6 +202,36 @@ fn explain_routes_an_unknown_type_by_its_name() {
 }
 
 #[test]
+fn check_config_shows_and_prints_several_resources_and_an_open_handshake() {
+    let (_dir, path) = file(
+        "[broker]\nurl = \"stdout:\"\n[[apps]]\nname = \"a\"\nevent_grid = { handshake = \"open\" }\n\
+         auth = { acs = [{ resource_id = \"00000000-0000-4000-8000-00000000000a\" }, { resource_id = \"00000000-0000-4000-8000-00000000000B\" }] }\n",
+    );
+    let run = hookswitch(&["check-config", text(&path)], "");
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    for line in [
+        "a: /callbacks/a, auth by acs (2 resources),",
+        "app a answers Event Grid's validation request without credentials",
+    ] {
+        assert!(run.out.contains(line), "{line} is missing in\n{}", run.out);
+    }
+    let printed = hookswitch(&["check-config", "--print", text(&path)], "");
+    for line in [
+        "event_grid = { handshake = \"open\" }",
+        "{ acs = [{ resource_id = \"00000000-0000-4000-8000-00000000000a\" }, { resource_id = \"00000000-0000-4000-8000-00000000000b\" }] }",
+    ] {
+        assert!(
+            printed.out.contains(line),
+            "{line} is missing in\n{}",
+            printed.out
+        );
+    }
+    let (_dir, again) = file(&printed.out);
+    let again = hookswitch(&["check-config", "--print", text(&again)], "");
+    assert_eq!(again.out, printed.out);
+}
+
+#[test]
 fn check_config_tries_the_place_of_the_journal() {
     let (_dir, path) = file("");
     let config = format!(

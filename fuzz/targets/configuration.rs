@@ -26,6 +26,14 @@ kinds = ["CallState"]
 filter = [{ not = { exact = { type = "x" } } }]
 exchange = "calls"
 routing_key = "{app}.{kind}.{event}"
+[[apps]]
+name = "b"
+event_grid = { handshake = "open" }
+auth = { acs = [{ resource_id = "00000000-0000-4000-8000-000000009100" }, { resource_id = "ABCDEF00-0000-4000-8000-000000009100" }] }
+[[routes]]
+name = "s"
+types = ["Contoso.Not.Known", "PlayFailed"]
+queue = "q"
 "#
     .to_vec());
     all.push(b"[broker]\nurl = [\"amqp://u:p@h:1/%2f\", \"amqps://h2\"]\n[[apps]]\nname = \"a\"\nauth = \"none\"\npass_query = [\"x\"]\n[[routes]]\nname = \"r\"\nqueue = \"q\"\npartitions = 3\n".to_vec());

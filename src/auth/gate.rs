@@ -180,6 +180,18 @@ impl Gates {
         timeout(limit, all).await.ok();
     }
 
+    /// Whether a request for `app` has none of the credentials that the app asks for, neither good nor bad ones. False for an
+    /// app without auth.
+    #[must_use]
+    pub fn lacks_credentials(&self, app: &AppName, head: &Head<'_>) -> bool {
+        match self.gates.get(app) {
+            Some(Gate::Guarded(guard)) => {
+                guard.secret(head).is_none() && guard.token(head).is_none()
+            }
+            Some(Gate::Open) | None => false,
+        }
+    }
+
     /// Lets a callback for `app` in, or says why not. Waits only where a token names a key that is not known, for the keys
     /// that its issuer has now.
     ///
@@ -239,12 +251,7 @@ impl Guard {
         if secret == Some(true) {
             return Ok(());
         }
-        let token = if self.issuers.is_empty() {
-            None
-        } else {
-            token(head)
-        };
-        let Some(token) = token else {
+        let Some(token) = self.token(head) else {
             if secret.is_some() {
                 self.line(app, &"its shared secret is wrong");
                 return Err((RefusalClass::SharedSecret, Refusal::Wrong(self.challenge)));
@@ -303,6 +310,14 @@ impl Guard {
                 Err((RefusalClass::Keys, Refusal::NoKeys { retry_after }))
             }
         }
+    }
+
+    /// The token in the request; `None` for an app without issuers.
+    fn token<'a>(&self, head: &Head<'a>) -> Option<Result<Cow<'a, str>, TokenFault>> {
+        if self.issuers.is_empty() {
+            return None;
+        }
+        token(head)
     }
 
     /// Whether one of the secrets is in the request; `None` if nothing stands where one would.

@@ -617,6 +617,35 @@ async fn an_issuer_and_the_audience_of_another_are_compared_to_the_letter() {
 }
 
 #[tokio::test]
+async fn a_request_without_credentials_has_neither_token_nor_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secrets");
+    fs::write(&path, OLD).unwrap();
+    let (_keys, keys) = key_file(&json!([Pair(0).jwk("a")]));
+    let both = Methods {
+        jwt: vec![rules(keys)],
+        ..secrets(&path)
+    };
+    let both = Stage::open(both, pace()).await;
+    for (query, value, lacks) in [
+        ("", "Basic YTpi", true),
+        ("other=1", "", true),
+        ("code=", "", false),
+        ("code=guess", "", false),
+        ("", "Bearer x", false),
+        ("", "bearer ", false),
+        ("access_token=", "", false),
+    ] {
+        let headers = [("authorization", value)];
+        assert_eq!(both.lacks(query, &headers), lacks, "{query} {value}");
+    }
+    assert!(!both.lacks("", &[("x-callback-key", "")]));
+    // For an app without issuers a token is not a credential.
+    let secret_only = Stage::open(secrets(&path), pace()).await;
+    assert!(secret_only.lacks("", &[("authorization", "Bearer x")]));
+}
+
+#[tokio::test]
 async fn the_preset_of_the_service_asks_for_its_issuer_and_the_resource_id() {
     let preset = Methods {
         acs: vec![Acs {

@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{App, Audience, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown},
+    config::{App, Audience, Auth, EventGrid, Jwt, KeySource, Methods, OnInvalid, OnUnknown},
     event::AppName,
     ops::Health,
 };
@@ -255,6 +255,11 @@ pub(super) fn pace() -> Pace {
     }
 }
 
+fn values<'a>(headers: &[(&str, &'a str)], name: &str) -> Vec<&'a [u8]> {
+    let named = headers.iter().filter(|(found, _)| *found == name);
+    named.map(|(_, value)| value.as_bytes()).collect()
+}
+
 /// The gates of one app with their keeper at work.
 pub(super) struct Stage {
     gates: Gates,
@@ -273,7 +278,7 @@ impl Stage {
             on_invalid: OnInvalid::Quarantine,
             on_unknown: OnUnknown::Route,
             pass_query: vec![],
-            event_grid: false,
+            event_grid: EventGrid::Off,
             allowed_origins: vec![],
             allowed_rate: None,
             rate: None,
@@ -303,14 +308,22 @@ impl Stage {
     }
 
     pub(super) async fn ask(&self, query: &str, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+        let header = |name: &str| values(headers, name);
         let head = Head {
             query,
-            header: &|name| {
-                let named = headers.iter().filter(|(found, _)| *found == name);
-                named.map(|(_, value)| value.as_bytes()).collect()
-            },
+            header: &header,
         };
         self.gates.admit(&self.app, &head).await
+    }
+
+    /// Whether such a request has no credentials.
+    pub(super) fn lacks(&self, query: &str, headers: &[(&str, &str)]) -> bool {
+        let header = |name: &str| values(headers, name);
+        let head = Head {
+            query,
+            header: &header,
+        };
+        self.gates.lacks_credentials(&self.app, &head)
     }
 
     pub(super) async fn token(&self, token: &str) -> Result<(), Refusal> {

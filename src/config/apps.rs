@@ -6,7 +6,7 @@ use crate::event::AppName;
 
 use super::{
     auth,
-    checked::{App, OnInvalid, OnUnknown, Rate},
+    checked::{App, EventGrid, OnInvalid, OnUnknown, Rate},
     consent::consent,
     section::Section,
     tree::Value,
@@ -16,7 +16,7 @@ use super::{
 pub(super) fn app(section: &mut Section<'_>) -> Option<App> {
     let name = name(section);
     let auth = auth::auth(section);
-    let event_grid = section.flag("event_grid", false);
+    let event_grid = event_grid(section);
     let (allowed_origins, allowed_rate) = consent(section);
     let rate = rate(section);
     let call_keys = [("auto", false), ("path", true)];
@@ -57,6 +57,31 @@ fn name(section: &mut Section<'_>) -> Option<AppName> {
         Err(error) => {
             section.refuse("name", error);
             None
+        }
+    }
+}
+
+/// `true`, `false`, or a table that says whether the validation request needs credentials.
+fn event_grid(section: &mut Section<'_>) -> EventGrid {
+    let name = "event_grid";
+    match section.given(name).map(|given| &given.node.value) {
+        None => EventGrid::Off,
+        Some(Value::Boolean(true)) => EventGrid::Authenticated,
+        Some(Value::Boolean(false)) => EventGrid::Off,
+        Some(Value::Table(_)) => section.table(name, |section| {
+            let words = [
+                ("authenticated", EventGrid::Authenticated),
+                ("open", EventGrid::Open),
+            ];
+            section.word("handshake", &words, EventGrid::Authenticated)
+        }),
+        Some(other) => {
+            let found = other.description();
+            section.refuse(
+                name,
+                format!("is {found}, expected true or false, without quotes, or {{ handshake = \"open\" }}"),
+            );
+            EventGrid::Off
         }
     }
 }

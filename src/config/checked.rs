@@ -222,6 +222,17 @@ pub enum OnUnknown {
     Reject,
 }
 
+/// Whether Event Grid's validation request for a subscription is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventGrid {
+    /// `false`: no; the request is taken as an event.
+    Off,
+    /// `true` or `{ handshake = "authenticated" }`: yes, if it has credentials of the app.
+    Authenticated,
+    /// `{ handshake = "open" }`: yes, also without credentials. Nothing else gets in without them.
+    Open,
+}
+
 /// A bucket: so many callbacks a second in the long run, so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
@@ -244,8 +255,8 @@ pub struct App {
     pub on_unknown: OnUnknown,
     /// Query parameters carried to consumers.
     pub pass_query: Vec<String>,
-    /// Whether Event Grid's validation of a subscription is answered.
-    pub event_grid: bool,
+    /// Whether Event Grid's validation request is answered, and with which credentials.
+    pub event_grid: EventGrid,
     /// Origins that are told by `OPTIONS` that their events are wanted, in lower case, or `*` alone; empty: `OPTIONS` is
     /// not answered.
     pub allowed_origins: Vec<String>,
@@ -272,6 +283,11 @@ impl Config {
                     if methods.acs.iter().any(|acs| acs.keys_url.is_some()) {
                         notices.push(format!(
                             "app {name} takes the emulator's tokens (acs.keys_url), not the service's"
+                        ));
+                    }
+                    if app.event_grid == EventGrid::Open {
+                        notices.push(format!(
+                            "app {name} answers Event Grid's validation request without credentials (event_grid.handshake)"
                         ));
                     }
                 }

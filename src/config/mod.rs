@@ -27,8 +27,8 @@ pub use auth::{
 };
 pub use broker::{BrokerUrlError, BrokerUrlFileError, check_broker_url, read_broker_urls};
 pub use checked::{
-    AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, Journal, KeyPair, OnInvalid,
-    OnUnknown, Rate, Schemas, Secret, Server, Tls,
+    AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, EventGrid, Journal, KeyPair,
+    OnInvalid, OnUnknown, Rate, Schemas, Secret, Server, Tls,
 };
 pub use key_pair::{KeyPairError, read_key_pair};
 pub(crate) use key_set::KeySet;

@@ -11,8 +11,8 @@ use crate::route::{Filter, Route, Sink};
 use super::{
     auth::{Acs, Audience, Auth, Jwt, KeySource, Methods, SecretPlace, SharedSecret},
     checked::{
-        AcceptAfter, App, Broker, BrokerEndpoint, Config, KeyPair, OnInvalid, OnUnknown, Secret,
-        Tls,
+        AcceptAfter, App, Broker, BrokerEndpoint, Config, EventGrid, KeyPair, OnInvalid, OnUnknown,
+        Secret, Tls,
     },
 };
 
@@ -194,7 +194,7 @@ fn app(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
     };
     page.line("on_unknown", on_unknown)?;
     page.line("pass_query", app.pass_query.clone())?;
-    page.line("event_grid", app.event_grid)?;
+    page.line("event_grid", event_grid(app.event_grid))?;
     if !app.allowed_origins.is_empty() {
         page.line("allowed_origins", app.allowed_origins.clone())?;
     }
@@ -206,6 +206,15 @@ fn app(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
         page.line("rate_burst", integer(rate.burst.get()))?;
     }
     Ok(())
+}
+
+fn event_grid(handshake: EventGrid) -> Value {
+    let word = match handshake {
+        EventGrid::Off => return false.into(),
+        EventGrid::Authenticated => "authenticated",
+        EventGrid::Open => "open",
+    };
+    table([("handshake", Some(word.into()))])
 }
 
 fn table<const N: usize>(entries: [(&str, Option<Value>); N]) -> Value {

@@ -14,8 +14,8 @@ use crate::{
 };
 
 use super::{
-    AcceptAfter, Base, BrokerEndpoint, Config, Flag, OnInvalid, OnUnknown, Problems, Schemas,
-    Secret, Sources, Tls, load_with, routes::Vocabulary,
+    AcceptAfter, Base, BrokerEndpoint, Config, EventGrid, Flag, OnInvalid, OnUnknown, Problems,
+    Schemas, Secret, Sources, Tls, load_with, routes::Vocabulary,
 };
 
 /// The least that is a configuration; tests put more below it.

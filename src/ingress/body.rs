@@ -73,7 +73,7 @@ pub(super) fn announced(length: Option<u64>, limit_bytes: usize) -> Result<usize
 /// # Cancel safety
 /// Dropping the future drops what was read.
 pub(super) async fn read(
-    mut payload: Payload,
+    payload: &mut Payload,
     announced: usize,
     limit_bytes: usize,
     timeout: Duration,

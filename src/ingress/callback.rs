@@ -13,12 +13,13 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field};
 
 use crate::{
     auth::{self, Gates},
+    config::{App, EventGrid},
     door::Turn,
     envelope::Head,
     journal::{Admitted, Callback, Intake},
@@ -27,8 +28,9 @@ use crate::{
 };
 
 use super::{
-    IngressError, IngressMetrics, Note, Pipeline, Prepared, Rejection, Settings, answer, arrival,
-    body::{self, BodyRoom},
+    BodyError, IngressError, IngressMetrics, Note, Pipeline, Prepared, Rejection, Settings, answer,
+    arrival,
+    body::{self, Body, BodyRoom},
     carriage::{self, Place},
     error::{outcome_of, reject_reason},
     handshake::{self, POST_AND_OPTIONS},
@@ -81,8 +83,7 @@ pub(super) async fn answer(
     );
     let answering = async {
         let turn = turn.as_ref().ok_or(IngressError::AfterLast)?;
-        let payload = (payload, turn);
-        desk.callback(&request, payload, place, arrival, received)
+        desk.callback(&request, (payload, turn), place, arrival, received)
             .await
     };
     let answered = caught(answering).instrument(span.clone()).await;
@@ -137,7 +138,7 @@ impl Desk {
     async fn callback(
         &self,
         request: &HttpRequest,
-        (payload, turn): (Payload, &Turn),
+        (mut payload, turn): (Payload, &Turn),
         place: Place<'_>,
         arrival: u64,
         received: Timestamp,
@@ -179,33 +180,27 @@ impl Desk {
                 values.map(header::HeaderValue::as_bytes).collect()
             },
         };
+        if app.event_grid == EventGrid::Open
+            && announced <= handshake::OPEN_LIMIT_BYTES
+            && handshake::may_be_validation(request.headers())
+            && self.gates.lacks_credentials(&app.name, &credentials)
+            && let Some(answer) = self
+                .open_handshake(app, request, &mut payload, turn)
+                .await?
+        {
+            return Ok(answer);
+        }
         self.gates.admit(&app.name, &credentials).await?;
 
-        let body = body::read(
-            payload,
-            announced,
-            self.settings.body_limit_bytes,
-            // The other half was for the head.
-            self.settings.request_timeout / 2,
-            &self.room,
-        )
-        .await?;
+        let limit_bytes = self.settings.body_limit_bytes;
+        let body = self.body(&mut payload, announced, limit_bytes).await?;
         turn.body_is_read();
         // Not before: slow senders would keep everybody's places. What their bodies hold is bounded by `room`.
-        let _place = self
-            .places
-            .try_acquire()
-            .map_err(|_| IngressError::Crowded {
-                limit: self.settings.in_flight_limit,
-            })?;
+        let _place = self.take_place()?;
 
         // What it says.
-        let mut head = Head::default();
-        for (name, value) in request.headers() {
-            head.header(name.as_str(), value.as_bytes());
-        }
-        let elements = self.pipeline.read(&head, &body.bytes)?;
-        if app.event_grid {
+        let elements = self.pipeline.read(&envelope_head(request), &body.bytes)?;
+        if app.event_grid != EventGrid::Off {
             let code = handshake::validation_code(request.headers(), &body.bytes, &elements)
                 .inspect_err(|_| self.metrics.handshake(Handshake::EventGrid, false))?;
             if let Some(code) = code {
@@ -231,6 +226,61 @@ impl Desk {
             offers,
         };
         self.store(callback, &notes).await
+    }
+
+    /// Answers Event Grid's validation request when it comes without credentials. `None` for any other body: the caller then
+    /// refuses the request for its missing credentials, and the answer says nothing about the body.
+    async fn open_handshake(
+        &self,
+        app: &App,
+        request: &HttpRequest,
+        payload: &mut Payload,
+        turn: &Turn,
+    ) -> Result<Option<HttpResponse>, IngressError> {
+        let limit_bytes = self
+            .settings
+            .body_limit_bytes
+            .min(handshake::OPEN_LIMIT_BYTES);
+        let body = match self.body(payload, 0, limit_bytes).await {
+            Ok(body) => body,
+            Err(BodyError::TooLarge { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        turn.body_is_read();
+        let _place = self.take_place()?;
+        let Ok(elements) = self.pipeline.read(&envelope_head(request), &body.bytes) else {
+            return Ok(None);
+        };
+        let code = handshake::validation_code(request.headers(), &body.bytes, &elements);
+        let Ok(Some(code)) = code else {
+            return Ok(None);
+        };
+        let taken = self.rates.take_handshake(&app.name);
+        self.metrics
+            .handshake(Handshake::EventGridOpen, taken.is_ok());
+        taken.map_err(|wait| IngressError::HandshakeTooOften { wait })?;
+        // The rate limits this line too.
+        tracing::info!(app = %app.name, "Event Grid's validation request was answered without credentials");
+        Ok(Some(handshake::validated(code)))
+    }
+
+    async fn body(
+        &self,
+        payload: &mut Payload,
+        announced: usize,
+        limit_bytes: usize,
+    ) -> Result<Body, BodyError> {
+        // The other half was for the head.
+        let timeout = self.settings.request_timeout / 2;
+        body::read(payload, announced, limit_bytes, timeout, &self.room).await
+    }
+
+    fn take_place(&self) -> Result<SemaphorePermit<'_>, IngressError> {
+        self.places
+            .try_acquire()
+            .map_err(|_| IngressError::Crowded {
+                limit: self.settings.in_flight_limit,
+            })
     }
 
     async fn store(
@@ -310,6 +360,15 @@ impl Desk {
             }
         }
     }
+}
+
+/// What the envelope needs of a request's head.
+fn envelope_head(request: &HttpRequest) -> Head<'_> {
+    let mut head = Head::default();
+    for (name, value) in request.headers() {
+        head.header(name.as_str(), value.as_bytes());
+    }
+    head
 }
 
 fn shown(id: &str) -> &str {

@@ -67,6 +67,12 @@ pub enum IngressError {
         /// Until there is room for one more.
         wait: Duration,
     },
+    /// More validation requests without credentials than are answered.
+    #[error("too many validation requests without credentials")]
+    HandshakeTooOften {
+        /// Until the next one is answered.
+        wait: Duration,
+    },
     /// Too many callbacks are in progress.
     #[error("{limit} callbacks are in progress, which is as many as may be")]
     Crowded {
@@ -104,7 +110,9 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
             StatusCode::SERVICE_UNAVAILABLE
         }
         // The same request is good later (RFC 6585, 4).
-        IngressError::TooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
+        IngressError::TooOften { .. } | IngressError::HandshakeTooOften { .. } => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         // The same request will fail again.
         IngressError::Carriage(_)
         | IngressError::Handshake(HandshakeError::Validation | HandshakeError::OriginMissing) => {
@@ -158,7 +166,7 @@ fn retry_after(error: &IngressError) -> Option<u16> {
         IngressError::Crowded { .. } | IngressError::Body(BodyError::Crowded) => 1,
         IngressError::StoreTimeout => 5,
         // Rounded up: whoever comes earlier comes in vain.
-        IngressError::TooOften { wait } => {
+        IngressError::TooOften { wait } | IngressError::HandshakeTooOften { wait } => {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             u16::try_from(seconds).unwrap_or(u16::MAX).max(1)
         }

@@ -2,6 +2,9 @@
 //!
 //! Consent is given at once, in the answer, or not at all: neither `validationUrl` nor `WebHook-Request-Callback` is
 //! looked at, so nobody can make us send a request anywhere. Consent is no authentication, and nobody is let in by it.
+//!
+//! Public sources disagree whether Event Grid's validation request carries the token that its deliveries carry. An app can
+//! therefore have it answered without credentials (`event_grid = { handshake = "open" }`), and nothing else with it.
 
 use actix_web::{
     HttpResponse,
@@ -37,6 +40,20 @@ pub enum HandshakeError {
     OriginRefused,
 }
 
+/// Largest body that is read without credentials to look for a validation request. Event Grid's is below 2 KiB.
+pub(super) const OPEN_LIMIT_BYTES: usize = 8_192;
+
+/// Whether a request can be a validation request by its head: `aeg-event-type` does not say that it is something else.
+pub(super) fn may_be_validation(headers: &HeaderMap) -> bool {
+    announces_validation(headers) != Some(false)
+}
+
+/// Whether `aeg-event-type` announces a validation request; `None` without that header.
+fn announces_validation(headers: &HeaderMap) -> Option<bool> {
+    let word = headers.get("aeg-event-type")?.as_bytes().trim_ascii();
+    Some(word.eq_ignore_ascii_case(b"SubscriptionValidation"))
+}
+
 /// The code to give back if a callback is Event Grid's question whether a subscription is wanted; `None` if it is an
 /// ordinary one. With `aeg-event-type` that header decides (events.md 6.3): an event of that type within a delivery is
 /// one that somebody published. Without it the body does.
@@ -48,16 +65,10 @@ pub(super) fn validation_code<'e>(
     body: &[u8],
     elements: &'e [Element],
 ) -> Result<Option<&'e str>, HandshakeError> {
-    let announced = match headers.get("aeg-event-type") {
-        None => false,
-        Some(word) => {
-            let word = word.as_bytes().trim_ascii();
-            if !word.eq_ignore_ascii_case(b"SubscriptionValidation") {
-                return Ok(None);
-            }
-            true
-        }
-    };
+    let announced = announces_validation(headers);
+    if announced == Some(false) {
+        return Ok(None);
+    }
     match elements {
         [Element::Event(event)] if envelope::is_array(body) && is_validation(event) => event
             .data
@@ -66,7 +77,7 @@ pub(super) fn validation_code<'e>(
             .filter(|code| !code.is_empty())
             .map(Some)
             .ok_or(HandshakeError::Validation),
-        _ if announced => Err(HandshakeError::Validation),
+        _ if announced == Some(true) => Err(HandshakeError::Validation),
         _ => Ok(None),
     }
 }

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use crate::ops::Counts;
 
-use super::testing::{Door, problem_in, rang, settings};
+use super::{
+    Settings,
+    testing::{Door, SECRET, problem_in, rang, settings},
+};
 
 const TYPE: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
 const CODE: &str = "512d38b6-c7b8-40c8-89fe-f46f9e9622b6";
@@ -126,6 +129,180 @@ async fn a_delivery_with_an_event_of_that_type_is_a_delivery() {
     let (response, callback) = door.kept(request).await;
     assert_eq!(response.status(), 202);
     assert_eq!(callback.offers[0].event_type, TYPE);
+}
+
+#[tokio::test]
+async fn a_validation_request_may_begin_with_a_byte_order_mark() {
+    let door = Door::open(settings());
+    for app in ["grid", "open-grid"] {
+        let body = format!("\u{feff}\r\n{}", validation());
+        granted(&door, door.post(&format!("/callbacks/{app}"), body)).await;
+    }
+}
+
+/// At an app with auth.
+#[tokio::test]
+async fn a_validation_request_without_credentials_is_answered_where_the_app_says_open() {
+    let mut door = Door::open(settings());
+    for (name, value) in [
+        ("aeg-event-type", "SubscriptionValidation"),
+        ("AEG-Event-Type", " subscriptionvalidation "),
+        ("aeg-subscription-name", "ONE"),
+    ] {
+        let request = door.post("/callbacks/open-grid/below?a=b", validation().to_string());
+        granted(&door, request.header(name, value)).await;
+        let request = door.post("/callbacks/closed-grid", validation().to_string());
+        door.problem(request.header(name, value), 401).await;
+    }
+    for line in [
+        "hookswitch_handshakes_total{kind=\"event_grid_open\",outcome=\"granted\"} 3",
+        "hookswitch_handshakes_total{kind=\"event_grid\",outcome=\"granted\"} 0",
+        "hookswitch_auth_refusals_total{app=\"open-grid\",class=\"missing\"} 0",
+        "hookswitch_auth_refusals_total{app=\"closed-grid\",class=\"missing\"} 3",
+        "hookswitch_callbacks_total{outcome=\"handshake\"} 3",
+    ] {
+        door.counted(line).await;
+    }
+    // With credentials both apps answer it, and take callbacks.
+    for app in ["open-grid", "closed-grid"] {
+        let path = format!("/callbacks/{app}?code={SECRET}");
+        granted(&door, door.post(&path, validation().to_string())).await;
+        let (response, _) = door.kept(door.post(&path, rang(app).to_string())).await;
+        assert_eq!(response.status(), 202);
+    }
+    door.counted("hookswitch_handshakes_total{kind=\"event_grid\",outcome=\"granted\"} 2")
+        .await;
+}
+
+#[tokio::test]
+async fn nothing_but_a_validation_request_gets_past_auth_by_an_open_handshake() {
+    let mut door = Door::open(Settings {
+        body_limit_bytes: 64 * 1_024,
+        ..settings()
+    });
+    let question_of = |validation: Value| json!([validation]).to_string();
+    let one = validation()[0].clone();
+    let cloud_event = json!({
+        "specversion": "1.0", "id": "1", "source": "s", "type": TYPE, "data": { "validationCode": CODE },
+    });
+    let large = |bytes: usize| {
+        let mut one = one.clone();
+        one["subject"] = "x".repeat(bytes).into();
+        question_of(one)
+    };
+    let bodies = [
+        rang("1").to_string(),
+        json!([rang("1")]).to_string(),
+        // Together with other events, in any order.
+        json!([one, rang("1")]).to_string(),
+        json!([rang("1"), one]).to_string(),
+        json!([one, one]).to_string(),
+        json!([one, 7]).to_string(),
+        one.to_string(),
+        question_of(cloud_event),
+        question("Example.Other", &json!({ "validationCode": CODE })).to_string(),
+        question(TYPE, &json!({})).to_string(),
+        question(TYPE, &json!({ "validationCode": 7 })).to_string(),
+        format!("{}{}", validation(), rang("1")),
+        "no JSON".to_owned(),
+        String::new(),
+        "[]".to_owned(),
+        large(9_000),
+        large(40_000),
+    ];
+    let mut refused = 0;
+    for body in &bodies {
+        for header in [None, Some("SubscriptionValidation"), Some("Notification")] {
+            let request = door.post("/callbacks/open-grid", body.clone());
+            let request = header.into_iter().fold(request, |request, value| {
+                request.header("aeg-event-type", value)
+            });
+            let problem = door.problem(request, 401).await;
+            assert_eq!(
+                problem["errors"],
+                json!([]),
+                "the answer says nothing about the body"
+            );
+            refused += 1;
+        }
+    }
+    // Also without a Content-Length.
+    let chunks = vec![Ok::<_, std::io::Error>(large(40_000))];
+    let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+    door.problem(door.post("/callbacks/open-grid", stream), 401)
+        .await;
+    // Announced as something else, or with wrong credentials.
+    let question = |door: &Door, query: &str| {
+        door.post(
+            &format!("/callbacks/open-grid{query}"),
+            validation().to_string(),
+        )
+    };
+    let announced = question(&door, "").header("aeg-event-type", "Notification");
+    door.problem(announced, 401).await;
+    door.problem(question(&door, "?code=guess"), 401).await;
+    let bearer = question(&door, "").header("authorization", "Bearer x.y.z");
+    door.problem(bearer, 401).await;
+    // As the data of a CloudEvent in binary mode.
+    let binary = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "1"),
+        ("ce-source", "s"),
+        ("ce-type", TYPE),
+    ];
+    let binary = binary
+        .into_iter()
+        .fold(question(&door, ""), |request, (name, value)| {
+            request.header(name, value)
+        });
+    door.problem(binary, 401).await;
+    door.counted(&format!(
+        "hookswitch_auth_refusals_total{{app=\"open-grid\",class=\"missing\"}} {}",
+        refused + 3
+    ))
+    .await;
+    door.counted("hookswitch_handshakes_total{kind=\"event_grid_open\",outcome=\"granted\"} 0")
+        .await;
+    assert_eq!(door.ledger.snapshot(), Counts::default());
+}
+
+#[tokio::test]
+async fn validation_requests_without_credentials_are_answered_a_few_times_a_minute() {
+    let mut door = Door::open(settings());
+    let mut answers = Vec::new();
+    for _ in 0..16 {
+        let request = door.post("/callbacks/open-grid", validation().to_string());
+        let answer = request.send().await.unwrap();
+        answers.push(answer.status().as_u16());
+        if answer.status() == 429 {
+            let seconds = answer.headers()["retry-after"].to_str().unwrap();
+            assert!(
+                (1..=10).contains(&seconds.parse::<u64>().unwrap()),
+                "{seconds}"
+            );
+            problem_in(answer, 429).await;
+        }
+    }
+    let refused = answers.iter().filter(|status| **status == 429).count();
+    assert_eq!(answers[..12], [200; 12]);
+    // One more is answered every ten seconds, which may be during this test.
+    assert!(refused >= 3, "{answers:?}");
+    door.counted(&format!(
+        "hookswitch_handshakes_total{{kind=\"event_grid_open\",outcome=\"refused\"}} {refused}"
+    ))
+    .await;
+    door.counted("hookswitch_rate_limited_total{app=\"rated\"} 0")
+        .await;
+    // Requests with credentials are not limited by this, and others without credentials are still 401.
+    let path = format!("/callbacks/open-grid?code={SECRET}");
+    granted(&door, door.post(&path, validation().to_string())).await;
+    let (response, _) = door.kept(door.post(&path, rang("1").to_string())).await;
+    assert_eq!(response.status(), 202);
+    door.problem(
+        door.post("/callbacks/open-grid", rang("2").to_string()),
+        401,
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -151,20 +151,23 @@ impl RejectReason {
 /// Who asks whether its events are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Handshake {
-    /// Event Grid, by an event of its own.
+    /// Event Grid's validation request.
     EventGrid,
+    /// The same without credentials, at an app that answers it without.
+    EventGridOpen,
     /// Any sender of CloudEvents, by `OPTIONS`.
     CloudEvents,
 }
 
 impl Handshake {
     /// Every kind; a closed label set.
-    const ALL: [Self; 2] = [Self::EventGrid, Self::CloudEvents];
+    const ALL: [Self; 3] = [Self::EventGrid, Self::EventGridOpen, Self::CloudEvents];
 
     /// The label.
     const fn as_str(self) -> &'static str {
         match self {
             Self::EventGrid => "event_grid",
+            Self::EventGridOpen => "event_grid_open",
             Self::CloudEvents => "cloud_events",
         }
     }
@@ -250,7 +253,7 @@ impl IngressMetrics {
             )?,
             handshakes: counters(
                 "hookswitch_handshakes_total",
-                "Requests for consent to events, by how they ask and whether it was granted",
+                "Requests for consent to events, by how they ask (event_grid_open: without credentials) and whether it was granted",
                 &["kind", "outcome"],
             )?,
             rate_limited: counters(
@@ -426,6 +429,7 @@ mod tests {
             "hookswitch_drift_total 0".into(),
             "hookswitch_handshakes_total{kind=\"cloud_events\",outcome=\"granted\"} 0".into(),
             "hookswitch_handshakes_total{kind=\"event_grid\",outcome=\"refused\"} 0".into(),
+            "hookswitch_handshakes_total{kind=\"event_grid_open\",outcome=\"granted\"} 0".into(),
             "hookswitch_callback_duration_seconds_count 0".into(),
             "hookswitch_http_request_duration_seconds_count{route=\"callbacks\"} 0".into(),
         ];

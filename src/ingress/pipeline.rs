@@ -108,7 +108,7 @@ impl Pipeline {
     }
 
     /// All of them.
-    pub(super) fn apps(&self) -> impl Iterator<Item = &App> {
+    pub(super) fn apps(&self) -> impl Iterator<Item = &App> + Clone {
         self.apps.values()
     }
 

@@ -1,6 +1,7 @@
-//! How many callbacks each app may send: a bucket for every app that has a limit.
+//! Rate limits of each app: of its callbacks, where it has a `rate_limit`, and of Event Grid's validation requests without
+//! credentials, where it answers them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
 use governor::{
     DefaultDirectRateLimiter, Quota, RateLimiter,
@@ -9,16 +10,23 @@ use governor::{
 use prometheus::IntCounter;
 
 use crate::{
-    config::{App, Rate},
+    config::{App, EventGrid, Rate},
     event::AppName,
 };
 
 use super::IngressMetrics;
 
+/// Validation requests without credentials that are answered each minute in the long run, and at once. Event Grid sends one for
+/// each subscription that is created, and repeats it if it fails; a script that creates a dozen subscriptions succeeds.
+const HANDSHAKES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6).expect("not zero");
+const HANDSHAKES_AT_ONCE: NonZeroU32 = NonZeroU32::new(12).expect("not zero");
+
 /// The buckets. One for all threads: a limit is of the app, not of a thread.
 pub(super) struct Rates {
     clock: DefaultClock,
     buckets: HashMap<AppName, Bucket>,
+    /// Of the apps with `handshake = "open"`.
+    handshakes: HashMap<AppName, DefaultDirectRateLimiter>,
 }
 
 struct Bucket {
@@ -27,7 +35,15 @@ struct Bucket {
 }
 
 impl Rates {
-    pub(super) fn new<'a>(apps: impl Iterator<Item = &'a App>, metrics: &IngressMetrics) -> Self {
+    pub(super) fn new<'a>(
+        apps: impl Iterator<Item = &'a App> + Clone,
+        metrics: &IngressMetrics,
+    ) -> Self {
+        let open = apps.clone().filter(|app| app.event_grid == EventGrid::Open);
+        let handshakes = open.map(|app| {
+            let quota = Quota::per_minute(HANDSHAKES_PER_MINUTE).allow_burst(HANDSHAKES_AT_ONCE);
+            (app.name.clone(), RateLimiter::direct(quota))
+        });
         let buckets = apps.filter_map(|app| {
             let Rate { per_second, burst } = app.rate?;
             let quota = Quota::per_second(per_second).allow_burst(burst);
@@ -40,7 +56,19 @@ impl Rates {
         Self {
             clock: DefaultClock::default(),
             buckets: buckets.collect(),
+            handshakes: handshakes.collect(),
         }
+    }
+
+    /// Takes one validation request without credentials for `app`, or says how long until the next is answered. Other apps than
+    /// those with `handshake = "open"` answer none.
+    pub(super) fn take_handshake(&self, app: &AppName) -> Result<(), Duration> {
+        let Some(limiter) = self.handshakes.get(app) else {
+            return Err(Duration::from_hours(1));
+        };
+        limiter
+            .check()
+            .map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
     /// Lets one callback through, or says how long until there is room for one.

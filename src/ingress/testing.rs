@@ -15,8 +15,8 @@ use crate::{
     auth::Gates,
     catalog::Catalog,
     config::{
-        App, Audience, Auth, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate, SecretPlace,
-        SharedSecret,
+        App, Audience, Auth, EventGrid, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate,
+        SecretPlace, SharedSecret,
     },
     door::DoorMetrics,
     event::AppName,
@@ -74,7 +74,7 @@ pub(super) fn app(name: &str) -> App {
         on_invalid: OnInvalid::Quarantine,
         on_unknown: OnUnknown::Route,
         pass_query: vec!["callerId".to_owned()],
-        event_grid: false,
+        event_grid: EventGrid::Off,
         allowed_origins: Vec::new(),
         allowed_rate: None,
         rate: None,
@@ -91,23 +91,30 @@ static SECRET_FILE: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
     file
 });
 
-fn guarded() -> Auth {
+fn guarded() -> Methods {
     let secret = |place| SharedSecret {
         place,
         value_file: SECRET_FILE.path().to_owned(),
     };
-    Auth::Any(Methods {
+    Methods {
         shared_secret: vec![
             secret(SecretPlace::Query("code".to_owned())),
             secret(SecretPlace::Header("x-callback-key".to_owned())),
         ],
         ..Methods::default()
+    }
+}
+
+fn both() -> Auth {
+    Auth::Any(Methods {
+        jwt: signed().jwt,
+        ..guarded()
     })
 }
 
 /// Nobody fetches the keys in these tests.
-fn signed() -> Auth {
-    Auth::Any(Methods {
+fn signed() -> Methods {
+    Methods {
         jwt: vec![Jwt {
             issuer: "https://issuer.example".to_owned(),
             audience: vec![Audience::Exact("contoso".to_owned())],
@@ -117,12 +124,13 @@ fn signed() -> Auth {
             claims: vec![],
         }],
         ..Methods::default()
-    })
+    }
 }
 
 /// Apps by name: `contoso` with every default, `strict` that rejects, `careful` that quarantines what is unknown, `path`
 /// whose call key is the path, `grid` that answers both handshakes, `open` that consents to every origin, `guarded` with a
-/// shared secret, `signed` with an issuer, `rated` that may send two callbacks at once.
+/// shared secret, `signed` with an issuer, `rated` that may send two callbacks at once; `closed-grid` and `open-grid` with a
+/// shared secret and an issuer, of which only `open-grid` answers Event Grid's validation request without credentials.
 fn apps() -> Vec<App> {
     vec![
         app("contoso"),
@@ -140,7 +148,7 @@ fn apps() -> Vec<App> {
             ..app("path")
         },
         App {
-            event_grid: true,
+            event_grid: EventGrid::Authenticated,
             allowed_origins: vec!["eventgrid.azure.net".to_owned(), "other.example".to_owned()],
             allowed_rate: NonZeroU32::new(600),
             ..app("grid")
@@ -157,11 +165,21 @@ fn apps() -> Vec<App> {
             ..app("rated")
         },
         App {
-            auth: guarded(),
+            auth: Auth::Any(guarded()),
             ..app("guarded")
         },
         App {
-            auth: signed(),
+            event_grid: EventGrid::Authenticated,
+            auth: both(),
+            ..app("closed-grid")
+        },
+        App {
+            event_grid: EventGrid::Open,
+            auth: both(),
+            ..app("open-grid")
+        },
+        App {
+            auth: Auth::Any(signed()),
             ..app("signed")
         },
     ]

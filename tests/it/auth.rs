@@ -9,8 +9,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Emulator, Issuer, Receiver, connect, delete, eventually, file, free_port, shared_amqp_url,
-    take_all, unique,
+    Emulator, Issuer, Receiver, connect, delete, eventually, file, free_port, post,
+    shared_amqp_url, take_all, unique,
 };
 
 /// The emulator's unless it is told another.
@@ -241,6 +241,75 @@ async fn a_token_that_is_not_valid_yet_is_503_until_it_is_and_the_log_says_by_ho
     receiver.until_metric(not_yet, |count| count >= 1.0).await;
     let bad = "hookswitch_auth_refusals_total{app=\"dev\",class=\"token\"}";
     receiver.until_metric(bad, |count| count == 2.0).await;
+    delete(&connect(&amqp).await, &queue).await;
+}
+
+/// The emulator's Event Grid sends no token, neither with its validation request nor with its deliveries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_open_handshake_consents_without_credentials_and_lets_no_delivery_in() {
+    let amqp = shared_amqp_url();
+    let queue = unique("auth");
+    let app = |name: &str, handshake: &str| {
+        format!(
+            "[[apps]]\nname = \"{name}\"\nevent_grid = {{ handshake = \"{handshake}\" }}\n\
+             auth = {{ acs = {{ resource_id = \"{RESOURCE}\" }} }}\n\n"
+        )
+    };
+    let (open, closed) = (app("open", "open"), app("closed", "authenticated"));
+    let mut receiver = Receiver::new(&format!(
+        "[broker]\nurl = \"{amqp}\"\n\n{open}{closed}[[routes]]\nname = \"all\"\nqueue = \"{queue}\"\n"
+    ));
+    receiver.start().await;
+    let url = receiver.callback_url("open");
+    let options = ["--event-grid", &url, "--event-grid-handshake", "ask"];
+    let emulator = Emulator::start(&file("tests/sdk/scenario.toml"), &options).await;
+    let client = reqwest::Client::new();
+    let incoming = client
+        .post(format!("{}/_emulator/incoming", emulator.http()))
+        .json(&json!({"from": "+15550300", "to": "+15550200"}));
+    assert_eq!(incoming.send().await.expect("an answer").status(), 201);
+    let attempts = eventually("it is refused", Duration::from_secs(30), || async {
+        let all = outcomes(&emulator).await;
+        all.iter()
+            .any(|(outcome, _)| outcome == "given_up")
+            .then_some(all)
+    })
+    .await;
+    assert_eq!(attempts[0].1["status"], 200, "the question: {attempts:?}");
+    assert!(
+        attempts[1..]
+            .iter()
+            .all(|(_, attempt)| attempt["status"] == 401),
+        "{attempts:?}"
+    );
+    let granted = "hookswitch_handshakes_total{kind=\"event_grid_open\",outcome=\"granted\"}";
+    receiver.until_metric(granted, |count| count == 1.0).await;
+    let received = receiver.metric("hookswitch_events_received_total").await;
+    assert_eq!(received, Some(0.0));
+    assert!(
+        receiver
+            .log()
+            .contains("Event Grid's validation request was answered without credentials"),
+        "{}",
+        receiver.log()
+    );
+    let (_, ready) = receiver.ready().await.expect("an answer");
+    assert!(
+        ready
+            .to_string()
+            .contains("app open answers Event Grid's validation request without credentials"),
+        "{ready}"
+    );
+    // The same request at the other app.
+    let question = json!([{
+        "id": "1", "topic": "/subscriptions/x", "subject": "", "eventTime": "2026-11-21T12:00:00Z",
+        "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "dataVersion": "2",
+        "metadataVersion": "1", "data": { "validationCode": "a-code" },
+    }]);
+    for (app, status) in [("closed", 401), ("open", 200)] {
+        let answer = post(&client, &receiver.callback_url(app), &question.to_string()).await;
+        assert_eq!(answer.expect("an answer").status(), status, "{app}");
+    }
     delete(&connect(&amqp).await, &queue).await;
 }
 

@@ -412,4 +412,10 @@ fn what_is_open_or_for_development_only_is_noticed() {
     assert!(told(&everything, "takes the emulator's tokens"));
     let service = with(&format!("acs = {{ resource_id = \"{GUID}\" }}"));
     assert!(!told(&service, "emulator"));
+    let open = |app: &str| app.replace("name =", "event_grid = { handshake = \"open\" }\nname =");
+    let words = "app contoso answers Event Grid's validation request without credentials";
+    assert!(told(&open(&service), words));
+    assert!(!told(&service, words));
+    // Everybody is let in there anyway.
+    assert!(!told(&open(SMALL), words));
 }

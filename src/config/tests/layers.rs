@@ -270,6 +270,7 @@ fn wrong_names_and_values_in_the_environment_are_refused_by_name() {
     sources.environment = environment(&[
         ("HOOKSWITCH__BROKER__URLL", "x"),
         ("HOOKSWITCH__DELIVERY__WINDOW", "many"),
+        ("HOOKSWITCH__APPS__0__EVENT_GRID", "true"),
         ("HOOKSWITCH__APPS__0__NAME", "x"),
         ("HOOKSWITCH__ROUTES", "x"),
         ("HOOKSWITCH__SERVER", "x"),
@@ -286,6 +287,7 @@ fn wrong_names_and_values_in_the_environment_are_refused_by_name() {
         &sources,
         &[
             "environment HOOKSWITCH__: names no setting",
+            "environment HOOKSWITCH__APPS__0__EVENT_GRID: apps and routes are set in the file only",
             "environment HOOKSWITCH__APPS__0__NAME: apps and routes are set in the file only",
             "environment HOOKSWITCH__BROKER__URLL: broker.urll: unknown key; did you mean \"url",
             "environment HOOKSWITCH__DELIVERY__WINDOW: delivery.window: expected an integer from 1 to 200",

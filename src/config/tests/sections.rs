@@ -342,18 +342,76 @@ fn app_settings_are_read_and_checked() {
 #[test]
 fn handshakes_are_off_unless_they_are_asked_for() {
     let app = &good(SMALL).apps[0];
-    assert!(!app.event_grid && app.allowed_origins.is_empty() && app.allowed_rate.is_none());
+    assert_eq!(app.event_grid, EventGrid::Off);
+    assert!(app.allowed_origins.is_empty() && app.allowed_rate.is_none());
     let config = good(&format!(
         "{SMALL}event_grid = true\nallowed_origins = [\"EventGrid.azure.net\", \"a_b.example\"]\nallowed_rate = 120\n"
     ));
     let app = &config.apps[0];
-    assert!(app.event_grid);
+    assert_eq!(app.event_grid, EventGrid::Authenticated);
     assert_eq!(app.allowed_origins, ["eventgrid.azure.net", "a_b.example"]);
     assert_eq!(app.allowed_rate.map(|rate| rate.get()), Some(120));
     let printed = config.to_string();
     assert_eq!(good(&printed).apps, config.apps, "{printed}");
     let every = good(&format!("{SMALL}allowed_origins = [\"*\"]\n"));
     assert_eq!(every.apps[0].allowed_origins, ["*"]);
+}
+
+#[test]
+fn event_grid_is_answered_with_credentials_unless_it_says_otherwise() {
+    for (line, expected, printed) in [
+        ("event_grid = false", EventGrid::Off, "event_grid = false"),
+        (
+            "event_grid = true",
+            EventGrid::Authenticated,
+            "event_grid = { handshake = \"authenticated\" }",
+        ),
+        (
+            "event_grid = {}",
+            EventGrid::Authenticated,
+            "event_grid = { handshake = \"authenticated\" }",
+        ),
+        (
+            "event_grid = { handshake = \"authenticated\" }",
+            EventGrid::Authenticated,
+            "event_grid = { handshake = \"authenticated\" }",
+        ),
+        (
+            "event_grid = { handshake = \"open\" }",
+            EventGrid::Open,
+            "event_grid = { handshake = \"open\" }",
+        ),
+    ] {
+        let config = good(&format!("{SMALL}{line}\n"));
+        assert_eq!(config.apps[0].event_grid, expected, "{line}");
+        let text = config.to_string();
+        assert!(text.lines().any(|line| line == printed), "{text}");
+        assert_eq!(good(&text), config, "{text}");
+    }
+    for (line, problem) in [
+        (
+            "event_grid = { handshake = \"opn\" }",
+            ".handshake: is \"opn\", expected \"authenticated\" or \"open\"; did you mean \"open\"?",
+        ),
+        (
+            "event_grid = { handshake = true }",
+            ".handshake: is true or false, expected \"authenticated\" or \"open\"",
+        ),
+        (
+            "event_grid = { handshakes = \"open\" }",
+            ".handshakes: unknown key; did you mean \"handshake\"?",
+        ),
+        (
+            "event_grid = \"open\"",
+            ": is a text, expected true or false",
+        ),
+        ("event_grid = []", ": is a list, expected true or false"),
+    ] {
+        check(
+            &format!("{SMALL}{line}\n"),
+            &[&format!("f.toml:6: apps[0].event_grid{problem}")],
+        );
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A storm of handshakes from made-up origins, each with an address to be called.
+//! Storms of handshakes: from made-up origins, each with an address to be called, and validation requests without credentials.
 
 use std::sync::{
     Arc,
@@ -6,13 +6,14 @@ use std::sync::{
 };
 
 use futures_util::future::join_all;
+use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::harness::unique;
 
 use super::{
     ALONE, Stage,
-    client::{Client, head},
+    client::{Client, callback, head},
     process::Process,
 };
 
@@ -130,5 +131,100 @@ async fn a_storm_of_handshakes_is_answered_and_leaves_no_trace() {
     );
     assert!(grown < GROWTH_KIB, "{grown} KiB");
     assert_eq!(ear.called(), 0, "what a handshake names was called");
+    stage.end().await;
+}
+
+/// Bodies without credentials, each with whether it is a validation request.
+fn validation_requests() -> Vec<(bool, String)> {
+    let validation = |subject: &str| {
+        json!({
+            "id": "1", "topic": "/subscriptions/x", "subject": subject, "eventTime": "2026-11-21T12:00:00Z",
+            "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent", "dataVersion": "2",
+            "metadataVersion": "1", "data": { "validationCode": "a-code" },
+        })
+    };
+    let (one, large) = (validation(""), validation(&"x".repeat(9_000)));
+    let event = json!({
+        "specversion": "1.0", "id": "1", "source": "s", "type": "Example.Type", "data": {},
+    });
+    vec![
+        (true, json!([one]).to_string()),
+        (false, json!([event]).to_string()),
+        (false, json!([one, event]).to_string()),
+        (false, json!([event, one]).to_string()),
+        (false, json!([one, one]).to_string()),
+        (false, one.to_string()),
+        (false, json!([large]).to_string()),
+        (false, "[".to_owned()),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_validation_requests_is_answered_a_few_times_and_lets_nothing_in() {
+    let _alone = ALONE.lock().await;
+    let asks = "event_grid = { handshake = \"open\" }\n\
+                auth = { acs = { resource_id = \"00000000-0000-4000-8000-000000009100\" } }";
+    let stage = Stage::start("", asks).await;
+    let normal = stage.normal();
+    let begun = std::time::Instant::now();
+    let storm = async {
+        let senders = (0..SENDERS).map(|sender| {
+            let stage = &stage;
+            async move {
+                let mut statuses = Vec::new();
+                for _ in 0..25 {
+                    for (is_validation, body) in validation_requests() {
+                        // A large body ends its connection.
+                        let mut client = Client::from(sender, stage.port())
+                            .await
+                            .expect("a connection");
+                        client.say(callback("hostile", &body)).await;
+                        let answer = client.answer().await;
+                        assert!(
+                            answer.status == 401
+                                || is_validation && [200, 429].contains(&answer.status),
+                            "{body}: {answer:?}"
+                        );
+                        statuses.push(answer.status);
+                    }
+                }
+                statuses
+            }
+        });
+        join_all(senders).await.concat()
+    };
+    let (statuses, p99) = tokio::join!(storm, normal.window());
+    let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
+    let (granted, too_often, refused) = (count(200), count(429), count(401));
+    // Twelve at once and then one in ten seconds.
+    let most = 13 + usize::try_from(begun.elapsed().as_secs() / 10).expect("a short while");
+    assert!(
+        (12..=most).contains(&granted),
+        "{granted}, expected at most {most}"
+    );
+    assert_eq!(granted + too_often, SENDERS * 25);
+    assert_eq!(refused, SENDERS * 25 * 7);
+    let text = metrics(&stage).await;
+    for line in [
+        format!(
+            "hookswitch_handshakes_total{{kind=\"event_grid_open\",outcome=\"granted\"}} {granted}"
+        ),
+        format!(
+            "hookswitch_handshakes_total{{kind=\"event_grid_open\",outcome=\"refused\"}} {too_often}"
+        ),
+        format!("hookswitch_auth_refusals_total{{app=\"hostile\",class=\"missing\"}} {refused}"),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    // The normal callbacks, and nothing beside them.
+    assert!(
+        text.lines()
+            .any(|line| line == "hookswitch_events_received_total 500"),
+        "{text}"
+    );
+    println!(
+        "{} requests without credentials: {granted} consents, p99 of normal callbacks {p99:.1} ms meanwhile",
+        statuses.len()
+    );
     stage.end().await;
 }

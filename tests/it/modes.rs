@@ -259,6 +259,7 @@ async fn a_stop_ends_although_nobody_reads_the_printed_deliveries() {
         let stopped = tokio::time::timeout(Duration::from_secs(60), receiver.stop_under_load());
         assert_eq!(stopped.await.expect("it ends"), Some(0), "{mode}");
     }
+}
 
 #[tokio::test]
 async fn a_route_takes_a_type_by_its_name_whether_the_catalogue_has_it_or_not() {

@@ -15,6 +15,6 @@ mod window;
 pub use admission::{Admission, Limits, Line, Mark, Placed, Verdict};
 pub use changes::{BindingRow, CallRow, Changes, DuplicateRow, SequenceRow, WindowName};
 pub(crate) use digest::Digester;
-pub use offer::{CallRule, Identity, Offer, Quarantine, QuarantineReason};
+pub use offer::{CallRule, ERRORS_LIMIT_BYTES, Identity, Offer, Quarantine, QuarantineReason};
 pub(crate) use shelf::Shelf;
 pub use shelf::Slot;

@@ -40,6 +40,31 @@ pub enum QuarantineReason {
     Unsendable,
 }
 
+/// Errors of a quarantined event that are kept, bytes of JSON: what `hookswitch-errors` carries at most. A hostile event can
+/// have many times its own size of them.
+pub const ERRORS_LIMIT_BYTES: usize = 16 * 1024;
+
+impl Quarantine {
+    /// Keeps as many of the faults, in their order, as fit [`ERRORS_LIMIT_BYTES`].
+    #[must_use]
+    pub fn new(reason: QuarantineReason, faults: Vec<Fault>) -> Self {
+        // Brackets; then each with a comma.
+        let mut bytes = 2;
+        let mut fits = |fault: &Fault| {
+            let json = serde_json::to_vec(fault).expect("two strings are always JSON");
+            let fits = bytes + json.len() < ERRORS_LIMIT_BYTES;
+            if fits {
+                bytes += json.len() + 1;
+            }
+            fits
+        };
+        Self {
+            reason,
+            faults: faults.into_iter().filter(|fault| fits(fault)).collect(),
+        }
+    }
+}
+
 impl QuarantineReason {
     /// Every reason; a closed label set.
     pub const ALL: [Self; 4] = [
@@ -94,4 +119,22 @@ pub struct Offer {
     pub targets: Vec<Target>,
     /// Set when it goes to quarantine instead of its routes.
     pub quarantine: Option<Quarantine>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_kept_up_to_what_a_header_carries() {
+        let fault = |length: usize| Fault::new("/data/\"x\"", "é".repeat(length));
+        let few = vec![fault(10), fault(20)];
+        let kept = |faults: Vec<Fault>| Quarantine::new(QuarantineReason::Invalid, faults).faults;
+        assert_eq!(kept(few.clone()), few);
+        assert_eq!(kept(vec![fault(ERRORS_LIMIT_BYTES)]), []);
+        let many = vec![fault(500); 100];
+        let kept = kept([many.clone(), few].concat());
+        let json = serde_json::to_vec(&kept).unwrap().len();
+        assert!((15_000..=ERRORS_LIMIT_BYTES).contains(&json), "{json}");
+    }
 }

@@ -16,7 +16,7 @@ use crate::config::{Audience, Jwt, KeySet};
 /// Longer tokens are none: Entra's are below 4 KiB.
 const TOKEN_LIMIT_BYTES: usize = 16_384;
 
-/// A token whose `nbf` is further ahead than this is refused as wrong. The calling service's own tokens are valid for five
+/// A token whose `nbf` or `iat` is further ahead than this is refused as wrong. The calling service's own tokens are valid for five
 /// minutes, so a clock that is off by more makes them useless anyway.
 const SKEW_LIMIT: Duration = Duration::from_secs(300);
 
@@ -38,9 +38,9 @@ pub(super) enum TokenFault {
     UnknownKey,
     Signature,
     Expired,
-    /// Its `nbf` is more than [`SKEW_LIMIT`] ahead of our clock.
-    NotYet,
-    /// Its `nbf` is ahead of our clock by at most that, and everything else is good: a clock is wrong, not the token.
+    /// This claim, `nbf` or `iat`, is more than [`SKEW_LIMIT`] ahead of our clock.
+    NotYet(&'static str),
+    /// It is ahead of our clock by at most that, and everything else is good: a clock is wrong, not the token.
     Skewed(ClockSkew),
     Audience {
         expected: Vec<String>,
@@ -53,9 +53,11 @@ pub(super) enum TokenFault {
 /// By how much the clock of an issuer is ahead of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClockSkew {
-    /// From now to `nbf`.
+    /// The claim that shows it: `nbf` or `iat`.
+    pub(super) name: &'static str,
+    /// From now to its time.
     pub(super) ahead: Duration,
-    /// From now to `nbf` less the leeway; not zero.
+    /// From now to its time less the leeway; not zero.
     pub(super) wait: Duration,
 }
 
@@ -77,10 +79,14 @@ impl fmt::Display for TokenFault {
             Self::UnknownKey => f.write_str("the issuer has no key with its id"),
             Self::Signature => f.write_str("its signature is wrong"),
             Self::Expired => f.write_str("it has expired"),
-            Self::NotYet => f.write_str("its nbf is more than five minutes ahead of this clock"),
-            Self::Skewed(skew) => {
-                let seconds = skew.ahead.as_secs();
-                write!(f, "its nbf is {seconds} s ahead of this clock")
+            Self::NotYet(name) => {
+                write!(
+                    f,
+                    "its {name} is more than five minutes ahead of this clock"
+                )
+            }
+            Self::Skewed(ClockSkew { name, ahead, .. }) => {
+                write!(f, "its {name} is {} s ahead of this clock", ahead.as_secs())
             }
             Self::Audience { expected, received } => {
                 write!(
@@ -129,6 +135,11 @@ pub(super) fn verify(token: &str, rules: &Jwt, keys: &KeySet) -> Result<(), Toke
         ("jwk", header.jwk.is_some()),
         // Extensions that must be understood (RFC 7515, 4.1.11); none is.
         ("crit", header.crit.is_some()),
+        // The payload is not base64url then, and RFC 7797 (6) has it stand in `crit`.
+        (
+            "b64",
+            !matches!(header.extras.get::<Value>("b64"), Ok(None)),
+        ),
     ] {
         if there {
             return Err(TokenFault::Header(name));
@@ -192,8 +203,12 @@ fn claims(claims: &Map<String, Value>, rules: &Jwt) -> Result<(), TokenFault> {
             return Err(TokenFault::Claim(name.clone()));
         }
     }
-    // Last: a sender is told to retry only if everything else is good.
-    not_before(claims.get("nbf"), rules.leeway)
+    // Last: a sender is told to retry only if everything else is good. A token that was issued in the future is as one that
+    // is not valid yet: RFC 7519 (4.1.6) has no rule for it, and our clock may be the one that is wrong.
+    for name in ["nbf", "iat"] {
+        has_come(name, claims.get(name), rules.leeway)?;
+    }
+    Ok(())
 }
 
 /// Checks that `received`, a text or a list of texts (RFC 7519, 4.1.3), names one of the audiences.
@@ -216,8 +231,8 @@ fn audience(received: Option<&Value>, rules: &Jwt) -> Result<(), TokenFault> {
     })
 }
 
-/// Checks that the time of `nbf`, which is optional, has come.
-fn not_before(claim: Option<&Value>, leeway: Duration) -> Result<(), TokenFault> {
+/// Checks that the time of a claim, which is optional, has come.
+fn has_come(name: &'static str, claim: Option<&Value>, leeway: Duration) -> Result<(), TokenFault> {
     let Some(claim) = claim else {
         return Ok(());
     };
@@ -225,21 +240,21 @@ fn not_before(claim: Option<&Value>, leeway: Duration) -> Result<(), TokenFault>
     let seconds = claim
         .as_f64()
         .filter(|seconds| *seconds >= 0.0)
-        .ok_or_else(|| TokenFault::Claim("nbf".to_owned()))?;
+        .ok_or_else(|| TokenFault::Claim(name.to_owned()))?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     let Ok(time) = Duration::try_from_secs_f64(seconds) else {
-        return Err(TokenFault::NotYet);
+        return Err(TokenFault::NotYet(name));
     };
     let ahead = time.saturating_sub(now);
     if ahead <= leeway {
         Ok(())
     } else if ahead <= SKEW_LIMIT {
         let wait = ahead - leeway;
-        Err(TokenFault::Skewed(ClockSkew { ahead, wait }))
+        Err(TokenFault::Skewed(ClockSkew { name, ahead, wait }))
     } else {
-        Err(TokenFault::NotYet)
+        Err(TokenFault::NotYet(name))
     }
 }
 

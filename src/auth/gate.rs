@@ -386,8 +386,9 @@ impl Guard {
         if self.skew_line.is_due() {
             warn!(
                 %app,
+                claim = skew.name,
                 seconds_ahead,
-                "a token's nbf is ahead of this machine's clock by more than the leeway: the clocks of issuer and receiver differ; \
+                "a token's nbf or iat is ahead of this machine's clock by more than the leeway: the clocks of issuer and receiver differ; \
                  such callbacks are answered 503 until their token is valid, and this is the latest"
             );
         } else {

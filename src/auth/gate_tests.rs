@@ -110,10 +110,16 @@ async fn an_expired_token_is_refused_after_the_leeway() {
 async fn a_token_of_the_future_is_refused() {
     refused(
         json!({"nbf": now() + 330, "exp": now() + 900}),
-        TokenFault::NotYet,
+        TokenFault::NotYet("nbf"),
     )
     .await;
-    refused(json!({"nbf": 1e300}), TokenFault::NotYet).await;
+    refused(json!({"nbf": 1e300}), TokenFault::NotYet("nbf")).await;
+    refused(
+        json!({"iat": now() + 330, "exp": now() + 900}),
+        TokenFault::NotYet("iat"),
+    )
+    .await;
+    refused(json!({"iat": "once"}), TokenFault::Claim("iat".into())).await;
 }
 
 /// The seconds after which the sender is told to retry; `None` for any other answer.
@@ -145,13 +151,17 @@ async fn a_token_whose_nbf_is_within_five_minutes_is_told_when_to_retry() {
             "{ahead}: {seconds}"
         );
     }
+    // A token that was issued in the future says the same.
+    let issued = json!({"iat": now() + 90, "exp": now() + 900});
+    let token = Pair(0).sign(&header(), &claims(issued));
+    assert!(retry_after_of(stage.token(&token).await).is_some());
     // A fraction of a second is a number too.
     let nbf: f64 = format!("{}.5", now() + 90).parse().unwrap();
     let later = json!({"nbf": nbf, "exp": now() + 900});
     let token = Pair(0).sign(&header(), &claims(later));
     assert!(retry_after_of(stage.token(&token).await).is_some());
     assert!(
-        stage.metric("hookswitch_auth_refusals_total{app=\"contoso\",class=\"not_yet_valid\"} 4")
+        stage.metric("hookswitch_auth_refusals_total{app=\"contoso\",class=\"not_yet_valid\"} 5")
     );
     assert!(stage.metric("hookswitch_auth_refusals_total{app=\"contoso\",class=\"token\"} 0"));
 }
@@ -330,6 +340,8 @@ async fn a_token_that_brings_its_own_key_is_refused() {
         ("x5u", json!("https://attacker.example/certificate")),
         ("jwk", Pair(0).jwk("a")),
         ("crit", json!(["exp"])),
+        ("b64", json!(false)),
+        ("b64", json!(true)),
     ] {
         let mut header = header();
         header[name] = value;

@@ -222,7 +222,7 @@ impl Pipeline {
                     EnvelopeForm::EventGrid | EnvelopeForm::PrivatePreview => event.raw.clone(),
                 },
                 vec![Target::quarantine()],
-                Some(Quarantine { reason, faults }),
+                Some(Quarantine::new(reason, faults)),
             ),
             // What is rejected is never offered, so where it would go does not matter.
             Fate::Route | Fate::Reject(_) => (
@@ -280,10 +280,7 @@ fn malformed_event(app: &App, malformed: Malformed, path: Option<&str>) -> (Offe
         },
         call: call_rule(app, CallIds::default(), path),
         targets: vec![Target::quarantine()],
-        quarantine: Some(Quarantine {
-            reason: QuarantineReason::Malformed,
-            faults,
-        }),
+        quarantine: Some(Quarantine::new(QuarantineReason::Malformed, faults)),
     };
     (offer, note, on_invalid(app, QuarantineReason::Malformed))
 }

@@ -9,7 +9,7 @@ use crate::dispatch::DeliveryId;
 
 use super::Parcel;
 
-/// What a parcel takes besides its bytes, roughly.
+/// What a parcel takes besides its texts, roughly.
 const OVERHEAD_BYTES: usize = 512;
 
 /// The newest parcels that are owed, up to a number of bytes. When it is full the oldest leave: they belong to a
@@ -64,6 +64,24 @@ impl Cache {
     }
 }
 
+/// A sender can make the facts of an event many times as large as its body.
 fn size(parcel: &Parcel) -> usize {
-    parcel.record.body.len() + OVERHEAD_BYTES
+    let facts = &parcel.record.facts;
+    let texts = [
+        &facts.path,
+        &facts.query,
+        &facts.traceparent,
+        &facts.tracestate,
+        &facts.correlation_id,
+    ];
+    let faults = facts.quarantine.iter().flat_map(|why| &why.faults);
+    parcel.record.body.len()
+        + OVERHEAD_BYTES
+        + facts.event_type.len()
+        + facts.event_id.len()
+        + facts.call.as_ref().map_or(0, |call| call.as_str().len())
+        + texts.into_iter().flatten().map(String::len).sum::<usize>()
+        + faults
+            .map(|fault| fault.pointer.len() + fault.message.len())
+            .sum::<usize>()
 }

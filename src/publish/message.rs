@@ -8,6 +8,7 @@ use lapin::{
 use sha2::{Digest, Sha256};
 
 use crate::{
+    admit::ERRORS_LIMIT_BYTES,
     dispatch::{AttemptId, DeliveryId, Refused},
     event::Fault,
     journal::Parcel,
@@ -18,8 +19,6 @@ use crate::{
 const SHORT_LIMIT_BYTES: usize = 255;
 /// A header frame is never split, and brokers take frames of 128 KiB by default: half of that leaves room.
 const HEADER_FRAME_LIMIT_BYTES: usize = 64 * 1024;
-/// `hookswitch-errors` (design 8).
-const ERRORS_LIMIT_BYTES: usize = 16 * 1024;
 /// To what a header is cut where a quarantined message would not fit otherwise.
 const CUT_HEADER_BYTES: usize = 2 * 1024;
 /// Reply code of a message that was found unsendable here: AMQP's own `CONTENT_TOO_LARGE`.

@@ -318,7 +318,10 @@ async fn finished(publisher: &mut JoinSet<Result<(), PublishError>>) {
 async fn open_journal(config: &Config, boards: Boards) -> Result<journal::Opened, AppError> {
     match config.delivery.accept_after {
         AcceptAfter::Confirm => {
-            journal::volatile(config.delivery.confirm_timeout, &config.journal, &boards)
+            let in_flight = config.server.in_flight_limit as u64;
+            let waiting_limit = config.journal.share_of(in_flight);
+            let timeout = config.delivery.confirm_timeout;
+            journal::volatile(timeout, waiting_limit, &config.journal, &boards)
                 .map_err(AppError::Journal)
         }
         AcceptAfter::Journal => {

@@ -125,13 +125,15 @@ impl Journal {
         self.share_of(self.limit_deliveries)
     }
 
+    /// The share of `limit` that one queue or exchange may have.
+    #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,
         reason = "a share of a count: both are positive, and a few more or less do not matter"
     )]
-    fn share_of(&self, limit: u64) -> u64 {
+    pub fn share_of(&self, limit: u64) -> u64 {
         (limit as f64 * self.destination_share) as u64
     }
 }

@@ -322,6 +322,12 @@ impl Destinations {
         })
     }
 
+    pub(super) fn share(&self, id: DestinationId) -> Option<ShareId> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let row = table.rows.get(usize::try_from(id.0).ok()?)?.as_ref()?;
+        Some(row.share)
+    }
+
     pub(super) fn share_name(&self, share: ShareId) -> Option<String> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
         table.shares.get(usize::try_from(share.0).ok()?).cloned()

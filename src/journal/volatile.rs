@@ -5,6 +5,7 @@
 //! only where that is still owed, and waits for what is still under way.
 
 mod admit;
+mod held_up;
 mod settle;
 
 use std::{
@@ -28,10 +29,12 @@ use crate::{
     route::DestinationId,
 };
 
+use self::held_up::WaitingByShare;
+
 use super::{
     Boards, Closer, Destinations, FeedItem, Intake, JournalError, Opened, Parcel, Parcels, Refusal,
     Settle, Settlement,
-    doors::{Append, Command, FetchParcel, NoParcel},
+    doors::{Append, Command, FetchParcel, NoParcel, ShareId},
     index::Amount,
     metrics::Metrics,
     open::spawn,
@@ -57,7 +60,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const OVERHEAD_BYTES: u64 = 512;
 
 /// Opens the store of `confirm` mode. Of `settings` only `limit_bytes` and `limit_deliveries` count: what may be held
-/// in memory.
+/// in memory. For one queue or exchange at most `waiting_limit` callbacks wait.
 ///
 /// # Errors
 /// [`JournalError::Directory`] where the system gives no thread.
@@ -67,6 +70,7 @@ const OVERHEAD_BYTES: u64 = 512;
 )]
 pub fn volatile(
     confirm_timeout: Duration,
+    waiting_limit: u64,
     settings: &config::Journal,
     boards: &Boards,
 ) -> Result<Opened, JournalError> {
@@ -84,6 +88,7 @@ pub fn volatile(
     let keeper = Keeper {
         metrics,
         timeout: confirm_timeout,
+        waiting: WaitingByShare::new(waiting_limit, confirm_timeout / 2),
         limit: Amount {
             bytes: settings.limit_bytes,
             deliveries: settings.limit_deliveries,
@@ -194,6 +199,8 @@ struct Waiting {
     /// Given back with the answer.
     _place: OwnedSemaphorePermit,
     events: Vec<Waited>,
+    /// What they go to.
+    shares: Vec<ShareId>,
     /// Events of it that are not complete.
     open: usize,
 }
@@ -221,6 +228,7 @@ struct UnderWay {
 #[derive(Debug)]
 struct Keeper {
     timeout: Duration,
+    waiting: WaitingByShare,
     limit: Amount,
     metrics: Metrics,
     boards: Boards,
@@ -325,6 +333,7 @@ impl Keeper {
         self.begin(callback.received.as_millisecond());
         let refusal = self
             .no_room(&callback.offers)
+            .or_else(|| self.is_held_up(&callback))
             .or_else(|| self.would_overtake_itself(&callback));
         if let Some(refusal) = refusal {
             self.book(|counts| refuse(counts, callback.offers.len()));
@@ -356,12 +365,15 @@ impl Keeper {
                 line,
             });
         }
+        let shares = self.shares(&events);
+        self.waiting.begin(&shares);
         self.callbacks.insert(
             id,
             Waiting {
                 reply,
                 _place: place,
                 events,
+                shares,
                 open,
             },
         );
@@ -382,6 +394,7 @@ impl Keeper {
         let Some(waiting) = self.callbacks.remove(&callback) else {
             return;
         };
+        self.waiting.end(&waiting.shares);
         let mut withdrawn = Vec::new();
         for event in &waiting.events {
             let known = self.known(event.which);

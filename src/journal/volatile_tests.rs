@@ -24,7 +24,7 @@ fn open(timeout: Duration, limit_bytes: u64) -> Running {
     let boards = boards();
     let mut settings = settings(std::path::Path::new("nowhere"));
     settings.limit_bytes = limit_bytes;
-    let journal = volatile(timeout, &settings, &boards).unwrap();
+    let journal = volatile(timeout, 1_000, &settings, &boards).unwrap();
     Running { journal, boards }
 }
 
@@ -318,7 +318,7 @@ async fn it_says_full_until_what_was_refused_would_fit_whatever_the_bound() {
     let boards = boards();
     let mut settings = settings(std::path::Path::new("nowhere"));
     settings.limit_deliveries = 2;
-    let journal = volatile(LONG, &settings, &boards).unwrap();
+    let journal = volatile(LONG, 1_000, &settings, &boards).unwrap();
     let mut running = Running { journal, boards };
     let state = |running: &Running| running.boards.health.view().journal;
     let both = vec![event("c", "1", &["q"]), event("d", "2", &["q"])];
@@ -344,6 +344,81 @@ async fn it_says_full_until_what_was_refused_would_fit_whatever_the_bound() {
     running
         .until("said", |_| state(&running) == JournalState::Writable)
         .await;
+    running.close();
+}
+
+#[tokio::test]
+async fn a_queue_that_does_not_confirm_has_a_share_of_those_that_wait() {
+    let boards = boards();
+    let settings = settings(std::path::Path::new("nowhere"));
+    let journal = volatile(LONG, 20, &settings, &boards).unwrap();
+    let mut running = Running { journal, boards };
+    let mut waiting = Vec::new();
+    for n in 0..20 {
+        let n = n.to_string();
+        waiting.push(offer(&running.journal, callback(vec![event(&n, &n, &["stuck"])])).await);
+    }
+    let owed = running.owed(20).await;
+    let both = vec![event("c", "both", &["fine", "stuck"])];
+    assert_eq!(
+        running.submit(both.clone()).await,
+        Err(Refusal::DestinationFull {
+            destination: "queue stuck".into(),
+            bound: Bound {
+                used: 20,
+                needed: 1,
+                limit: 20,
+                unit: "callbacks"
+            }
+        })
+    );
+    let fine = offer(&running.journal, callback(vec![event("c", "f", &["fine"])])).await;
+    let another = running.owed(1).await;
+    running.deliver([another[0].delivery]);
+    assert!(outcomes(fine).await.is_ok());
+    // With one confirm there is a place again.
+    running.deliver([owed[0].delivery]);
+    assert!(outcomes(waiting.remove(0)).await.is_ok());
+    let again = offer(&running.journal, callback(both)).await;
+    let more = running.owed(2).await;
+    running.deliver(more.iter().chain(&owed).map(|owed| owed.delivery));
+    assert!(outcomes(again).await.is_ok());
+    running.close();
+}
+
+#[tokio::test]
+async fn what_goes_to_a_queue_that_stands_still_is_refused_at_once() {
+    let timeout = Duration::from_secs(20);
+    let patience = timeout / 2;
+    let boards = boards();
+    let settings = settings(std::path::Path::new("nowhere"));
+    let journal = volatile(timeout, 1_000, &settings, &boards).unwrap();
+    let mut running = Running { journal, boards };
+    let mut waiting = Vec::new();
+    for n in 0..16 {
+        let n = n.to_string();
+        waiting.push(offer(&running.journal, callback(vec![event(&n, &n, &["stuck"])])).await);
+    }
+    let owed = running.owed(16).await;
+    std::thread::sleep(patience);
+    let late = vec![event("late", "late", &["stuck"])];
+    assert_eq!(
+        running.submit(late.clone()).await,
+        Err(Refusal::NotConfirmed)
+    );
+    // Those that came before wait on, and other queues are not concerned.
+    assert!(futures_util::poll!(waiting[0].as_mut()).is_pending());
+    let fine = offer(&running.journal, callback(vec![event("c", "f", &["fine"])])).await;
+    let another = running.owed(1).await;
+    running.deliver([another[0].delivery]);
+    assert!(outcomes(fine).await.is_ok());
+    // It goes on with the first confirm.
+    running.deliver([owed[0].delivery]);
+    assert!(outcomes(waiting.remove(0)).await.is_ok());
+    let late = offer(&running.journal, callback(late)).await;
+    let more = running.owed(1).await;
+    running.deliver(owed.iter().chain(&more).map(|owed| owed.delivery));
+    assert!(outcomes(late).await.is_ok());
     running.close();
 }
 

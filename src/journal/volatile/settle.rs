@@ -34,6 +34,9 @@ impl Keeper {
                 .live
                 .send(|| live_line(LiveStage::Delivered, &parcel.record.facts, Some(parcel)));
         }
+        if let Some(share) = self.destinations.share(under_way.owed.destination) {
+            self.waiting.confirmed(share);
+        }
         let which = under_way.which;
         self.set(which, under_way.place, State::Delivered);
         let known = self.known(which);
@@ -144,6 +147,7 @@ impl Keeper {
         let Some(waiting) = self.callbacks.remove(&callback) else {
             return;
         };
+        self.waiting.end(&waiting.shares);
         let mut outcomes = Vec::with_capacity(waiting.events.len());
         for event in &waiting.events {
             let known = self.known(event.which);

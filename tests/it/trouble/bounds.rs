@@ -302,3 +302,50 @@ async fn a_callback_that_never_fits_is_413_and_leaves_the_receiver_ready() {
     }
     delete(&connect(&shared).await, &queue).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_confirm_mode_a_missing_queue_leaves_places_for_the_others() {
+    let shared = shared_amqp_url();
+    let (gone, here) = (unique("gone"), unique("here"));
+    let admin = connect(&shared).await;
+    declare(&admin, &here, "quorum").await;
+    let mut receiver = Receiver::with_server(
+        &format!(
+            "[delivery]\naccept_after = \"confirm\"\nconfirm_timeout = \"30s\"\n\n[broker]\ndeclare = false\n{}\n\n{}{}",
+            url(&shared),
+            app("gone", &gone, "quorum"),
+            app("here", &here, "quorum"),
+        ),
+        "in_flight_limit = 32",
+    );
+    receiver.start().await;
+    let client = reqwest::Client::new();
+    let mut lost = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let (client, url) = (client.clone(), receiver.callback_url("gone"));
+        let (_, body) = call_events(&format!("gone-{n}"), 1).remove(0);
+        lost.spawn(async move {
+            post(&client, &url, &body)
+                .await
+                .expect("an answer")
+                .status()
+        });
+    }
+    // Half of the places are taken, and the rest of them were told so at once.
+    let mut refused = 0;
+    while refused < 84 {
+        let status = lost.join_next().await.expect("16 wait").expect("no panic");
+        assert_eq!(status, 503);
+        refused += 1;
+    }
+    let mut fine = Calls::new(receiver.callback_url("here"), 1);
+    for _ in 0..50 {
+        assert_eq!(fine.try_one().await.status(), 202);
+    }
+    let refused = receiver
+        .metric("hookswitch_events_rejected_total{reason=\"destination_full\"}")
+        .await;
+    assert!(refused > Some(0.0), "{refused:?}");
+    receiver.kill();
+    delete(&admin, &here).await;
+}

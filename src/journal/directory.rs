@@ -21,6 +21,8 @@ const RESERVE: &str = "reserve";
 const DAMAGED: &str = "damaged-found";
 const SALVAGING: &str = "salvaging.db";
 const SALVAGED: &str = "salvaged.db";
+const READABLE: &str = "readable.db";
+const MARK: &str = "mark";
 
 /// A directory that this process alone uses, as long as this value lives.
 #[derive(Debug)]
@@ -68,6 +70,14 @@ impl Directory {
 
     pub(super) fn database(&self) -> PathBuf {
         self.path.join(DATABASE)
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join(format!("{DATABASE}-wal"))
+    }
+
+    pub(super) fn mark(&self) -> PathBuf {
+        self.path.join(MARK)
     }
 
     /// Writes the reserve in full (a file with a hole would reserve nothing). On failure nothing of it is left.
@@ -118,7 +128,7 @@ impl Directory {
         self.path.join(DAMAGED).exists()
     }
 
-    /// Moves the database aside; the answer is where it now is.
+    /// Moves the database with its log and mark aside; the answer is in which directory they now are.
     pub(super) fn set_aside(&self) -> Result<PathBuf, JournalError> {
         let failed = |source| JournalError::Directory {
             path: self.path.clone(),
@@ -129,9 +139,8 @@ impl Directory {
             .to_string();
         let aside = self.path.join(format!("damaged-{stamp}"));
         fs::create_dir(&aside).map_err(failed)?;
-        for suffix in ["", "-wal"] {
-            let name = format!("{DATABASE}{suffix}");
-            match fs::rename(self.path.join(&name), aside.join(&name)) {
+        for name in [DATABASE, &format!("{DATABASE}-wal"), MARK] {
+            match fs::rename(self.path.join(name), aside.join(name)) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(failed(error)),
@@ -140,15 +149,24 @@ impl Directory {
         // The index of the log is rebuilt from the log.
         drop(fs::remove_file(self.path.join(format!("{DATABASE}-shm"))));
         self.sync().map_err(failed)?;
-        Ok(aside.join(DATABASE))
+        Ok(aside)
     }
 
     /// Where a salvage builds the new database; what an earlier attempt left there is gone.
     pub(super) fn salvaging(&self) -> io::Result<PathBuf> {
+        self.cleared(SALVAGING)
+    }
+
+    /// Where a salvage gets to see the damaged database with all that can be read of its log.
+    pub(super) fn readable(&self) -> io::Result<PathBuf> {
+        self.cleared(READABLE)
+    }
+
+    fn cleared(&self, name: &str) -> io::Result<PathBuf> {
         for suffix in ["", "-wal", "-shm"] {
-            remove_if_there(&self.path.join(format!("{SALVAGING}{suffix}")))?;
+            remove_if_there(&self.path.join(format!("{name}{suffix}")))?;
         }
-        Ok(self.path.join(SALVAGING))
+        Ok(self.path.join(name))
     }
 
     /// The new database is complete: from now on it is the journal, whatever happens to this process.
@@ -172,6 +190,8 @@ impl Directory {
             for suffix in ["-wal", "-shm"] {
                 remove_if_there(&self.path.join(format!("{DATABASE}{suffix}")))?;
             }
+            // It speaks of the other one.
+            remove_if_there(&self.mark())?;
             fs::rename(&salvaged, self.database())?;
             remove_if_there(&self.path.join(DAMAGED))?;
             self.sync()

@@ -84,7 +84,7 @@ async fn a_process_that_dies_without_closing_keeps_what_it_answered() {
     first.deliver(owed[..5].iter().map(|owed| owed.delivery));
     first.until("settled", |counts| counts.delivered == 5).await;
     // The files as a kill would leave them: nothing was closed, nothing checkpointed.
-    for file in ["journal.db", "journal.db-wal"] {
+    for file in ["journal.db", "journal.db-wal", "mark"] {
         std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
     }
     let mut second = Running::open(copy.path());

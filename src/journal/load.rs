@@ -29,6 +29,7 @@ const KEPT_DESTINATIONS: i64 = 256;
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) instance: Uuid,
+    /// 0 until it is counted.
     pub(super) boot: u64,
     pub(super) destinations: Destinations,
     pub(super) admission: Admission,
@@ -47,6 +48,8 @@ pub(super) enum LoadError {
     Damaged(String),
     #[error("the database failed")]
     Database(#[source] rusqlite::Error),
+    #[error("its files cannot be used")]
+    Files(#[from] std::io::Error),
 }
 
 impl From<rusqlite::Error> for LoadError {
@@ -75,7 +78,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Loads the journal in `store`; counts this opening.
+/// Loads the journal in `store`.
 pub(super) fn load(store: &Store, limits: Limits) -> Result<Loaded, LoadError> {
     let connection = store.connection();
     let format: i64 = meta(connection, "format")?;
@@ -90,17 +93,28 @@ pub(super) fn load(store: &Store, limits: Limits) -> Result<Loaded, LoadError> {
     let mut admission = Admission::new(limits);
     let sequences = load_admission(connection, &mut admission)?;
     let (index, next_id) = load_index(connection, &destinations, &mut admission, &sequences)?;
-    let boot: i64 = meta(connection, "boot")?;
-    let boot = boot + 1;
-    connection.execute("UPDATE meta SET value = ?1 WHERE key = 'boot'", [boot])?;
     Ok(Loaded {
         instance,
-        boot: boot.cast_unsigned(),
+        boot: 0,
         destinations,
         admission,
         index,
         next_id,
     })
+}
+
+/// Counts an opening; the answer is its number.
+pub(super) fn count_opening(store: &Store) -> rusqlite::Result<u64> {
+    let connection = store.connection();
+    store.begin()?;
+    let counted = || {
+        let boot: i64 = meta(connection, "boot")?;
+        let boot = boot + 1;
+        connection.execute("UPDATE meta SET value = ?1 WHERE key = 'boot'", [boot])?;
+        store.commit()?;
+        Ok(boot.cast_unsigned())
+    };
+    counted().inspect_err(|_| store.roll_back())
 }
 
 fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<T> {

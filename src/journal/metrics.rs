@@ -32,6 +32,7 @@ pub(super) struct Metrics {
     pub(super) call_keys: IntGauge,
     pub(super) keys_diverted: IntCounter,
     pub(super) unreadable: IntCounter,
+    pub(super) salvages: IntCounter,
     pub(super) salvaged: IntCounter,
     pub(super) lost: IntCounter,
 }
@@ -93,6 +94,10 @@ impl Metrics {
                 "hookswitch_journal_unreadable_records_total",
                 "Reads of records that are damaged on disk",
             )?,
+            salvages: IntCounter::new(
+                "hookswitch_journal_salvages_total",
+                "Damaged journals from which a new one was made at start",
+            )?,
             salvaged: salvaged.with_label_values(&["recovered"]),
             lost: salvaged.with_label_values(&["lost"]),
         };
@@ -105,6 +110,7 @@ impl Metrics {
             Box::new(metrics.call_keys.clone()),
             Box::new(metrics.keys_diverted.clone()),
             Box::new(metrics.unreadable.clone()),
+            Box::new(metrics.salvages.clone()),
             Box::new(salvaged),
             Box::new(limit),
             Box::new(GaugesCollector::new(metrics.gauges.clone())?),

@@ -4,6 +4,8 @@
 //! keeps it in memory until the broker has confirmed. Neither ingress nor publish can tell which one it talks to.
 
 mod cache;
+#[cfg(test)]
+mod damage_tests;
 mod directory;
 mod doors;
 #[cfg(test)]
@@ -11,8 +13,12 @@ mod durable_tests;
 #[cfg(test)]
 mod fault;
 mod handles;
+mod header;
 mod index;
+mod inspect;
 mod load;
+mod log;
+mod mark;
 mod metrics;
 mod open;
 mod poison;
@@ -32,6 +38,7 @@ mod trouble;
 mod volatile;
 #[cfg(test)]
 mod volatile_tests;
+mod watch;
 mod writer;
 
 pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, NoParcel, Opened, Parcels, Settle};

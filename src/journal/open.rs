@@ -14,13 +14,16 @@ use super::{
     cache::Cache,
     directory::Directory,
     index::Amount,
-    load::{LoadError, Loaded, load, owed_before},
+    inspect::Files,
+    load::{LoadError, Loaded, count_opening, load, owed_before},
+    mark::{Kept, Mark, Marked},
     metrics::Metrics,
     reader::{Desk, Reader},
     routing_keys::RoutingKeys,
     salvage::salvage,
     store::{FORMAT, Store},
-    trouble::{Condition, PanicNotice},
+    trouble::{Condition, PanicNotice, is_disk_full},
+    watch::Watch,
     writer::{Booking, Bounds, Deletes, Writer},
 };
 
@@ -68,7 +71,11 @@ pub(super) fn open_tuned(
     let directory = Arc::new(Directory::open(&settings.path)?);
     let metrics = Metrics::register(&boards.registry, settings.limit_bytes)
         .expect("the metrics are well named and a registry has one journal");
-    let (store, loaded) = load_or_salvage(&directory, &tuning, &metrics, boards)?;
+    let Ready {
+        store,
+        loaded,
+        mark,
+    } = load_or_salvage(&directory, &tuning, &metrics, boards)?;
     #[cfg(test)]
     let store = store.with_fault(tuning.fault.clone());
 
@@ -121,6 +128,20 @@ pub(super) fn open_tuned(
         logged: HashSet::new(),
     };
     let reading = spawn("journal-reader", &settings.path, move || reader.run(&asked))?;
+    let watch = Watch::begin(&directory).map_err(|source| JournalError::Directory {
+        path: settings.path.clone(),
+        source,
+    })?;
+    let mark_sync = match mark.clone() {
+        Some(mark) => {
+            let (stop, stopped) = mpsc::channel();
+            let syncing = spawn("journal-mark", &settings.path, move || {
+                mark.sync_until(&stopped);
+            })?;
+            Some((stop, syncing))
+        }
+        None => None,
+    };
     let (commands, told) = mpsc::channel();
     let stored_destinations = destinations.count();
     let mut writer = Writer {
@@ -150,6 +171,9 @@ pub(super) fn open_tuned(
         settle_due: None,
         lane_waits: false,
         reader: Some((requests.clone(), reading)),
+        watch,
+        mark,
+        mark_sync,
     };
     writer.show();
     let health = boards.health.clone();
@@ -199,17 +223,33 @@ pub(super) fn spawn(
         })
 }
 
+/// An open store with everything that was loaded from it.
+struct Ready {
+    store: Store,
+    loaded: Loaded,
+    /// `None` where there was no room for one: then commits are not numbered.
+    mark: Option<Mark>,
+}
+
 fn load_or_salvage(
     directory: &Directory,
     tuning: &Tuning,
     metrics: &Metrics,
     boards: &Boards,
-) -> Result<(Store, Loaded), JournalError> {
+) -> Result<Ready, JournalError> {
     // A salvage that was cut short after its work was done.
     directory.take_salvaged()?;
-    let why = match try_load(directory, tuning.limits) {
-        Ok(opened) if !directory.is_marked_damaged() => return Ok(opened),
-        Ok(_) => "damage was found while it was in use".to_owned(),
+    let files = Files::read(directory);
+    let attempt = files.map_err(LoadError::Files).and_then(|files| {
+        let in_use = || "damage was found while it was in use".to_owned();
+        let damage = files.damage();
+        match damage.or_else(|| directory.is_marked_damaged().then(in_use)) {
+            Some(why) => Err(LoadError::Damaged(why)),
+            None => try_load(directory, tuning.limits),
+        }
+    });
+    let why = match attempt {
+        Ok(ready) => return Ok(ready),
         Err(LoadError::Damaged(why)) => why,
         Err(error) => return Err(refusal(directory, error)),
     };
@@ -218,9 +258,14 @@ fn load_or_salvage(
         path = %directory.path().display(),
         "the journal is damaged: what can be read goes into a new one"
     );
-    let salvaged = salvage(directory, tuning.limits).map_err(|error| refusal(directory, error))?;
+    let salvaged = in_spite_of_full_disk(directory, || {
+        // Opening may have changed the log.
+        salvage(directory, &Files::read(directory)?, tuning.limits)
+    })
+    .map_err(|error| refusal(directory, error))?;
     let aside = directory.set_aside()?;
     directory.take_salvaged()?;
+    metrics.salvages.inc();
     metrics.salvaged.inc_by(salvaged.recovered);
     metrics.lost.inc_by(salvaged.lost);
     tracing::error!(
@@ -230,7 +275,7 @@ fn load_or_salvage(
         "the journal was salvaged"
     );
     let notice = format!(
-        "the journal was damaged: {} records were salvaged into a new one, {} are lost; the damaged one is in {}",
+        "the journal was damaged ({why}): {} records were salvaged into a new one, {} are lost; the damaged one is in {}",
         salvaged.recovered,
         salvaged.lost,
         aside.display()
@@ -239,21 +284,83 @@ fn load_or_salvage(
     try_load(directory, tuning.limits).map_err(|error| refusal(directory, error))
 }
 
-fn try_load(directory: &Directory, limits: Limits) -> Result<(Store, Loaded), LoadError> {
-    let attempt = || {
+fn try_load(directory: &Directory, limits: Limits) -> Result<Ready, LoadError> {
+    in_spite_of_full_disk(directory, || {
         let store = Store::open(&directory.database())?;
-        let loaded = load(&store, limits)?;
-        Ok((store, loaded))
+        let mut loaded = load(&store, limits)?;
+        let mark = find_mark(directory, &loaded)?;
+        if mark.is_some() {
+            store.number_commits()?;
+        }
+        loaded.boot = count_opening(&store)?;
+        let ready = Ready {
+            store,
+            loaded,
+            mark,
+        };
+        ready.set_mark();
+        Ok(ready)
+    })
+}
+
+impl Ready {
+    fn set_mark(&self) {
+        if let (Some(mark), Some(number)) = (&self.mark, self.store.number()) {
+            mark.set(number, self.loaded.index.records());
+        }
+    }
+}
+
+/// The mark of the journal that was loaded, a new one where there is none.
+fn find_mark(directory: &Directory, loaded: &Loaded) -> Result<Option<Mark>, LoadError> {
+    let path = directory.mark();
+    let made = match Kept::read(&path) {
+        Ok(Kept::Is(marked)) if marked.instance == loaded.instance => Mark::resume(&path, marked),
+        Ok(Kept::Is(marked)) => {
+            return Err(LoadError::Damaged(format!(
+                "its database is of journal {}, its mark of journal {}",
+                loaded.instance, marked.instance
+            )));
+        }
+        Ok(Kept::Absent | Kept::Unreadable) => {
+            let marked = Marked {
+                instance: loaded.instance,
+                commit: 0,
+                records: loaded.index.records(),
+            };
+            Mark::make(&path, marked)
+        }
+        Err(error) => Err(error),
     };
+    match made {
+        Ok(mark) => Ok(Some(mark)),
+        Err(error) => {
+            directory.give_up_reserve();
+            tracing::warn!(%error, path = %path.display(), "cannot write the journal's mark: damage may go unnoticed until the next start");
+            Ok(None)
+        }
+    }
+}
+
+/// Opening writes a little, and a salvage more; the reserve is there to be given up.
+fn in_spite_of_full_disk<T>(
+    directory: &Directory,
+    attempt: impl Fn() -> Result<T, LoadError>,
+) -> Result<T, LoadError> {
     match attempt() {
-        // Opening writes a little; the reserve is there to be given up.
-        Err(LoadError::Database(rusqlite::Error::SqliteFailure(error, _)))
-            if error.code == rusqlite::ErrorCode::DiskFull =>
-        {
+        Err(error) if is_full(&error) => {
             directory.give_up_reserve();
             attempt()
         }
         other => other,
+    }
+}
+
+fn is_full(error: &LoadError) -> bool {
+    match error {
+        LoadError::Database(error) => is_disk_full(error),
+        LoadError::Files(error) => error.kind() == std::io::ErrorKind::StorageFull,
+        LoadError::Newer(_) | LoadError::Damaged(_) => false,
     }
 }
 
@@ -278,5 +385,6 @@ fn refusal(directory: &Directory, error: LoadError) -> JournalError {
             doing: "open it",
             source,
         },
+        LoadError::Files(source) => JournalError::Directory { path, source },
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::testing::{Running, event};
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -17,7 +17,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// A closed journal that owes `count` events of three calls.
-fn closed(path: &Path, count: u32) {
+pub(super) fn closed(path: &Path, count: u32) {
     runtime().block_on(async {
         let running = Running::open(path);
         for id in 0..count {
@@ -30,7 +30,7 @@ fn closed(path: &Path, count: u32) {
     });
 }
 
-fn salvaged(running: &Running, outcome: &str) -> u64 {
+pub(super) fn salvaged(running: &Running, outcome: &str) -> u64 {
     let text = prometheus::TextEncoder::new()
         .encode_to_string(&running.boards.registry.gather())
         .unwrap();
@@ -41,7 +41,7 @@ fn salvaged(running: &Running, outcome: &str) -> u64 {
 
 /// Opens it and checks that everything it still has is whole, in order and numbered from 1 without gaps where the
 /// journal is a new one. The answer: how many it has, how many it could not read, whether it was salvaged.
-fn survivors(path: &Path) -> (u64, u64, bool) {
+pub(super) fn survivors(path: &Path) -> (u64, u64, bool) {
     runtime().block_on(async {
         let mut running = Running::open(path);
         let recovered = running.check_law().recovered;
@@ -74,7 +74,7 @@ fn survivors(path: &Path) -> (u64, u64, bool) {
     })
 }
 
-fn database(path: &Path) -> PathBuf {
+pub(super) fn database(path: &Path) -> PathBuf {
     path.join("journal.db")
 }
 
@@ -155,52 +155,14 @@ fn a_salvage_that_was_cut_short_after_its_work_is_finished_by_the_next_start() {
     running.close();
 }
 
-#[test]
-fn a_log_cut_at_any_byte_keeps_every_whole_commit_before_the_cut() {
-    let directory = tempfile::tempdir().unwrap();
-    let copy = tempfile::tempdir().unwrap();
-    let mut lengths = Vec::new();
-    runtime().block_on(async {
-        let running = Running::open(directory.path());
-        for id in 0..12 {
-            running
-                .accept(vec![event("a", &format!("{id:04}"), &["q"])])
-                .await;
-            lengths.push(
-                fs::metadata(directory.path().join("journal.db-wal"))
-                    .unwrap()
-                    .len(),
-            );
-        }
-        for file in ["journal.db", "journal.db-wal"] {
-            fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
-        }
-        running.close();
-    });
-    let log = fs::read(copy.path().join("journal.db-wal")).unwrap();
-    let base = fs::read(database(copy.path())).unwrap();
-    for cut in (lengths[0]..=*lengths.last().unwrap()).step_by(1_531) {
-        let trial = tempfile::tempdir().unwrap();
-        fs::write(database(trial.path()), &base).unwrap();
-        let cut_at = usize::try_from(cut).unwrap();
-        fs::write(trial.path().join("journal.db-wal"), &log[..cut_at]).unwrap();
-        let whole = lengths.iter().filter(|length| **length <= cut).count() as u64;
-        let (kept, lost, was_salvaged) = survivors(trial.path());
-        assert_eq!(
-            (kept, lost, was_salvaged),
-            (whole, 0, false),
-            "cut at {cut}"
-        );
-    }
-}
-
-/// A journal that owes sixty events, made once.
-fn sixty() -> Vec<u8> {
-    static MADE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+/// A journal that owes sixty events, made once: its database and its mark.
+fn sixty() -> (Vec<u8>, Vec<u8>) {
+    static MADE: std::sync::OnceLock<(Vec<u8>, Vec<u8>)> = std::sync::OnceLock::new();
     MADE.get_or_init(|| {
         let directory = tempfile::tempdir().unwrap();
         closed(directory.path(), 60);
-        fs::read(database(directory.path())).unwrap()
+        let read = |name| fs::read(directory.path().join(name)).unwrap();
+        (read("journal.db"), read("mark"))
     })
     .clone()
 }
@@ -214,7 +176,8 @@ proptest! {
         flips in prop::collection::vec((0.0..1.0_f64, any::<u8>()), 0..6),
     ) {
         let directory = tempfile::tempdir().unwrap();
-        let mut bytes = sixty();
+        let (mut bytes, mark) = sixty();
+        let whole = bytes.clone();
         for (place, value) in flips {
             #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a place in a small file")]
             let place = (place * bytes.len() as f64) as usize;
@@ -226,8 +189,13 @@ proptest! {
             bytes.truncate(length);
         }
         fs::write(database(directory.path()), &bytes).unwrap();
-        let (kept, _, _) = survivors(directory.path());
+        fs::write(directory.path().join("mark"), mark).unwrap();
+        let (kept, lost, was_salvaged) = survivors(directory.path());
         prop_assert!(kept <= 60);
+        prop_assert!(kept + lost >= 60, "{kept} kept, {lost} lost");
+        if bytes == whole {
+            prop_assert_eq!((kept, was_salvaged), (60, false));
+        }
     }
 }
 

@@ -5,9 +5,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io::{Read as _, Write as _},
-    path::Path,
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -22,7 +22,10 @@ use crate::{
 use super::{
     Destinations, Record,
     directory::Directory,
+    header::PAGE_BYTES,
+    inspect::Files,
     load::{LoadError, load_admission},
+    log::NewLog,
     reader::check_record,
     stage::new_record,
     store::Store,
@@ -38,7 +41,8 @@ const CHUNK: u64 = 10_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Salvaged {
     pub(super) recovered: u64,
-    /// Records known to be gone: their deliveries could be read and they could not, or the other way round.
+    /// Records known to be gone: their deliveries could be read and they could not, or the other way round; or there were
+    /// more by the mark.
     pub(super) lost: u64,
 }
 
@@ -51,63 +55,125 @@ struct OldDelivery {
 }
 
 /// Makes the new database next to the damaged one; see [`Directory::take_salvaged`].
-pub(super) fn salvage(directory: &Directory, limits: Limits) -> Result<Salvaged, LoadError> {
-    let target = directory.salvaging().map_err(|error| {
-        LoadError::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-    })?;
+pub(super) fn salvage(
+    directory: &Directory,
+    files: &Files,
+    limits: Limits,
+) -> Result<Salvaged, LoadError> {
+    let target = directory.salvaging()?;
     // Closed once, so that its first page is in the file and not in the log.
     Store::open(&target)?.close()?;
-    let fresh = target.clone();
+    let mut fresh = vec![0; PAGE_BYTES as usize];
+    File::open(&target)?.read_exact(&mut fresh)?;
     let store = Store::open(&target)?;
     let mut salvaged = Salvaged::default();
-    match open_damaged(&directory.database(), &fresh) {
-        Ok(damaged) => copy(&damaged, &store, limits, &mut salvaged)?,
-        Err(error) => {
-            tracing::error!(%error, "nothing of the damaged journal can be read");
+    match open_damaged(directory, files, fresh)? {
+        Some(damaged) => copy(&damaged, &store, limits, &mut salvaged)?,
+        None => {
+            tracing::error!("nothing of the damaged journal can be read");
         }
     }
     store.close()?;
-    directory.finish_salvaging().map_err(|error| {
-        LoadError::Database(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-    })?;
+    directory.readable()?;
+    directory.finish_salvaging()?;
+    let owed = files.kept.marked().map_or(0, |marked| marked.records);
+    salvaged.lost = salvaged.lost.max(owed.saturating_sub(salvaged.recovered));
     Ok(salvaged)
 }
 
-fn open_damaged(path: &Path, fresh: &Path) -> rusqlite::Result<Connection> {
-    let open = || {
-        let connection = Connection::open(path)?;
+/// `None` where nothing can be read.
+fn open_damaged(
+    directory: &Directory,
+    files: &Files,
+    fresh: Vec<u8>,
+) -> io::Result<Option<Connection>> {
+    let open = |path: &Path| {
+        let connection = Store::reader(path)?;
         // Each is answered from the schema alone.
         for table in ["record", "delivery", "destination"] {
             connection.prepare(&format!("SELECT id FROM {table}"))?;
         }
         Ok(connection)
     };
-    open().or_else(|error| {
-        tracing::warn!(%error, "the first page of the damaged journal is mended with that of a new one");
-        if let Err(error) = mend_first_page(path, fresh) {
-            tracing::warn!(%error, "cannot mend the first page of the damaged journal");
-        }
-        open()
-    })
-}
-
-/// The first page holds the header and the schema (SQLite file format, 1.3 and 2.6). Every journal of this format makes
-/// its tables in the same order in an empty file, so they begin at the same pages, and a new journal's first page fits
-/// an old one's file but for the size.
-fn mend_first_page(path: &Path, fresh: &Path) -> std::io::Result<()> {
-    const PAGE_BYTES: u64 = 4_096;
-    let mut page = Vec::new();
-    File::open(fresh)?.take(PAGE_BYTES).read_to_end(&mut page)?;
-    let mut file = OpenOptions::new().write(true).open(path)?;
-    let pages = u32::try_from(file.metadata()?.len() / PAGE_BYTES).unwrap_or(u32::MAX);
-    // Size in pages; no free pages are known.
-    for (place, value) in [(28, pages), (32, 0), (36, 0)] {
-        if let Some(field) = page.get_mut(place..place + 4) {
-            field.copy_from_slice(&value.to_be_bytes());
+    let Some(path) = make_readable(directory, files, None)? else {
+        return Ok(None);
+    };
+    let as_it_is: rusqlite::Result<Connection> = open(&path);
+    match as_it_is {
+        Ok(damaged) => return Ok(Some(damaged)),
+        Err(error) => {
+            tracing::warn!(%error, "the damaged journal is read with the first page of a new one");
         }
     }
-    file.write_all(&page)?;
-    file.sync_all()
+    let Some(path) = make_readable(directory, files, Some(fresh))? else {
+        return Ok(None);
+    };
+    match open(&path) {
+        Ok(damaged) => Ok(Some(damaged)),
+        Err(error) => {
+            tracing::error!(%error, "the damaged journal cannot be opened");
+            Ok(None)
+        }
+    }
+}
+
+/// Makes files that SQLite can open of what is there, and changes nothing of that: the database under another name, and
+/// with it a log of all pages that can be read of the damaged one.
+///
+/// The first page holds the header and the schema (SQLite file format, 1.3 and 2.6). Every journal of this format makes
+/// its tables in the same order in an empty file, so they begin at the same pages, and a new journal's `first_page` fits
+/// an old one's file but for the size.
+fn make_readable(
+    directory: &Directory,
+    files: &Files,
+    first_page: Option<Vec<u8>>,
+) -> io::Result<Option<PathBuf>> {
+    let base = files.base.filter(|base| base.bytes > 0);
+    let frames = files.readable().frames;
+    let log = files.log.as_ref().filter(|_| frames > 0);
+    let size = match (log, base) {
+        (Some(log), _) => log.pages_after(frames),
+        (None, Some(base)) => base.pages(),
+        (None, None) => return Ok(None),
+    };
+    let path = directory.readable()?;
+    if base.is_some() {
+        // A second name takes no room; not every file system has such.
+        let database = directory.database();
+        fs::hard_link(&database, &path).or_else(|_| fs::copy(&database, &path).map(drop))?;
+    } else {
+        // With an empty database SQLite would throw the log away.
+        File::create(&path)?.set_len(u64::from(size) * u64::from(PAGE_BYTES))?;
+    }
+    let mut pages = log.map(|log| log.pages(frames)).unwrap_or_default();
+    pages.retain(|page, _| *page <= size);
+    let first_page = first_page.map(|mut page| {
+        // Size in pages; no free pages are known.
+        for (place, value) in [(28, size), (32, 0), (36, 0)] {
+            if let Some(field) = page.get_mut(place..place + 4) {
+                field.copy_from_slice(&value.to_be_bytes());
+            }
+        }
+        pages.remove(&1);
+        page
+    });
+    if pages.is_empty() && first_page.is_none() {
+        return Ok(Some(path));
+    }
+    let mut wal = path.clone().into_os_string();
+    wal.push("-wal");
+    let mut out = NewLog::create(Path::new(&wal), size.max(1))?;
+    if let Some(page) = first_page {
+        out.add(1, &page, pages.is_empty())?;
+    }
+    let last = pages.keys().next_back().copied();
+    for (page, place) in pages {
+        if let Some(log) = log {
+            out.add(page, &log.page(place)?, Some(page) == last)?;
+        }
+    }
+    out.finish()?;
+    Ok(Some(path))
 }
 
 fn copy(

@@ -1,6 +1,6 @@
 //! The database: its tables, and every statement that the writer runs on them.
 
-use std::path::Path;
+use std::{cell::Cell, path::Path};
 
 use rusqlite::{CachedStatement, Connection, OpenFlags, params};
 
@@ -10,7 +10,10 @@ use crate::{
     route::{Destination, DestinationId},
 };
 
-use super::Record;
+use super::{
+    Record,
+    header::{store_number, stored_number},
+};
 
 /// The format that this hookswitch writes, and the newest that it reads.
 pub(super) const FORMAT: i64 = 1;
@@ -53,6 +56,8 @@ pub(super) struct DeliveryRow {
 #[derive(Debug)]
 pub(super) struct Store {
     connection: Connection,
+    /// Number of the last commit; `None` while they are not numbered.
+    number: Cell<Option<u64>>,
     /// Where tests let a commit fail.
     #[cfg(test)]
     fault: super::fault::Fault,
@@ -74,6 +79,7 @@ impl Store {
         connection.pragma_update(None, "temp_store", "MEMORY")?;
         let store = Self {
             connection,
+            number: Cell::new(None),
             #[cfg(test)]
             fault: super::fault::Fault::default(),
         };
@@ -121,11 +127,28 @@ impl Store {
         self.execute("BEGIN IMMEDIATE", params![])
     }
 
+    /// Gives commits numbers from now on, in the database as well: there must be a mark that says so.
+    pub(super) fn number_commits(&self) -> rusqlite::Result<()> {
+        self.number.set(Some(stored_number(&self.connection)?));
+        Ok(())
+    }
+
+    /// Number of the last commit; `None` where they are not numbered.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.number.get()
+    }
+
     /// Ends the transaction; everything of it is on disk, after an fsync, when this returns.
     pub(super) fn commit(&self) -> rusqlite::Result<()> {
         #[cfg(test)]
         self.fault.strike()?;
-        self.execute("COMMIT", params![])
+        let number = self.number.get().map(|number| number + 1);
+        if let Some(number) = number {
+            store_number(&self.connection, number)?;
+        }
+        self.execute("COMMIT", params![])?;
+        self.number.set(number);
+        Ok(())
     }
 
     /// Takes the transaction back. An error is of no interest: SQLite has then done it already.
@@ -287,11 +310,15 @@ impl Store {
         Ok(())
     }
 
+    /// Moves all of the log into the database; false where a reader is in the way.
+    pub(super) fn checkpoint(&self) -> rusqlite::Result<bool> {
+        let mut statement = self.connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        statement.query_row([], |row| row.get(0).map(|busy: i64| busy == 0))
+    }
+
     /// Moves the log into the database and closes it.
     pub(super) fn close(self) -> rusqlite::Result<()> {
-        let checkpoint = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let checkpoint = self.checkpoint().map(drop);
         self.connection.flush_prepared_statement_cache();
         let closed = self.connection.close().map_err(|(_, error)| error);
         checkpoint.and(closed)

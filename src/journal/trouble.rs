@@ -31,9 +31,11 @@ pub(super) struct Condition {
     /// Deletes found no room either at that time.
     deletes_failed: Option<Instant>,
     failed: bool,
+    /// Why files are not where they were; what is owed can still be delivered.
+    files_gone: Option<String>,
     /// For this there was no room.
     full: Option<Amount>,
-    shown: JournalState,
+    shown: (JournalState, Option<String>),
 }
 
 impl Condition {
@@ -42,8 +44,9 @@ impl Condition {
             disk_full: None,
             deletes_failed: None,
             failed: false,
+            files_gone: None,
             full: None,
-            shown: JournalState::Opening,
+            shown: (JournalState::Opening, None),
         }
     }
 
@@ -54,6 +57,15 @@ impl Condition {
 
     pub(super) fn disk_full(&self) -> bool {
         self.disk_full.is_some()
+    }
+
+    pub(super) fn files_gone(&self) -> bool {
+        self.files_gone.is_some()
+    }
+
+    /// Why the state is as it is, where the state alone does not say it.
+    pub(super) fn why(&self) -> Option<String> {
+        self.files_gone.clone()
     }
 
     pub(super) fn found_disk_full(&mut self) {
@@ -67,6 +79,8 @@ impl Condition {
     pub(super) fn state(&self) -> JournalState {
         if self.failed {
             JournalState::Failed
+        } else if self.files_gone.is_some() {
+            JournalState::FilesGone
         } else if self.disk_full.is_some() {
             JournalState::DiskFull
         } else if self.full.is_some() {
@@ -83,8 +97,9 @@ impl Condition {
         {
             self.full = None;
         }
-        let state = self.state();
-        (std::mem::replace(&mut self.shown, state) != state).then_some(state)
+        let now = (self.state(), self.why());
+        let state = now.0;
+        (std::mem::replace(&mut self.shown, now.clone()) != now).then_some(state)
     }
 
     /// While the disk is full deletes are tried again and again, but not with every command.
@@ -112,7 +127,7 @@ pub(super) struct Written {
 }
 
 /// Whether the error says that there is no room: everything else means that the disk cannot be trusted.
-fn is_disk_full(error: &rusqlite::Error) -> bool {
+pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqliteFailure(failure, _)
         if failure.code == ErrorCode::DiskFull
             // Growing the index of the log: SQLite has no other word for that.
@@ -154,6 +169,7 @@ impl Writer {
         }
         let moved = self.move_poisoned();
         let Err(error) = self.transaction(staged, &moved) else {
+            self.set_mark(0);
             self.deletes = Deletes::default();
             self.stored_destinations = self.destinations.count();
             return Ok(Written {
@@ -176,6 +192,8 @@ impl Writer {
         let without_new = self.transaction(&[], &[]);
         match without_new {
             Ok(()) => {
+                let refused = staged.iter().flat_map(|callback| &callback.records);
+                self.set_mark(refused.filter(|new| !new.deliveries.is_empty()).count());
                 self.admission.commit();
                 self.deletes = Deletes::default();
                 self.stored_destinations = self.destinations.count();
@@ -189,6 +207,38 @@ impl Writer {
             }
         }
         Err(Refusal::DiskFull)
+    }
+
+    /// A commit is durable: from now on a journal without it is damaged. `refused` records are in the index and not in it.
+    fn set_mark(&self, refused: usize) {
+        if let (Some(mark), Some(number)) = (&self.mark, self.store.number()) {
+            let records = self.index.records().saturating_sub(refused as u64);
+            mark.set(number, records);
+        }
+    }
+
+    /// Looks whether the files are still there. While they are not, nothing new is taken, for it would be gone with this
+    /// process; what is owed is delivered, for the next process cannot. After that a restart is what helps.
+    pub(super) fn look_after_files(&mut self) {
+        if !self.condition.writes() || !self.watch.is_due() {
+            return;
+        }
+        let path = self.directory.path().display();
+        let Some(gone) = self.watch.look() else {
+            if self.condition.files_gone.take().is_some() {
+                tracing::warn!(%path, "the journal's files are back");
+            }
+            return;
+        };
+        if self.condition.files_gone.as_ref() != Some(&gone.why) {
+            tracing::error!(why = gone.why, %path, "the journal's files are gone: nothing is accepted");
+        }
+        self.condition.files_gone = Some(gone.why);
+        // Without its log the database has everything after a checkpoint, and the next process delivers it.
+        let safe = gone.log_only && matches!(self.store.checkpoint(), Ok(true));
+        if safe || (self.index.deliveries() == 0 && !self.has_leftovers()) {
+            self.condition.failed = true;
+        }
     }
 
     /// Takes note of a failed write.

@@ -24,6 +24,7 @@ use super::{
     directory::Directory,
     doors::{Append, Command, ShareId},
     index::{Amount, Index, Pending},
+    mark::Mark,
     metrics::Metrics,
     reader::{Request, read_parcel},
     reply::Answers,
@@ -31,6 +32,7 @@ use super::{
     stage::{NewRecord, Staged, facts, live_line, new_record, outcome, own},
     store::Store,
     trouble::{Condition, is_busy},
+    watch::Watch,
 };
 
 /// Commands that one commit may take.
@@ -107,6 +109,11 @@ pub(super) struct Writer {
     /// A lane waits for the next commit.
     pub(super) lane_waits: bool,
     pub(super) reader: Option<(Sender<Request>, JoinHandle<()>)>,
+    pub(super) watch: Watch,
+    /// `None` where commits are not numbered.
+    pub(super) mark: Option<Mark>,
+    /// Stops when the sender is dropped.
+    pub(super) mark_sync: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 #[derive(Debug, Default)]
@@ -185,6 +192,7 @@ impl Writer {
         self.settle_due = None;
         self.lane_waits = false;
         self.probe();
+        self.look_after_files();
 
         appends.sort_by_key(|append| append.callback.arrival);
         if let Some(now) = appends
@@ -350,7 +358,7 @@ impl Writer {
             outcomes: Vec::with_capacity(callback.offers.len()),
             records: Vec::new(),
         };
-        if !self.condition.writes() {
+        if !self.condition.writes() || self.condition.files_gone() {
             return (staged, Err(Refusal::Failed));
         }
         let mark = self.admission.mark();
@@ -512,7 +520,11 @@ impl Writer {
             .inc_by(self.admission.take_calls_evicted());
         if let Some(state) = self.condition.news(&self.index, &self.bounds) {
             tracing::info!(?state, "journal state");
-            self.boards.health.update(|view| view.journal = state);
+            let why = self.condition.why();
+            self.boards.health.update(|view| {
+                view.journal = state;
+                view.journal_why = why;
+            });
         }
     }
 
@@ -524,6 +536,7 @@ impl Writer {
     /// Nothing to do for a while: tries again what failed for lack of room, gives free pages back.
     fn idle(&mut self) {
         self.probe();
+        self.look_after_files();
         if self.has_leftovers() {
             let owed = self.write_leftovers();
             self.show();
@@ -569,6 +582,12 @@ impl Writer {
         }
         if let Err(error) = self.store.close() {
             tracing::warn!(%error, "the journal was not closed cleanly; nothing is lost by that");
+        }
+        if let Some((stop, thread)) = self.mark_sync.take() {
+            drop(stop);
+            if thread.join().is_err() {
+                tracing::error!("the thread that syncs the journal's mark panicked");
+            }
         }
     }
 }

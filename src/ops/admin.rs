@@ -540,6 +540,7 @@ mod tests {
             JournalState::Writable,
             JournalState::Full,
             JournalState::DiskFull,
+            JournalState::FilesGone,
             JournalState::Failed,
         ];
         let written = journal.map(|state| serde_json::to_value(state).unwrap());

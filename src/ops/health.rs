@@ -66,6 +66,8 @@ pub enum JournalState {
     Full,
     /// The disk is full; resumes by itself.
     DiskFull,
+    /// Its files were removed or replaced: nothing is accepted; what is owed is still delivered, then it has failed.
+    FilesGone,
     /// A write or fsync failed: nothing is accepted until restart, and `/livez` fails.
     Failed,
 }
@@ -88,6 +90,8 @@ pub struct HealthView {
     pub draining: bool,
     /// The journal.
     pub journal: JournalState,
+    /// More on the journal's state, for people.
+    pub journal_why: Option<String>,
     /// True in `confirm` mode, where readiness follows the broker.
     pub needs_broker: bool,
     /// The broker.

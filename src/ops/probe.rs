@@ -56,13 +56,21 @@ impl Probe {
 #[must_use]
 pub fn livez(view: &HealthView, executor_stalled: bool) -> Probe {
     let mut reasons = Vec::new();
+    let failed = with_why("the journal failed and takes nothing until restart", view);
     if view.journal == JournalState::Failed {
-        reasons.push("the journal failed and takes nothing until restart");
+        reasons.push(failed.as_str());
     }
     if executor_stalled {
         reasons.push("the executor has not moved for a long time");
     }
     Probe::of(reasons)
+}
+
+fn with_why(reason: &str, view: &HealthView) -> String {
+    match &view.journal_why {
+        Some(why) => format!("{reason}: {why}"),
+        None => reason.to_owned(),
+    }
 }
 
 /// Start-up: configuration and schemas loaded, journal open and recovered, listeners bound. Never the broker.
@@ -80,6 +88,8 @@ pub fn startupz(view: &HealthView) -> Probe {
 #[must_use]
 pub fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
     let mut reasons = Vec::new();
+    let failed = with_why("the journal failed and takes nothing until restart", view);
+    let gone = with_why("the journal's files are gone", view);
     if !view.started {
         reasons.push("start-up is not over");
     }
@@ -91,7 +101,8 @@ pub fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
         JournalState::Opening => reasons.push("the journal is being opened or recovered"),
         JournalState::Full => reasons.push("the journal is full"),
         JournalState::DiskFull => reasons.push("the journal's disk is full"),
-        JournalState::Failed => reasons.push("the journal failed and takes nothing until restart"),
+        JournalState::FilesGone => reasons.push(&gone),
+        JournalState::Failed => reasons.push(&failed),
     }
     if view.needs_broker && !broker_counts {
         reasons.push("the broker does not take messages, and accept_after is \"confirm\"");
@@ -145,6 +156,7 @@ mod tests {
             (JournalState::Writable, true, true),
             (JournalState::Full, true, false),
             (JournalState::DiskFull, true, false),
+            (JournalState::FilesGone, true, false),
             (JournalState::Failed, false, false),
         ] {
             check(
@@ -211,5 +223,14 @@ mod tests {
         ] {
             assert!(!probe.ok && !probe.reasons.is_empty());
         }
+        let gone = HealthView {
+            journal: JournalState::FilesGone,
+            journal_why: Some("the database was removed".into()),
+            ..good()
+        };
+        assert_eq!(
+            readyz(&gone, false).reasons,
+            ["the journal's files are gone: the database was removed"]
+        );
     }
 }

@@ -1,0 +1,153 @@
+//! Looks at the files of a journal before SQLite does: at the database, its log and the mark, and whether they belong
+//! together and are all that there was. SQLite cannot know that: a log that is missing or was cut reads as a shorter one, an
+//! older copy as what it was.
+
+use std::io;
+
+use super::{
+    directory::Directory,
+    header::{Base, PAGE_BYTES},
+    log::{Commits, Log},
+    mark::Kept,
+};
+
+/// The page that SQLite never writes: it holds its locks (file format, 1.4).
+const LOCK_PAGE: u32 = (1 << 30) / PAGE_BYTES + 1;
+
+/// The files of a journal that is not open.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// `None` where the database is missing.
+    pub(super) base: Option<Base>,
+    /// `None` where the log is missing or empty.
+    pub(super) log: Option<Log>,
+    pub(super) kept: Kept,
+}
+
+impl Files {
+    pub(super) fn read(directory: &Directory) -> io::Result<Self> {
+        Ok(Self {
+            base: Base::read(&directory.database())?,
+            log: Log::read(&directory.log())?,
+            kept: Kept::read(&directory.mark())?,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn read_in(path: &std::path::Path) -> io::Result<Self> {
+        let directory = Directory::open(path).map_err(io::Error::other)?;
+        Self::read(&directory)
+    }
+
+    /// Why these are not the files that the last process left, if so.
+    pub(super) fn damage(&self) -> Option<String> {
+        let log_has_commits =
+            |log: &Log| log.everything().frames > 0 || log.goes_on_behind_damage();
+        let Some(base) = self.base.filter(|base| base.bytes > 0) else {
+            let what = if self.base.is_some() {
+                "empty"
+            } else {
+                "missing"
+            };
+            let was_there =
+                self.kept != Kept::Absent || self.log.as_ref().is_some_and(log_has_commits);
+            return was_there.then(|| format!("its database is {what}"));
+        };
+        if self.log.as_ref().is_some_and(Log::goes_on_behind_damage) {
+            return Some(
+                "its write-ahead log has commits behind a damaged place, at which SQLite stops"
+                    .to_owned(),
+            );
+        }
+        let commits = self.commits();
+        if let Some(header) = base.header {
+            if let Some(last) = commits.last
+                && header.number > last
+            {
+                return Some(format!(
+                    "its write-ahead log ends with commit {last}, and the database has commit {} already",
+                    header.number
+                ));
+            }
+            if let Some(first) = commits.first
+                && first > header.number + 1
+            {
+                return Some(format!(
+                    "its write-ahead log begins with commit {first}, and the database ends with commit {}",
+                    header.number
+                ));
+            }
+            if self.is_cut(base, header.pages.unwrap_or(0), commits) {
+                return Some("its database is shorter than it was".to_owned());
+            }
+        }
+        let number = self.last_commit(commits);
+        match self.kept {
+            Kept::Is(marked) if marked.commit > number => Some(format!(
+                "commit {} was answered, and it ends with commit {number}",
+                marked.commit
+            )),
+            Kept::Absent if number > 0 => {
+                Some("its mark is missing: it may be an older copy".to_owned())
+            }
+            Kept::Unreadable if number > 0 => {
+                Some("its mark cannot be read: it may be an older copy".to_owned())
+            }
+            Kept::Is(_) | Kept::Absent | Kept::Unreadable => None,
+        }
+    }
+
+    /// What SQLite will take of the log.
+    fn commits(&self) -> Commits {
+        self.log.as_ref().map(Log::commits).unwrap_or_default()
+    }
+
+    /// The number of the last commit that SQLite will find.
+    fn last_commit(&self, commits: Commits) -> u64 {
+        let header = self.base.and_then(|base| base.header);
+        let of_base = header.map_or(0, |header| header.number);
+        commits.last.unwrap_or(of_base)
+    }
+
+    /// Whether a page is missing at the end of the database that is not in the log either.
+    fn is_cut(&self, base: Base, pages: u32, commits: Commits) -> bool {
+        let first_missing = base.pages() + 1;
+        let log = self.log.as_ref().filter(|_| commits.frames > 0);
+        // A checkpoint that was cut short may have made the file shorter and not have got as far as its first page.
+        let pages = log.map_or(pages, |log| pages.min(log.pages_after(commits.frames)));
+        if first_missing > pages {
+            return false;
+        }
+        let logged = log.map(|log| log.pages(commits.frames));
+        let logged = logged.unwrap_or_default();
+        (first_missing..=pages).any(|page| page != LOCK_PAGE && !logged.contains_key(&page))
+    }
+
+    /// How much of the log belongs to what can be salvaged: more than SQLite would take where that was answered.
+    pub(super) fn readable(&self) -> Commits {
+        let Some(log) = &self.log else {
+            return Commits::default();
+        };
+        let commits = self.commits();
+        let answered = self.kept.marked().map_or(0, |marked| marked.commit);
+        let without_base = self.base.is_none_or(|base| base.bytes == 0);
+        let readable = if without_base
+            || log.goes_on_behind_damage()
+            || answered > self.last_commit(commits)
+        {
+            log.everything()
+        } else {
+            commits
+        };
+        // Everything in it is in the database already, and there it is newer.
+        let header = self.base.and_then(|base| base.header);
+        let in_base = header.map_or(0, |header| header.number);
+        if readable
+            .last
+            .is_some_and(|last| last > 0 && last <= in_base)
+        {
+            return Commits::default();
+        }
+        readable
+    }
+}

@@ -182,6 +182,8 @@ async fn cut_connections_and_a_killed_receiver_lose_nothing_and_keep_order() {
     tokio::join!(load.send(&url, 32), killing);
 
     owes_nothing(&receiver).await;
+    let salvages = receiver.metric("hookswitch_journal_salvages_total").await;
+    assert_eq!(salvages, Some(0.0), "a kill was taken for damage");
     let scrapes = scraper.finish().await;
     // The reader's own connections would be cut as well.
     node.stop();

@@ -146,6 +146,8 @@ async fn a_full_disk_refuses_what_is_new_delivers_what_is_owed_and_resumes_by_it
         receiver.metric("hookswitch_deliveries_recovered").await,
         Some(0.0)
     );
+    let salvages = receiver.metric("hookswitch_journal_salvages_total").await;
+    assert_eq!(salvages, Some(0.0), "a full disk was taken for damage");
 
     disk.make_room();
     eventually("it is ready again", Duration::from_secs(10), || async {

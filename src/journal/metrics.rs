@@ -101,7 +101,7 @@ impl Metrics {
             salvaged: salvaged.with_label_values(&["recovered"]),
             lost: salvaged.with_label_values(&["lost"]),
         };
-        let collectors: [Box<dyn Collector>; 11] = [
+        let collectors: [Box<dyn Collector>; 12] = [
             Box::new(metrics.fsync_seconds.clone()),
             Box::new(metrics.batch_size.clone()),
             Box::new(metrics.write_errors.clone()),

@@ -80,8 +80,10 @@ fn no_schedule_of_faults_breaks_order_loses_a_delivery_or_holds_up_a_neighbour()
             for (what, count) in [
                 ("losses", figures.losses),
                 ("fences", figures.fences),
+                ("fences passed by", figures.passed),
                 ("restarts", figures.restarts),
                 ("late copies", figures.late),
+                ("late copies behind a passed fence", figures.strays),
                 ("repeats", figures.repeats),
                 ("nacks", figures.nacks),
                 ("returns", figures.returns),
@@ -146,5 +148,16 @@ fn without_waiting_for_the_journal_a_killed_process_leaves_an_older_one_after_a_
             ..Kept::ALL
         },
         "P2",
+    );
+}
+
+#[test]
+fn behind_a_passed_fence_only_the_sequence_tells_a_late_copy_from_a_newer_event() {
+    must_break(
+        Kept {
+            drop_repeats: false,
+            ..Kept::ALL
+        },
+        "P2: an older one after a newer one",
     );
 }

@@ -110,6 +110,10 @@ pub enum Input {
     /// The fence of the lost publishing connection (or of the process before this one) was declared by the new one:
     /// nothing sent on the old one can land any more. Covers every loss that was told before it; so it must not be
     /// told for one connection after the loss of the next.
+    ///
+    /// Also told where the fence was passed by because the broker node of the old connection is gone. A copy may then
+    /// land after newer events of its call. It is a copy of what was sent again, so a consumer that goes by the sequence
+    /// drops it; in `confirm` mode also of what was withdrawn.
     Fenced,
     /// The journal has made durable that this delivery is done or poisoned (with [`Settings::await_settled`] only): its lane goes on.
     Settled {

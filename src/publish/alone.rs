@@ -14,7 +14,7 @@ use super::{
     backoff::Backoff,
     channel::{Ended, How},
     error::chain,
-    fence,
+    fence::Fence,
     line::{pause, until_gone},
     link::{Dialer, Link},
     loss::{self, Cause},
@@ -50,7 +50,7 @@ pub(super) enum AloneNews {
 /// What the sender of single messages works with.
 pub(super) struct Booth {
     pub(super) dialer: Dialer,
-    pub(super) fence: String,
+    pub(super) fence: Fence,
     pub(super) press: Arc<Press>,
     pub(super) stall_timeout: Duration,
     pub(super) close_timeout: Duration,
@@ -248,7 +248,7 @@ impl Booth {
     async fn try_connect(&mut self) -> Result<Link, PublishError> {
         let link = self.dialer.dial().await?;
         let taken = tokio::select! {
-            taken = fence::take(&link, &self.fence, || {}) => taken,
+            taken = self.fence.take(&link) => taken,
             () = until_gone(&link) => Err(PublishError::Ended { part: "connection" }),
         };
         match taken {

@@ -78,6 +78,14 @@ pub enum PublishError {
         /// How long was waited.
         after: Duration,
     },
+    /// The broker takes connections but does not do what it is asked.
+    #[error("cannot {doing}: the broker did not answer within {after:?}")]
+    Unanswered {
+        /// What was being done.
+        doing: &'static str,
+        /// How long was waited.
+        after: Duration,
+    },
     /// The connection or a channel failed during an operation.
     #[error("cannot {doing}")]
     Broker {

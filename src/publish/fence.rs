@@ -1,87 +1,432 @@
-//! The fence (design 7): an exclusive queue that only one connection can hold. Whoever declares it knows that the
-//! connection which held it before is gone at the broker, and that nothing sent on that one can land any more.
+//! The fence: an exclusive queue that only one connection can hold. Whoever declares it knows that the connection which
+//! held it before is gone at the broker, and that nothing sent on that one can land any more.
+//!
+//! When a node of a cluster dies, RabbitMQ from 4.2 on keeps the records of its exclusive queues until it is back. So the
+//! wait for a fence is bounded: one that is not released is passed by, and the connection takes the next name. A copy from
+//! the connection before may then land late. It is a repeat of an event that was sent again, and a consumer that drops what
+//! is not above the last `hookswitch-sequence` of its call drops it.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use lapin::{
-    ErrorKind,
+    Channel, ErrorKind,
     options::{QueueDeclareOptions, QueueDeleteOptions},
     protocol::{AMQPErrorKind, AMQPSoftError},
     types::FieldTable,
 };
+use prometheus::IntCounter;
+use tokio::{net::TcpStream, time::Instant};
 
-use super::{PublishError, backoff::Backoff, link::Link};
+use super::{
+    PublishError,
+    backoff::Backoff,
+    link::{HEARTBEAT_SECONDS, Link},
+};
 
-/// The name of the fence of connection `n` of an instance (design 8).
-pub(super) fn name(instance: &str, n: u8) -> String {
-    format!("hookswitch.fence.{instance}.{n}")
+/// Names of each kind of connection. A name is spent while the node that its holder was connected to is away; a cluster
+/// of seven still works without three of its nodes.
+const NAMES_EACH: u8 = 4;
+/// Connections that hold a fence: the one that publishes, and the one for single messages.
+const KINDS: u8 = 2;
+
+/// Opening a channel, declaring, deleting. A node that has no majority for its metadata does not answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// A look at whether an address refuses connections.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a fence is waited for, by what is known of its holder.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// The address that the holder was connected to refuses connections: the broker's process is gone, and so is
+    /// whatever it had not handed on to other nodes. What it had handed on is in their sockets.
+    refused: Duration,
+    /// Its node does not answer for the queue, though the broker answers everything else: killed, frozen or cut off.
+    unanswered: Duration,
+    /// Anything else. The broker notices a dead TCP connection after at most three heartbeats.
+    any: Duration,
 }
 
-/// Waits until this connection holds the fence. `locked` is called, once, when another connection still has it.
-///
-/// # Errors
-/// Where the broker says anything but "locked": no permission, or the connection is gone.
-///
-/// # Cancel safety
-/// Dropping it leaves at most a channel that closes by itself, and perhaps the fence held by this connection.
-pub(super) async fn take(
-    link: &Link,
-    name: &str,
-    mut locked: impl FnMut(),
-) -> Result<(), PublishError> {
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
-    let mut said = false;
-    loop {
-        let failed = |source| PublishError::broker("declare the fence queue", source);
-        let channel = link.connection.create_channel().await.map_err(failed)?;
-        let options = QueueDeclareOptions {
-            exclusive: true,
-            ..QueueDeclareOptions::default()
+const PATIENCE: Patience = Patience {
+    refused: Duration::from_millis(1_500),
+    unanswered: Duration::from_secs(10),
+    any: Duration::from_secs(3 * HEARTBEAT_SECONDS as u64 + 5),
+};
+
+/// The fences of one instance, and which of them were passed by.
+#[derive(Clone, Debug)]
+pub(super) struct Fences {
+    instance: Arc<str>,
+    /// Not waited for again until they are found free.
+    passed: Arc<Mutex<BTreeSet<u8>>>,
+    counter: IntCounter,
+}
+
+impl Fences {
+    pub(super) fn new(instance: &str, counter: IntCounter) -> Self {
+        Self {
+            instance: instance.into(),
+            passed: Arc::default(),
+            counter,
+        }
+    }
+
+    /// That of the publishing connection. An earlier process may have left any of the names behind, with a connection
+    /// on which copies are still under way.
+    pub(super) fn publishing(&self) -> Fence {
+        Fence::new(self, 0, names(0).skip(1).chain(names(1)).collect())
+    }
+
+    /// That of the connection for single messages; it is used only after the publishing connection had its own.
+    pub(super) fn single_messages(&self) -> Fence {
+        Fence::new(self, 1, Vec::new())
+    }
+
+    fn name(&self, n: u8) -> String {
+        format!("hookswitch.fence.{}.{n}", self.instance)
+    }
+
+    fn is_passed(&self, n: u8) -> bool {
+        self.with_passed(|passed| passed.contains(&n))
+    }
+
+    fn with_passed<T>(&self, act: impl FnOnce(&mut BTreeSet<u8>) -> T) -> T {
+        act(&mut self.passed.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The numbers of one kind of connection, in the order in which they are taken.
+fn names(kind: u8) -> impl Iterator<Item = u8> {
+    (0..NAMES_EACH).map(move |n| n * KINDS + kind)
+}
+
+/// The fence of one kind of connection, from one connection to the next.
+#[derive(Debug)]
+pub(super) struct Fence {
+    fences: Fences,
+    kind: u8,
+    /// The number that the last connection held, or that the first is to take.
+    number: u8,
+    /// Fences of an earlier process that are to be waited for.
+    left_behind: Vec<u8>,
+    /// What the holder was connected to.
+    holder: Option<SocketAddr>,
+    /// When the first connection after the last loss found the fence held.
+    waiting_since: Option<Instant>,
+    patience: Patience,
+}
+
+/// How the wait for one fence ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// This connection holds it.
+    Taken,
+    /// It was passed by, now or before.
+    Passed,
+}
+
+impl Fence {
+    fn new(fences: &Fences, kind: u8, left_behind: Vec<u8>) -> Self {
+        Self {
+            fences: fences.clone(),
+            kind,
+            number: kind,
+            left_behind,
+            holder: None,
+            waiting_since: None,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Waits until `link` holds a fence, and until every fence before it was released or passed by.
+    ///
+    /// # Errors
+    /// Where the broker says anything but "locked", or nothing: no permission, no majority, or the connection is gone.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves at most a channel that closes by itself, and perhaps a fence held by this connection. How long
+    /// was waited is kept, so that the next call waits for the rest only.
+    pub(super) async fn take(&mut self, link: &Link) -> Result<(), PublishError> {
+        while let Some(n) = self.left_behind.last().copied() {
+            if self.wait(link, n).await? == Wait::Taken {
+                self.release(link, n).await?;
+            }
+            self.left_behind.pop();
+        }
+        let mut tried = 0;
+        while self.wait(link, self.number).await? == Wait::Passed {
+            self.number = next(self.kind, self.number);
+            tried += 1;
+            if tried % NAMES_EACH == 0 {
+                // All were passed by before and are held still, so that nothing waited.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+        self.holder = link.peer();
+        self.waiting_since = None;
+        Ok(())
+    }
+
+    async fn wait(&mut self, link: &Link, n: u8) -> Result<Wait, PublishError> {
+        let name = self.fences.name(n);
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
+        let mut refused_since = None;
+        let mut question: Option<Question> = None;
+        let mut logged = false;
+        let ended = loop {
+            if declare(link, &name).await? {
+                self.fences.with_passed(|passed| passed.remove(&n));
+                break Wait::Taken;
+            }
+            if self.fences.is_passed(n) {
+                break Wait::Passed;
+            }
+            if !std::mem::replace(&mut logged, true) {
+                tracing::warn!(
+                    fence = name,
+                    "the broker still holds the connection before this one: waiting for its fence"
+                );
+            }
+            let since = *self.waiting_since.get_or_insert_with(Instant::now);
+            refused_since = match self.holder {
+                Some(holder) if refuses(holder).await => refused_since.or(Some(Instant::now())),
+                _ => None,
+            };
+            let mut asked = match question.take() {
+                Some(asked) => asked,
+                None => Question::ask(link, name.clone()).await?,
+            };
+            let pause = tokio::time::sleep(backoff.wait());
+            tokio::pin!(pause);
+            tokio::select! {
+                biased;
+                () = &mut asked.answered => pause.await,
+                () = &mut pause => question = Some(asked),
+            }
+            let waited = Waited {
+                refused: refused_since.map(|since| since.elapsed()),
+                unanswered: question.as_ref().map(|question| question.since.elapsed()),
+                any: since.elapsed(),
+            };
+            if let Some(why) = self.patience.ends(waited) {
+                self.pass(n, &name, why, since);
+                break Wait::Passed;
+            }
         };
-        match channel
-            .queue_declare(name.into(), options, FieldTable::default())
-            .await
+        if let Some(question) = question {
+            link.keep(question.channel);
+        }
+        Ok(ended)
+    }
+
+    fn pass(&self, n: u8, name: &str, why: &'static str, since: Instant) {
+        self.fences.with_passed(|passed| passed.insert(n));
+        self.fences.counter.inc();
+        tracing::warn!(
+            fence = name,
+            waited_seconds = since.elapsed().as_secs(),
+            why,
+            "passed by the fence of a lost connection: copies of events that it had not confirmed may arrive after \
+             newer events of the same calls; consumers that drop what is not above the last hookswitch-sequence of a \
+             call are not affected"
+        );
+    }
+
+    /// Leaves a fence to whoever needs it next.
+    async fn release(&self, link: &Link, n: u8) -> Result<(), PublishError> {
+        let doing = "give the fence queue up";
+        let channel = open(link, doing).await?;
+        let deleting =
+            channel.queue_delete(self.fences.name(n).into(), QueueDeleteOptions::default());
+        within(doing, deleting)
+            .await?
+            .map_err(|source| PublishError::broker(doing, source))?;
+        close(&channel).await;
+        Ok(())
+    }
+}
+
+/// The name after `n` of the same kind.
+fn next(kind: u8, n: u8) -> u8 {
+    let after = n + KINDS;
+    if after < NAMES_EACH * KINDS {
+        after
+    } else {
+        kind
+    }
+}
+
+/// How long it has been so.
+#[derive(Clone, Copy, Debug)]
+struct Waited {
+    /// The holder's address refuses connections.
+    refused: Option<Duration>,
+    /// The question to the holder's node has no answer.
+    unanswered: Option<Duration>,
+    /// The fence is held.
+    any: Duration,
+}
+
+impl Patience {
+    /// Why a fence is not waited for any longer, if it is not.
+    fn ends(&self, waited: Waited) -> Option<&'static str> {
+        if waited.refused.is_some_and(|time| time >= self.refused) {
+            Some("the address of its broker node refuses connections")
+        } else if waited
+            .unanswered
+            .is_some_and(|time| time >= self.unanswered)
         {
-            Ok(_) => {
-                if let Err(error) = channel.close(200, "OK".into()).await {
-                    tracing::debug!(%error, "closing the fence's channel failed");
-                }
-                return Ok(());
-            }
-            Err(error) if is_locked(&error) => {
-                if !std::mem::replace(&mut said, true) {
-                    locked();
-                }
-                tokio::time::sleep(backoff.wait()).await;
-            }
-            Err(error) => return Err(failed(error)),
+            Some("its broker node does not answer")
+        } else if waited.any >= self.any {
+            Some("the broker did not release it in time")
+        } else {
+            None
         }
     }
 }
 
-/// Waits until the connection that held this fence is gone, and leaves it to whoever needs it next.
-///
-/// # Errors
-/// As [`take`].
-pub(super) async fn pass(
-    link: &Link,
-    name: &str,
-    locked: impl FnMut(),
-) -> Result<(), PublishError> {
-    take(link, name, locked).await?;
-    let failed = |source| PublishError::broker("give the fence queue up", source);
-    let channel = link.connection.create_channel().await.map_err(failed)?;
-    channel
-        .queue_delete(name.into(), QueueDeleteOptions::default())
-        .await
-        .map_err(failed)?;
-    if let Err(error) = channel.close(200, "OK".into()).await {
-        tracing::debug!(%error, "closing the fence's channel failed");
+/// A passive declare of a fence that another connection holds. The node of that connection has to answer it, which takes
+/// no time where it is alive; otherwise the broker tries for a minute.
+struct Question {
+    since: Instant,
+    channel: Channel,
+    answered: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Question {
+    async fn ask(link: &Link, name: String) -> Result<Self, PublishError> {
+        let channel = open(link, "ask for the fence queue").await?;
+        let asked = channel.clone();
+        let answered = async move {
+            let options = QueueDeclareOptions {
+                passive: true,
+                ..QueueDeclareOptions::default()
+            };
+            let asking = asked.queue_declare(name.into(), options, FieldTable::default());
+            if let Err(error) = asking.await {
+                // "Locked" from its node, as a rule. What else it may be is seen by the declare that follows.
+                tracing::debug!(%error, "the broker answered for a fence");
+            }
+        };
+        Ok(Self {
+            since: Instant::now(),
+            channel,
+            answered: Box::pin(answered),
+        })
     }
-    Ok(())
+}
+
+/// Whether nothing listens where a lost connection ended.
+async fn refuses(address: SocketAddr) -> bool {
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+    matches!(connecting, Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
+/// Declares a fence; false where another connection holds it.
+async fn declare(link: &Link, name: &str) -> Result<bool, PublishError> {
+    let doing = "declare the fence queue";
+    let channel = open(link, doing).await?;
+    let options = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let declaring = channel.queue_declare(name.into(), options, FieldTable::default());
+    match within(doing, declaring).await? {
+        Ok(_) => {
+            close(&channel).await;
+            Ok(true)
+        }
+        Err(error) if is_locked(&error) => Ok(false),
+        Err(error) => Err(PublishError::broker(doing, error)),
+    }
+}
+
+async fn open(link: &Link, doing: &'static str) -> Result<Channel, PublishError> {
+    within(doing, link.connection.create_channel())
+        .await?
+        .map_err(|source| PublishError::broker(doing, source))
+}
+
+async fn close(channel: &Channel) {
+    let closing = channel.close(200, "OK".into());
+    match tokio::time::timeout(ANSWER_TIMEOUT, closing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "closing the fence's channel failed"),
+        Err(_) => tracing::debug!("the broker did not close the fence's channel in time"),
+    }
+}
+
+async fn within<T>(
+    doing: &'static str,
+    answer: impl Future<Output = T>,
+) -> Result<T, PublishError> {
+    tokio::time::timeout(ANSWER_TIMEOUT, answer)
+        .await
+        .map_err(|_| PublishError::Unanswered {
+            doing,
+            after: ANSWER_TIMEOUT,
+        })
 }
 
 fn is_locked(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(said)
         if matches!(said.kind(), AMQPErrorKind::Soft(AMQPSoftError::RESOURCELOCKED)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_connection_goes_round_its_own_names() {
+        let check = |kind, expected: [u8; 5]| {
+            let mut n = kind;
+            let mut taken = Vec::new();
+            for _ in 0..5 {
+                taken.push(n);
+                n = next(kind, n);
+            }
+            assert_eq!(taken, expected);
+            assert_eq!(names(kind).collect::<Vec<_>>(), expected[..4]);
+        };
+        check(0, [0, 2, 4, 6, 0]);
+        check(1, [1, 3, 5, 7, 1]);
+    }
+
+    #[test]
+    fn the_first_connection_of_a_process_waits_for_every_name_of_an_earlier_one() {
+        let fences = Fences::new("i", IntCounter::new("a", "b").unwrap());
+        let fence = fences.publishing();
+        let mut all = fence.left_behind.clone();
+        all.push(fence.number);
+        all.sort_unstable();
+        assert_eq!(all, (0..KINDS * NAMES_EACH).collect::<Vec<_>>());
+        assert!(fences.single_messages().left_behind.is_empty());
+    }
+
+    #[test]
+    fn a_fence_is_waited_for_as_long_as_its_holder_may_live() {
+        let seconds = Duration::from_secs;
+        let check = |refused, unanswered, any, passed| {
+            let waited = Waited {
+                refused,
+                unanswered,
+                any,
+            };
+            assert_eq!(PATIENCE.ends(waited).is_some(), passed, "{waited:?}");
+        };
+        check(None, None, seconds(0), false);
+        check(Some(seconds(1)), None, seconds(9), false);
+        check(Some(seconds(2)), None, seconds(2), true);
+        check(None, Some(seconds(9)), seconds(9), false);
+        check(None, Some(seconds(10)), seconds(10), true);
+        // A TCP connection that is dead without a word is noticed by the broker within three heartbeats.
+        check(None, None, seconds(30), false);
+        check(None, None, seconds(35), true);
+    }
 }

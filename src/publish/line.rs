@@ -11,7 +11,7 @@ use super::{
     PublishError,
     backoff::Backoff,
     error::chain,
-    fence,
+    fence::Fence,
     link::{Dialer, Link},
 };
 
@@ -37,12 +37,10 @@ pub(super) type LinkWatch = watch::Receiver<Option<Arc<Link>>>;
 /// Keeps the line up until `halt`, then closes it.
 ///
 /// Nothing is published on a connection before it holds the fence. If something were, and the connection were lost
-/// before that, the next fence would say nothing about it. `others` are the fences of the other connections that an earlier
-/// process may have left behind: the first connection waits for the end of those too.
+/// before that, the next fence would say nothing about it.
 pub(super) async fn hold(
     mut dialer: Dialer,
-    fence: String,
-    mut others: Vec<String>,
+    mut fence: Fence,
     line: watch::Sender<Option<Arc<Link>>>,
     news: mpsc::Sender<LineNews>,
     halt: CancellationToken,
@@ -52,19 +50,8 @@ pub(super) async fn hold(
     while !halt.is_cancelled() {
         let attempt = async {
             let link = Arc::new(dialer.dial().await?);
-            let locked = || {
-                tracing::warn!(
-                    "the broker still holds the connection before this one: waiting for its fence"
-                );
-            };
-            let taking = async {
-                for other in &others {
-                    fence::pass(&link, other, locked).await?;
-                }
-                fence::take(&link, &fence, locked).await
-            };
             let taken = tokio::select! {
-                taken = taking => taken,
+                taken = fence.take(&link) => taken,
                 () = until_gone(&link) => Err(PublishError::Ended { part: "connection" }),
                 () = halt.cancelled() => Ok(()),
             };
@@ -89,7 +76,6 @@ pub(super) async fn hold(
             }
         };
         backoff.reset();
-        others.clear();
         let mut events = link.connection.events_listener();
         tracing::info!(connection = link.number, "connected to the broker");
         drop(news.send(LineNews::Fenced(link.number)).await);

@@ -1,13 +1,13 @@
 //! One AMQP connection: how it is made, watched and cut.
 
 use std::{
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use lapin::{
-    AsyncTcpStream, Connection, ConnectionProperties,
+    AsyncTcpStream, Channel, Connection, ConnectionProperties,
     tcp::RustlsConnector,
     uri::{AMQPScheme, AMQPUri},
 };
@@ -18,7 +18,7 @@ use crate::config::{Broker, BrokerEndpoint, Secret, read_broker_urls};
 use super::{PublishError, tls};
 
 /// Seconds (design 7): a dead peer is noticed after two of them.
-const HEARTBEAT_SECONDS: u16 = 10;
+pub(super) const HEARTBEAT_SECONDS: u16 = 10;
 /// TCP and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// TCP, TLS and the AMQP handshake together.
@@ -34,6 +34,8 @@ pub(super) struct Link {
     /// Cancelled once the connection is known to be gone.
     pub(super) lost: CancellationToken,
     socket: Socket,
+    /// See [`Link::keep`].
+    kept: Mutex<Vec<Channel>>,
 }
 
 /// A second handle of the connection's socket. The library has no way to drop a connection whose peer is silent;
@@ -44,6 +46,21 @@ impl Link {
     /// Whether the library still thinks well of it.
     pub(super) fn connected(&self) -> bool {
         self.connection.status().connected()
+    }
+
+    /// What it is connected to, unless it was cut.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        socket.as_ref()?.peer_addr().ok()
+    }
+
+    /// Keeps a channel on which the broker still owes an answer that nobody waits for. Dropping it would close it, and where
+    /// the broker closes it at the same time, as its answer, the library gives up the whole connection.
+    pub(super) fn keep(&self, channel: Channel) {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(channel);
     }
 
     /// Drops the TCP connection, now.
@@ -187,6 +204,7 @@ async fn open(
             number,
             lost: CancellationToken::new(),
             socket,
+            kept: Mutex::default(),
         }),
         Ok(Err(source)) => {
             cut(&socket);

@@ -49,6 +49,7 @@ pub(super) struct PublishMetrics {
     pub(super) connected: IntGauge,
     pub(super) blocked: IntGauge,
     pub(super) reconnects: IntCounter,
+    pub(super) fences_passed: IntCounter,
     pub(super) oldest_unconfirmed: Gauge,
     pub(super) destination_state: IntGaugeVec,
 }
@@ -94,6 +95,10 @@ impl PublishMetrics {
                 "hookswitch_broker_reconnects_total",
                 "How often a publishing connection was made after one was lost",
             )?,
+            fences_passed: IntCounter::new(
+                "hookswitch_broker_fences_passed_total",
+                "Lost connections that the broker did not release in time, as after the death of a node: copies of unconfirmed events may follow newer ones",
+            )?,
             oldest_unconfirmed: Gauge::new(
                 "hookswitch_publish_oldest_unconfirmed_age_seconds",
                 "Age of the oldest publish that the broker has not answered, 0 if there is none",
@@ -115,6 +120,7 @@ impl PublishMetrics {
         registry.register(Box::new(metrics.connected.clone()))?;
         registry.register(Box::new(metrics.blocked.clone()))?;
         registry.register(Box::new(metrics.reconnects.clone()))?;
+        registry.register(Box::new(metrics.fences_passed.clone()))?;
         registry.register(Box::new(metrics.oldest_unconfirmed.clone()))?;
         registry.register(Box::new(metrics.destination_state.clone()))?;
         Ok(metrics)

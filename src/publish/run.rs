@@ -23,7 +23,7 @@ use super::{
     alone::{AloneNews, Booth},
     channel::{ChannelNews, Teller},
     engine::Engine,
-    fence,
+    fence::Fences,
     line::{self, LineNews},
     link::Dialer,
     metrics::PublishMetrics,
@@ -137,10 +137,10 @@ impl Office {
 
         let (line_sender, line_watch) = watch::channel(None);
         let (line_news_sender, line_news) = mpsc::channel(NEWS_LIMIT);
+        let fences = Fences::new(&instance, metrics.fences_passed.clone());
         let holding = line::hold(
             dialer(""),
-            fence::name(&instance, 0),
-            vec![fence::name(&instance, 1)],
+            fences.publishing(),
             line_sender,
             line_news_sender,
             halt_links.clone(),
@@ -160,7 +160,7 @@ impl Office {
         let (alone_news_sender, alone_news) = mpsc::channel(1);
         let booth = Booth {
             dialer: dialer(" alone"),
-            fence: fence::name(&instance, 1),
+            fence: fences.single_messages(),
             press: press.clone(),
             stall_timeout: settings.stall_timeout,
             close_timeout: settings.close_timeout,

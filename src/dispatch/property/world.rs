@@ -29,6 +29,8 @@ pub(super) struct Kept {
     pub(super) fence: bool,
     pub(super) poll_all: bool,
     pub(super) await_settled: bool,
+    /// Consumers drop what is not above the last sequence of its call.
+    pub(super) drop_repeats: bool,
 }
 
 impl Kept {
@@ -37,6 +39,7 @@ impl Kept {
         fence: true,
         poll_all: true,
         await_settled: true,
+        drop_repeats: true,
     };
 }
 
@@ -69,8 +72,10 @@ pub(super) struct Figures {
     pub(super) alone: u64,
     pub(super) losses: u64,
     pub(super) fences: u64,
+    pub(super) passed: u64,
     pub(super) restarts: u64,
     pub(super) late: u64,
+    pub(super) strays: u64,
     pub(super) landed: u64,
     pub(super) repeats: u64,
     pub(super) nacks: u64,
@@ -91,8 +96,10 @@ impl Figures {
         self.alone += other.alone;
         self.losses += other.losses;
         self.fences += other.fences;
+        self.passed += other.passed;
         self.restarts += other.restarts;
         self.late += other.late;
+        self.strays += other.strays;
         self.landed += other.landed;
         self.repeats += other.repeats;
         self.nacks += other.nacks;
@@ -124,6 +131,8 @@ pub(super) struct World {
     shut: [bool; CHANNELS],
     /// Streams of copies on lost connections.
     late: Vec<VecDeque<Message>>,
+    /// The same of connections whose fence was passed by: they may land at any time, or never.
+    strays: Vec<VecDeque<Message>>,
     alone: Vec<Message>,
     rechecks: Vec<DestinationId>,
     closing: Vec<usize>,
@@ -163,6 +172,7 @@ impl World {
             sessions: (0..CHANNELS).map(|_| None).collect(),
             shut: [false; CHANNELS],
             late: Vec::new(),
+            strays: Vec::new(),
             alone: Vec::new(),
             rechecks: Vec::new(),
             closing: Vec::new(),
@@ -316,13 +326,18 @@ impl World {
         }
     }
 
-    /// A message enters its queue. This is where P2 can be broken.
-    fn land(&mut self, message: Message) {
+    /// A message enters its queue. This is where P2 can be broken. `stray`: it comes from behind a fence that was passed
+    /// by, so it may be an older one after a newer one, if it is nothing but a repeat to a consumer that goes by the
+    /// sequence: of one that landed, or of one that was refused to the sender.
+    fn land(&mut self, message: Message, stray: bool) {
         let id = usize::try_from(message.delivery.0).unwrap();
+        let stray = stray && self.kept.drop_repeats;
         self.figures.landed += 1;
         self.accepted[id].landed += 1;
-        self.figures.repeats += u64::from(self.accepted[id].landed > 1);
-        if self.accepted[id].state == State::Forgotten {
+        let again = self.accepted[id].landed > 1;
+        self.figures.repeats += u64::from(again);
+        let forgotten = self.accepted[id].state == State::Forgotten;
+        if forgotten && !stray {
             self.broken(format!("P2: delivery {id} landed after it was forgotten"));
         }
         let Some(lane) = self.accepted[id].lane else {
@@ -333,7 +348,7 @@ impl World {
         };
         let place = order.iter().position(|one| *one == id).unwrap();
         let first = last.map_or(0, |last| last + 1);
-        let older = last.is_some_and(|last| place < last);
+        let older = last.is_some_and(|last| place < last) && !(stray && (again || forgotten));
         let gap = order.get(first..place).is_some_and(|between| {
             between
                 .iter()

@@ -24,7 +24,9 @@ impl World {
             50..64 => self.poll(&mut dice),
             64..71 => self.open(&mut dice),
             71..75 => self.commit(),
+            75..77 if dice.one_in(3) => self.pass_fence(),
             75..77 => self.fence(&mut dice),
+            77..80 if dice.one_in(3) => self.land_stray(&mut dice),
             77..80 => self.land_late(&mut dice),
             80..83 => self.answer_alone(&mut dice, false),
             83..85 => self.answer_recheck(),
@@ -104,7 +106,7 @@ impl World {
                 return;
             };
             match session.read(|queue| moods[queue]) {
-                Some(Taken::Landed(message)) => self.land(message),
+                Some(Taken::Landed(message)) => self.land(message, false),
                 Some(Taken::Refused) => return self.refuse(channel, dice),
                 Some(Taken::Not) => {}
                 None => return,
@@ -209,23 +211,35 @@ impl World {
         self.inbox.push_back(Input::Fenced);
     }
 
+    /// The fence was not to be had in time: what it would have held off may still come.
+    fn pass_fence(&mut self) {
+        if std::mem::take(&mut self.fence_due) {
+            self.strays.append(&mut self.late);
+            self.figures.passed += 1;
+            self.inbox.push_back(Input::Fenced);
+        }
+    }
+
     fn land_late(&mut self, dice: &mut Dice) {
-        if self.late.is_empty() {
-            return;
+        if let Some(message) = next_of(&mut self.late, dice)
+            && self.takes(message)
+        {
+            self.figures.late += 1;
+            self.land(message, false);
         }
-        let stream = dice.below(self.late.len());
-        match self.late[stream].pop_front() {
-            None => {
-                self.late.swap_remove(stream);
-            }
-            Some(message) => {
-                if !message.poison && matches!(self.moods[message.queue], Mood::Well | Mood::Stuck)
-                {
-                    self.figures.late += 1;
-                    self.land(message);
-                }
-            }
+    }
+
+    pub(super) fn land_stray(&mut self, dice: &mut Dice) {
+        if let Some(message) = next_of(&mut self.strays, dice)
+            && self.takes(message)
+        {
+            self.figures.strays += 1;
+            self.land(message, true);
         }
+    }
+
+    fn takes(&self, message: Message) -> bool {
+        !message.poison && matches!(self.moods[message.queue], Mood::Well | Mood::Stuck)
     }
 
     pub(super) fn answer_alone(&mut self, dice: &mut Dice, healthy: bool) {
@@ -256,7 +270,7 @@ impl World {
                 Mood::Well | Mood::Stuck => {
                     // Where the answer is lost, the message may have been too.
                     if !unknown || dice.one_in(2) {
-                        self.land(message);
+                        self.land(message, false);
                     }
                     Input::Confirmed { attempt }
                 }
@@ -297,7 +311,7 @@ impl World {
                 .as_mut()
                 .and_then(|session| session.read(|queue| moods[queue]))
             {
-                Some(Taken::Landed(message)) => self.land(message),
+                Some(Taken::Landed(message)) => self.land(message, false),
                 Some(Taken::Refused) => return self.refuse(channel, dice),
                 Some(Taken::Not) => {}
                 None => break,
@@ -424,4 +438,17 @@ impl World {
             self.now = self.now.max(deadline);
         }
     }
+}
+
+/// The next message of one of the streams.
+fn next_of(streams: &mut Vec<VecDeque<Message>>, dice: &mut Dice) -> Option<Message> {
+    if streams.is_empty() {
+        return None;
+    }
+    let stream = dice.below(streams.len());
+    let message = streams[stream].pop_front();
+    if message.is_none() {
+        streams.swap_remove(stream);
+    }
+    message
 }

@@ -105,6 +105,7 @@ impl World {
             }
             self.close(dice);
             self.fence(dice);
+            self.land_stray(dice);
             for channel in 0..CHANNELS {
                 self.open_channel(channel);
             }
@@ -128,7 +129,7 @@ impl World {
                     .as_mut()
                     .and_then(|session| session.read(|queue| moods[queue]))
                 {
-                    Some(Taken::Landed(message)) => self.land(message),
+                    Some(Taken::Landed(message)) => self.land(message, false),
                     Some(Taken::Refused) => self.refuse(channel, dice),
                     Some(Taken::Not) => {}
                     None => break,

@@ -5,6 +5,7 @@
 #![cfg(feature = "broker-tests")]
 
 mod auth;
+mod cluster;
 mod consumers;
 mod contract;
 mod crash;

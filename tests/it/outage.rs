@@ -108,6 +108,9 @@ async fn what_the_broker_gave_up_does_not_land_any_more() {
                 .await;
             owes_nothing(&scene.receiver).await;
             scene.proxy.let_go();
+            // The broker notices by itself that a connection is dead, and is given the time for it.
+            let passed = "hookswitch_broker_fences_passed_total";
+            assert_eq!(scene.receiver.metric(passed).await, Some(0.0));
         })
         .await;
     println!("held up until all was over: {repeats} repeats in a row");

@@ -19,7 +19,7 @@ pub(crate) use calls::Calls;
 pub(crate) use emulator::Emulator;
 pub(crate) use event::call_events;
 pub(crate) use metrics::Scraper;
-pub(crate) use node::{Node, shared_amqp_url};
+pub(crate) use node::{Cluster, Node, rabbitmq_version, shared_amqp_url};
 pub(crate) use proxy::Proxy;
 pub(crate) use queue::{Expected, Taken, check_calls, connect, declare, delete, take_all};
 pub(crate) use receiver::{Receiver, free_port};

@@ -1,4 +1,5 @@
-//! A RabbitMQ node of a test's own, through `dev/rabbitmq`, for tests that stop it or cut everybody's connections.
+//! A RabbitMQ node, or a cluster, of a test's own, through `dev/rabbitmq`, for tests that stop it or cut everybody's
+//! connections.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,24 +15,33 @@ pub(crate) fn shared_amqp_url() -> String {
 
 /// A private node; stopped when dropped.
 pub(crate) struct Node {
-    dir: tempfile::TempDir,
+    dir: PathBuf,
     url: String,
+    /// Removed with the node, unless it is a part of a cluster's.
+    _own: Option<tempfile::TempDir>,
 }
 
 impl Node {
     /// Makes and starts one.
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let url = run(&["start", path(dir.path())]);
-        Self { dir, url }
+        Self::start_in(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    fn start_in(own: tempfile::TempDir) -> Self {
+        let dir = own.path().to_owned();
+        let url = run(&["start", path(&dir)]);
+        Self {
+            dir,
+            url,
+            _own: Some(own),
+        }
     }
 
     /// The same with more lines in its `rabbitmq.conf`.
     pub(crate) fn start_with(conf: &str) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(dir.path().join("extra.conf"), conf).expect("extra.conf is written");
-        let url = run(&["start", path(dir.path())]);
-        Self { dir, url }
+        Self::start_in(dir)
     }
 
     /// Makes one and stops it again: its port is known, nothing answers on it yet.
@@ -46,16 +56,16 @@ impl Node {
     }
 
     pub(crate) fn stop(&self) {
-        run(&["stop", path(self.dir.path())]);
+        run(&["stop", path(&self.dir)]);
     }
 
     /// SIGKILL.
     pub(crate) fn kill(&self) {
-        run(&["kill", path(self.dir.path())]);
+        run(&["kill", path(&self.dir)]);
     }
 
     pub(crate) fn start_again(&self) {
-        let url = run(&["start", path(self.dir.path())]);
+        let url = run(&["start", path(&self.dir)]);
         assert_eq!(url, self.url, "a node keeps its port");
     }
 
@@ -82,7 +92,7 @@ impl Node {
 
     /// `rabbitmqctl`, and what it printed.
     pub(crate) fn ctl(&self, args: &[&str]) -> String {
-        let all = [&["ctl", path(self.dir.path())], args].concat();
+        let all = [&["ctl", path(&self.dir)], args].concat();
         run(&all)
     }
 
@@ -126,17 +136,52 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let stopped = Command::new(script())
-            .arg("stop")
-            .arg(self.dir.path())
-            .status();
+        let stopped = Command::new(script()).arg("stop").arg(&self.dir).status();
         if !stopped.is_ok_and(|status| status.success()) {
-            eprintln!(
-                "the RabbitMQ node in {} did not stop",
-                self.dir.path().display()
-            );
+            eprintln!("the RabbitMQ node in {} did not stop", self.dir.display());
         }
     }
+}
+
+/// Three nodes that form a cluster; killed when dropped.
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Node>,
+    dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// Makes and starts one.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let urls = run(&["cluster", path(dir.path())]);
+        let nodes = (1..)
+            .zip(urls.lines())
+            .map(|(n, url)| Node {
+                dir: dir.path().join(n.to_string()),
+                url: url.to_owned(),
+                _own: None,
+            })
+            .collect();
+        Self { nodes, dir }
+    }
+
+    /// As `broker.url` lists them.
+    pub(crate) fn urls(&self) -> String {
+        let urls: Vec<_> = self.nodes.iter().map(Node::url).collect();
+        format!("{urls:?}")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // All at once: in turn, the last one would wait for the others.
+        run(&["kill", path(self.dir.path())]);
+    }
+}
+
+/// Which RabbitMQ the tests run on, in words.
+pub(crate) fn rabbitmq_version() -> String {
+    run(&["version"])
 }
 
 fn script() -> PathBuf {

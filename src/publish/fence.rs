@@ -46,15 +46,16 @@ struct Patience {
     /// The address that the holder was connected to refuses connections: the broker's process is gone, and so is
     /// whatever it had not handed on to other nodes. What it had handed on is in their sockets.
     refused: Duration,
-    /// Its node does not answer for the queue, though the broker answers everything else: killed, frozen or cut off.
-    unanswered: Duration,
+    /// Its node does not say that the queue is held, though the broker answers everything else: the node was killed, is
+    /// frozen or cut off.
+    silent: Duration,
     /// Anything else. The broker notices a dead TCP connection after at most three heartbeats.
     any: Duration,
 }
 
 const PATIENCE: Patience = Patience {
     refused: Duration::from_millis(1_500),
-    unanswered: Duration::from_secs(10),
+    silent: Duration::from_secs(10),
     any: Duration::from_secs(3 * HEARTBEAT_SECONDS as u64 + 5),
 };
 
@@ -176,6 +177,7 @@ impl Fence {
         let name = self.fences.name(n);
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
         let mut refused_since = None;
+        let mut silent_since: Option<Instant> = None;
         let mut question: Option<Question> = None;
         let mut logged = false;
         let ended = loop {
@@ -194,7 +196,10 @@ impl Fence {
             }
             let since = *self.waiting_since.get_or_insert_with(Instant::now);
             refused_since = match self.holder {
-                Some(holder) if refuses(holder).await => refused_since.or(Some(Instant::now())),
+                // While its node answers, there is no need to disturb it.
+                Some(holder) if silent_since.is_some() && refuses(holder).await => {
+                    refused_since.or(Some(Instant::now()))
+                }
                 _ => None,
             };
             let mut asked = match question.take() {
@@ -203,14 +208,25 @@ impl Fence {
             };
             let pause = tokio::time::sleep(backoff.wait());
             tokio::pin!(pause);
-            tokio::select! {
+            let alive = tokio::select! {
                 biased;
-                () = &mut asked.answered => pause.await,
-                () = &mut pause => question = Some(asked),
-            }
+                alive = &mut asked.answered => {
+                    pause.await;
+                    alive
+                }
+                () = &mut pause => {
+                    question = Some(asked);
+                    false
+                }
+            };
+            silent_since = if alive {
+                None
+            } else {
+                silent_since.or(Some(Instant::now()))
+            };
             let waited = Waited {
                 refused: refused_since.map(|since| since.elapsed()),
-                unanswered: question.as_ref().map(|question| question.since.elapsed()),
+                silent: silent_since.map(|since| since.elapsed()),
                 any: since.elapsed(),
             };
             if let Some(why) = self.patience.ends(waited) {
@@ -266,8 +282,8 @@ fn next(kind: u8, n: u8) -> u8 {
 struct Waited {
     /// The holder's address refuses connections.
     refused: Option<Duration>,
-    /// The question to the holder's node has no answer.
-    unanswered: Option<Duration>,
+    /// The holder's node does not say that the fence is held.
+    silent: Option<Duration>,
     /// The fence is held.
     any: Duration,
 }
@@ -277,10 +293,7 @@ impl Patience {
     fn ends(&self, waited: Waited) -> Option<&'static str> {
         if waited.refused.is_some_and(|time| time >= self.refused) {
             Some("the address of its broker node refuses connections")
-        } else if waited
-            .unanswered
-            .is_some_and(|time| time >= self.unanswered)
-        {
+        } else if waited.silent.is_some_and(|time| time >= self.silent) {
             Some("its broker node does not answer")
         } else if waited.any >= self.any {
             Some("the broker did not release it in time")
@@ -293,9 +306,9 @@ impl Patience {
 /// A passive declare of a fence that another connection holds. The node of that connection has to answer it, which takes
 /// no time where it is alive; otherwise the broker tries for a minute.
 struct Question {
-    since: Instant,
     channel: Channel,
-    answered: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Whether the node says that the queue is held.
+    answered: Pin<Box<dyn Future<Output = bool> + Send>>,
 }
 
 impl Question {
@@ -308,13 +321,12 @@ impl Question {
                 ..QueueDeclareOptions::default()
             };
             let asking = asked.queue_declare(name.into(), options, FieldTable::default());
-            if let Err(error) = asking.await {
-                // "Locked" from its node, as a rule. What else it may be is seen by the declare that follows.
-                tracing::debug!(%error, "the broker answered for a fence");
+            match asking.await {
+                Ok(_) => false,
+                Err(error) => is_locked(&error),
             }
         };
         Ok(Self {
-            since: Instant::now(),
             channel,
             answered: Box::pin(answered),
         })
@@ -412,10 +424,10 @@ mod tests {
     #[test]
     fn a_fence_is_waited_for_as_long_as_its_holder_may_live() {
         let seconds = Duration::from_secs;
-        let check = |refused, unanswered, any, passed| {
+        let check = |refused, silent, any, passed| {
             let waited = Waited {
                 refused,
-                unanswered,
+                silent,
                 any,
             };
             assert_eq!(PATIENCE.ends(waited).is_some(), passed, "{waited:?}");

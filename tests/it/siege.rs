@@ -109,8 +109,7 @@ queue = "{stem}.digits"
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_books_add_up_in_every_scrape_whatever_happens() {
-    let node = Node::start();
-    node.limit_message_bytes(50_000);
+    let node = Node::start_with("max_message_size = 50000\n");
     let stem = unique("books");
     let mut receiver = Receiver::new(&everything(node.url(), &stem));
     receiver.start().await;

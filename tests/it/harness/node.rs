@@ -82,14 +82,6 @@ impl Node {
         ]);
     }
 
-    /// Has the broker refuse larger messages, on channels opened from now on.
-    pub(crate) fn limit_message_bytes(&self, bytes: usize) {
-        self.ctl(&[
-            "eval",
-            &format!("application:set_env(rabbit, max_message_size, {bytes})."),
-        ]);
-    }
-
     /// `rabbitmqctl`, and what it printed.
     pub(crate) fn ctl(&self, args: &[&str]) -> String {
         let all = [&["ctl", path(&self.dir)], args].concat();

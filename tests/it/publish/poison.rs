@@ -77,8 +77,7 @@ async fn an_event_over_max_message_bytes_goes_to_quarantine_cut_to_size() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_the_broker_refuses_is_found_by_sending_it_alone() {
-    let node = Node::start();
-    node.limit_message_bytes(50_000);
+    let node = Node::start_with("max_message_size = 50000\n");
     let (taken, quarantined) = with_one_too_large(|_| {}, &node).await;
     check(&taken, &quarantined);
     // The broker will not have the body there either; what is known of it is kept.

@@ -153,6 +153,7 @@ impl Fence {
     /// Dropping it leaves at most a channel that closes by itself, and perhaps a fence held by this connection. How long
     /// was waited is kept, so that the next call waits for the rest only.
     pub(super) async fn take(&mut self, link: &Link) -> Result<(), PublishError> {
+        self.skip_free(link).await?;
         while let Some(n) = self.left_behind.last().copied() {
             if self.wait(link, n).await? == Wait::Taken {
                 self.release(link, n).await?;
@@ -170,6 +171,33 @@ impl Fence {
         }
         self.holder = link.peer();
         self.waiting_since = None;
+        Ok(())
+    }
+
+    /// Strikes out what nobody left behind, as a rule everything: one question each on one channel, so that a process whose
+    /// connections do not last still comes to publish.
+    async fn skip_free(&mut self, link: &Link) -> Result<(), PublishError> {
+        if self.left_behind.is_empty() {
+            return Ok(());
+        }
+        let channel = open(link, "declare the fence queue").await?;
+        while let Some(n) = self.left_behind.last().copied() {
+            let name = self.fences.name(n);
+            if !declare_on(&channel, &name).await? {
+                // That ended the channel, too.
+                return Ok(());
+            }
+            let doing = "give the fence queue up";
+            let options = QueueDeleteOptions {
+                nowait: true,
+                ..QueueDeleteOptions::default()
+            };
+            within(doing, channel.queue_delete(name.into(), options))
+                .await?
+                .map_err(|source| PublishError::broker(doing, source))?;
+            self.left_behind.pop();
+        }
+        close(&channel).await;
         Ok(())
     }
 
@@ -341,18 +369,24 @@ async fn refuses(address: SocketAddr) -> bool {
 
 /// Declares a fence; false where another connection holds it.
 async fn declare(link: &Link, name: &str) -> Result<bool, PublishError> {
+    let channel = open(link, "declare the fence queue").await?;
+    let held = declare_on(&channel, name).await?;
+    if held {
+        close(&channel).await;
+    }
+    Ok(held)
+}
+
+/// The same on a channel that is there. Where it is not to be had, the broker closes the channel.
+async fn declare_on(channel: &Channel, name: &str) -> Result<bool, PublishError> {
     let doing = "declare the fence queue";
-    let channel = open(link, doing).await?;
     let options = QueueDeclareOptions {
         exclusive: true,
         ..QueueDeclareOptions::default()
     };
     let declaring = channel.queue_declare(name.into(), options, FieldTable::default());
     match within(doing, declaring).await? {
-        Ok(_) => {
-            close(&channel).await;
-            Ok(true)
-        }
+        Ok(_) => Ok(true),
         Err(error) if is_locked(&error) => Ok(false),
         Err(error) => Err(PublishError::broker(doing, error)),
     }

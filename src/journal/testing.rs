@@ -58,9 +58,20 @@ impl Running {
     }
 
     pub(super) fn tuned(settings: &config::Journal, tuning: Tuning) -> Result<Self, JournalError> {
-        let boards = boards();
-        let journal = open_tuned(settings, &boards, tuning)?;
-        Ok(Self { journal, boards })
+        let deadline = std::time::Instant::now() + Duration::from_secs(2);
+        loop {
+            let boards = boards();
+            match open_tuned(settings, &boards, tuning.clone()) {
+                // A process that another test starts has a copy of every open file, locks included, until it has become
+                // another program.
+                Err(JournalError::Locked { .. }) if std::time::Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                opened => {
+                    return opened.map(|journal| Self { journal, boards });
+                }
+            }
+        }
     }
 
     pub(super) async fn submit(&self, offers: Vec<Offer>) -> Result<Vec<Admitted>, Refusal> {

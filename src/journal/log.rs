@@ -1,4 +1,4 @@
-//! SQLite's write-ahead log, read before SQLite reads it (https://www.sqlite.org/fileformat2.html#walformat).
+//! SQLite's write-ahead log, read before SQLite reads it (<https://www.sqlite.org/fileformat2.html#walformat>).
 //!
 //! SQLite takes the first frame whose checksum is wrong for the end: what a crash left half written. Here it is looked at
 //! what follows that frame, and a log can be written anew in which nothing is left out that can be read.

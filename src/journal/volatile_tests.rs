@@ -347,18 +347,28 @@ async fn it_says_full_until_what_was_refused_would_fit_whatever_the_bound() {
     running.close();
 }
 
-#[tokio::test]
-async fn a_queue_that_does_not_confirm_has_a_share_of_those_that_wait() {
+/// A store in which `count` callbacks wait for the queue `stuck`, and what they wait for.
+async fn waiting_for_stuck(
+    timeout: Duration,
+    waiting_limit: u64,
+    count: usize,
+) -> (Running, Vec<Answer<'static>>, Vec<Owed>) {
     let boards = boards();
     let settings = settings(std::path::Path::new("nowhere"));
-    let journal = volatile(LONG, 20, &settings, &boards).unwrap();
+    let journal = volatile(timeout, waiting_limit, &settings, &boards).unwrap();
     let mut running = Running { journal, boards };
     let mut waiting = Vec::new();
-    for n in 0..20 {
+    for n in 0..count {
         let n = n.to_string();
         waiting.push(offer(&running.journal, callback(vec![event(&n, &n, &["stuck"])])).await);
     }
-    let owed = running.owed(20).await;
+    let owed = running.owed(count).await;
+    (running, waiting, owed)
+}
+
+#[tokio::test]
+async fn a_queue_that_does_not_confirm_has_a_share_of_those_that_wait() {
+    let (mut running, mut waiting, owed) = waiting_for_stuck(LONG, 20, 20).await;
     let both = vec![event("c", "both", &["fine", "stuck"])];
     assert_eq!(
         running.submit(both.clone()).await,
@@ -390,16 +400,7 @@ async fn a_queue_that_does_not_confirm_has_a_share_of_those_that_wait() {
 async fn what_goes_to_a_queue_that_stands_still_is_refused_at_once() {
     let timeout = Duration::from_secs(20);
     let patience = timeout / 2;
-    let boards = boards();
-    let settings = settings(std::path::Path::new("nowhere"));
-    let journal = volatile(timeout, 1_000, &settings, &boards).unwrap();
-    let mut running = Running { journal, boards };
-    let mut waiting = Vec::new();
-    for n in 0..16 {
-        let n = n.to_string();
-        waiting.push(offer(&running.journal, callback(vec![event(&n, &n, &["stuck"])])).await);
-    }
-    let owed = running.owed(16).await;
+    let (mut running, mut waiting, owed) = waiting_for_stuck(timeout, 1_000, 16).await;
     std::thread::sleep(patience);
     let late = vec![event("late", "late", &["stuck"])];
     assert_eq!(

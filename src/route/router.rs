@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_nobody_knows_share_a_routing_key_unless_the_route_names_them() {
+    fn unknown_types_share_a_routing_key_unless_the_route_names_them() {
         let families = |route: Route, event_type: &str| -> Vec<String> {
             Router::new(vec![route])
                 .route(&app("contoso"), &event(event_type), Kind::Unknown, None)

@@ -8,6 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -85,6 +86,8 @@ fn open(path: &Path) -> Result<(Opened, Boards), JournalError> {
         limit_bytes: 64 * 1024 * 1024,
         destination_share: 0.5,
         limit_deliveries: 100_000,
+        stall_timeout: Duration::from_secs(3),
+        liveness_timeout: Duration::from_secs(60),
     };
     journal::open(&settings, &boards).map(|opened| (opened, boards))
 }

@@ -110,6 +110,10 @@ pub struct Journal {
     pub destination_share: f64,
     /// Bound of deliveries owed.
     pub limit_deliveries: u64,
+    /// A commit that takes longer makes the instance not ready, and callbacks are refused at once.
+    pub stall_timeout: Duration,
+    /// A stall of this length fails liveness.
+    pub liveness_timeout: Duration,
 }
 
 impl Journal {

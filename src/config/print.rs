@@ -48,6 +48,8 @@ impl fmt::Display for Config {
         page.line("limit_bytes", integer(self.journal.limit_bytes))?;
         page.line("destination_share", self.journal.destination_share)?;
         page.line("limit_deliveries", integer(self.journal.limit_deliveries))?;
+        page.line("stall_timeout", duration(self.journal.stall_timeout))?;
+        page.line("liveness_timeout", duration(self.journal.liveness_timeout))?;
         page.table("[delivery]")?;
         let accept_after = match self.delivery.accept_after {
             AcceptAfter::Journal => "journal",

@@ -104,6 +104,15 @@ fn key_pair(section: &mut Section<'_>, name: &'static str) -> Option<KeyPair> {
 
 /// Reads `[journal]`.
 pub(super) fn journal(section: &mut Section<'_>) -> Journal {
+    let stall_timeout = section.duration("stall_timeout", seconds(1)..=seconds(30), seconds(3));
+    let liveness_timeout = section.duration(
+        "liveness_timeout",
+        seconds(10)..=seconds(3_600),
+        seconds(60),
+    );
+    if liveness_timeout < stall_timeout {
+        section.refuse("liveness_timeout", "is shorter than stall_timeout");
+    }
     Journal {
         path: section
             .path("path")
@@ -111,6 +120,8 @@ pub(super) fn journal(section: &mut Section<'_>) -> Journal {
         limit_bytes: section.integer("limit_bytes", 65_536..=1 << 50, 1 << 30),
         destination_share: section.share("destination_share", 0.5),
         limit_deliveries: section.integer("limit_deliveries", 1..=100_000_000, 2_000_000),
+        stall_timeout,
+        liveness_timeout,
     }
 }
 

@@ -288,10 +288,15 @@ impl Desk {
         callback: Callback,
         notes: &[Note],
     ) -> Result<HttpResponse, IngressError> {
-        let stored =
-            tokio::time::timeout(self.settings.store_timeout, self.intake.submit(callback));
-        // After the time-out the journal may still take the callback, and books what it does; a resend is a duplicate.
-        let receipt = match stored.await.map_err(|_| IngressError::StoreTimeout)? {
+        let stored = tokio::select! {
+            biased;
+            stored = self.intake.submit(callback) => stored,
+            // The journal may still take the callback, and books what it does; a resend is a duplicate.
+            () = self.intake.overdue(self.settings.store_timeout) => {
+                return Err(IngressError::StoreTimeout);
+            }
+        };
+        let receipt = match stored {
             Ok(receipt) => receipt,
             Err(refusal) => {
                 self.metrics.rejected(reject_reason(&refusal), notes.len());

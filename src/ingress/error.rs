@@ -175,7 +175,7 @@ fn retry_after(error: &IngressError) -> Option<u16> {
         ) => *retry_after,
         IngressError::Journal(refusal) => match refusal {
             Refusal::Busy => 1,
-            Refusal::Closing | Refusal::NotConfirmed => 5,
+            Refusal::Stalled | Refusal::Closing | Refusal::NotConfirmed => 5,
             Refusal::Full(_) | Refusal::DestinationFull { .. } => 10,
             Refusal::DiskFull => 30,
             Refusal::Failed => 60,
@@ -205,6 +205,7 @@ pub(super) fn reject_reason(refusal: &Refusal) -> RejectReason {
         Refusal::NeverFits(_) => RejectReason::NeverFits,
         Refusal::DiskFull => RejectReason::DiskFull,
         Refusal::Failed => RejectReason::JournalFailed,
+        Refusal::Stalled => RejectReason::JournalStalled,
         Refusal::Busy => RejectReason::Busy,
         Refusal::Closing => RejectReason::Closing,
         Refusal::NotConfirmed => RejectReason::NotConfirmed,
@@ -223,6 +224,7 @@ fn detail_of(error: &IngressError) -> String {
             }
             Refusal::DiskFull => "there is no room to keep the callback",
             Refusal::Failed => "the journal failed",
+            Refusal::Stalled => "the journal does not finish what it writes",
             Refusal::Busy => "too many callbacks wait to be kept",
             Refusal::Closing => "shutting down",
             Refusal::NotConfirmed => "the broker did not confirm in time",

@@ -34,6 +34,8 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
         limit_bytes: 1_024 * 1_024,
         destination_share: 1.0,
         limit_deliveries: 5,
+        stall_timeout: Duration::from_secs(3),
+        liveness_timeout: Duration::from_secs(60),
     };
     let opened = tokio::task::spawn_blocking(move || journal::open(&limits, &boards).unwrap())
         .await

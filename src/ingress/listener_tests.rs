@@ -404,6 +404,7 @@ async fn everything_that_passes_is_503_with_retry_after_and_without_names() {
         },
         Refusal::DiskFull,
         Refusal::Failed,
+        Refusal::Stalled,
         Refusal::Busy,
         Refusal::Closing,
         Refusal::NotConfirmed,
@@ -416,7 +417,7 @@ async fn everything_that_passes_is_503_with_retry_after_and_without_names() {
         let problem = problem_in(response, 503).await;
         assert!(!problem.to_string().contains("hidden-name"), "{problem}");
     }
-    door.counted("hookswitch_callbacks_total{outcome=\"unavailable\"} 7")
+    door.counted("hookswitch_callbacks_total{outcome=\"unavailable\"} 8")
         .await;
     door.counted("hookswitch_events_rejected_total{reason=\"destination_full\"} 1")
         .await;

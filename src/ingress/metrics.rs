@@ -107,6 +107,8 @@ pub enum RejectReason {
     DiskFull,
     /// The journal failed.
     JournalFailed,
+    /// The journal is stalled.
+    JournalStalled,
     /// Too many callbacks wait for the journal.
     Busy,
     /// Shutting down.
@@ -117,7 +119,7 @@ pub enum RejectReason {
 
 impl RejectReason {
     /// Every reason; a closed label set.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Invalid,
         Self::Unknown,
         Self::JournalFull,
@@ -125,6 +127,7 @@ impl RejectReason {
         Self::NeverFits,
         Self::DiskFull,
         Self::JournalFailed,
+        Self::JournalStalled,
         Self::Busy,
         Self::Closing,
         Self::NotConfirmed,
@@ -141,6 +144,7 @@ impl RejectReason {
             Self::NeverFits => "never_fits",
             Self::DiskFull => "disk_full",
             Self::JournalFailed => "journal_failed",
+            Self::JournalStalled => "journal_stalled",
             Self::Busy => "busy",
             Self::Closing => "closing",
             Self::NotConfirmed => "not_confirmed",

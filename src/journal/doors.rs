@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock, mpsc::Sender},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -10,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::{
     dispatch::{ChannelId, DeliveryId, Owed},
     event::AppName,
-    ops::{Ledger, Outcome},
+    ops::{Ledger, Outcome, StallDetector},
     route::{Address, Destination, DestinationId, Target},
 };
 
@@ -49,16 +50,22 @@ pub struct Intake {
     commands: Sender<Command>,
     room: Arc<Semaphore>,
     ledger: Arc<Ledger>,
+    stall: Arc<StallDetector>,
     /// Where the answers are left for the thread that this intake is used on.
     counter: Option<Counter>,
 }
 
 impl Intake {
-    pub(super) fn new(commands: Sender<Command>, ledger: Arc<Ledger>) -> Self {
+    pub(super) fn new(
+        commands: Sender<Command>,
+        ledger: Arc<Ledger>,
+        stall: Arc<StallDetector>,
+    ) -> Self {
         Self {
             commands,
             room: Arc::new(Semaphore::new(WAITING_LIMIT)),
             ledger,
+            stall,
             counter: None,
         }
     }
@@ -85,6 +92,9 @@ impl Intake {
     /// sender hangs up, and a resend is then a duplicate.
     pub async fn submit(&self, callback: Callback) -> Result<Receipt, Refusal> {
         let events = callback.offers.len();
+        if self.stall.stall(Instant::now()).is_some() {
+            return Err(self.refused(events, Refusal::Stalled));
+        }
         let Ok(place) = self.room.clone().try_acquire_owned() else {
             return Err(self.refused(events, Refusal::Busy));
         };
@@ -104,6 +114,20 @@ impl Intake {
             Ok(answer) => answer,
             // It was told after the journal had been told to close.
             Err(_) => Err(self.refused(events, Refusal::Closing)),
+        }
+    }
+
+    /// Ends when a callback that waits has waited long enough: after `limit`, or as soon as the journal is stalled. It may
+    /// still become durable.
+    pub async fn overdue(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        loop {
+            let now = Instant::now();
+            if now >= end || self.stall.stall(now).is_some() {
+                return;
+            }
+            let due = self.stall.due(now).map_or(end, |due| due.min(end));
+            tokio::time::sleep_until(due.into()).await;
         }
     }
 

@@ -1,6 +1,9 @@
 //! Lets commits fail in tests: a full disk and a failing fsync are hard to come by.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use rusqlite::ffi;
 
@@ -11,6 +14,8 @@ pub(super) enum Trouble {
     /// For the next commit only.
     DiskFullOnce,
     Fsync,
+    /// Until it is changed.
+    Hang,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -22,9 +27,12 @@ impl Fault {
     }
 
     pub(super) fn strike(&self) -> rusqlite::Result<()> {
+        while *self.0.lock().unwrap() == Some(Trouble::Hang) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let mut trouble = self.0.lock().unwrap();
         let code = match *trouble {
-            None => return Ok(()),
+            None | Some(Trouble::Hang) => return Ok(()),
             Some(Trouble::DiskFullOnce) => {
                 *trouble = None;
                 ffi::SQLITE_FULL

@@ -97,6 +97,9 @@ pub enum Refusal {
     /// A write or fsync failed; accepting is refused until restart.
     #[error("the journal failed and takes nothing until restart")]
     Failed,
+    /// A commit does not come to an end, or another program holds the database locked; accepting resumes by itself.
+    #[error("the journal is stalled")]
+    Stalled,
     /// More callbacks wait for the writer than may.
     #[error("too many callbacks wait for the journal")]
     Busy,

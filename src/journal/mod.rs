@@ -30,6 +30,8 @@ mod routing_keys;
 mod salvage;
 mod stage;
 #[cfg(test)]
+mod stall_tests;
+#[cfg(test)]
 pub(crate) mod stand_in;
 mod store;
 #[cfg(test)]

@@ -7,7 +7,12 @@ use std::{
     thread,
 };
 
-use crate::{admit::Limits, config, dispatch::Owed};
+use crate::{
+    admit::Limits,
+    config,
+    dispatch::Owed,
+    ops::{StallDetector, StallLimits},
+};
 
 use super::{
     Boards, Closer, FeedItem, Intake, JournalError, Opened, Parcels, Settle,
@@ -87,6 +92,9 @@ pub(super) fn open_tuned(
             source,
         }
     };
+    store
+        .wait_for_locks(settings.stall_timeout)
+        .map_err(database("set its options"))?;
     let reader = Store::reader(&directory.database()).map_err(database("open it for reading"))?;
     let mut condition = Condition::new();
     if let Err(error) = directory.make_reserve() {
@@ -144,6 +152,11 @@ pub(super) fn open_tuned(
     };
     let (commands, told) = mpsc::channel();
     let stored_destinations = destinations.count();
+    let stall = Arc::new(StallDetector::new(StallLimits {
+        stalled: settings.stall_timeout,
+        dead: settings.liveness_timeout,
+    }));
+    boards.health.watch(stall.clone());
     let mut writer = Writer {
         directory,
         store,
@@ -174,6 +187,7 @@ pub(super) fn open_tuned(
         watch,
         mark,
         mark_sync,
+        stall: stall.clone(),
     };
     writer.show();
     let health = boards.health.clone();
@@ -184,7 +198,7 @@ pub(super) fn open_tuned(
     Ok(Opened {
         instance,
         boot,
-        intake: Intake::new(commands.clone(), boards.ledger.clone()),
+        intake: Intake::new(commands.clone(), boards.ledger.clone(), stall),
         feed,
         settle: Settle(commands.clone()),
         parcels: Parcels(Arc::new(Desk { cache, requests })),

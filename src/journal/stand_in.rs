@@ -42,7 +42,7 @@ impl StandIn {
                 }
             }
         });
-        (Intake::new(commands, ledger), Self(offered))
+        (Intake::new(commands, ledger, Arc::default()), Self(offered))
     }
 
     /// The next callback offered.

@@ -1,6 +1,6 @@
 //! The database: its tables, and every statement that the writer runs on them.
 
-use std::{cell::Cell, path::Path};
+use std::{cell::Cell, path::Path, time::Duration};
 
 use rusqlite::{CachedStatement, Connection, OpenFlags, params};
 
@@ -121,6 +121,11 @@ impl Store {
 
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Waits no longer than this for another program's lock.
+    pub(super) fn wait_for_locks(&self, limit: Duration) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(limit)
     }
 
     pub(super) fn begin(&self) -> rusqlite::Result<()> {

@@ -43,6 +43,8 @@ pub(super) fn settings(path: &Path) -> config::Journal {
         limit_bytes: 64 * 1024 * 1024,
         destination_share: 0.5,
         limit_deliveries: 100_000,
+        stall_timeout: Duration::from_secs(3),
+        liveness_timeout: Duration::from_secs(60),
     }
 }
 

@@ -179,9 +179,8 @@ impl Writer {
         };
         self.store.roll_back();
         if is_busy(&error) {
-            tracing::warn!(%error, path = %self.directory.path().display(), "somebody else holds the journal's database locked");
-            self.metrics.write_errors.inc();
-            return Err(Refusal::Busy);
+            self.lock_refused(&error);
+            return Err(Refusal::Stalled);
         }
         self.failed(&error);
         if !self.condition.writes() {
@@ -207,6 +206,35 @@ impl Writer {
             }
         }
         Err(Refusal::DiskFull)
+    }
+
+    /// Another program holds the write lock for longer than SQLite waits.
+    fn lock_refused(&self, error: &rusqlite::Error) {
+        let path = self.directory.path().display();
+        tracing::warn!(%error, %path, "another program holds a write lock on the journal's database");
+        self.metrics.write_errors.inc();
+        self.stall.lock_refused();
+    }
+
+    /// Takes the write lock, and keeps the time that this takes.
+    fn lock(&self) -> rusqlite::Result<()> {
+        self.stall.waits_for_lock(true);
+        self.store.begin()?;
+        self.stall.waits_for_lock(false);
+        self.stall.lock_taken();
+        Ok(())
+    }
+
+    /// Looks whether the next callback could be stored as far as locks go: without callbacks nothing else asks for it.
+    pub(super) fn try_lock(&mut self) {
+        if !self.condition.writes() {
+            return;
+        }
+        match self.lock() {
+            Ok(()) => self.store.roll_back(),
+            Err(error) if is_busy(&error) => self.lock_refused(&error),
+            Err(error) => self.failed(&error),
+        }
     }
 
     /// A commit is durable: from now on a journal without it is damaged. `refused` records are in the index and not in it.
@@ -281,8 +309,8 @@ impl Writer {
     }
 
     fn transaction(&self, staged: &[Staged], moved: &[Moved]) -> rusqlite::Result<()> {
+        self.lock()?;
         let store = &self.store;
-        store.begin()?;
         for id in self.stored_destinations..self.destinations.count() {
             let id = crate::route::DestinationId(id);
             if let Some(destination) = self.destinations.get(id) {

@@ -123,7 +123,7 @@ pub fn volatile(
     Ok(Opened {
         instance: uuid::Uuid::new_v4(),
         boot: 1,
-        intake: Intake::new(commands.clone(), boards.ledger.clone()),
+        intake: Intake::new(commands.clone(), boards.ledger.clone(), Arc::default()),
         feed,
         settle: Settle(commands.clone()),
         parcels: Parcels(parcels),

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::{
     admit::{Admission, Verdict},
     dispatch::{DeliveryId, Owed, RecordId, Refused},
-    ops::{JournalState, LiveStage, Outcome},
+    ops::{JournalState, LiveStage, Outcome, StallDetector},
 };
 
 use super::{
@@ -114,6 +114,7 @@ pub(super) struct Writer {
     pub(super) mark: Option<Mark>,
     /// Stops when the sender is dropped.
     pub(super) mark_sync: Option<(Sender<()>, JoinHandle<()>)>,
+    pub(super) stall: Arc<StallDetector>,
 }
 
 #[derive(Debug, Default)]
@@ -189,6 +190,7 @@ impl Writer {
 
     fn process(&mut self, group: Group) {
         let Group { mut appends, .. } = group;
+        self.stall.begin();
         self.settle_due = None;
         self.lane_waits = false;
         self.probe();
@@ -228,6 +230,7 @@ impl Writer {
                 (Err(refusal), Vec::new())
             }
         };
+        self.stall.end();
         for callback in &staged {
             match &answers {
                 Ok(()) => self
@@ -535,6 +538,7 @@ impl Writer {
 
     /// Nothing to do for a while: tries again what failed for lack of room, gives free pages back.
     fn idle(&mut self) {
+        self.stall.begin();
         self.probe();
         self.look_after_files();
         if self.has_leftovers() {
@@ -552,6 +556,8 @@ impl Writer {
         {
             self.failed(&error);
         }
+        self.try_lock();
+        self.stall.end();
         self.show();
     }
 

@@ -540,6 +540,7 @@ mod tests {
             JournalState::Writable,
             JournalState::Full,
             JournalState::DiskFull,
+            JournalState::Stalled,
             JournalState::FilesGone,
             JournalState::Failed,
         ];

@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Instant,
 };
 
 use serde::Serialize;
 
-use super::hysteresis::Hysteresis;
+use super::{hysteresis::Hysteresis, stall::StallDetector};
 
 /// How a destination stands (issue text and design 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -66,6 +66,8 @@ pub enum JournalState {
     Full,
     /// The disk is full; resumes by itself.
     DiskFull,
+    /// A commit has been open for `journal.stall_timeout`, or another program holds a write lock; resumes by itself.
+    Stalled,
     /// Its files were removed or replaced: nothing is accepted; what is owed is still delivered, then it has failed.
     FilesGone,
     /// A write or fsync failed: nothing is accepted until restart, and `/livez` fails.
@@ -92,6 +94,8 @@ pub struct HealthView {
     pub journal: JournalState,
     /// More on the journal's state, for people.
     pub journal_why: Option<String>,
+    /// A stall has lasted for `journal.liveness_timeout`.
+    pub journal_dead: bool,
     /// True in `confirm` mode, where readiness follows the broker.
     pub needs_broker: bool,
     /// The broker.
@@ -104,7 +108,10 @@ pub struct HealthView {
 
 /// Where rooms write how they stand. Cheap enough to write on every change.
 #[derive(Debug, Default)]
-pub struct Health(Mutex<Board>);
+pub struct Health {
+    board: Mutex<Board>,
+    stall: OnceLock<Arc<StallDetector>>,
+}
 
 #[derive(Debug, Default)]
 struct Board {
@@ -115,7 +122,7 @@ struct Board {
 impl Health {
     /// Changes the board.
     pub fn update(&self, change: impl FnOnce(&mut HealthView)) {
-        let mut board = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut board = self.board();
         change(&mut board.view);
         let usable = board.view.broker.connected && !board.view.broker.blocked;
         board.broker.tell(usable, Instant::now());
@@ -128,23 +135,38 @@ impl Health {
         });
     }
 
+    /// Asks `detector` from now on whether the journal is stalled. The first one stays.
+    pub fn watch(&self, detector: Arc<StallDetector>) {
+        self.stall.get_or_init(|| detector);
+    }
+
     /// What stands on the board now.
     #[must_use]
     pub fn view(&self) -> HealthView {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .view
-            .clone()
+        let mut view = self.board().view.clone();
+        let takes_records = matches!(
+            view.journal,
+            JournalState::Writable | JournalState::Full | JournalState::DiskFull
+        );
+        let stall = self
+            .stall
+            .get()
+            .and_then(|detector| detector.stall(Instant::now()));
+        if let Some(stall) = stall.filter(|_| takes_records) {
+            view.journal = JournalState::Stalled;
+            view.journal_why = Some(stall.why());
+            view.journal_dead = stall.dead;
+        }
+        view
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the broker counts as there at `now`, short absences overlooked: what readiness follows in `confirm` mode.
     #[must_use]
     pub(super) fn broker_counts(&self, now: Instant) -> bool {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .broker
-            .says(now)
+        self.board().broker.says(now)
     }
 }

@@ -14,6 +14,7 @@ mod live;
 mod metrics;
 mod probe;
 mod problem;
+mod stall;
 
 pub use admin::{Admin, serve};
 pub use drift::{DriftBoard, DriftView};
@@ -24,3 +25,4 @@ pub use live::{LiveEvent, LiveFeed, LiveStage};
 pub use metrics::new_registry;
 pub use probe::{Probe, livez, readyz, startupz};
 pub use problem::{Problem, ProblemError};
+pub use stall::{Stall, StallDetector, StallLimits};

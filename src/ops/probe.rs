@@ -57,8 +57,12 @@ impl Probe {
 pub fn livez(view: &HealthView, executor_stalled: bool) -> Probe {
     let mut reasons = Vec::new();
     let failed = with_why("the journal failed and takes nothing until restart", view);
+    let stalled = with_why("the journal is stalled", view);
     if view.journal == JournalState::Failed {
         reasons.push(failed.as_str());
+    }
+    if view.journal_dead {
+        reasons.push(stalled.as_str());
     }
     if executor_stalled {
         reasons.push("the executor has not moved for a long time");
@@ -90,6 +94,7 @@ pub fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
     let mut reasons = Vec::new();
     let failed = with_why("the journal failed and takes nothing until restart", view);
     let gone = with_why("the journal's files are gone", view);
+    let stalled = with_why("the journal is stalled", view);
     if !view.started {
         reasons.push("start-up is not over");
     }
@@ -101,6 +106,7 @@ pub fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
         JournalState::Opening => reasons.push("the journal is being opened or recovered"),
         JournalState::Full => reasons.push("the journal is full"),
         JournalState::DiskFull => reasons.push("the journal's disk is full"),
+        JournalState::Stalled => reasons.push(&stalled),
         JournalState::FilesGone => reasons.push(&gone),
         JournalState::Failed => reasons.push(&failed),
     }
@@ -156,6 +162,7 @@ mod tests {
             (JournalState::Writable, true, true),
             (JournalState::Full, true, false),
             (JournalState::DiskFull, true, false),
+            (JournalState::Stalled, true, false),
             (JournalState::FilesGone, true, false),
             (JournalState::Failed, false, false),
         ] {

@@ -32,7 +32,7 @@ pub(crate) struct Receiver {
     pub(crate) port: u16,
     pub(crate) admin_port: u16,
     child: Option<Child>,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
     arguments: Vec<&'static str>,
     /// How many files its lives may open; as many as this process if nothing is said.
     files: Option<u32>,
@@ -72,8 +72,8 @@ impl Receiver {
     }
 
     /// Gives its later lives this variable.
-    pub(crate) fn set_variable(&mut self, name: &'static str, value: &'static str) {
-        self.environment.push((name, value));
+    pub(crate) fn set_variable(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.push((name, value.into()));
     }
 
     /// Gives its later lives these arguments too.
@@ -140,7 +140,7 @@ impl Receiver {
             .arg("--config")
             .arg(self.config())
             .args(&self.arguments)
-            .envs(self.environment.iter().copied())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(match self.reads_output {
                 true => append("printed").into(),

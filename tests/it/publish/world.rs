@@ -122,6 +122,8 @@ impl World {
                 limit_bytes: 1 << 30,
                 destination_share: 0.9,
                 limit_deliveries: 1_000_000,
+                stall_timeout: Duration::from_secs(3),
+                liveness_timeout: Duration::from_secs(60),
             },
             &Boards {
                 ledger: ledger.clone(),

@@ -3,6 +3,7 @@
 mod alarm;
 mod bounds;
 mod disk;
+mod hanging_disk;
 mod policy;
 mod stall;
 mod tls;

@@ -23,7 +23,7 @@ use crate::{
     auth::Gates,
     catalog::Catalog,
     config::{self, AcceptAfter, Config},
-    door::{DoorMetrics, Identity, Name, keep_identities},
+    door::{self, DoorMetrics, Identity, Name, keep_identities},
     ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
     journal::{self, Boards},
     ops::{self, Admin, DriftBoard, Health, Ledger, LedgerCollector, Listening, LiveFeed},
@@ -347,7 +347,7 @@ fn notice_board(health: Arc<Health>) -> impl Fn(&str, bool) {
 }
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).map_err(|source| AppError::Bind {
+    door::bind(address).map_err(|source| AppError::Bind {
         key,
         address,
         source,

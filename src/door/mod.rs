@@ -6,6 +6,7 @@
 //! (`connection`), which know whose turn it is (`turn`) and end what takes too long (`farewell`). TLS is below all that
 //! (`identity`, `stream`).
 
+mod bind;
 mod connection;
 mod farewell;
 mod frame;
@@ -20,6 +21,7 @@ mod server;
 mod stream;
 mod turn;
 
+pub use bind::bind;
 pub use identity::{Identity, IdentityError};
 pub use keeper::keep_identities;
 pub use metrics::{DoorMetrics, Name};

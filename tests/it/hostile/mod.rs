@@ -15,6 +15,8 @@ mod pipeline;
 mod places;
 mod process;
 mod slow;
+mod sockets;
+mod stalled;
 
 use std::time::Duration;
 

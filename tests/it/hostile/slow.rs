@@ -2,11 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -25,6 +24,7 @@ use super::{
     ALONE, Stage,
     client::{self, Client, callback, chunked_head, head},
     process::Process,
+    sockets::{self, Sockets},
 };
 
 /// At any time.
@@ -199,22 +199,61 @@ async fn until_cut(manner: Manner, number: usize, mut stream: TcpStream) -> End 
 /// How often a connection of each manner ended how.
 type Ends = BTreeMap<(Manner, End), usize>;
 
+/// A connection that stands.
+#[derive(Clone, Copy)]
+struct Standing {
+    manner: Manner,
+    /// Its own address; the other is the listener's.
+    address: SocketAddr,
+    since: Instant,
+}
+
+/// Those that stand, by the number of their sender.
+#[derive(Clone, Default)]
+struct All(Arc<Mutex<BTreeMap<usize, Standing>>>);
+
+impl All {
+    fn add(&self, number: usize, standing: Standing) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(number, standing);
+    }
+
+    fn remove(&self, number: usize) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&number);
+    }
+
+    fn now(&self) -> BTreeMap<usize, Standing> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
+    }
+}
+
 /// Slow senders that come back as soon as they are cut.
 struct Crowd {
-    standing: Arc<AtomicUsize>,
+    port: u16,
+    process: u32,
+    /// Handshakes that the kernel had dropped before.
+    drops: Option<u64>,
+    standing: All,
     over: CancellationToken,
     senders: JoinSet<Ends>,
 }
 
 impl Crowd {
-    fn gather(port: u16) -> Self {
-        let standing = Arc::new(AtomicUsize::new(0));
+    fn gather(stage: &Stage) -> Self {
+        let port = stage.port();
+        let standing = All::default();
         let over = CancellationToken::new();
+        let drops = sockets::listen_drops();
         let mut senders = JoinSet::new();
         for number in 0..SLOW {
             senders.spawn(sender(number, port, standing.clone(), over.clone()));
         }
         Self {
+            port,
+            process: stage.receiver.pid(),
+            drops,
             standing,
             over,
             senders,
@@ -222,7 +261,7 @@ impl Crowd {
     }
 
     fn standing(&self) -> usize {
-        self.standing.load(Ordering::Relaxed)
+        self.standing.now().len()
     }
 
     /// Lets nobody come back, waits until everybody was cut, and gives how they all ended.
@@ -237,21 +276,47 @@ impl Crowd {
                 }
             }
         });
-        assert!(
-            rest.await.is_ok(),
-            "{} slow connections still stand; {all:?}",
-            self.standing()
-        );
+        if rest.await.is_err() {
+            panic!(
+                "{} slow connections still stand:\n{}ended: {all:?}",
+                self.standing(),
+                self.remaining()
+            );
+        }
         all
+    }
+
+    /// Each connection that stands, from both ends: who is to blame for it.
+    fn remaining(&self) -> String {
+        let listener = client::listener(self.port);
+        let sockets = Sockets::of(self.process);
+        let mut text = String::new();
+        for (number, standing) in self.standing.now() {
+            let Standing {
+                manner,
+                address,
+                since,
+            } = standing;
+            writeln!(
+                text,
+                "sender {number} ({manner:?}) from {address}, {} s: its own end {}; the receiver's end {:?}",
+                since.elapsed().as_secs(),
+                sockets.peers_end(address, listener),
+                sockets.receivers_end(address, listener)
+            )
+            .expect("written");
+        }
+        let (before, now) = (self.drops, sockets::listen_drops());
+        writeln!(
+            text,
+            "handshakes dropped at full listeners: {before:?} before, {now:?} now"
+        )
+        .expect("written");
+        text
     }
 }
 
-async fn sender(
-    number: usize,
-    port: u16,
-    standing: Arc<AtomicUsize>,
-    over: CancellationToken,
-) -> Ends {
+async fn sender(number: usize, port: u16, all: All, over: CancellationToken) -> Ends {
     let manner = Manner::of(number);
     let mut ends = Ends::new();
     // They come, are cut and come back evenly over the time that a head or a body has (7.5 s), and not in waves.
@@ -262,9 +327,20 @@ async fn sender(
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        standing.fetch_add(1, Ordering::Relaxed);
+        let Ok(address) = stream.local_addr() else {
+            continue;
+        };
+        let since = Instant::now();
+        all.add(
+            number,
+            Standing {
+                manner,
+                address,
+                since,
+            },
+        );
         let end = until_cut(manner, number, stream).await;
-        standing.fetch_sub(1, Ordering::Relaxed);
+        all.remove(number);
         *ends.entry((manner, end)).or_default() += 1;
     }
     ends
@@ -288,7 +364,7 @@ async fn crowded(stage: &Stage) -> Fared {
     let files = stage.open_files().await;
     let before = normal.best_of(2, |_| false).await;
 
-    let crowd = Crowd::gather(stage.port());
+    let crowd = Crowd::gather(stage);
     let process = Process::of(&stage.receiver);
     eventually(
         "nearly two thousand stand at once",

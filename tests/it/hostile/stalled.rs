@@ -1,0 +1,92 @@
+//! Connections that come while the receiver gets no time to accept them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncReadExt,
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+use super::{ALONE, OPEN, Stage, client, sockets::Sockets};
+
+/// More than the 128 that a listener's queue holds unless it is told otherwise.
+const ARRIVALS: usize = 2_000;
+
+/// How long the process stands still at most: longer than a peer waits before it repeats its first segment.
+const STALL: Duration = Duration::from_millis(1_500);
+
+/// Until when all must have ended: the time for a head is 7.5 s, and a handshake may have begun anew a few times.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How many connections the kernel lets a listener have in its queue.
+fn queue_limit() -> usize {
+    let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("the kernel's limit");
+    text.trim().parse().expect("a number")
+}
+
+/// Connects, says nothing, and waits until the other side ends it. Gives the connection where that does not happen.
+async fn silent(number: usize, port: u16, connected: Arc<AtomicUsize>) -> Option<TcpStream> {
+    let connecting = client::socket(number)
+        .expect("a socket")
+        .connect(client::listener(port));
+    let mut stream = timeout(LIMIT, connecting)
+        .await
+        .expect("in time")
+        .expect("a connection");
+    connected.fetch_add(1, Ordering::Relaxed);
+    let ended = timeout(LIMIT, stream.read(&mut [0])).await;
+    ended.is_err().then_some(stream)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_come_while_the_process_stands_still_all_end() {
+    let _alone = ALONE.lock().await;
+    let stage = Stage::start("", OPEN).await;
+    let files = stage.open_files().await;
+    let arrivals = ARRIVALS.min(queue_limit() / 2);
+    let connected = Arc::new(AtomicUsize::new(0));
+    stage.receiver.suspend();
+    let begun = Instant::now();
+    let mut senders = JoinSet::new();
+    for number in 0..arrivals {
+        senders.spawn(silent(number, stage.port(), connected.clone()));
+    }
+    while connected.load(Ordering::Relaxed) < arrivals && begun.elapsed() < STALL {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let at_once = connected.load(Ordering::Relaxed);
+    stage.receiver.resume();
+
+    let all = senders.join_all().await;
+    let standing: Vec<TcpStream> = all.into_iter().flatten().collect();
+    let sockets = Sockets::of(stage.receiver.pid());
+    let listener = client::listener(stage.port());
+    let ends: Vec<_> = standing
+        .iter()
+        .take(5)
+        .map(|stream| {
+            let address = stream.local_addr().expect("its address");
+            (address, sockets.receivers_end(address, listener))
+        })
+        .collect();
+    assert!(
+        standing.is_empty(),
+        "{} of {arrivals} still stand, {at_once} were connected at once; the receiver's end of some: {ends:?}",
+        standing.len()
+    );
+    println!(
+        "{arrivals} connections while the process stood still: {at_once} at once, all ended after {:.1} s",
+        begun.elapsed().as_secs_f64()
+    );
+    stage.is_left_by_all(files).await;
+    stage.normal().window().await;
+    stage.end().await;
+}

@@ -18,6 +18,8 @@ mod settings;
 #[cfg(test)]
 mod auth_tests;
 #[cfg(test)]
+mod endings_tests;
+#[cfg(test)]
 mod framing_shapes;
 #[cfg(test)]
 mod framing_tests;

@@ -18,7 +18,7 @@ use crate::{
         App, Audience, Auth, EventGrid, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate,
         SecretPlace, SharedSecret,
     },
-    door::DoorMetrics,
+    door::{DoorMetrics, Identity},
     event::AppName,
     journal::{
         Callback,
@@ -257,6 +257,15 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn open(settings: Settings) -> Self {
+        Self::listen(settings, None)
+    }
+
+    /// One that speaks TLS.
+    pub(super) fn with_identity(settings: Settings, identity: Arc<Identity>) -> Self {
+        Self::listen(settings, Some(identity))
+    }
+
+    fn listen(settings: Settings, identity: Option<Arc<Identity>>) -> Self {
         let registry = new_registry().unwrap();
         let ledger = Arc::new(Ledger::default());
         let (intake, journal) = StandIn::open(ledger.clone());
@@ -274,7 +283,7 @@ impl Door {
             drift: drift.clone(),
             metrics: callbacks.clone(),
             door: DoorMetrics::register(&registry).unwrap(),
-            identity: None,
+            identity,
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {

@@ -1,12 +1,12 @@
 //! The journal's directory: its lock, its reserve of disk space, the mark that asks for a salvage.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
-use super::JournalError;
+use super::{JournalError, private};
 
 /// Given up when the disk is full, so that what was confirmed can still be deleted.
 const RESERVE_BYTES: usize = 16 * 1024 * 1024;
@@ -23,6 +23,12 @@ const SALVAGING: &str = "salvaging.db";
 const SALVAGED: &str = "salvaged.db";
 const READABLE: &str = "readable.db";
 const MARK: &str = "mark";
+const NEW_MARK: &str = "mark.new";
+const LOCK: &str = "lock";
+const PROBE: &str = "probe";
+
+/// What a damaged journal is moved to, with the time behind it.
+const ASIDE: &str = "damaged-";
 
 /// A directory that this process alone uses, as long as this value lives.
 #[derive(Debug)]
@@ -39,11 +45,11 @@ impl Directory {
             source,
         };
         make(path).map_err(failed)?;
-        let lock = OpenOptions::new()
+        let lock = private::options()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(path.join("lock"))
+            .open(path.join(LOCK))
             .map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -55,9 +61,12 @@ impl Directory {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         // A directory that can be read but not written is found here and not at the first callback.
-        let probe = path.join("probe");
-        File::create(&probe).map_err(failed)?;
+        let probe = path.join(PROBE);
+        private::create(&probe).map_err(failed)?;
         fs::remove_file(&probe).map_err(failed)?;
+        if let Err(error) = private::tighten(path, is_ours) {
+            tracing::warn!(%error, path = %path.display(), "cannot see who may read the journal's files");
+        }
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
@@ -95,7 +104,7 @@ impl Directory {
     }
 
     fn write_reserve(&self, room: usize) -> io::Result<()> {
-        let written = File::create(self.path.join(RESERVE)).and_then(|mut file| {
+        let written = private::create(&self.path.join(RESERVE)).and_then(|mut file| {
             let block = vec![0_u8; 1024 * 1024];
             for _ in 0..room / block.len() {
                 file.write_all(&block)?;
@@ -119,7 +128,7 @@ impl Directory {
 
     /// Makes the next start salvage this journal: damage was found where opening does not look.
     pub(super) fn mark_damaged(&self) {
-        if let Err(error) = File::create(self.path.join(DAMAGED)) {
+        if let Err(error) = private::create(&self.path.join(DAMAGED)) {
             tracing::warn!(%error, path = %self.path.display(), "cannot mark the journal as damaged");
         }
     }
@@ -137,8 +146,8 @@ impl Directory {
         let stamp = jiff::Timestamp::now()
             .strftime("%Y%m%dT%H%M%S%3fZ")
             .to_string();
-        let aside = self.path.join(format!("damaged-{stamp}"));
-        fs::create_dir(&aside).map_err(failed)?;
+        let aside = self.path.join(format!("{ASIDE}{stamp}"));
+        private::create_directory(&aside).map_err(failed)?;
         for name in [DATABASE, &format!("{DATABASE}-wal"), MARK] {
             match fs::rename(self.path.join(name), aside.join(name)) {
                 Ok(()) => {}
@@ -208,18 +217,39 @@ impl Directory {
     }
 }
 
-/// Makes `path` with everything above it, durably: a journal is no better kept than the entry that leads to it.
+/// Whether a file of the journal's directory is one of the journal's.
+fn is_ours(name: &str) -> bool {
+    let databases = [DATABASE, SALVAGING, SALVAGED, READABLE];
+    let is_of = |database: &&str| {
+        let suffix = name.strip_prefix(*database);
+        matches!(suffix, Some("" | "-wal" | "-shm" | "-journal"))
+    };
+    [MARK, NEW_MARK, LOCK, PROBE, RESERVE, DAMAGED].contains(&name)
+        || databases.iter().any(is_of)
+        || name.starts_with(ASIDE)
+}
+
+/// Makes `path`, for its owner alone, with everything above it, durably: a journal is no better kept than the entry that
+/// leads to it.
 fn make(path: &Path) -> io::Result<()> {
+    make_by(path, private::create_directory)
+}
+
+fn make_by(path: &Path, create: fn(&Path) -> io::Result<()>) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
-        None => return fs::create_dir_all(path),
+        None => return create(path),
     };
-    make(parent)?;
-    fs::create_dir_all(path)?;
+    make_by(parent, |above| fs::create_dir(above))?;
+    match create(path) {
+        // By another process meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
     match File::open(parent) {
         Ok(parent) => parent.sync_all(),
         // A directory may be open for writing and not for reading.

@@ -11,7 +11,10 @@ use std::{
     path::Path,
 };
 
-use super::header::{PAGE_BYTES, commit_number, word};
+use super::{
+    header::{PAGE_BYTES, commit_number, word},
+    private,
+};
 
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
@@ -258,7 +261,7 @@ impl NewLog {
         }
         let sum = Sum::default().add(&header, true);
         header.extend([sum.0.to_be_bytes(), sum.1.to_be_bytes()].concat());
-        let mut out = BufWriter::new(File::create(path)?);
+        let mut out = BufWriter::new(private::create(path)?);
         out.write_all(&header)?;
         Ok(Self {
             out,

@@ -22,6 +22,8 @@ use std::{
 
 use uuid::Uuid;
 
+use super::private;
+
 /// How often the mark is made durable while it changes: so much of it a power loss may take back.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -222,7 +224,7 @@ impl Mark {
 
 fn make_file(path: &Path, marked: &Marked) -> io::Result<File> {
     let beside = path.with_extension("new");
-    let mut options = OpenOptions::new();
+    let mut options = private::options();
     options.create(true).truncate(true).read(true).write(true);
     let mut file = options.open(&beside)?;
     // In full: writing over it later needs no room on the disk.

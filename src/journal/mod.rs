@@ -22,6 +22,9 @@ mod mark;
 mod metrics;
 mod open;
 mod poison;
+mod private;
+#[cfg(test)]
+mod private_tests;
 mod reader;
 #[cfg(test)]
 mod recovery_tests;

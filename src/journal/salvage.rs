@@ -26,6 +26,7 @@ use super::{
     inspect::Files,
     load::{LoadError, load_admission},
     log::NewLog,
+    private,
     reader::check_record,
     stage::new_record,
     store::Store,
@@ -143,7 +144,7 @@ fn make_readable(
         fs::hard_link(&database, &path).or_else(|_| fs::copy(&database, &path).map(drop))?;
     } else {
         // With an empty database SQLite would throw the log away.
-        File::create(&path)?.set_len(u64::from(size) * u64::from(PAGE_BYTES))?;
+        private::create(&path)?.set_len(u64::from(size) * u64::from(PAGE_BYTES))?;
     }
     let mut pages = log.map(|log| log.pages(frames)).unwrap_or_default();
     pages.retain(|page, _| *page <= size);

@@ -13,6 +13,7 @@ use crate::{
 use super::{
     Record,
     header::{store_number, stored_number},
+    private,
 };
 
 /// The format that this hookswitch writes, and the newest that it reads.
@@ -66,6 +67,8 @@ pub(super) struct Store {
 impl Store {
     /// Opens the database at `path`, and makes it where there is none.
     pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
+        // SQLite gives its log and the log's index the access of the database. If it cannot be made, opening it says why.
+        drop(private::options().write(true).create_new(true).open(path));
         let connection = Connection::open(path)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         // These two must come before the first table; on an existing database they change nothing.

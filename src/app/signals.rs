@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT stop, SIGHUP reloads.
+//! SIGTERM and SIGINT stop, SIGHUP reloads, SIGXFSZ is an error of the write that it came for.
 
 use std::sync::Arc;
 
@@ -20,6 +20,11 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn listen() -> Result<Self, AppError> {
         let on = |kind| signal(kind).map_err(AppError::Signals);
+        // Without a handler it kills the process when a file reaches its limit (`ulimit -f`). With one, as nothing waits for
+        // it, the write fails, and the journal treats that as a full disk. The handler stays for as long as the process.
+        drop(on(SignalKind::from_raw(
+            rustix::process::Signal::XFSZ.as_raw(),
+        ))?);
         Ok(Self {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,

@@ -14,7 +14,7 @@ const RESERVE_BYTES: usize = 16 * 1024 * 1024;
 /// Room that must be there beside the reserve before a disk that was full counts as having room. With none the space
 /// that the reserve itself gave up would do, and the journal would call itself writable and full in turn. As much as
 /// the database's log grows to before it is taken over.
-const HEADROOM_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const HEADROOM_BYTES: usize = 8 * 1024 * 1024;
 
 const DATABASE: &str = "journal.db";
 const RESERVE: &str = "reserve";

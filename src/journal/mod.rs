@@ -12,6 +12,7 @@ mod doors;
 mod durable_tests;
 #[cfg(test)]
 mod fault;
+mod file_limit;
 mod handles;
 mod header;
 mod index;

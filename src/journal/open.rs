@@ -18,6 +18,7 @@ use super::{
     Boards, Closer, FeedItem, Intake, JournalError, Opened, Parcels, Settle,
     cache::Cache,
     directory::Directory,
+    file_limit,
     index::Amount,
     inspect::Files,
     load::{LoadError, Loaded, count_opening, load, owed_before},
@@ -74,6 +75,9 @@ pub(super) fn open_tuned(
     tuning: Tuning,
 ) -> Result<Opened, JournalError> {
     let directory = Arc::new(Directory::open(&settings.path)?);
+    if let Some(bytes) = file_limit::bytes() {
+        tracing::warn!(bytes, path = %settings.path.display(), "files of this process have a limit (ulimit -f): to the journal it is a disk of that size");
+    }
     let metrics = Metrics::register(&boards.registry, settings.limit_bytes)
         .expect("the metrics are well named and a registry has one journal");
     let Ready {
@@ -373,7 +377,10 @@ fn in_spite_of_full_disk<T>(
 fn is_full(error: &LoadError) -> bool {
     match error {
         LoadError::Database(error) => is_disk_full(error),
-        LoadError::Files(error) => error.kind() == std::io::ErrorKind::StorageFull,
+        LoadError::Files(error) => matches!(
+            error.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::FileTooLarge
+        ),
         LoadError::Newer(_) | LoadError::Damaged(_) => false,
     }
 }

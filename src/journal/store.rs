@@ -11,7 +11,7 @@ use crate::{
 };
 
 use super::{
-    Record,
+    Record, file_limit,
     header::{store_number, stored_number},
     private,
 };
@@ -80,6 +80,9 @@ impl Store {
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
         connection.pragma_update(None, "cache_size", -16_384)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
+        if let Some(bytes) = file_limit::bytes() {
+            connection.pragma_update(None, "max_page_count", file_limit::pages(bytes))?;
+        }
         let store = Self {
             connection,
             number: Cell::new(None),
@@ -305,6 +308,16 @@ impl Store {
     pub(super) fn free_pages(&self) -> rusqlite::Result<i64> {
         self.connection
             .pragma_query_value(None, "freelist_count", |row| row.get(0))
+    }
+
+    /// Whether the database has room for `pages` more within the size that it may have.
+    pub(super) fn has_room(&self, pages: i64) -> rusqlite::Result<bool> {
+        let value = |name| {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get(0))
+        };
+        let (most, now): (i64, i64) = (value("max_page_count")?, value("page_count")?);
+        Ok(most - now + self.free_pages()? >= pages)
     }
 
     /// Gives up to `pages` free pages back to the file system.

@@ -14,6 +14,9 @@ use crate::{
 
 use super::{
     Refusal,
+    directory::HEADROOM_BYTES,
+    file_limit,
+    header::PAGE_BYTES,
     index::{Amount, Index},
     poison::Moved,
     stage::Staged,
@@ -131,7 +134,9 @@ pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqliteFailure(failure, _)
         if failure.code == ErrorCode::DiskFull
             // Growing the index of the log: SQLite has no other word for that.
-            || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
+            || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+            // Nor for a file that has become as long as files of this process may be.
+            || (failure.extended_code == ffi::SQLITE_IOERR_WRITE && file_limit::bytes().is_some()))
 }
 
 /// Whether somebody's tool holds a lock for longer than SQLite waits: nothing was written and nothing is wrong.
@@ -298,10 +303,19 @@ impl Writer {
         if !self.condition.probe_due() {
             return;
         }
-        self.condition.disk_full = match self.directory.make_reserve_again() {
-            Ok(()) => None,
-            Err(_) => Some(Instant::now()),
-        };
+        let has_room = self.has_room_in_files() && self.directory.make_reserve_again().is_ok();
+        self.condition.disk_full = (!has_room).then(Instant::now);
+    }
+
+    /// Under a limit on the size of files free space on the disk is not enough.
+    fn has_room_in_files(&self) -> bool {
+        if file_limit::bytes().is_none() {
+            return true;
+        }
+        // A log that has reached the limit begins anew after this. A failure shows in the next commit.
+        drop(self.store.checkpoint());
+        let pages = i64::try_from(HEADROOM_BYTES / PAGE_BYTES as usize).unwrap_or(i64::MAX);
+        self.store.has_room(pages).unwrap_or(false)
     }
 
     pub(super) fn has_leftovers(&self) -> bool {

@@ -36,6 +36,8 @@ pub(crate) struct Receiver {
     arguments: Vec<&'static str>,
     /// How many files its lives may open; as many as this process if nothing is said.
     files: Option<u32>,
+    /// How long a file may become that they write, in bytes.
+    file_bytes: Option<u64>,
     reads_output: bool,
 }
 
@@ -50,6 +52,7 @@ impl Receiver {
             environment: Vec::new(),
             arguments: Vec::new(),
             files: None,
+            file_bytes: None,
             reads_output: true,
         };
         let text = format!(
@@ -84,6 +87,11 @@ impl Receiver {
     /// Lets its later lives open no more files than this.
     pub(crate) fn limit_files(&mut self, files: u32) {
         self.files = Some(files);
+    }
+
+    /// Lets no file become longer than this in its later lives (`ulimit -f`); `None` takes the limit back.
+    pub(crate) fn limit_file_bytes(&mut self, bytes: Option<u64>) {
+        self.file_bytes = bytes;
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -124,16 +132,18 @@ impl Receiver {
             options.open(path).expect("the log file opens")
         };
         let program = env!("CARGO_BIN_EXE_hookswitch");
-        let mut command = match self.files {
-            None => Command::new(program),
+        let files = self.files.map(|files| format!("--nofile={files}:{files}"));
+        let bytes = self
+            .file_bytes
+            .map(|bytes| format!("--fsize={bytes}:{bytes}"));
+        let limits: Vec<String> = files.into_iter().chain(bytes).collect();
+        let mut command = if limits.is_empty() {
+            Command::new(program)
+        } else {
             // It becomes the program, under the same process id.
-            Some(files) => {
-                let mut limited = Command::new("prlimit");
-                limited
-                    .arg(format!("--nofile={files}:{files}"))
-                    .arg(program);
-                limited
-            }
+            let mut limited = Command::new("prlimit");
+            limited.args(limits).arg(program);
+            limited
         };
         let child = command
             .arg("serve")

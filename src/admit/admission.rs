@@ -2,7 +2,8 @@
 //!
 //! Decisions are staged: later decisions of the same group see them, but they can be taken back to any [`Mark`], and
 //! they count only once [`Admission::commit`] has been called, which is after the transaction that holds
-//! [`Admission::changes`]. Time is given by the caller in milliseconds and never runs backwards here.
+//! [`Admission::changes`]. Time is given by the caller, in milliseconds of whatever clock it has: it must not be one that may be
+//! set. An earlier time than before changes nothing.
 
 mod resolve;
 mod restore;
@@ -191,8 +192,7 @@ impl Admission {
         }
     }
 
-    /// Begins a group at `now` (milliseconds since the epoch): what has expired by then is forgotten. A clock that was
-    /// put back changes nothing until it has caught up.
+    /// Begins a group at `now`: what has expired by then is forgotten.
     pub fn begin(&mut self, now: i64) {
         debug_assert!(
             self.stage.is_empty(),
@@ -254,6 +254,12 @@ impl Admission {
             self.take(call, destination)
         });
         Placed { destination, line }
+    }
+
+    /// The latest time that it knows of.
+    #[must_use]
+    pub fn now(&self) -> i64 {
+        self.now
     }
 
     /// Where the stage stands.

@@ -42,7 +42,7 @@ pub struct DuplicateRow {
     pub window: WindowName,
     pub position: i64,
     pub key: u128,
-    /// Milliseconds since the epoch.
+    /// By the clock of whoever keeps it, in milliseconds.
     pub at: i64,
 }
 

@@ -14,6 +14,7 @@ use crate::{
 
 use super::{
     Destinations,
+    clock::Stamp,
     index::{Index, Pending},
     store::{FORMAT, Store},
 };
@@ -33,6 +34,8 @@ pub(super) struct Loaded {
     pub(super) boot: u64,
     pub(super) destinations: Destinations,
     pub(super) admission: Admission,
+    /// `None` in a journal of a version that stored none.
+    pub(super) stamp: Option<Stamp>,
     pub(super) index: Index,
     /// The first delivery id that was never used, as far as this journal knows.
     pub(super) next_id: u64,
@@ -97,20 +100,22 @@ pub(super) fn load(store: &Store, limits: Limits) -> Result<Loaded, LoadError> {
         instance,
         boot: 0,
         destinations,
+        stamp: store.stamp()?,
         admission,
         index,
         next_id,
     })
 }
 
-/// Counts an opening; the answer is its number.
-pub(super) fn count_opening(store: &Store) -> rusqlite::Result<u64> {
+/// Counts an opening at this time; the answer is its number.
+pub(super) fn count_opening(store: &Store, opened: &Stamp) -> rusqlite::Result<u64> {
     let connection = store.connection();
     store.begin()?;
     let counted = || {
         let boot: i64 = meta(connection, "boot")?;
         let boot = boot + 1;
         connection.execute("UPDATE meta SET value = ?1 WHERE key = 'boot'", [boot])?;
+        store.write_stamp(opened)?;
         store.commit()?;
         Ok(boot.cast_unsigned())
     };

@@ -4,6 +4,9 @@
 //! keeps it in memory until the broker has confirmed. Neither ingress nor publish can tell which one it talks to.
 
 mod cache;
+mod clock;
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod damage_tests;
 mod directory;

@@ -17,6 +17,7 @@ use crate::{
 use super::{
     Boards, Closer, FeedItem, Intake, JournalError, Opened, Parcels, Settle,
     cache::Cache,
+    clock::{Clock, Machine},
     directory::Directory,
     file_limit,
     index::Amount,
@@ -41,6 +42,7 @@ const FEED_BATCH: usize = 1_024;
 pub(super) struct Tuning {
     pub(super) limits: Limits,
     pub(super) cache_bytes: usize,
+    pub(super) machine: Machine,
     #[cfg(test)]
     pub(super) fault: super::fault::Fault,
 }
@@ -50,6 +52,7 @@ impl Default for Tuning {
         Self {
             limits: Limits::default(),
             cache_bytes: 64 * 1024 * 1024,
+            machine: Machine::default(),
             #[cfg(test)]
             fault: super::fault::Fault::default(),
         }
@@ -83,6 +86,7 @@ pub(super) fn open_tuned(
     let Ready {
         store,
         loaded,
+        clock,
         mark,
     } = load_or_salvage(&directory, &tuning, &metrics, boards)?;
     #[cfg(test)]
@@ -113,6 +117,7 @@ pub(super) fn open_tuned(
         admission,
         index,
         next_id,
+        ..
     } = loaded;
     let (feed_sender, feed) = tokio::sync::mpsc::unbounded_channel();
     let mut batch: Vec<Owed> = Vec::with_capacity(FEED_BATCH);
@@ -164,6 +169,7 @@ pub(super) fn open_tuned(
     let mut writer = Writer {
         directory,
         store,
+        clock,
         admission,
         index,
         routing_keys: RoutingKeys::new(
@@ -245,6 +251,7 @@ pub(super) fn spawn(
 struct Ready {
     store: Store,
     loaded: Loaded,
+    clock: Clock,
     /// `None` where there was no room for one: then commits are not numbered.
     mark: Option<Mark>,
 }
@@ -263,7 +270,7 @@ fn load_or_salvage(
         let damage = files.damage();
         match damage.or_else(|| directory.is_marked_damaged().then(in_use)) {
             Some(why) => Err(LoadError::Damaged(why)),
-            None => try_load(directory, tuning.limits),
+            None => try_load(directory, tuning),
         }
     });
     let why = match attempt {
@@ -299,21 +306,24 @@ fn load_or_salvage(
         aside.display()
     );
     boards.health.update(|view| view.notices.push(notice));
-    try_load(directory, tuning.limits).map_err(|error| refusal(directory, error))
+    try_load(directory, tuning).map_err(|error| refusal(directory, error))
 }
 
-fn try_load(directory: &Directory, limits: Limits) -> Result<Ready, LoadError> {
+fn try_load(directory: &Directory, tuning: &Tuning) -> Result<Ready, LoadError> {
     in_spite_of_full_disk(directory, || {
         let store = Store::open(&directory.database())?;
-        let mut loaded = load(&store, limits)?;
+        let mut loaded = load(&store, tuning.limits)?;
+        let latest = loaded.admission.now();
+        let clock = Clock::resume(tuning.machine.clone(), loaded.stamp, latest);
         let mark = find_mark(directory, &loaded)?;
         if mark.is_some() {
             store.number_commits()?;
         }
-        loaded.boot = count_opening(&store)?;
+        loaded.boot = count_opening(&store, &clock.opened())?;
         let ready = Ready {
             store,
             loaded,
+            clock,
             mark,
         };
         ready.set_mark();

@@ -302,6 +302,15 @@ fn write_record(
 
 /// Duplicate keys, call keys and bindings go over as they are; sequences begin anew under the new journal's id.
 fn copy_admission(damaged: &Connection, store: &Store) -> rusqlite::Result<()> {
+    // By this time their rows are as old as they are; where it cannot be read, by the wall clock.
+    let clock: rusqlite::Result<String> =
+        damaged.query_row("SELECT value FROM meta WHERE key = 'clock'", [], |row| {
+            row.get(0)
+        });
+    if let Ok(clock) = clock {
+        let insert = "INSERT OR REPLACE INTO meta VALUES ('clock', ?1)";
+        store.connection().execute(insert, [clock])?;
+    }
     for which in [0, 1] {
         copy_rows(
             damaged,

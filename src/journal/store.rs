@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, path::Path, time::Duration};
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, params};
+use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::{
     admit::{Changes, Quarantine},
@@ -11,7 +11,9 @@ use crate::{
 };
 
 use super::{
-    Record, file_limit,
+    Record,
+    clock::Stamp,
+    file_limit,
     header::{store_number, stored_number},
     private,
 };
@@ -169,6 +171,23 @@ impl Store {
         {
             tracing::debug!(%error, "rollback failed");
         }
+    }
+
+    /// Writes what the journal's time is.
+    pub(super) fn write_stamp(&self, stamp: &Stamp) -> rusqlite::Result<()> {
+        self.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('clock', ?1)",
+            params![json(stamp)],
+        )
+    }
+
+    /// What it was when it was last written. One that makes no sense is as none.
+    pub(super) fn stamp(&self) -> rusqlite::Result<Option<Stamp>> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT value FROM meta WHERE key = 'clock'")?;
+        let text: Option<String> = statement.query_row([], |row| row.get(0)).optional()?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
     }
 
     pub(super) fn insert_destination(

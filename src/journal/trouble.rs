@@ -343,11 +343,18 @@ impl Writer {
         store.delete_deliveries(moved.iter().map(|moved| moved.old))?;
         store.insert_deliveries(moved.iter().map(|moved| &moved.row))?;
         store.write(&self.admission.changes())?;
+        let stamp = self.clock.due();
+        if let Some(stamp) = &stamp {
+            store.write_stamp(stamp)?;
+        }
         let begun = Instant::now();
         let committed = store.commit();
         self.metrics
             .fsync_seconds
             .observe(begun.elapsed().as_secs_f64());
+        if let (Ok(()), Some(stamp)) = (&committed, &stamp) {
+            self.clock.set_stored(stamp);
+        }
         committed
     }
 }

@@ -34,6 +34,7 @@ use self::held_up::WaitingByShare;
 use super::{
     Boards, Closer, Destinations, FeedItem, Intake, JournalError, Opened, Parcel, Parcels, Refusal,
     Settle, Settlement,
+    clock::{Clock, Machine},
     doors::{Append, Command, FetchParcel, NoParcel, ShareId},
     index::Amount,
     metrics::Metrics,
@@ -64,16 +65,34 @@ const OVERHEAD_BYTES: u64 = 512;
 ///
 /// # Errors
 /// [`JournalError::Directory`] where the system gives no thread.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the feed is bounded by limit_deliveries and limit_bytes"
-)]
 pub fn volatile(
     confirm_timeout: Duration,
     waiting_limit: u64,
     settings: &config::Journal,
     boards: &Boards,
 ) -> Result<Opened, JournalError> {
+    volatile_on(
+        Machine::default(),
+        confirm_timeout,
+        waiting_limit,
+        settings,
+        boards,
+    )
+}
+
+/// The same, with these clocks.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the feed is bounded by limit_deliveries and limit_bytes"
+)]
+pub(super) fn volatile_on(
+    machine: Machine,
+    confirm_timeout: Duration,
+    waiting_limit: u64,
+    settings: &config::Journal,
+    boards: &Boards,
+) -> Result<Opened, JournalError> {
+    let clock = Clock::resume(machine, None, 0);
     let (commands, told) = mpsc::channel();
     let (feed_sender, feed) = tokio::sync::mpsc::unbounded_channel();
     let destinations = Destinations::default();
@@ -99,7 +118,8 @@ pub fn volatile(
         parcels: parcels.clone(),
         feed: feed_sender,
         digester: Digester::default(),
-        now: 0,
+        now: clock.now(),
+        clock,
         named: Shelf::new(),
         unnamed: Shelf::new(),
         callbacks: HashMap::new(),
@@ -237,6 +257,8 @@ struct Keeper {
     parcels: Arc<Memory>,
     feed: UnboundedSender<FeedItem>,
     digester: Digester,
+    /// Of this process only, as everything here.
+    clock: Clock,
     now: i64,
     named: Shelf<u128, Known>,
     unnamed: Shelf<u128, Known>,
@@ -330,7 +352,7 @@ impl Keeper {
             reply,
             place,
         } = append;
-        self.begin(callback.received.as_millisecond());
+        self.begin(self.clock.now());
         let refusal = self
             .no_room(&callback.offers)
             .or_else(|| self.is_held_up(&callback))

@@ -21,6 +21,7 @@ use crate::{
 use super::{
     Admitted, Boards, Destinations, FeedItem, Receipt, Record, Refusal, Settlement,
     cache::Cache,
+    clock::Clock,
     directory::Directory,
     doors::{Append, Command, ShareId},
     index::{Amount, Index, Pending},
@@ -84,6 +85,7 @@ pub(super) struct Booking {
 pub(super) struct Writer {
     pub(super) directory: Arc<Directory>,
     pub(super) store: Store,
+    pub(super) clock: Clock,
     pub(super) admission: Admission,
     pub(super) index: Index,
     pub(super) destinations: Destinations,
@@ -197,12 +199,8 @@ impl Writer {
         self.look_after_files();
 
         appends.sort_by_key(|append| append.callback.arrival);
-        if let Some(now) = appends
-            .iter()
-            .map(|append| append.callback.received.as_millisecond())
-            .max()
-        {
-            self.admission.begin(now);
+        if !appends.is_empty() {
+            self.admission.begin(self.clock.now());
         }
         let mut staged = Vec::new();
         let mut refused = Vec::new();

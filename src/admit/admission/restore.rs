@@ -19,6 +19,7 @@ impl Admission {
 
     /// A call key; least lately used first.
     pub fn restore_call(&mut self, row: i64, app: AppName, key: CallKey, used: i64) -> Slot {
+        self.now = self.now.max(used);
         let hash = self.digester.call(&app, &key);
         let slot = self.calls.restore(
             hash,
@@ -32,6 +33,7 @@ impl Admission {
 
     /// A binding; least lately used first. `call` is what [`Admission::restore_call`] gave, `None` for an ambiguous one.
     pub fn restore_binding(&mut self, row: i64, id: u128, call: Option<Slot>, used: i64) {
+        self.now = self.now.max(used);
         let bound = call.map_or(Bound::Many, |slot| Bound::One(slot, self.calls.row(slot)));
         let slot = self
             .bindings
@@ -60,6 +62,7 @@ impl Admission {
         next: i64,
         used: i64,
     ) -> Slot {
+        self.now = self.now.max(used);
         let key = SequenceKey {
             call: self.calls.row(call),
             destination: destination.0,

@@ -238,6 +238,19 @@ async fn a_salvaged_journal_keeps_its_time() {
 }
 
 #[tokio::test]
+async fn what_was_owed_for_days_goes_on_with_its_sequence() {
+    let world = World::new();
+    let mut running = world.open();
+    running.accept(vec![event("a", "first", &["q"])]).await;
+    // The broker is away, and nothing else comes.
+    world.pass(72 * HOUR);
+    assert_eq!(delivered(&mut running).await, 1);
+    world.pass(HOUR);
+    assert_eq!(sequence(&mut running, "a").await, 2);
+    running.close();
+}
+
+#[tokio::test]
 async fn confirm_mode_forgets_by_the_same_time() {
     let world = World::new();
     let boards = boards();

@@ -294,6 +294,10 @@ impl Writer {
 
     /// Takes note of what became of deliveries. That is true whatever becomes of the next commit.
     fn settle(&mut self, settlements: Vec<Settlement>) {
+        if !settlements.is_empty() {
+            // Being owed until now counts as a use: not until the last callback, which may be days ago.
+            self.admission.begin(self.clock.now());
+        }
         for settlement in settlements {
             match settlement {
                 Settlement::Delivered(delivery) => self.delivered(delivery),

@@ -1,6 +1,6 @@
 """How the table of the CloudEvents webhook specification fared in a run of the tests.
 
-    webhook_table.py docs/webhook-specification.md LOG...
+    webhook_table.py docs/src/sender/webhook-specification.md LOG...
 
 Each LOG is the output of `cargo test`. Prints one line with counts; exits 1 if a test that the table names did not pass.
 """

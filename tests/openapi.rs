@@ -102,11 +102,11 @@ fn every_status_of_the_public_listener_is_described_and_no_other() {
     assert_eq!(described, given);
 }
 
-/// The README's table for senders names them too.
+/// The book's table for senders names them too.
 #[test]
 fn the_table_of_answers_and_the_document_agree() {
-    let readme = file("README.md");
-    let table: BTreeSet<u16> = readme
+    let page = file("docs/src/sender/answers.md");
+    let table: BTreeSet<u16> = page
         .lines()
         .skip_while(|line| !line.starts_with("| answer | when | body |"))
         .skip(2)

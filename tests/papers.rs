@@ -1,21 +1,17 @@
-//! What the README says is true: its partition table, its configuration, its metric names.
+//! What README and book say is true: the partition table, the configuration, the snippets.
+//! `tests/reference.rs` holds the generated pages.
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
 use hookswitch::{
-    catalog::Catalog,
     config::{self, Sources},
-    event::{CallKey, Kind},
+    event::CallKey,
     route::partition,
 };
 
 fn file(path: &str) -> String {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(root.join(path)).expect(path)
-}
-
-fn readme() -> String {
-    file("README.md")
 }
 
 /// The cells of the rows of the table that begins with this header.
@@ -35,7 +31,7 @@ fn table(text: &str, header: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_partition_table_is_right() {
-    let text = readme();
+    let text = file("docs/src/consumer/partitions.md");
     let rows = table(&text, "| call key | FNV-1a 64 |");
     assert!(rows.len() >= 12, "{} rows", rows.len());
     for row in rows {
@@ -51,87 +47,29 @@ fn the_partition_table_is_right() {
 
 #[test]
 fn the_example_configuration_is_good() {
-    let text = readme();
-    let example = text
-        .split("```toml\n")
-        .find(|block| block.starts_with("[broker]"))
+    let page = file("docs/src/operator/configuration.md");
+    let example = page
+        .split("```toml check-config\n")
+        .nth(1)
         .and_then(|rest| rest.split("```").next())
         .expect("a TOML block");
-    let (config, _) = config::load(&Sources::text("README.md", example)).expect("it is good");
+    let (config, _) =
+        config::load(&Sources::text("configuration.md", example)).expect("it is good");
     assert_eq!(config.routes.len(), 3);
-    // The first screen says where its request goes.
+    // README and book say where the example request goes.
     let call = CallKey::new("411f0b00-d97f-49ad-a6ff-3f8c05dc64d7").expect("not empty");
-    assert!(
-        text.contains(call.as_str()),
-        "the request of the first screen"
-    );
     let count = NonZeroU32::new(4).expect("not zero");
-    let queue = format!("(queue `contoso.calls.{}`)", partition(Some(&call), count));
-    assert!(text.contains(&queue), "{queue}");
-}
-
-/// Each type stands under its kind with its generations, and nothing else does.
-#[test]
-fn the_table_of_kinds_is_the_catalogue() {
-    let mut listed = BTreeSet::new();
-    for row in table(&readme(), "| kind | events") {
-        let [kind, types] = &row[..] else {
-            panic!("two columns: {row:?}");
-        };
-        for entry in types.split("), ").filter(|_| kind != "Unknown") {
-            let (name, generations) = entry.split_once(" (").expect("generations");
-            for generation in generations.trim_end_matches(')').split(", ") {
-                let entry = (kind.clone(), name.to_owned(), generation.to_owned());
-                assert!(listed.insert(entry), "{name} ({generation}) twice");
-            }
-        }
-    }
-    let catalog = Catalog::builtin().expect("the catalogue is good");
-    let rows = catalog.rows().filter(|row| row.kind != Kind::Unknown);
-    let rows: BTreeSet<_> = rows
-        .map(|row| {
-            let (_, name) = row.event_type.rsplit_once('.').expect("a full type");
-            let generation = row.generation.as_str().to_owned();
-            (row.kind.to_string(), name.to_owned(), generation)
-        })
-        .collect();
-    assert_eq!(listed, rows);
-}
-
-/// Metric names as the source registers them stand in the README's table, and the other way round.
-#[test]
-fn the_metrics_table_names_what_there_is() {
-    let listed: BTreeSet<String> = table(&readme(), "| metric | kind | says |")
-        .iter()
-        .filter_map(|row| row.first()?.split('{').next().map(str::to_owned))
-        .collect();
-    let mut registered = BTreeSet::new();
-    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).expect("a source file");
-            for word in text.split('"') {
-                let metric = word.strip_prefix("hookswitch_").is_some_and(|rest| {
-                    !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-                });
-                if metric {
-                    registered.insert(word.to_owned());
-                }
-            }
-        }
-    }
-    assert_eq!(listed, registered);
+    let queue = format!("queue `contoso.calls.{}`", partition(Some(&call), count));
+    assert!(file("README.md").contains(&queue), "{queue}");
+    let page = file("docs/src/application/callback-url.md");
+    assert!(page.contains(call.as_str()), "the example request");
+    assert!(page.contains(&queue), "{queue}");
 }
 
 /// The tests that a page names are there.
 #[test]
 fn the_tests_of_the_webhook_specification_exist() {
-    let page = file("docs/webhook-specification.md");
+    let page = file("docs/src/sender/webhook-specification.md");
     let mut rows = table(&page, "| section | requirement |");
     assert!(rows.len() >= 20, "{} rows", rows.len());
     rows.extend(table(&page, "| section | what |"));
@@ -170,8 +108,8 @@ fn the_tests_of_the_webhook_specification_exist() {
 /// What `tests/it/emulator/snippets.rs` runs is what stands there.
 #[test]
 fn the_snippets_for_the_emulator_are_those_that_are_tested() {
-    let text = readme();
-    let printed: Vec<&str> = ["```python\n", "```js\n"]
+    let text = file("docs/src/getting-started/without-azure.md");
+    let printed: Vec<&str> = ["```python sdk\n", "```js sdk\n"]
         .into_iter()
         .flat_map(|fence| text.split(fence).skip(1))
         .filter_map(|rest| rest.split("```").next())
@@ -193,10 +131,10 @@ fn the_snippets_for_the_emulator_are_those_that_are_tested() {
 /// The scenario printed there is one.
 #[test]
 fn the_example_scenario_is_good() {
-    let text = readme();
+    let text = file("docs/src/getting-started/without-azure.md");
     let example = text
-        .split("```toml\n")
-        .find(|block| block.starts_with("[[callee]]"))
+        .split("```toml scenario\n")
+        .nth(1)
         .and_then(|rest| rest.split("```").next())
         .expect("a TOML block");
     hookswitch::emulator::Scenario::parse(example).expect("it is good");

@@ -149,8 +149,9 @@ fn in_subject(event: &Value, before: &str) -> Option<String> {
 
 /// The kinds of types, from the table that consumers read.
 fn kinds() -> BTreeMap<String, String> {
-    let readme = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
-    let rows = readme
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = read(&root.join("docs/src/reference/kinds.md"));
+    let rows = page
         .lines()
         .skip_while(|line| !line.starts_with("| kind | events"))
         .skip(2)

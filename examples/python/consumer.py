@@ -3,7 +3,7 @@
     consumer.py --store FILE [--amqp URL] [--parking QUEUE] QUEUE...
 
 The business is in `work` and in `Store.settle`; put yours there. The rest keeps order and drops repeats, and
-docs/consume-in-order.md says why it is as it is. Several queues are the partitions of one destination: each has a
+docs/src/consumer/consume-in-order.md says why it is as it is. Several queues are the partitions of one destination: each has a
 connection and a thread of its own. SIGTERM or Ctrl-C finishes what is in hand and stops.
 """
 

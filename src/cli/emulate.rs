@@ -81,7 +81,7 @@ pub(super) struct EmulateArgs {
     ///
     /// A rate is a number from 0 to 1, as in reorder=0.1,drop=0.05: the part of the events that it happens to. That of inactive is
     /// the part of the recordings that are reported inactive, with a start in the year 1, shortly before they are active.
-    /// docs/emulator.md describes each.
+    /// docs/src/tools/emulator.md describes each.
     #[arg(long, value_name = "RATES", default_value = "")]
     misbehave: Misbehaviour,
 

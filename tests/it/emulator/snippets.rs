@@ -1,4 +1,5 @@
-//! The README's four ways to point an SDK at the emulator, run as they are printed there but for ports and key.
+//! The four ways to use the emulator from an SDK, run as `docs/src/getting-started/without-azure.md` prints them but for
+//! ports and key.
 
 use std::{path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The receiver as a whole: what is started in which order, and how it stops (design 9 and 10, style.md "Stopping").
+//! The receiver as a whole: what is started in which order, and how it stops (ARCHITECTURE.md, "Stopping").
 
 mod error;
 mod open_files;

@@ -213,7 +213,7 @@ fn the_big_libraries_stay_in_their_rooms() {
                 continue;
             }
             named += 1;
-            // The wings that consume (design 13) and the check of broker URLs name lapin too.
+            // The commands that consume and the check of broker URLs name lapin too.
             let wing = library == "lapin"
                 && matches!((room.as_str(), file), ("cli", "consume") | ("config", _));
             assert!(

@@ -8,7 +8,7 @@ use crate::{
     route::Target,
 };
 
-/// By what a duplicate is known (design 5, "Duplicate").
+/// By what a duplicate is known (docs/src/internals/journal.md, "Duplicates").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// `source` and `id` where the event has an id; without one it is compared by content within 60 s.

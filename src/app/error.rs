@@ -47,7 +47,7 @@ pub enum AppError {
 }
 
 impl AppError {
-    /// The process's exit code (design 10): 78 where the configuration or what it names must change, 70 for a bug.
+    /// The process's exit code: 78 where the configuration or what it names must change, 70 for a bug.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

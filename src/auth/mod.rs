@@ -1,4 +1,4 @@
-//! Who may speak for an app (P6, design 4). The check is pure: a request's head against secrets and keys that are loaded
+//! Who may speak for an app (P6). The check is pure: a request's head against secrets and keys that are loaded
 //! already ([`Gates`]). A [`Keeper`] beside it reads the files and fetches the keys; nothing that a request says is fetched,
 //! it can only bring the next fetch forward.
 

@@ -1,4 +1,4 @@
-//! The catalogue: which wire types there are, in which generation, with which schema (design 5).
+//! The catalogue: which wire types there are, in which generation, with which schema (schemas/README.md).
 //!
 //! `schemas/` is compiled in; an operator's directory may lie over it. An event is dispatched on its type, then on the
 //! signs that `catalog.json` gives for each generation, and only then validated: never one big `oneOf`.

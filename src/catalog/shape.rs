@@ -1,5 +1,5 @@
 //! What a schema describes, as a tree to walk an event along: members and enum values that it does not know are drift
-//! (design 5). Validity is none of its business; that is the validator's.
+//! (schemas/README.md, "A row"). Validity is none of its business; that is the validator's.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -219,8 +219,8 @@ impl Explainer {
         }
     }
 
-    /// Properties and headers of design 8, as far as they are known before the event meets others: sequence, instance,
-    /// delivery and times come with admission and publishing.
+    /// Properties and headers of the message, as far as they are known before the event meets others: sequence,
+    /// instance, delivery and times come with admission and publishing.
     fn known(
         &self,
         app: &App,

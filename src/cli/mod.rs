@@ -1,4 +1,4 @@
-//! The command line: one file per command (design 10).
+//! The command line: one file per command.
 //!
 //! A new command is a file with its arguments and a `run`, a variant of `Command` and a line in `Command::run`.
 

@@ -45,7 +45,7 @@ pub(super) fn describe(error: &DecodeError) -> String {
     text
 }
 
-/// One event as `validate` shows it. The members are public interface (design 10).
+/// One event as `validate` shows it. The members are public interface.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     pub(super) index: usize,

@@ -39,7 +39,7 @@ pub(super) struct ValidateArgs {
     schemas: Option<PathBuf>,
 }
 
-/// One file. The members are public interface (design 10).
+/// One file. The members are public interface.
 #[derive(Debug, Serialize)]
 struct FileReport {
     file: String,

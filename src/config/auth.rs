@@ -13,7 +13,7 @@ use super::{
     tree::Value,
 };
 
-/// Who signs the service's callbacks (events.md 8.1).
+/// Who signs the service's callbacks (docs/src/reference/acs-events.md, "Tokens of callbacks").
 const ACS_ISSUER: &str = "https://acscallautomation.communication.azure.com";
 
 /// Where the service publishes the keys that it signs callbacks with.

@@ -38,7 +38,8 @@ pub enum Base {
         /// The TOML.
         text: String,
     },
-    /// The development receiver (design 10): app `dev` without auth, on a loopback address only, deliveries on stdout.
+    /// The development receiver (docs/src/getting-started/without-a-broker.md): app `dev` without auth, on a loopback
+    /// address only, deliveries on stdout.
     Development {
         /// A directory that may vanish afterwards.
         journal: PathBuf,

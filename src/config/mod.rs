@@ -1,4 +1,5 @@
-//! Configuration: layers, sections, checked shapes (design 9). Other rooms see only the checked ones.
+//! Configuration: layers, sections, checked shapes (docs/src/operator/configuration.md). Other rooms see only the
+//! checked ones.
 //!
 //! The layers (`layers`) are joined into one tree that remembers where each value stands (`tree`); every table of it is
 //! read key by key (`section`), and what is wrong is collected (`problems`), so that one run shows all of it.

@@ -6,7 +6,7 @@ use crate::route::{Address, QUARANTINE, Sink, Target, UNROUTED};
 
 use super::section::Section;
 
-/// Queues that exist to fence connections (design 7) begin with this.
+/// Queues that exist to fence connections (docs/src/internals/delivery.md, "The fence") begin with this.
 const FENCE: &str = "hookswitch.fence.";
 
 /// One publishing connection carries a channel per queue, and RabbitMQ's default `channel_max` is 2,047.

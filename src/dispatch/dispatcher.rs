@@ -14,7 +14,8 @@ use super::{
     table::{Entry, List, Slot, Stage, Table},
 };
 
-/// Decides what may be published now (design 7). Everything it does follows from its inputs and their times.
+/// Decides what may be published now (docs/src/internals/delivery.md). Everything it does follows from its inputs and
+/// their times.
 ///
 /// In memory it holds an index of what is owed, about 80 bytes a delivery. A step costs what it changes: nothing
 /// is searched through, whatever waits.

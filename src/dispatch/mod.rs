@@ -1,4 +1,5 @@
-//! Which delivery may be published now: the state machine of design 7. Pure: no I/O, no async, no clock of its own.
+//! Which delivery may be published now: the state machine of docs/src/internals/delivery.md. Pure: no I/O, no async, no
+//! clock of its own.
 //!
 //! Inputs are facts (accepted, confirmed, lost, …) with the time at which they became known; outputs are orders to
 //! the publisher and news for the journal. Every scheduling rule lives here so that a property test can run millions

@@ -16,7 +16,8 @@ pub struct DeliveryId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(pub u64);
 
-/// One AMQP channel: a queue (partition), or an exchange with all its routing keys (design 8).
+/// One AMQP channel: a queue (partition), or an exchange with all its routing keys (docs/src/internals/delivery.md,
+/// "Channels and windows").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(pub u32);
 
@@ -40,7 +41,7 @@ pub struct Owed {
     pub channel: ChannelId,
     /// What it waits in line with; `None` for unkeyed events, which wait for nothing.
     pub lane: Option<Lane>,
-    /// True when an earlier process may already have sent it: it waits for the first fence (design 7), or for nothing
+    /// True when an earlier process may already have sent it: it waits for the first fence, or for nothing
     /// where this process has seen a fence before.
     pub unknown: bool,
 }
@@ -128,7 +129,7 @@ pub enum Input {
         usable: bool,
     },
     /// A message sent alone was refused: it is poison. Also for any attempt of which it was found before sending that
-    /// it can never be sent (design 7: too large, …).
+    /// it can never be sent (too large, …).
     AloneRefused {
         /// Of which publish.
         attempt: AttemptId,
@@ -169,7 +170,8 @@ pub enum Output {
         channel: ChannelId,
         /// How often it was handed out by this process, this time included: `hookswitch-attempt`.
         count: u32,
-        /// On a connection of its own, because the broker refused something beside it (design 7).
+        /// On a connection of its own, because the broker refused something beside it (docs/src/internals/delivery.md,
+        /// "Messages that the broker refuses").
         alone: bool,
     },
     /// Confirmed: the journal may forget it.
@@ -203,7 +205,7 @@ pub enum Output {
     CutConnection,
 }
 
-/// The dispatcher's numbers (design 7 and 9).
+/// The dispatcher's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Unconfirmed publishes per channel, 1 to 200.

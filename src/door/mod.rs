@@ -1,5 +1,5 @@
-//! Between a socket and a handler, the same for both listeners (design 4, "Limits"): who may open one more connection, how
-//! long a peer may take, and what is answered where no handler is asked.
+//! Between a socket and a handler, the same for both listeners (docs/src/operator/limits.md): who may open one more
+//! connection, how long a peer may take, and what is answered where no handler is asked.
 //!
 //! actix-http reads and writes the requests. It times the head of a connection's first request only, refuses without a body,
 //! and reads a body that nobody wants for as long as its sender likes; so it is given connections of our own

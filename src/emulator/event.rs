@@ -298,7 +298,7 @@ pub(crate) struct CallFacts {
     pub(crate) correlation: String,
 }
 
-/// Events of the ACS resource that Event Grid delivers (events.md 6.2).
+/// Events of the ACS resource that Event Grid delivers (docs/src/reference/acs-events.md, "Event Grid events").
 #[derive(Clone, Debug)]
 pub(crate) struct GridNotice {
     /// As [`CallFacts::ordinal`]: of the first leg of the application in it, 0 where it has none yet.

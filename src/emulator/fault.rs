@@ -1,6 +1,7 @@
 //! Why the service refuses a request.
 
-/// A refusal: the status and what the error body says (rest-api.md 1 to 3; the body's form is the generation's).
+/// A refusal: the status and what the error body says (docs/src/reference/acs-rest-api.md; the body's form is the
+/// generation's).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{status} {code}: {message}")]
 pub(crate) struct Fault {

@@ -1,4 +1,5 @@
-//! Identifiers of participants, in every spelling that a request may use (rest-api.md 3.1, events.md 5.2).
+//! Identifiers of participants, in every spelling that a request may use (docs/src/reference/acs-rest-api.md, "Bodies";
+//! docs/src/reference/acs-events.md, "Shared objects").
 
 use serde_json::{Map, Value, json};
 

@@ -1,4 +1,4 @@
-//! The emulator: the calling service on a laptop (design 12).
+//! The emulator: the calling service on a laptop (docs/src/tools/emulator.md).
 //!
 //! `world` knows the calls and what happens to them, without I/O and with a clock that it is told. `rest` is its door for
 //! applications, `wire` gives its events the form that the service gives them, `delivery` posts them, and `service` runs it all. It shares no code with

@@ -9,7 +9,7 @@ use super::{delivery::Misbehaviour, scenario::Scenario};
 /// The access key that the emulator takes and prints if none is given: base64 of a sentence that says that it is none.
 pub const DEFAULT_ACCESS_KEY: &str = "aG9va3N3aXRjaCBlbXVsYXRvcjogbm90IGEgc2VjcmV0";
 
-/// Options of one run (design 12).
+/// Options of one run.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where the REST API listens over http; port 0 takes a free one.
@@ -94,7 +94,7 @@ impl Summary {
 }
 
 /// The waits between attempts that are taken if nobody says otherwise. What the service does is not known
-/// (events.md 7.1).
+/// (docs/src/reference/acs-events.md, "How callbacks are delivered").
 #[must_use]
 pub fn default_retries() -> Vec<Duration> {
     [200, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000]

@@ -134,7 +134,8 @@ impl DecodeError {
         Self::NoEnvelope { faults }
     }
 
-    /// The same error as it is answered under a content type: what is neither JSON nor said to be is 415 (design 4).
+    /// The same error as it is answered under a content type: what is neither JSON nor said to be is 415
+    /// (docs/src/sender/answers.md, "Envelopes").
     pub(super) fn under(self, media: Media, content_type: Option<&str>) -> Self {
         match (&self, media) {
             (Self::Json { problem, .. }, Media::Other) if problem.is_no_json_at_all() => {

@@ -37,7 +37,7 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// The coding of the body where there is one: nothing is inflated before it is trusted (design 4).
+    /// The coding of the body where there is one: nothing is inflated before it is trusted.
     pub(super) fn inflating_encoding(&self) -> Option<&'a str> {
         self.content_encoding.filter(|encoding| {
             let encoding = encoding.trim();

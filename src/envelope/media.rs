@@ -1,4 +1,4 @@
-//! Content types, as design 4 takes them.
+//! Content types that are accepted (docs/src/sender/answers.md, "Envelopes").
 
 use super::DecodeError;
 

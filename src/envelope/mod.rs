@@ -1,4 +1,5 @@
-//! Envelopes: the bytes of a callback to events, whichever wrapping the sender used (design 4). No actix types.
+//! Envelopes: the bytes of a callback to events, whichever wrapping the sender used (docs/src/sender/answers.md,
+//! "Envelopes"). No actix types.
 //!
 //! The form is recognised from headers and body, never from configuration. Each body is parsed once, into
 //! `serde_json` values and the byte slices they came from; a structured CloudEvent is passed on as its slice, so not a
@@ -38,7 +39,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Nesting beyond this is refused (issue text, design 4).
+    /// Nesting beyond this is refused (docs/src/operator/limits.md).
     pub const DEPTH: usize = 64;
 
     /// At most `batch` events, nested no deeper than [`Limits::DEPTH`].

@@ -13,7 +13,8 @@ pub enum EnvelopeForm {
     CloudEvents,
     /// Event Grid schema.
     EventGrid,
-    /// The Event-Grid-like shape of the 2021 private preview, most members null (acs/events.md 2.1).
+    /// The Event-Grid-like shape of the 2021 private preview, most members null (docs/src/reference/acs-events.md, "The
+    /// private preview").
     PrivatePreview,
 }
 
@@ -88,7 +89,7 @@ pub struct Event {
     /// and what a quarantined event is kept as.
     pub raw: Bytes,
     /// One CloudEvents 1.0 JSON object in structured mode: what is published. The same bytes as `raw` for a
-    /// structured CloudEvent (design 8, "byte for byte").
+    /// structured CloudEvent (docs/src/consumer/messages.md, "Queues, properties, headers").
     pub cloud_event: Bytes,
 }
 

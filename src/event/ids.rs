@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 )]
 pub struct NameError(pub String);
 
-/// A business application with its own callback path (design 3). 1 to 64 of `[A-Za-z0-9_-]`.
+/// A business application with its own callback path. 1 to 64 of `[A-Za-z0-9_-]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AppName(Arc<str>);
@@ -56,8 +56,8 @@ impl fmt::Display for AppName {
 /// Longest call key that is kept as it is: as long as the rest of a callback path may be.
 const CALL_KEY_LIMIT_BYTES: usize = 1_024;
 
-/// What groups the events of one call (design 5, "Call key"). Any non-empty string; compared byte by byte. Keys are
-/// remembered for a day, a million of them, so one that is longer than 1,024 bytes becomes `sha256:` and hex.
+/// What groups the events of one call (docs/src/consumer/call-keys.md). Any non-empty string; compared byte by byte.
+/// Keys are remembered for a day, a million of them, so one that is longer than 1,024 bytes becomes `sha256:` and hex.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct CallKey(Arc<str>);
@@ -116,8 +116,8 @@ impl fmt::Display for Generation {
     }
 }
 
-/// A server call id made comparable across base64 alphabets and paddings (acs/events.md 3, consequence 3). Only for
-/// looking up bindings; what consumers see is the id as it was received.
+/// A server call id made comparable across base64 alphabets and paddings (docs/src/reference/acs-events.md, "Ids").
+/// Only for looking up bindings; what consumers see is the id as it was received.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerCallKey(String);
 
@@ -145,8 +145,8 @@ impl ServerCallKey {
     }
 }
 
-/// The ids of one event from which admission makes its call key (design 5, in order of preference). Empty strings
-/// and JSON nulls are `None`.
+/// The ids of one event from which admission makes its call key (docs/src/consumer/call-keys.md, "The ids"). Empty
+/// strings and JSON nulls are `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallIds {
     /// `data.callConnectionId`, else `data.callLegId` / `CallLegId`, else the id inside `subject` or `source`.

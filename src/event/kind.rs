@@ -1,4 +1,4 @@
-//! Kinds: our names for what an event is about, the same across generations (design 5).
+//! Kinds: our names for what an event is about, the same across generations (docs/src/reference/kinds.md).
 
 use std::{fmt, str::FromStr};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(
     missing_docs,
-    reason = "each variant is the name itself; design 5 lists the wire types behind it"
+    reason = "each variant is the name itself; docs/src/reference/kinds.md lists the wire types behind it"
 )]
 pub enum Kind {
     CallState,
@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order of the design; the closed label set of the metrics.
+    /// Every kind, in the order of the documentation; the closed label set of the metrics.
     pub const ALL: [Self; 16] = [
         Self::CallState,
         Self::DtmfReceived,

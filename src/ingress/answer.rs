@@ -13,7 +13,7 @@ use super::Note;
 /// Errors listed in one answer: a large batch of hostile events must not be answered with more than it was.
 pub(super) const ERRORS_SHOWN: usize = 1_000;
 
-/// Body of the 202 (design 4).
+/// Body of the 202.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Accepted<'a> {
     /// Events that are durable and owed.

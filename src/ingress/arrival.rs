@@ -1,4 +1,5 @@
-//! Order of arrival (design 6): the instant at which a request's head was read, as a number.
+//! Order of arrival (docs/src/internals/journal.md, "Order of arrival"): the instant at which a request's head was
+//! read, as a number.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,8 +1,8 @@
 //! One request on the public listener, from its head to its answer.
 //!
-//! The order of the checks is a promise (design 4): limits come first, then who speaks, then what it says. A handler may
-//! be dropped at any `.await` because the sender hung up; until the callback is handed to the journal nothing has
-//! happened, and from then on the journal finishes it alone.
+//! The order of the checks is a promise (docs/src/sender/answers.md): limits come first, then who speaks, then what it
+//! says. A handler may be dropped at any `.await` because the sender hung up; until the callback is handed to the
+//! journal nothing has happened, and from then on the journal finishes it alone.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! Handshakes: a service asks whether its events are wanted here before it sends any (design 4). Pure but for the answers.
+//! Handshakes: a service asks whether its events are wanted here before it sends any (docs/src/sender/handshakes.md).
+//! Pure but for the answers.
 //!
 //! Consent is given at once, in the answer, or not at all: neither `validationUrl` nor `WebHook-Request-Callback` is
 //! looked at, so nobody can make us send a request anywhere. Consent is no authentication, and nobody is let in by it.
@@ -55,8 +56,8 @@ fn announces_validation(headers: &HeaderMap) -> Option<bool> {
 }
 
 /// The code to give back if a callback is Event Grid's question whether a subscription is wanted; `None` if it is an
-/// ordinary one. With `aeg-event-type` that header decides (events.md 6.3): an event of that type within a delivery is
-/// one that somebody published. Without it the body does.
+/// ordinary one. With `aeg-event-type` that header decides (docs/src/reference/acs-events.md, "Event Grid handshakes"):
+/// an event of that type within a delivery is one that somebody published. Without it the body does.
 ///
 /// # Errors
 /// [`HandshakeError::Validation`].

@@ -1,4 +1,4 @@
-//! Handshakes over real connections: who is told that its events are wanted, and that nobody else is (design 4,
+//! Handshakes over real connections: which sender gets consent, and that no other does (docs/src/sender/handshakes.md;
 //! CloudEvents webhooks 1.0.2, section 4).
 
 use reqwest::{Method, RequestBuilder, Response};

@@ -1,4 +1,4 @@
-//! The answer table of design 4 and the bounds of the listener, over real connections.
+//! The answer table of docs/src/sender/answers.md and the bounds of the listener, over real connections.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What ingress counts. Labels come from closed sets and stand at zero from the start (deploy conventions, 9).
+//! What ingress counts. Labels come from closed sets and stand at zero from the start.
 
 use std::time::Instant;
 

@@ -1,5 +1,6 @@
-//! The public listener: callbacks in, answers out (design 4). The only room besides `ops` and the emulator that knows
-//! actix-web; what happens to a callback between its bytes and the journal stands in [`Pipeline`], without HTTP.
+//! The public listener: callbacks in, answers out (docs/src/sender/answers.md). The only room besides `ops` and the
+//! emulator that knows actix-web; what happens to a callback between its bytes and the journal stands in [`Pipeline`],
+//! without HTTP.
 
 mod answer;
 pub(crate) mod arrival;

@@ -1,5 +1,5 @@
 //! The store of `confirm` mode: nothing on disk, a callback is answered once the broker has confirmed every delivery
-//! of it, or refused at its timeout (design 6, last part).
+//! of it, or refused at its timeout (docs/src/internals/confirm-mode.md).
 //!
 //! What is remembered of an event is what became of it at each of its destinations: a resend after a 503 is delivered
 //! only where that is still owed, and waits for what is still under way.

@@ -1,5 +1,5 @@
-//! The admin listener (design 11): probes, metrics, version, live feed, drift, the OpenAPI document. Never on the public
-//! port, GET only.
+//! The admin listener (docs/src/reference/http-api.md, "The admin listener"): probes, metrics, version, live feed,
+//! drift, the OpenAPI document. Never on the public port, GET only.
 
 use std::{
     io,

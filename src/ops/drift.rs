@@ -1,4 +1,5 @@
-//! The drift board: members and enum values that the sender uses and our schemas do not know (design 5).
+//! The drift board: members and enum values that the sender uses and our schemas do not know (schemas/README.md, "What
+//! a schema refuses").
 
 use std::{
     collections::BTreeMap,

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{hysteresis::Hysteresis, stall::StallDetector};
 
-/// How a destination stands (issue text and design 8).
+/// The state of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DestinationState {

@@ -21,7 +21,8 @@ pub enum Outcome {
     Refused,
 }
 
-/// The numbers of both laws (design 2, P3 and design 11). Counters are per process, gauges are now.
+/// The numbers of both laws (P3; docs/src/operator/health.md, "Conservation laws"). Counters are per process, gauges
+/// are now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Events whose fate at the door is decided.
@@ -83,7 +84,7 @@ impl Ledger {
     }
 }
 
-/// Shows a [`Ledger`] on `/metrics` under the names of design 11.
+/// Shows a [`Ledger`] on `/metrics`.
 #[derive(Debug)]
 pub struct LedgerCollector {
     ledger: std::sync::Arc<Ledger>,

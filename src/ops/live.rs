@@ -21,7 +21,7 @@ pub enum LiveStage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(
     missing_docs,
-    reason = "the same facts under the same names as the AMQP headers of design 8"
+    reason = "the same facts under the same names as the AMQP headers"
 )]
 pub struct LiveEvent {
     pub stage: LiveStage,

@@ -1,5 +1,5 @@
 //! Sending one message alone, on a connection of its own: the only way to know that it is this message which the
-//! broker will not take (design 7).
+//! broker will not take (docs/src/internals/delivery.md, "Messages that the broker refuses").
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

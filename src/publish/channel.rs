@@ -1,4 +1,5 @@
-//! One channel for one destination, and the one task that owns it (design 7).
+//! One channel for one destination, and the one task that owns it (docs/src/internals/delivery.md, "Channels and
+//! windows").
 
 use std::{
     collections::HashMap,

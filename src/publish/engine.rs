@@ -1,4 +1,4 @@
-//! The one owner of the dispatcher: news becomes its inputs, its outputs become orders (design 7).
+//! The one owner of the dispatcher: news becomes its inputs, its outputs become orders.
 
 use std::{
     collections::{HashSet, VecDeque},

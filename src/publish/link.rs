@@ -17,7 +17,7 @@ use crate::config::{Broker, BrokerEndpoint, Secret, read_broker_urls};
 
 use super::{PublishError, tls};
 
-/// Seconds (design 7): a dead peer is noticed after two of them.
+/// Seconds: a dead peer is noticed after two of them.
 pub(super) const HEARTBEAT_SECONDS: u16 = 10;
 /// TCP and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,4 +1,5 @@
-//! What an error of the client library says about the publishes that were not confirmed (design 7). Pure.
+//! What an error of the client library says about the publishes that were not confirmed
+//! (docs/src/internals/delivery.md, "Unknown outcomes"). Pure.
 
 use lapin::{
     ChannelState, ErrorKind,

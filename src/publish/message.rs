@@ -1,4 +1,5 @@
-//! A delivery on the wire: properties, headers and body exactly as the table of design 8 says. Pure.
+//! A delivery on the wire: properties, headers and body exactly as docs/src/consumer/messages.md, "Queues, properties,
+//! headers" says. Pure.
 
 use bytes::Bytes;
 use lapin::{

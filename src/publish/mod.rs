@@ -1,4 +1,4 @@
-//! From deliveries to confirmed messages: connections, channels, topology (design 7 and 8).
+//! From deliveries to confirmed messages: connections, channels, topology (docs/src/internals/delivery.md).
 //!
 //! One engine owns the dispatcher. Each destination has a task of its own that owns its channel; the publishing
 //! connection, the topology connection and the connection for messages sent alone are three more. The journal's doors

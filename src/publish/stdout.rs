@@ -28,7 +28,7 @@ const BATCH: usize = 64;
 /// How soon the journal is asked again for what it could not read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
-/// One delivery, under the names of the AMQP headers without their prefix (design 8).
+/// One delivery, under the names of the AMQP headers without their prefix.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]

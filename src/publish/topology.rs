@@ -1,4 +1,5 @@
-//! Declaring and checking one place on the broker, on a channel that may be lost to it (design 8).
+//! Declaring and checking one place on the broker, on a channel that may be lost to it (docs/src/internals/delivery.md,
+//! "Topology").
 
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ impl Verdict {
 pub(super) enum Depth {
     /// Only look whether it is there.
     Look,
-    /// Declare it as design 8 says, which compares its arguments; a queue that is there already stays as it is.
+    /// Declare it, which compares its arguments; a queue that is there already stays as it is.
     Compare,
     /// The same, and bind it to `broker.exchange`: what is missing is made.
     Declare,
@@ -132,7 +133,7 @@ async fn look_for_exchange(channel: &Channel, name: &str) -> Result<(), lapin::E
         .await
 }
 
-/// Exactly these two: limits, TTL and dead-lettering belong to policies (design 8).
+/// Exactly these two: limits, TTL and dead-lettering belong to policies.
 fn arguments(queue_type: QueueType) -> FieldTable {
     let mut arguments = FieldTable::default();
     arguments.insert(

@@ -8,10 +8,10 @@ use crate::event::CallKey;
 
 use super::partition::partition;
 
-/// The queue of events that no route takes (design 8).
+/// The queue of events that no route takes.
 pub const UNROUTED: &str = "hookswitch.unrouted";
 
-/// The queue of events that could not be understood or sent (design 8).
+/// The queue of events that could not be understood or sent.
 pub const QUARANTINE: &str = "hookswitch.quarantine";
 
 /// RabbitMQ queue type, as in `x-queue-type`.
@@ -171,7 +171,7 @@ pub struct Destination {
     /// Where the message goes.
     pub address: Address,
     /// What order is promised over: all partitions of a queue share one family, so that a call that moves to
-    /// another partition waits until its old partition has confirmed (design 9).
+    /// another partition waits until its old partition has confirmed.
     pub family: String,
 }
 
@@ -180,7 +180,7 @@ pub struct Destination {
 pub struct DestinationId(pub u32);
 
 impl Destination {
-    /// What one channel serves: a queue, or a whole exchange (design 8).
+    /// What one channel serves: a queue, or a whole exchange.
     #[must_use]
     pub fn channel_name(&self) -> String {
         match &self.address {

@@ -1,4 +1,4 @@
-//! The partition hash: part of the contract with consumers (design 8), so it never changes.
+//! The partition hash: part of the contract with consumers (docs/src/consumer/partitions.md), so it never changes.
 
 use std::{hash::Hasher, num::NonZeroU32};
 
@@ -55,8 +55,8 @@ mod tests {
         NonZeroU32::new(count).unwrap()
     }
 
-    /// The table of the README: call key, FNV-1a, and the partitions for n = 1, 2, 4, 16, 100, computed by another
-    /// program. These never change: consumers find a call's queue by them.
+    /// The table of docs/src/consumer/partitions.md: call key, FNV-1a, and the partitions for n = 1, 2, 4, 16, 100,
+    /// computed by another program. These never change: consumers find a call's queue by them.
     const VECTORS: [(&str, u64, [u32; 5]); 13] = [
         ("a", 0xaf63dc4c8601ec8c, [0, 1, 2, 12, 31]),
         ("hello", 0xa430d84680aabd0b, [0, 1, 2, 2, 25]),

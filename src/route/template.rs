@@ -9,7 +9,7 @@ const UNKNOWN_GENERATION: &str = "unknown";
 
 const PLACEHOLDERS: [&str; 4] = ["app", "kind", "event", "generation"];
 
-/// A checked routing key template. [`Template::default`] is `{app}.{kind}.{event}` (design 8).
+/// A checked routing key template. [`Template::default`] is `{app}.{kind}.{event}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     pub(super) parts: Vec<Part>,

@@ -1,5 +1,4 @@
-//! The emulator's signed callbacks pass the gate of an app with `acs` auth, and nothing else does (issue "The trust
-//! boundary", must show 3 and 4).
+//! The emulator's signed callbacks pass the gate of an app with `acs` auth, and nothing else does.
 
 use std::{
     process::Command,

@@ -1,4 +1,4 @@
-//! What consumers see (design 8), from the request to the message.
+//! What consumers see (docs/src/consumer/messages.md, "Queues, properties, headers"), from the request to the message.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The promises under fire: connections cut, the receiver killed, the broker away, a queue deleted (issue "The main
-//! job", must show 3 to 6). The conservation laws are checked twice a second throughout.
+//! The promises under fire: connections cut, the receiver killed, the broker away, a queue deleted. The conservation
+//! laws are checked twice a second throughout.
 
 use std::{
     collections::HashMap,

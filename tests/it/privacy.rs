@@ -1,5 +1,5 @@
 //! What people said, who they are and what lets a sender in is never said by the receiver: not in its log at the most
-//! talkative level, not on the admin listener, not in an answer (issue "The trust boundary", privacy).
+//! talkative level, not on the admin listener, not in an answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Two receivers in `confirm` mode behind a plain load balancer (issue "Prove it and pack it", must show 3): senders
+//! Two receivers in `confirm` mode behind a plain load balancer: senders
 //! wait for their 2xx and send the same bytes again until it comes, and whichever receiver dies, stops, hangs or loses its
 //! broker, each queue holds every event that was answered 2xx, and each call is in order once repeats by `message_id`
 //! are dropped.

@@ -1,4 +1,5 @@
-//! Event Grid asks a webhook for its consent before it delivers (events.md 6.3).
+//! Event Grid asks a webhook for its consent before it delivers (docs/src/reference/acs-events.md, "Event Grid
+//! handshakes").
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,7 @@
 //! Posts one request until it is accepted or given up.
 //!
-//! What the real service does about a callback that fails is not known (events.md 7.1). Here: no answer within 10 s, 408,
+//! What the real service does about a callback that fails is not known (docs/src/reference/acs-events.md, "How
+//! callbacks are delivered"). Here: no answer within 10 s, 408,
 //! 429 and 5xx are tried again by a schedule, anything else but 2xx is given up at once. The callbacks behind it to the same
 //! URL of the same call wait meanwhile. Event Grid's rules are published: 200 to 204 are success, 400, 401, 403 and 413 are
 //! never tried again, everything else is.
@@ -33,7 +34,7 @@ use crate::report::Chain;
 
 /// For the answer to a callback, real time: the receiver does not run faster because calls do.
 const CALLBACK_TIMEOUT: Duration = Duration::from_secs(10);
-/// For Event Grid's (events.md 7.2).
+/// For Event Grid's (docs/src/reference/acs-events.md, "How Event Grid delivers").
 const GRID_TIMEOUT: Duration = Duration::from_secs(30);
 /// A `Retry-After` beyond this is cut: nobody at a desk waits for it.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);

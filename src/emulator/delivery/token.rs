@@ -1,4 +1,5 @@
-//! The bearer token of each callback, signed as the service signs it (events.md 8.1), and what a receiver checks it with.
+//! The bearer token of each callback, signed as the service signs it (docs/src/reference/acs-events.md, "Tokens of
+//! callbacks"), and what a receiver checks it with.
 
 use aws_lc_rs::{
     rand::SystemRandom,

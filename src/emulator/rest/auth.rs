@@ -1,4 +1,5 @@
-//! The HMAC of the access key (rest-api.md 4): who may ask, and that nobody changed what was asked.
+//! The HMAC of the access key (docs/src/reference/acs-rest-api.md, "Authentication"): who may ask, and that nobody
+//! changed what was asked.
 
 use std::time::{Duration, SystemTime};
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::emulator::{event::Tone, fault::Fault, identity::Identifier, world::Operation};
 
-/// Characters of `operationContext` (rest-api.md 3.1).
+/// Characters of `operationContext` (docs/src/reference/acs-rest-api.md, "Bodies").
 const CONTEXT_CHARACTERS: usize = 5000;
 
 /// Reads the object that a body is. No body at all is an object without members: what it lacks is then named.

@@ -11,7 +11,7 @@ use super::{Backend, Door, host};
 
 const KEYS: &str = "/calling/keys";
 
-/// Served under the paths that the service has them under (events.md 8.1).
+/// Served under the paths that the service has them under (docs/src/reference/acs-events.md, "Tokens of callbacks").
 pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
     config
         .route(

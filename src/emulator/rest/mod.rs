@@ -1,4 +1,4 @@
-//! The REST API of the calling service, in three generations on one listener (rest-api.md).
+//! The REST API of the calling service, in three generations on one listener (docs/src/reference/acs-rest-api.md).
 //!
 //! A request is checked in this order: its signature (`auth`), its address and so its generation (`address`), whether it is a
 //! repeated one (`repeat`). Then the operation of the generation's table (`endpoint`) reads the body and asks the world.

@@ -1,4 +1,4 @@
-//! The private preview of 2021 (rest-api.md 1).
+//! The private preview of 2021 (docs/src/reference/acs-rest-api.md, "Private preview of 2021").
 //!
 //! Its two documents disagree; where they do, the request tells which of them it follows: under `/calling` with a version
 //! of 2021-03-28 it is the specification, otherwise the documentation page.

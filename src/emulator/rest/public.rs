@@ -1,4 +1,5 @@
-//! The public preview of 2021: 2021-06-15-preview and 2021-08-30-preview (rest-api.md 2).
+//! The public preview of 2021: 2021-06-15-preview and 2021-08-30-preview (docs/src/reference/acs-rest-api.md, "Public
+//! preview of 2021").
 //!
 //! The text of 2021-06-15 changed under its name. Requests of its early form are taken, and answers carry the members of
 //! both forms.

@@ -1,4 +1,5 @@
-//! GA, from 2023-03-06 on: every event of events.md 5.1, with what the version of the API knows of it.
+//! GA, from 2023-03-06 on: every event of docs/src/reference/acs-events.md, "Events of GA", with what the version of
+//! the API knows of it.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -243,9 +244,9 @@ fn source_and_connection(notice: &Notice) -> (String, &str) {
     }
 }
 
-/// The event's name, and the first version of the API that has it: the last column of events.md 5.1, where it says only
-/// "<= 1.4.0-beta.1" the change logs of the packages. For the failures of create and answer no version was found; they are
-/// taken to be as old as that of connect.
+/// The event's name, and the first version of the API that has it: the last column of docs/src/reference/acs-events.md,
+/// "Events of GA", where it says only "<= 1.4.0-beta.1" the change logs of the packages. For the failures of create and
+/// answer no version was found; they are taken to be as old as that of connect.
 fn name_and_since(happened: &Happened) -> Option<(&'static str, Since)> {
     Some(match happened {
         Happened::Connecting | Happened::Disconnecting => return None,
@@ -290,7 +291,8 @@ fn name_and_since(happened: &Happened) -> Option<(&'static str, Since)> {
     })
 }
 
-/// Since when an event has a result: some have none in the models of 1.0.0 and in the recordings of 2023 (events.md 3).
+/// Since when an event has a result: some have none in the models of 1.0.0 and in the recordings of 2023
+/// (docs/src/reference/acs-events.md, "Ids").
 fn result_since(happened: &Happened) -> Since {
     match happened {
         Happened::Connected

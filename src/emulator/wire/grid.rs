@@ -1,4 +1,5 @@
-//! Events of the resource as Event Grid delivers them, in its own schema or as CloudEvents (events.md 6).
+//! Events of the resource as Event Grid delivers them, in its own schema or as CloudEvents
+//! (docs/src/reference/acs-events.md, "Event Grid events").
 //!
 //! The page and the SDK's models disagree about some members, and which of them the service sends is not known. Then both
 //! are said, so that a consumer of either finds its own.

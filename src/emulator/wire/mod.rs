@@ -1,4 +1,4 @@
-//! Events as JSON, in the form that each generation of the service gives them (events.md 2 to 6).
+//! Events as JSON, in the form that each generation of the service gives them (docs/src/reference/acs-events.md).
 //!
 //! The members are structs and not maps, because they go out in the order of the recordings.
 

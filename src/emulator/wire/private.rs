@@ -1,4 +1,5 @@
-//! 2021-private: the envelope of Event Grid with nulls in it, and data in PascalCase (events.md 2.1, 4.1).
+//! 2021-private: the envelope of Event Grid with nulls in it, and data in PascalCase (docs/src/reference/acs-events.md,
+//! "Events of 2021, private preview").
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -1,4 +1,5 @@
-//! 2021-public (2021-06-15-preview, 2021-08-30-preview): CloudEvents, data in camelCase (events.md 2.2, 4.2).
+//! 2021-public (2021-06-15-preview, 2021-08-30-preview): CloudEvents, data in camelCase
+//! (docs/src/reference/acs-events.md, "Events of 2021, public preview").
 
 use jiff::Timestamp;
 use serde::Serialize;

@@ -197,7 +197,8 @@ impl World {
                 Happened::Connected,
             );
         };
-        // Recorded in both orders (events.md 7.1). 2021 is documented with the state first.
+        // Recorded in both orders (docs/src/reference/acs-events.md, "How callbacks are delivered"). 2021 is documented
+        // with the state first.
         let ga = self
             .legs
             .get(id)
@@ -256,7 +257,7 @@ impl World {
         }
     }
 
-    /// Event Grid tells of users of the resource only (events.md 6.2).
+    /// Event Grid tells of users of the resource only (docs/src/reference/acs-events.md, "Event Grid events").
     pub(super) fn tell_of_user(&mut self, key: u64, user: Participant, added: bool) {
         if !matches!(user.identifier, Identifier::User { .. }) {
             return;

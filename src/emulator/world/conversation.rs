@@ -1,5 +1,5 @@
 //! Conversations, and the application's legs in them. Two legs of one conversation share its server call id and differ in
-//! their connection ids (events.md 3).
+//! their connection ids (docs/src/reference/acs-events.md, "Ids").
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -55,7 +55,7 @@ impl World {
         self.close_leg(id);
     }
 
-    /// What was taken and has no outcome yet has one now (rest-api.md 3).
+    /// What was taken and has no outcome yet has one now (docs/src/reference/acs-rest-api.md, "GA").
     fn fail_pending(&mut self, id: &str) {
         let why = || ResultInformation::new(487, 0, "The call has ended.");
         let pending = self
@@ -108,7 +108,7 @@ impl World {
     }
 
     /// Ends a leg that never was connected: CallDisconnected and the event of the failure, in this order
-    /// (rest-api.md 6).
+    /// (docs/src/reference/acs-rest-api.md, "What each operation causes").
     pub(super) fn fail_leg(
         &mut self,
         id: &str,

@@ -193,7 +193,8 @@ impl World {
             result,
             happened,
         };
-        // An event before the answer to the request that caused it is a rare case of the service (events.md 7.1).
+        // An event before the answer to the request that caused it is a rare case of the service
+        // (docs/src/reference/acs-events.md, "How callbacks are delivered").
         self.after(
             self.setup.scenario.line.latency,
             Act::Tell(Told::Call(notice)),

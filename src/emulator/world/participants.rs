@@ -100,7 +100,7 @@ impl World {
         });
         let invitation = invitation.to_owned();
         let (result, happened) = match canceled {
-            // Recorded with this code: it is no failure (events.md 5.2).
+            // Recorded with this code: it is not a failure (docs/src/reference/acs-events.md, "Result codes").
             Some(canceled) => (
                 ResultInformation::new(
                     487,

@@ -18,7 +18,7 @@ pub(super) struct Outcome {
     pub(super) happened: Happened,
 }
 
-/// The codes are those of the service's table (events.md 5.2).
+/// The codes are those of the service's table (docs/src/reference/acs-events.md, "Result codes").
 pub(super) fn outcome(request: &Recognize, callee: &Callee) -> Outcome {
     let silence = request.initial_silence;
     let pressed = (!callee.press.is_empty() && callee.press_after <= silence).then_some(callee);

@@ -1,5 +1,4 @@
-//! The consumers of `examples/`: each event handled once and each call in order, whatever is killed when (issue "Prove it
-//! and pack it", must show 6).
+//! The consumers of `examples/`: each event handled once and each call in order, whatever is killed when.
 
 mod fire;
 mod program;

@@ -1,4 +1,4 @@
-//! Event Grid asks the receiver for its consent before it delivers, in both of its schemas (design 4).
+//! Event Grid asks the receiver for its consent before it delivers, in both of its schemas.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The traffic of the real service on a bad day, through the receiver into a queue (issue "The emulator", must show 3).
+//! The traffic of the real service on a bad day, through the receiver into a queue.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -248,8 +248,8 @@ async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_turned_r
     .await;
     receiver.owes_nothing().await;
 
-    // What each call's events were, in the order in which they were first accepted. An event whose connection was dropped may
-    // have been accepted then or when it was posted again: nothing of its call is posted in between.
+    // What each call's events were, in the order in which they were first accepted. An event whose connection was
+    // dropped may have been accepted then or when it was posted again: nothing of its call is posted in between.
     let attempts: Vec<Attempt> =
         serde_json::from_value(api.get("/_emulator/callbacks").await).expect("attempts");
     let server_calls = api.server_calls().await;
@@ -271,7 +271,8 @@ async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_turned_r
         }
         for (id, kind) in attempt.ids.iter().zip(&attempt.types) {
             if known.insert(id.clone()) {
-                // A recording names its call for certain once the receiver knows that call; before, by its server call only.
+                // A recording names its call for certain once the receiver knows that call; before, by its server call
+                // only.
                 let connection = &attempt.connection;
                 let is_recording = kind.ends_with(".RecordingStateChanged");
                 let key = if is_recording && !connections.contains(connection) {
@@ -300,7 +301,8 @@ async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_turned_r
     }
     assert_eq!(connections.len(), CALLS, "each call had events");
 
-    // The private preview gives its events no ids, so the receiver makes them: there the emulator's stands for the place.
+    // The private preview gives its events no ids, so the receiver makes them: there the emulator's stands for the
+    // place.
     let mut taken = take_all(&amqp, &queue, Duration::from_secs(2), |_| false).await;
     let ids: HashSet<_> = taken.iter().map(|message| message.id.clone()).collect();
     assert_eq!(ids.len(), taken.len(), "an event was delivered twice");

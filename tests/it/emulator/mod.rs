@@ -1,4 +1,4 @@
-//! The emulator, driven by clients that no one here wrote: the official SDKs (issue "The emulator").
+//! The emulator, driven by clients of others: the official SDKs.
 
 mod handshake;
 mod misbehave;

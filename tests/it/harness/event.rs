@@ -1,4 +1,4 @@
-//! Callback bodies of the ga generation, shaped after acs/events.md 5.
+//! Callback bodies of the ga generation, shaped after docs/src/reference/acs-events.md, "Events of GA".
 
 /// What the events of one call are about, in turn. Numbers and contexts are planted: see [`super::planted`].
 const TYPES: [(&str, &str); 5] = [

@@ -40,7 +40,7 @@ pub(crate) async fn connect(url: &str) -> Connection {
     .await
 }
 
-/// Declares a queue as the receiver does (design 8).
+/// Declares a queue as the receiver does.
 pub(crate) async fn declare(connection: &Connection, queue: &str, queue_type: &str) {
     let channel = connection.create_channel().await.expect("a channel");
     let mut arguments = FieldTable::default();

@@ -1,5 +1,5 @@
 //! The hostile client: what somebody who reaches the public listener can do to it, over raw sockets, against the binary with
-//! a real broker (issue "The trust boundary", "Hostile input"). A file for each subject.
+//! a real broker. A file for each subject.
 
 mod client;
 mod consent;

@@ -1,4 +1,4 @@
-//! A disk that is full for real: a small file system of the test's own (design 6).
+//! A disk that is full for real: a small file system of the test's own (docs/src/internals/journal.md, "A full disk").
 
 use std::{
     fs::File,

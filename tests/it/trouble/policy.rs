@@ -1,4 +1,4 @@
-//! A policy of the operator's that bounds a queue: full, it nacks (design 8).
+//! A policy of the operator's that bounds a queue: full, it nacks.
 
 use std::time::Duration;
 

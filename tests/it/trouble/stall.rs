@@ -1,4 +1,4 @@
-//! A queue whose process inside the broker does not move: no confirm, no nack, nothing (design 7, P4).
+//! A queue whose process inside the broker does not move: no confirm, no nack, nothing (P4).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Several broker URLs, and a file of them that is read again (design 9).
+//! Several broker URLs, and a file of them that is read again (docs/src/operator/configuration.md).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The API since 2023-03-06 (rest-api.md 3), by subject.
+//! The API since 2023-03-06 (docs/src/reference/acs-rest-api.md, "GA"), by subject.
 
 mod calls;
 mod media;

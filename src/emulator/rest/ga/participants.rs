@@ -14,7 +14,7 @@ use crate::emulator::{
     world::{Add, World},
 };
 
-/// `invitationTimeoutInSeconds` (rest-api.md 3.1).
+/// `invitationTimeoutInSeconds` (docs/src/reference/acs-rest-api.md, "Bodies").
 const LONGEST_INVITATION: Duration = Duration::from_secs(180);
 
 /// `CallParticipant`.

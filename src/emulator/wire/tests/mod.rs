@@ -152,7 +152,7 @@ fn every_event_has_the_name_of_its_generation_or_none() {
     }
 }
 
-/// The table above names 38 of the 38 event types of events.md 5.1; a type that is lost from it is noticed here.
+/// The table above names 38 of the 38 event types that the emulator sends; a type that is lost from it is noticed here.
 #[test]
 fn every_event_type_of_ga_is_made() {
     let mut names: Vec<&str> = table()

@@ -1,4 +1,4 @@
-//! What the tables of events.md say of every event that there is.
+//! What docs/src/reference/acs-events.md says of every event.
 
 use super::{
     super::super::event::Happened, added, dtmf, not_added, pressed, recording, recording_id,

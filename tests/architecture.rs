@@ -1,4 +1,4 @@
-//! The plan of the house (ARCHITECTURE.md, "Rooms"): which room may use which, and where the two big libraries may be
+//! The plan of the house (ARCHITECTURE.md, "Modules"): which room may use which, and where the two big libraries may be
 //! named. An arrow that turns round fails here.
 
 use std::{

@@ -30,7 +30,7 @@ static LINKED: LazyLock<Regex> = LazyLock::new(|| regex(r"\]\(([^)#:\s]*)(#[^)\s
 /// Texts that are not in the repository, by the words with which they were cited.
 static ELSEWHERE: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r#"\bdesign,? \d|\bdesign, section|\b(?:events|rest-api|types|style)\.md \d|\bstyle\.md|\bmust show|\bissue text|\bissue \d|\bissue ""#,
+        r#"(?i)\bdesign,? \d|\bdesign, section|\b(?:events|rest-api|types|style)\.md \d|\bstyle\.md|\bmust\s+show|\bissue\s+text|\bissue \d|\bissue ""#,
     )
 });
 
@@ -256,7 +256,7 @@ fn a_citation_of_nothing_is_found() {
         "//! One commit for all (docs/src/internals/journal.md,\n//! \"Group comit\").",
         "// See `docs/src/promises.md#when-to-use-it`.",
         "// src/no/such/file.rs has it.",
-        concat!("//! The journal (desi", "gn 6)."),
+        concat!("//! The journal (Desi", "gn 6)."),
         concat!("// A case of the is", "sue \"Promises\"."),
     ];
     for comment in wrong {

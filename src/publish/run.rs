@@ -117,7 +117,7 @@ impl Office {
         let settings = Settings {
             window: delivery.window,
             stall_timeout: delivery.stall_timeout,
-            // Design 7: as long again for Close-Ok.
+            // As long again for Close-Ok (docs/src/internals/delivery.md, "Unknown outcomes").
             close_timeout: delivery.stall_timeout,
             await_settled: delivery.accept_after == AcceptAfter::Journal,
             ..Settings::default()

@@ -140,6 +140,37 @@ fn the_example_scenario_is_good() {
     hookswitch::emulator::Scenario::parse(example).expect("it is good");
 }
 
+/// It begins with the two commands, leaves the rest to the book, and prints what the program prints.
+#[test]
+fn the_readme_is_short_and_its_output_is_real() {
+    let text = file("README.md");
+    assert!(
+        text.lines().count() <= 200,
+        "{} lines",
+        text.lines().count()
+    );
+    let commands: Vec<&str> = text
+        .split("```sh")
+        .nth(1)
+        .into_iter()
+        .flat_map(str::lines)
+        .filter(|line| line.starts_with("./"))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(commands, ["./dev/demo", "./dev/test"]);
+    let payload = "tests/data/events/ga/CallConnected.json";
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_hookswitch"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["validate", payload])
+        .output()
+        .expect("it starts");
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        printed.starts_with(payload) && text.contains(&printed),
+        "{printed}"
+    );
+}
+
 /// Each direct dependency stands in deny.toml with why it is there, and nothing else does.
 #[test]
 fn every_direct_dependency_has_its_reason() {

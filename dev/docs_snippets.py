@@ -6,6 +6,7 @@ The word behind the language of a fence says what is done with it:
 
     ```sh                       run by bash, in the repository, beside a development receiver; it must exit 0
     ```toml check-config        checked by `hookswitch check-config`
+    ```toml app                 keys of an app, checked likewise within a whole configuration
     ```toml scenario            loaded by `hookswitch emulate`
     ```python sdk, ```js sdk    run by tests/it/emulator/snippets.rs, which holds the same text
     ```sh ignore="why"          not run, and why not; for every language
@@ -39,6 +40,11 @@ def check_config(program, text):
         file.write(text)
         file.flush()
         return run([program, "check-config", file.name])
+
+
+def app(program, text):
+    around = '[broker]\nurl = "stdout:"\n[[routes]]\nname = "all"\nqueue = "all"\n[[apps]]\nname = "contoso"\nauth = "none"\n'
+    return check_config(program, around + text)
 
 
 def scenario(program, text):
@@ -99,7 +105,7 @@ def main(program):
                 if language == "sh" and str(PORT) in text and receiver is None:
                     skipped.setdefault(f"port {PORT} is in use", []).append(where)
                     continue
-                actions = {("toml", "check-config"): check_config, ("toml", "scenario"): scenario, ("sh", ""): shell}
+                actions = {("toml", "check-config"): check_config, ("toml", "app"): app, ("toml", "scenario"): scenario, ("sh", ""): shell}
                 action = actions.get((language, how))
                 wrong = action(program, text) if action else f"say how to run it, or ignore it with a reason: {info}"
                 ran += 1

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -101,12 +101,12 @@ fn section<'t>(table: &'t mut toml::Table, section: &str) -> &'t mut toml::Table
 }
 
 /// What the program says that it expects of a key: its type, range or words.
-fn expected(place: &str, key: &str) -> String {
+fn expected(catalog: &Catalog, place: &str, key: &str) -> String {
     for wrong in [toml::Value::Boolean(true), toml::Value::Integer(-7)] {
         let mut table: toml::Table = MINIMAL.parse().expect("it is TOML");
         section(&mut table, place).insert(key.to_owned(), wrong);
         let text = toml::to_string(&table).expect("it is TOML");
-        let Err(problems) = config::load(&Sources::text("t", &text)) else {
+        let Err(problems) = config::load_against(&Sources::text("t", &text), catalog) else {
             continue;
         };
         let problems = problems.to_string();
@@ -187,7 +187,7 @@ fn cell(text: &str) -> String {
 
 #[test]
 fn the_page_of_settings_is_what_the_program_takes() {
-    let (config, _) = config::load(&Sources::text("minimal", MINIMAL)).expect("it is good");
+    let (config, catalog) = config::load(&Sources::text("minimal", MINIMAL)).expect("it is good");
     let mut printed: toml::Table = config.to_string().parse().expect("it is printed as TOML");
     let mut body = String::from(
         "`config/hookswitch.toml` is the same as a file to copy; type, range and default are what the program says. \
@@ -223,7 +223,7 @@ fn the_page_of_settings_is_what_the_program_takes() {
             body,
             "| `{}` | {} | {} | {} |",
             key.name,
-            cell(&expected(last, &key.name)),
+            cell(&expected(&catalog, last, &key.name)),
             cell(&default),
             cell(&key.meaning)
         )
@@ -255,6 +255,9 @@ fn help(command: &[&str]) -> String {
     let output = Command::new(PROGRAM)
         .args(command)
         .arg("--help")
+        // Help is as wide as a terminal, where there is one.
+        .env_remove("COLUMNS")
+        .env_remove("LINES")
         .output()
         .expect("it starts");
     assert!(output.status.success(), "{command:?}");
@@ -436,12 +439,12 @@ impl Receiver {
         let at = |name: &str| dir.join(name).display().to_string();
         let text = format!(
             "[server]\nlisten = \"127.0.0.1:{public}\"\nadmin_listen = \"127.0.0.1:{admin}\"\n\
-             tls = {{ cert_file = '{}', key_file = '{}' }}\n[journal]\npath = '{}'\n[broker]\nurl = \"stdout:\"\n\
+             tls = {{ cert_file = '{crt}', key_file = '{key}' }}\nadmin_tls = {{ cert_file = '{crt}', key_file = '{key}' }}\n[journal]\npath = '{journal}'\n[broker]\nurl = \"stdout:\"\n\
              [[apps]]\nname = \"contoso\"\nauth = \"none\"\nevent_grid = true\nrate_limit = 100\n\
              [[routes]]\nname = \"calls\"\nqueue = \"contoso.calls\"\n",
-            at("tls.crt"),
-            at("tls.key"),
-            at("journal")
+            crt = at("tls.crt"),
+            key = at("tls.key"),
+            journal = at("journal")
         );
         let config = dir.join("hookswitch.toml");
         std::fs::write(&config, text).expect("written");
@@ -460,24 +463,30 @@ impl Receiver {
         }
     }
 
-    /// One event, so that metrics by its type are there.
-    fn post(&self) {
-        let certificate =
-            reqwest::Certificate::from_pem(self.certificate.as_bytes()).expect("a certificate");
+    /// Sends a request to a listener and waits for its answer.
+    fn ask(
+        &self,
+        port: u16,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<(u16, String), reqwest::Error> {
+        let certificate = reqwest::Certificate::from_pem(self.certificate.as_bytes())?;
         let client = reqwest::Client::builder()
             .tls_certs_only([certificate])
-            .build()
-            .expect("a client");
-        let url = format!("https://localhost:{}/callbacks/contoso", self.public);
+            .build()?;
+        let url = format!("https://localhost:{port}{path}");
+        let request = match body {
+            Some(body) => client.post(url).body(body),
+            None => client.get(url),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
-        let event = file("tests/data/events/ga/CallConnected.json");
-        let answer = runtime
-            .block_on(client.post(url).body(event).send())
-            .expect("an answer");
-        assert_eq!(answer.status().as_u16(), 202);
+        runtime.block_on(async {
+            let answer = request.send().await?;
+            Ok((answer.status().as_u16(), answer.text().await?))
+        })
     }
 
     /// `/metrics`, once every destination has reported its state.
@@ -492,12 +501,18 @@ impl Receiver {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut posted = false;
         while Instant::now() < deadline {
-            let text = self.get("/metrics").unwrap_or_default();
+            let text = self
+                .ask(self.admin, "/metrics", None)
+                .map(|(_, text)| text)
+                .unwrap_or_default();
             if text.contains("hookswitch_destination_state{destination=\"queue contoso.calls\",state=\"ready\"} 1") {
                 if posted {
                     return text;
                 }
-                self.post();
+                // One event, so that metrics by its type are there.
+                let event = file("tests/data/events/ga/CallConnected.json");
+                let answer = self.ask(self.public, "/callbacks/contoso", Some(event));
+                assert_eq!(answer.expect("an answer").0, 202);
                 posted = true;
                 continue;
             }
@@ -508,19 +523,6 @@ impl Receiver {
         }
         drop(self.child.kill());
         panic!("the receiver is not ready: {:#?}", log.join());
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        use std::io::Write as _;
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.admin)).ok()?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )
-        .ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
     }
 }
 

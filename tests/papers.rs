@@ -137,7 +137,7 @@ fn the_example_scenario_is_good() {
         .nth(1)
         .and_then(|rest| rest.split("```").next())
         .expect("a TOML block");
-    hookswitch::emulator::Scenario::parse(example).expect("it is good");
+    hookswitch_emulator::Scenario::parse(example).expect("it is good");
 }
 
 /// It begins with the two commands, leaves the rest to the book, and prints what the program prints.
@@ -175,10 +175,11 @@ fn the_readme_is_short_and_its_output_is_real() {
 #[test]
 fn every_direct_dependency_has_its_reason() {
     let manifest: toml::Table = file("Cargo.toml").parse().expect("Cargo.toml is TOML");
-    let used: BTreeSet<&str> = ["dependencies", "dev-dependencies"]
-        .iter()
-        .filter_map(|table| manifest.get(*table)?.as_table())
-        .flat_map(toml::Table::keys)
+    let used: BTreeSet<&str> = manifest
+        .get("workspace")
+        .and_then(|workspace| workspace.get("dependencies")?.as_table())
+        .expect("all crates take their dependencies from the workspace")
+        .keys()
         .map(String::as_str)
         .collect();
     assert!(

@@ -81,7 +81,7 @@ def builds():
                 plain = "\n".join(line for line in last.splitlines() if not line.startswith("{"))
                 yield f"the build stage fails with what the Dockerfile copies, and only that:\n{plain}"
                 return
-    for source in ("src/lib.rs", "src/main.rs"):
+    for source in ("src/lib.rs", "src/main.rs", "crates/load/src/lib.rs"):
         if not built_anew(last, place / source):
             yield f"the last RUN did not build {source} anew: the stand-in of the RUN before would be shipped"
 
@@ -109,7 +109,7 @@ def runs_as_it_should(path):
         base = stage.base.rpartition("/")[2]
         if base.endswith(":latest") or not ({":", "@"} & set(base)):
             yield f"{name(path)}: FROM {stage.base} is not pinned"
-    version = toml(ROOT / "Cargo.toml")["package"]["version"]
+    version = toml(ROOT / "Cargo.toml")["workspace"]["package"]["version"]
     if path == RECEIVER:
         if f"VERSION={version}" not in [argument for word, argument in final.steps if word == "ARG"]:
             yield f"{name(path)}: ARG VERSION is not {version}, the version in Cargo.toml"

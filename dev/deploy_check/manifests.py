@@ -73,7 +73,7 @@ class Agreement:
         (self.secret,) = documents(SECRET)
         final = dockerfile.stages(RECEIVER)[-1]
         self.user = int(final.last("USER").partition(":")[0])
-        self.version = toml(ROOT / "Cargo.toml")["package"]["version"]
+        self.version = toml(ROOT / "Cargo.toml")["workspace"]["package"]["version"]
         self.config = None
 
     def problems(self):

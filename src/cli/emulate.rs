@@ -15,7 +15,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::emulator::{
+use hookswitch_emulator::{
     DEFAULT_ACCESS_KEY, Emulator, EmulatorError, EventGrid, GridSchema, Misbehaviour, Scenario,
     Settings, default_retries,
 };

@@ -9,15 +9,15 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
+use hookswitch_load::{
+    self as load, BrokerTls, Content, Generation, Pace, Plan, Progress, RunId, Source, Target,
+    Traffic, Watch, Watched,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, BrokerEndpoint, Config, Sources, check_broker_url, read_broker_urls},
-    load::{
-        self, BrokerTls, Content, Generation, Pace, Plan, Progress, RunId, Source, Target, Traffic,
-        Watch, Watched,
-    },
     report::Chain,
     route::{QUARANTINE, Sink, UNROUTED},
 };

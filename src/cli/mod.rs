@@ -5,8 +5,10 @@
 mod check_config;
 mod completions;
 mod consume;
+#[cfg(feature = "emulate")]
 mod emulate;
 mod explain;
+#[cfg(feature = "load")]
 mod load;
 mod logging;
 mod payload;
@@ -56,7 +58,9 @@ enum Command {
     Schemas(schemas::SchemasArgs),
     Tail(tail::TailArgs),
     Consume(consume::ConsumeArgs),
+    #[cfg(feature = "load")]
     Load(Box<load::LoadArgs>),
+    #[cfg(feature = "emulate")]
     Emulate(Box<emulate::EmulateArgs>),
     Completions(completions::CompletionsArgs),
 }
@@ -73,7 +77,9 @@ impl Command {
                 .map(|()| Outcome::Good)
                 .map_err(Failure::from),
             Self::Consume(args) => consume::run(&args, out),
+            #[cfg(feature = "load")]
             Self::Load(args) => load::run(&args, out),
+            #[cfg(feature = "emulate")]
             Self::Emulate(args) => emulate::run(&args, out),
             Self::Completions(args) => completions::run(&args, out),
         }

@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
 
-use crate::emulator::{Attempt, DEFAULT_ACCESS_KEY, Emulator, Item, Request, Summary};
+use hookswitch_emulator::{Attempt, DEFAULT_ACCESS_KEY, Emulator, Item, Request, Summary};
 
 /// Colours that calls take in turn.
 const COLOURS: [AnsiColor; 6] = [

@@ -20,14 +20,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    admin::{self, Admin},
     auth::Gates,
     catalog::Catalog,
     config::{self, AcceptAfter, Config},
-    door::{self, DoorMetrics, Identity, Name, keep_identities},
+    http::{self, DoorMetrics, Identity, Listening, Name, keep_identities},
     ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
     journal::{self, Boards},
-    ops::{self, Admin, DriftBoard, Health, Ledger, LedgerCollector, Listening, LiveFeed},
     publish::{self, PublishError, Publisher},
+    status::{self, DriftBoard, Health, Ledger, LedgerCollector, LiveFeed},
 };
 
 pub use error::AppError;
@@ -81,7 +82,7 @@ async fn start(
     let ledger = Arc::new(Ledger::default());
     let drift = Arc::new(DriftBoard::default());
     let live = LiveFeed::default();
-    let registry = ops::new_registry()?;
+    let registry = status::new_registry()?;
     registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
     let mut settings = Settings::new(&config.server, &config.delivery);
     let (connections, short) = open_files::connections(settings.connection_limit);
@@ -116,7 +117,7 @@ async fn start(
     let public_socket = bind("server.listen", config.server.listen)?;
     let journal_id = Arc::new(OnceLock::new());
     let door = DoorMetrics::register(&registry)?;
-    let admin = ops::serve(
+    let admin = admin::serve(
         admin_socket,
         Admin {
             health: health.clone(),
@@ -347,7 +348,7 @@ fn notice_board(health: Arc<Health>) -> impl Fn(&str, bool) {
 }
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    door::bind(address).map_err(|source| AppError::Bind {
+    http::bind(address).map_err(|source| AppError::Bind {
         key,
         address,
         source,

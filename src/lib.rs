@@ -3,6 +3,7 @@
 //! An event walks `ingress -> envelope -> catalog -> route -> admit -> journal -> dispatch -> publish`; see
 //! `ARCHITECTURE.md` for the rooms and what each of them may know.
 
+pub mod admin;
 pub mod admit;
 pub mod app;
 pub mod auth;
@@ -10,13 +11,13 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod dispatch;
-pub mod door;
 pub mod envelope;
 pub mod event;
 mod files;
+pub mod http;
 pub mod ingress;
 pub mod journal;
-pub mod ops;
 pub mod publish;
 pub mod report;
 pub mod route;
+pub mod status;

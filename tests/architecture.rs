@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Each room with the rooms it may use. A room not listed as allowed is not used.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("event", &[]),
     ("report", &[]),
     ("envelope", &["event"]),
@@ -16,42 +16,46 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("route", &["event"]),
     ("dispatch", &["route"]),
     ("files", &["config"]),
-    ("door", &["report", "config", "files"]),
-    ("ops", &["event", "report", "door"]),
+    ("status", &[]),
+    ("http", &["report", "config", "files"]),
+    ("admin", &["event", "http", "status"]),
     ("admit", &["event", "route"]),
     ("config", &["event", "catalog", "route", "report"]),
-    ("auth", &["event", "ops", "config", "files", "report"]),
+    (
+        "auth",
+        &["event", "http", "status", "config", "files", "report"],
+    ),
     (
         "journal",
         &[
-            "event", "route", "admit", "dispatch", "ops", "config", "report",
+            "event", "route", "admit", "dispatch", "status", "config", "report",
         ],
     ),
     (
         "ingress",
         &[
-            "event", "envelope", "catalog", "route", "admit", "auth", "door", "journal", "ops",
+            "event", "envelope", "catalog", "route", "admit", "auth", "http", "journal", "status",
             "config", "report",
         ],
     ),
     (
         "publish",
         &[
-            "event", "route", "admit", "dispatch", "journal", "ops", "config", "report",
+            "event", "route", "admit", "dispatch", "journal", "status", "config", "report",
         ],
     ),
     (
         "app",
         &[
-            "event", "catalog", "route", "auth", "door", "journal", "ingress", "publish", "ops",
-            "config", "report", "dispatch",
+            "event", "catalog", "route", "auth", "http", "journal", "ingress", "publish", "admin",
+            "status", "config", "report", "dispatch",
         ],
     ),
     (
         "cli",
         &[
             "event", "envelope", "catalog", "route", "admit", "ingress", "journal", "publish",
-            "ops", "config", "report", "app", "door",
+            "status", "config", "report", "app", "http",
         ],
     ),
 ];
@@ -200,7 +204,7 @@ fn the_big_libraries_stay_in_their_rooms() {
             .and_then(|stem| stem.to_str())
             .unwrap_or_default();
         for (library, rooms) in [
-            ("actix_web", &["door", "ingress", "ops"][..]),
+            ("actix_web", &["http", "ingress", "admin"][..]),
             ("lapin", &["publish"][..]),
             ("rusqlite", &["journal"][..]),
             ("jsonschema", &["catalog"][..]),

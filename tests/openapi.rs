@@ -1,5 +1,5 @@
 //! `docs/openapi.json` says what the listeners answer: held here against the sources, and in
-//! `tests/it/openapi.rs` against the running program. Its pages and words are held in `src/ops/admin.rs`.
+//! `tests/it/openapi.rs` against the running program. Its pages and words are held in `src/admin/mod.rs`.
 
 use std::collections::BTreeSet;
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use hookswitch::{
     config,
     journal::{self, Boards, Callback, FeedItem, JournalError, Opened},
-    ops::{Health, Ledger, LiveFeed},
+    status::{Health, Ledger, LiveFeed},
 };
 
 use super::{body, seeds};

@@ -18,7 +18,7 @@ use hookswitch::{
     auth::{Gates, Head, Refusal},
     config::{self, Sources},
     event::AppName,
-    ops,
+    status,
 };
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
     );
     let (config, _) =
         config::load(&Sources::text("fuzz", &text)).expect("the configuration is good");
-    let registry = ops::new_registry().expect("a registry");
+    let registry = status::new_registry().expect("a registry");
     // The keeper would fetch keys; those of a file are read at once.
     let (gates, _keeper) =
         Gates::new(&config.apps, &registry, Arc::default()).expect("the files can be used");

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use crate::{auth::AuthError, door::IdentityError, journal::JournalError, publish::PublishError};
+use crate::{auth::AuthError, http::IdentityError, journal::JournalError, publish::PublishError};
 
 /// What ends the receiver.
 #[derive(Debug, thiserror::Error)]

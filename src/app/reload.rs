@@ -16,9 +16,9 @@ use tracing::{error, info, warn};
 use crate::{
     catalog::Catalog,
     config::{self, App},
-    ops::Health,
     report::Chain,
     route::Route,
+    status::Health,
 };
 
 /// How often the directory is looked at. Polling, because a mounted ConfigMap changes by a swapped symbolic link, of which

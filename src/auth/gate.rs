@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use crate::{
     config::{ACCESS_TOKEN, App, Auth, Jwt, KeySource, Methods, SecretPlace},
     event::AppName,
-    ops::Health,
+    status::Health,
 };
 
 use super::{

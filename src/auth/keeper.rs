@@ -6,7 +6,7 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
-use crate::{config::KeySource, files::Watched, ops::Health, report::Chain};
+use crate::{config::KeySource, files::Watched, report::Chain, status::Health};
 
 use super::{
     fetch::Fetcher,

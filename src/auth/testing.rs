@@ -28,7 +28,7 @@ use tokio::{
 use crate::{
     config::{App, Audience, Auth, EventGrid, Jwt, KeySource, Methods, OnInvalid, OnUnknown},
     event::AppName,
-    ops::Health,
+    status::Health,
 };
 
 use super::{Gates, Head, Refusal, source::Pace};

@@ -94,6 +94,7 @@ enum Outcome {
     /// The check found something.
     Found,
     /// It was stopped by Ctrl-C before its end.
+    #[cfg(any(feature = "load", feature = "emulate"))]
     Interrupted,
 }
 
@@ -180,6 +181,7 @@ fn run() -> ExitCode {
         Ok(Outcome::Good) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::FAILURE,
         // What a shell reports of a command that SIGINT ended.
+        #[cfg(any(feature = "load", feature = "emulate"))]
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {

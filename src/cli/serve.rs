@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     app,
     config::{self, Flag, Sources},
-    ops,
+    http,
 };
 
 use super::{Failure, Outcome};
@@ -84,7 +84,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<Outcome, Failure> {
     }
     // The public listener has threads of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(ops::threads_for_two_cores())
+        .worker_threads(http::threads_for_two_cores())
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

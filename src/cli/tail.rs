@@ -11,7 +11,7 @@ use reqwest::Url;
 
 use crate::{
     event::Kind,
-    ops::{LiveEvent, LiveStage},
+    status::{LiveEvent, LiveStage},
 };
 
 /// The receiver breaks every silence after ten seconds; one three times as long means that it is gone.
@@ -251,7 +251,11 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::ops::{Admin, Listening, LiveFeed, new_registry, serve};
+    use crate::{
+        admin::{Admin, serve},
+        http::Listening,
+        status::{LiveFeed, new_registry},
+    };
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -353,7 +357,7 @@ mod tests {
         let live = LiveFeed::default();
         let registry = new_registry().unwrap();
         let admin = Admin {
-            door: crate::door::DoorMetrics::register(&registry).unwrap(),
+            door: crate::http::DoorMetrics::register(&registry).unwrap(),
             identity: None,
             health: Arc::default(),
             drift: Arc::default(),

@@ -20,11 +20,11 @@ use tracing::{Instrument, Span, field};
 use crate::{
     auth::{self, Gates},
     config::{App, EventGrid},
-    door::Turn,
     envelope::Head,
+    http::Turn,
     journal::{Admitted, Callback, Intake},
-    ops::{DriftBoard, Ledger, Outcome},
     report::Chain,
+    status::{DriftBoard, Ledger, Outcome},
 };
 
 use super::{

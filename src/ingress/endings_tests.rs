@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::{
     config::KeyPair,
-    door::{Identity, Name},
+    http::{Identity, Name},
 };
 
 use super::{

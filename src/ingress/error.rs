@@ -13,8 +13,8 @@ use actix_web::{
 use crate::{
     auth::{self, Challenge},
     envelope::DecodeError,
+    http::{Problem, ProblemError},
     journal::Refusal,
-    ops::{Problem, ProblemError},
 };
 
 use super::{
@@ -236,22 +236,6 @@ fn detail_of(error: &IngressError) -> String {
     }
 }
 
-fn title_of(status: StatusCode) -> (&'static str, &'static str) {
-    match status.as_u16() {
-        // Where the status says it all, RFC 9457 (4.2.1) wants `about:blank` and its phrase.
-        422 => (
-            "urn:hookswitch:problem:events-not-taken",
-            "Events not taken",
-        ),
-        400 => ("urn:hookswitch:problem:not-a-callback", "Not a callback"),
-        503 => ("urn:hookswitch:problem:not-now", "Not now"),
-        _ => (
-            "about:blank",
-            status.canonical_reason().unwrap_or("Refused"),
-        ),
-    }
-}
-
 /// Pointers from the root of the body, taken as an array of events: `/0/data/…`.
 fn errors_of(error: &IngressError) -> Vec<ProblemError> {
     match error {
@@ -305,10 +289,9 @@ impl IngressError {
     /// The answer.
     pub(super) fn response(&self) -> HttpResponse {
         let status = status_of(self);
-        let (class, title) = title_of(status);
         let problem = Problem {
             errors: errors_of(self),
-            ..Problem::new(status, class, title, detail_of(self))
+            ..Problem::of_callback(status, detail_of(self))
         };
         let mut response = problem.response();
         if let Some(seconds) = retry_after(self) {

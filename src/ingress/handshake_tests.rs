@@ -4,7 +4,7 @@
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::ops::Counts;
+use crate::status::Counts;
 
 use super::{
     Settings,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     config,
     journal::{self, Boards, FeedItem},
-    ops::{Counts, DriftBoard, Health, Ledger, LedgerCollector, LiveFeed, new_registry},
+    status::{Counts, DriftBoard, Health, Ledger, LedgerCollector, LiveFeed, new_registry},
 };
 
 use super::{
@@ -48,7 +48,7 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
         ledger: ledger.clone(),
         drift: Arc::new(DriftBoard::default()),
         metrics: IngressMetrics::register(&registry).unwrap(),
-        door: crate::door::DoorMetrics::register(&registry).unwrap(),
+        door: crate::http::DoorMetrics::register(&registry).unwrap(),
         identity: None,
     };
     let listening = serve(TcpListener::bind("127.0.0.1:0").unwrap(), ingress).unwrap();

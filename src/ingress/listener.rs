@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::Gates,
-    door::{self, Door, DoorMetrics, Identity, Name},
+    http::{self, Door, DoorMetrics, Identity, Listening, Name, threads_for_two_cores},
     journal::Intake,
-    ops::{DriftBoard, Ledger, Listening, threads_for_two_cores},
+    status::{DriftBoard, Ledger},
 };
 
 use super::{
@@ -83,7 +83,7 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         room: BodyRoom::new(settings.body_room_bytes),
         stopping: stopping.clone(),
     };
-    let server = door::serve(listener, door, move || {
+    let server = http::serve(listener, door, move || {
         // This runs once on each of the threads.
         let (intake, mailbox) = desk.intake.for_thread();
         actix_web::rt::spawn(mailbox.hand_out());

@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::{
     journal::{Admitted, Bound, Refusal},
-    ops::Counts,
+    status::Counts,
 };
 
 use super::{

@@ -6,7 +6,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-use crate::{event::AppName, ops::Outcome};
+use crate::{event::AppName, status::Outcome};
 
 /// What became of one callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

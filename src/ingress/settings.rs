@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::{AcceptAfter, Delivery, Server},
-    door::Limits,
+    http::Limits,
 };
 
 /// How long the journal may take to make a callback durable before its sender is told to try again.

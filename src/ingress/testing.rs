@@ -18,14 +18,14 @@ use crate::{
         App, Audience, Auth, EventGrid, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate,
         SecretPlace, SharedSecret,
     },
-    door::{DoorMetrics, Identity},
     event::AppName,
+    http::{DoorMetrics, Identity, Listening},
     journal::{
         Callback,
         stand_in::{StandIn, Waiting},
     },
-    ops::{DriftBoard, Health, Ledger, LedgerCollector, Listening, new_registry},
     route::{QueueType, Route, Sink},
+    status::{DriftBoard, Health, Ledger, LedgerCollector, new_registry},
 };
 
 use super::{Ingress, IngressMetrics, Pipeline, Settings, serve};

@@ -24,7 +24,7 @@ use super::{
     recovery_tests::{closed, database, runtime, salvaged, survivors},
     testing::{Running, event, settings},
 };
-use crate::ops::JournalState;
+use crate::status::JournalState;
 
 const FILES: [&str; 3] = ["journal.db", "journal.db-wal", "mark"];
 const FRAME: u64 = 24 + PAGE_BYTES as u64;

@@ -11,8 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use crate::{
     dispatch::{ChannelId, DeliveryId, Owed},
     event::AppName,
-    ops::{Ledger, Outcome, StallDetector},
     route::{Address, Destination, DestinationId, Target},
+    status::{Ledger, Outcome, StallDetector},
 };
 
 use super::{

@@ -6,8 +6,8 @@ use crate::{
     admit::{Offer, QuarantineReason},
     dispatch::Refused,
     event::CallIds,
-    ops::JournalState,
     route::{Address, QUARANTINE, QueueType, Target},
+    status::JournalState,
 };
 
 use super::{

@@ -10,8 +10,8 @@ use crate::{
     admit::{Offer, Quarantine},
     dispatch::{DeliveryId, RecordId, Refused},
     event::{AppName, CallKey, Generation, Kind},
-    ops::{Health, Ledger, LiveFeed},
     route::Destination,
+    status::{Health, Ledger, LiveFeed},
 };
 
 /// One callback offered to the journal.

@@ -11,7 +11,7 @@ use crate::{
     admit::Limits,
     config,
     dispatch::Owed,
-    ops::{StallDetector, StallLimits},
+    status::{StallDetector, StallLimits},
 };
 
 use super::{

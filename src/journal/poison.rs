@@ -4,8 +4,8 @@ use crate::{
     admit::{Quarantine, QuarantineReason},
     dispatch::{DeliveryId, Owed, Refused},
     event::Fault,
-    ops::LiveStage,
     route::{Destination, QUARANTINE, Target},
+    status::LiveStage,
 };
 
 use super::{

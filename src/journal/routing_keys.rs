@@ -6,8 +6,8 @@ use prometheus::IntCounter;
 
 use crate::{
     event::AppName,
-    ops::Health,
     route::{Destination, DestinationId, UNROUTED},
+    status::Health,
 };
 
 use super::doors::{Destinations, Interning};

@@ -9,8 +9,8 @@ use crate::{
     admit::{Offer, Placed},
     dispatch::{Lane, Owed},
     event::CallKey,
-    ops::{LiveEvent, LiveStage, Outcome},
     route::{Address, Destination},
+    status::{LiveEvent, LiveStage, Outcome},
 };
 
 use super::{

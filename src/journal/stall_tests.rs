@@ -2,7 +2,7 @@
 
 use std::{path::Path, pin::pin, time::Duration};
 
-use crate::{config, ops::JournalState};
+use crate::{config, status::JournalState};
 
 use super::{
     Refusal,

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::ops::Ledger;
+use crate::status::Ledger;
 
 use super::{
     Admitted, Callback, Intake, Receipt, Refusal,

@@ -17,8 +17,8 @@ use crate::{
     config,
     dispatch::{DeliveryId, Owed},
     event::{AppName, CallIds, Kind},
-    ops::{Counts, Health, Ledger, LiveFeed},
     route::{QueueType, Target},
+    status::{Counts, Health, Ledger, LiveFeed},
 };
 
 use super::{

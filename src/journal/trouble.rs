@@ -9,7 +9,7 @@ use rusqlite::{ErrorCode, ffi};
 
 use crate::{
     dispatch::Owed,
-    ops::{Health, JournalState},
+    status::{Health, JournalState},
 };
 
 use super::{

@@ -25,8 +25,8 @@ use crate::{
     config,
     dispatch::{DeliveryId, Owed},
     event::CallKey,
-    ops::{Counts, JournalState, LiveEvent, LiveStage},
     route::DestinationId,
+    status::{Counts, JournalState, LiveEvent, LiveStage},
 };
 
 use self::held_up::WaitingByShare;

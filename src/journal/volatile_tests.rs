@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use crate::{
     dispatch::{DeliveryId, Owed, Refused},
     event::CallIds,
-    ops::JournalState,
+    status::JournalState,
 };
 
 use super::{

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::{
     admit::{Admission, Verdict},
     dispatch::{DeliveryId, Owed, RecordId, Refused},
-    ops::{JournalState, LiveStage, Outcome, StallDetector},
+    status::{JournalState, LiveStage, Outcome, StallDetector},
 };
 
 use super::{

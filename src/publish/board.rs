@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::ops::{DestinationState, Health};
+use crate::status::{DestinationState, Health};
 
 use super::{metrics::PublishMetrics, place::Place};
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     dispatch::{AttemptId, ChannelId, Loss, Outcome, Outstanding, Refused},
-    ops::DestinationState,
+    status::DestinationState,
 };
 
 use super::{

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     dispatch::{AttemptId, ChannelId, DeliveryId, Input, Outcome, Output, Owed, Refused},
     journal::{FeedItem, Settlement},
-    ops::DestinationState,
     route::DestinationId,
+    status::DestinationState,
 };
 
 use super::{

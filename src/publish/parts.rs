@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{dispatch::Dispatcher, journal::Settle, ops::Health};
+use crate::{dispatch::Dispatcher, journal::Settle, status::Health};
 
 use super::{
     channel::{ChannelNews, Teller},

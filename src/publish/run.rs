@@ -14,8 +14,8 @@ use crate::{
     config::{AcceptAfter, Broker, BrokerEndpoint, Delivery},
     dispatch::{Dispatcher, Settings},
     journal::{Destinations, Feed, Parcels, Settle},
-    ops::Health,
     route::Route,
+    status::Health,
 };
 
 use super::{

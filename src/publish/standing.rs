@@ -2,7 +2,7 @@
 
 use crate::{
     dispatch::{ChannelView, HeldFor},
-    ops::DestinationState,
+    status::DestinationState,
 };
 
 use super::{place::Place, slots::Slot, topology::Verdict};

@@ -9,8 +9,8 @@ use crate::{
     dispatch::{DeliveryId, Owed, Refused},
     event::Fault,
     journal::{FeedItem, NoParcel, Parcel, Settlement},
-    ops::DestinationState,
     route::{Address, Destination, QUARANTINE},
+    status::DestinationState,
 };
 
 use super::{

@@ -10,7 +10,7 @@ use lapin::{
     types::{AMQPValue, FieldTable, LongString},
 };
 
-use crate::{config::Broker, ops::DestinationState, route::QueueType};
+use crate::{config::Broker, route::QueueType, status::DestinationState};
 
 use super::place::Place;
 

@@ -6,7 +6,7 @@ use crate::{
         Admitted, Parcel, Receipt, poison,
         stage::{live_line, outcome},
     },
-    ops::LiveStage,
+    status::LiveStage,
 };
 
 use super::{Keeper, State, UnderWay, Which};

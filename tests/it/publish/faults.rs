@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookswitch::{ops::DestinationState, route::QueueType};
+use hookswitch::{route::QueueType, status::DestinationState};
 use lapin::{
     options::QueueDeclareOptions,
     types::{AMQPValue, FieldTable},

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use hookswitch::{
     config::Config,
-    ops::DestinationState,
     publish::{Standing, compare},
     route::{QueueType, Target},
+    status::DestinationState,
 };
 use lapin::{
     ExchangeKind,

@@ -13,9 +13,9 @@ use hookswitch::{
     config::{AcceptAfter, Broker, BrokerEndpoint, Delivery, Journal, Secret, Tls},
     event::{AppName, CallKey, Kind},
     journal::{self, Boards, Callback, Closer, Intake},
-    ops::{DestinationState, Health, Ledger, LiveFeed},
     publish::{self, PublishError, Publisher},
     route::{QueueType, Route, Sink, Target},
+    status::{DestinationState, Health, Ledger, LiveFeed},
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

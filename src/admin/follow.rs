@@ -8,9 +8,10 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::event::Kind;
-
-use super::{LiveEvent, LiveFeed};
+use crate::{
+    event::Kind,
+    status::{LiveEvent, LiveFeed},
+};
 
 /// How long nothing may be said before a comment shows that the line is alive: proxies cut silent connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -117,7 +118,7 @@ mod tests {
     use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::ops::LiveStage;
+    use crate::status::LiveStage;
 
     fn line(app: &str, call: Option<&str>, kind: Kind, destination: Option<&str>) -> LiveEvent {
         LiveEvent {

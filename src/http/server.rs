@@ -227,7 +227,7 @@ impl Entrance {
             return;
         };
         let goodbye = async {
-            tcp.write_all(&Refusal::Full.words()).await?;
+            tcp.write_all(&Refusal::Full.to_response_bytes()).await?;
             tcp.shutdown().await?;
             // As in `Farewell`: what is unread when it is closed would take the words away.
             let mut scratch = [0; 1_024];

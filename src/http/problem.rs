@@ -55,12 +55,33 @@ impl Problem {
         }
     }
 
+    /// A refused callback: its class follows from the status.
+    pub(crate) fn of_callback(status: StatusCode, detail: impl Into<String>) -> Self {
+        let (class, title) = match status.as_u16() {
+            422 => (
+                "urn:hookswitch:problem:events-not-taken",
+                "Events not taken",
+            ),
+            400 => ("urn:hookswitch:problem:not-a-callback", "Not a callback"),
+            503 => ("urn:hookswitch:problem:not-now", "Not now"),
+            // Where the status says it all, RFC 9457 (4.2.1) wants `about:blank` and its phrase.
+            _ => (
+                "about:blank",
+                status.canonical_reason().unwrap_or("Refused"),
+            ),
+        };
+        Self::new(status, class, title, detail)
+    }
+
+    /// The body.
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("strings and numbers are always written as JSON")
+    }
+
     /// The response that carries it.
     #[must_use]
     pub fn response(&self) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body =
-            serde_json::to_string(self).expect("strings and numbers are always written as JSON");
         let mut response = HttpResponse::build(status);
         response.insert_header((
             header::CONTENT_TYPE,
@@ -68,6 +89,6 @@ impl Problem {
         ));
         // A cache between the sender and us must not answer for us.
         response.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
-        response.body(body)
+        response.body(self.to_json())
     }
 }

@@ -166,7 +166,7 @@ impl Health {
 
     /// Whether the broker counts as there at `now`, short absences overlooked: what readiness follows in `confirm` mode.
     #[must_use]
-    pub(super) fn broker_counts(&self, now: Instant) -> bool {
+    pub fn broker_counts(&self, now: Instant) -> bool {
         self.board().broker.says(now)
     }
 }

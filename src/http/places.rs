@@ -110,7 +110,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::door::{DoorMetrics, Name};
+    use crate::http::{DoorMetrics, Name};
 
     #[test]
     fn a_place_that_is_given_back_can_be_taken_again() {

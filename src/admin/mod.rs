@@ -1,6 +1,9 @@
 //! The admin listener (docs/src/reference/http-api.md, "The admin listener"): probes, metrics, version, live feed,
 //! drift, the OpenAPI document. Never on the public port, GET only.
 
+mod follow;
+mod probe;
+
 use std::{
     io,
     net::TcpListener,
@@ -13,21 +16,26 @@ use actix_web::{
     http::{ConnectionType, Method, StatusCode, header},
     web,
 };
-use prometheus::Registry;
+use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::door::{self, Door, DoorMetrics, Identity, Limits, Name, Turn};
-
-use super::{
-    DriftBoard, Health, Listening, LiveFeed, Probe, Problem,
-    follow::{Wanted, follow},
-    livez,
-    metrics::{TEXT_FORMAT, text},
-    readyz, startupz,
+use crate::{
+    http::{self, Door, DoorMetrics, Identity, Limits, Listening, Name, Problem, Turn},
+    status::{DriftBoard, Health, LiveFeed},
 };
+
+use self::{
+    follow::{Wanted, follow},
+    probe::{livez, readyz, startupz},
+};
+
+pub use probe::Probe;
+
+/// `Content-Type` of Prometheus' text format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Probes, a scraper or two, a few people. Several of them may come from one address, so there is no limit for each.
 const LIMITS: Limits = Limits {
@@ -101,7 +109,7 @@ fn serve_with_heart(listener: TcpListener, admin: Admin, heart: Heart) -> io::Re
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
         stopping: stopping.clone(),
     });
-    let server = door::serve(listener, door, move || {
+    let server = http::serve(listener, door, move || {
         App::new()
             .app_data(desk.clone())
             .default_service(web::to(answer))
@@ -315,6 +323,12 @@ fn last_was_before() -> HttpResponse {
     .response()
 }
 
+/// Everything on `registry` in the text format. Each collector is asked once, so that numbers which belong together (the
+/// ledger of P3) come from one snapshot.
+fn text(registry: &Registry) -> prometheus::Result<String> {
+    TextEncoder::new().encode_to_string(&registry.gather())
+}
+
 fn probe(probe: &Probe) -> HttpResponse {
     let status = if probe.ok {
         StatusCode::OK
@@ -335,7 +349,7 @@ mod tests {
     use super::*;
     use crate::{
         event::Kind,
-        ops::{DestinationState, JournalState, LiveEvent, LiveStage, new_registry},
+        status::{DestinationState, JournalState, LiveEvent, LiveStage, new_registry},
     };
 
     fn admin() -> Admin {

@@ -1,9 +1,6 @@
-//! The registry on which every room puts its metrics, and how `/metrics` writes it.
+//! The registry on which every module puts its metrics.
 
-use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
-
-/// `Content-Type` of the text format.
-pub(super) const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+use prometheus::{IntGaugeVec, Opts, Registry};
 
 /// A registry with what describes the process itself: `hookswitch_build_info`, and memory, CPU time and open files under
 /// the names that Prometheus client libraries share.
@@ -28,19 +25,16 @@ pub fn new_registry() -> prometheus::Result<Registry> {
     Ok(registry)
 }
 
-/// Everything on `registry` in the text format. Each collector is asked once, so that numbers which belong together (the
-/// ledger of P3) come from one snapshot.
-pub(super) fn text(registry: &Registry) -> prometheus::Result<String> {
-    TextEncoder::new().encode_to_string(&registry.gather())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn version_and_process_are_on_every_registry() {
-        let text = text(&new_registry().unwrap()).unwrap();
+        let families = new_registry().unwrap().gather();
+        let text = prometheus::TextEncoder::new()
+            .encode_to_string(&families)
+            .unwrap();
         let line = format!(
             "hookswitch_build_info{{version=\"{}\"}} 1",
             env!("CARGO_PKG_VERSION")

@@ -135,8 +135,8 @@ impl Connection {
     }
 
     fn end(&mut self, refusal: Option<Refusal>, lingers: bool) {
-        let words = refusal.map(Refusal::words).unwrap_or_default();
-        self.farewell = Some(Farewell::new(words, lingers, self.timer.as_mut()));
+        let answer = refusal.map(Refusal::to_response_bytes).unwrap_or_default();
+        self.farewell = Some(Farewell::new(answer, lingers, self.timer.as_mut()));
     }
 
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {

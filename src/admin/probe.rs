@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BrokerState, DestinationState, HealthView, JournalState};
+use crate::status::{BrokerState, DestinationState, HealthView, JournalState};
 
 /// The answer to one probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -54,7 +54,7 @@ impl Probe {
 /// Liveness: only what a restart repairs. A full disk, a broker that is away or keys that cannot be fetched are not
 /// repaired by one, and a probe that failed for them would make an outage a crash loop.
 #[must_use]
-pub fn livez(view: &HealthView, executor_stalled: bool) -> Probe {
+pub(super) fn livez(view: &HealthView, executor_stalled: bool) -> Probe {
     let mut reasons = Vec::new();
     let failed = with_why("the journal failed and takes nothing until restart", view);
     let stalled = with_why("the journal is stalled", view);
@@ -79,7 +79,7 @@ fn with_why(reason: &str, view: &HealthView) -> String {
 
 /// Start-up: configuration and schemas loaded, journal open and recovered, listeners bound. Never the broker.
 #[must_use]
-pub fn startupz(view: &HealthView) -> Probe {
+pub(super) fn startupz(view: &HealthView) -> Probe {
     Probe::of(match (view.started, view.journal) {
         (true, _) => vec![],
         (false, JournalState::Opening) => vec!["the journal is being opened or recovered"],
@@ -90,7 +90,7 @@ pub fn startupz(view: &HealthView) -> Probe {
 /// Readiness: a callback accepted now will be kept. `broker_counts` is whether the broker counts as there, which
 /// matters in `confirm` mode only: in `journal` mode a broker outage must not turn senders away.
 #[must_use]
-pub fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
+pub(super) fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
     let mut reasons = Vec::new();
     let failed = with_why("the journal failed and takes nothing until restart", view);
     let gone = with_why("the journal's files are gone", view);

@@ -1,0 +1,64 @@
+//! Refusals that are written where no handler runs: the same problem documents (RFC 9457) as everywhere else.
+
+use actix_web::http::StatusCode;
+use jiff::Timestamp;
+
+use super::Problem;
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// What came is not an HTTP/1 request, or can be read in two ways.
+    Malformed,
+    /// A head did not come in time.
+    LateHead,
+    /// A head is larger than can be read at all.
+    HeadTooLarge,
+    /// As many connections are open as may be.
+    Full,
+}
+
+/// When to try again after [`Refusal::Full`]: connections end all the time.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+impl Refusal {
+    fn problem(self) -> Problem {
+        let (status, detail) = match self {
+            Self::Malformed => (
+                StatusCode::BAD_REQUEST,
+                "this is not a well-formed HTTP/1.1 request",
+            ),
+            Self::LateHead => (
+                StatusCode::REQUEST_TIMEOUT,
+                "the head of the request did not come in time",
+            ),
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the head of the request is too large",
+            ),
+            Self::Full => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "as many connections are open as may be",
+            ),
+        };
+        Problem::of_callback(status, detail)
+    }
+
+    /// The answer from its first byte to its last.
+    pub(super) fn to_response_bytes(self) -> Vec<u8> {
+        let problem = self.problem();
+        let status = StatusCode::from_u16(problem.status).unwrap_or_default();
+        let body = problem.to_json();
+        let retry_after = match self {
+            Self::Full => format!("retry-after: {RETRY_AFTER_SECONDS}\r\n"),
+            Self::Malformed | Self::LateHead | Self::HeadTooLarge => String::new(),
+        };
+        let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\n\
+             content-length: {}\r\nconnection: close\r\n{retry_after}date: {date}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    }
+}

@@ -15,11 +15,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput};
 use hookswitch::{
-    admit::{self, Admission, Offer, Slot, Verdict},
+    admit::{self, Admission, AdmissionDecision, LruSlot, Offer},
     catalog::{self, Catalog},
     config::{App, Auth, EventGrid, OnInvalid, OnUnknown},
-    dispatch::{self, ChannelId, DeliveryId, Dispatcher, Input, Lane, Output, Owed},
-    envelope::{self, Element, Head, Limits},
+    dispatch::{
+        self, ChannelId, DeliveryId, Dispatcher, DispatcherInput, DispatcherOutput, Lane, Owed,
+    },
+    envelope::{self, CallbackHead, DecodeLimits, Element},
     event::{AppName, Event},
     ingress::Pipeline,
     route::{Destination, DestinationId, QueueType, Route, Router, Sink},
@@ -42,7 +44,7 @@ impl Scene {
         let catalog = Arc::new(Catalog::builtin().expect("the built-in files are good"));
         assert_eq!(
             catalog.examine(&event).verdict,
-            catalog::Verdict::Valid,
+            catalog::Validity::Valid,
             "an invalid event would take another way than the one to be timed"
         );
         let name = "contoso".to_owned();
@@ -101,14 +103,14 @@ fn callback() -> Bytes {
     body
 }
 
-fn head() -> Head<'static> {
-    let mut head = Head::default();
+fn head() -> CallbackHead<'static> {
+    let mut head = CallbackHead::default();
     head.header("content-type", b"application/json; charset=utf-8");
     head
 }
 
 fn decode(body: &Bytes) -> Event {
-    let limits = Limits::new(5_000);
+    let limits = DecodeLimits::new(5_000);
     let mut elements = envelope::decode(&head(), body, &limits).expect("it is a good callback");
     match elements.pop() {
         Some(Element::Event(event)) => event,
@@ -152,7 +154,7 @@ fn baselines(criterion: &mut Criterion, scene: &Scene) {
 
 fn door(criterion: &mut Criterion, scene: &Scene) {
     let mut group = criterion.benchmark_group("door");
-    let limits = Limits::new(5_000);
+    let limits = DecodeLimits::new(5_000);
     let head = head();
     group.bench_function("decode", |bencher| {
         bencher.iter(|| envelope::decode(&head, black_box(&scene.body), &limits));
@@ -187,7 +189,7 @@ fn door(criterion: &mut Criterion, scene: &Scene) {
 /// that none is a duplicate; the time for making it is not counted.
 fn admission(criterion: &mut Criterion, scene: &Scene) {
     let offer = scene.offer();
-    let mut admission = Admission::new(admit::Limits::default());
+    let mut admission = Admission::new(admit::AdmissionLimits::default());
     let mut known: HashMap<Destination, DestinationId> = HashMap::new();
     let mut number = 0_u128;
     let mut now = 0;
@@ -218,10 +220,10 @@ fn admission(criterion: &mut Criterion, scene: &Scene) {
     });
 }
 
-fn slots(verdict: &Verdict) -> impl Iterator<Item = Slot> {
+fn slots(verdict: &AdmissionDecision) -> impl Iterator<Item = LruSlot> {
     let placed = match verdict {
-        Verdict::New { placed, .. } => placed.as_slice(),
-        Verdict::Duplicate => panic!("each event is new"),
+        AdmissionDecision::New { placed, .. } => placed.as_slice(),
+        AdmissionDecision::Duplicate => panic!("each event is new"),
     };
     placed
         .iter()
@@ -232,14 +234,14 @@ fn slots(verdict: &Verdict) -> impl Iterator<Item = Slot> {
 /// wait.
 fn dispatcher(criterion: &mut Criterion) {
     const CHANNEL: ChannelId = ChannelId(0);
-    let mut dispatcher = Dispatcher::new(dispatch::Settings {
+    let mut dispatcher = Dispatcher::new(dispatch::DispatcherSettings {
         await_settled: true,
-        ..dispatch::Settings::default()
+        ..dispatch::DispatcherSettings::default()
     });
     let began = Instant::now();
     let mut out = Vec::new();
     let owed = |number: u64, call: u64| {
-        Input::Accepted(Owed {
+        DispatcherInput::Accepted(Owed {
             delivery: DeliveryId(number),
             destination: DestinationId(0),
             channel: CHANNEL,
@@ -249,7 +251,7 @@ fn dispatcher(criterion: &mut Criterion) {
     };
     // Those that wait are on another channel, which never opens.
     for number in 1..=10_000_u64 {
-        let Input::Accepted(waiting) = owed(number, number % 1_000) else {
+        let DispatcherInput::Accepted(waiting) = owed(number, number % 1_000) else {
             continue;
         };
         let waiting = Owed {
@@ -257,9 +259,9 @@ fn dispatcher(criterion: &mut Criterion) {
             channel: ChannelId(1),
             ..waiting
         };
-        dispatcher.step(Duration::ZERO, Input::Accepted(waiting), &mut out);
+        dispatcher.step(Duration::ZERO, DispatcherInput::Accepted(waiting), &mut out);
     }
-    let opened = Input::Opened { channel: CHANNEL };
+    let opened = DispatcherInput::Opened { channel: CHANNEL };
     dispatcher.step(began.elapsed(), opened, &mut out);
     let mut number = 10_000;
     criterion.bench_function("dispatcher cycle", |bencher| {
@@ -269,14 +271,14 @@ fn dispatcher(criterion: &mut Criterion) {
             out.clear();
             dispatcher.step(now, owed(number, 1_000 + number), &mut out);
             let attempt = match out.as_slice() {
-                [Output::Publish { attempt, .. }] => *attempt,
+                [DispatcherOutput::Publish { attempt, .. }] => *attempt,
                 other => panic!("one publish expected: {other:?}"),
             };
             out.clear();
-            dispatcher.step(now, Input::Confirmed { attempt }, &mut out);
+            dispatcher.step(now, DispatcherInput::Confirmed { attempt }, &mut out);
             let delivery = DeliveryId(number);
-            assert_eq!(out, [Output::Done { delivery }]);
-            dispatcher.step(now, Input::Settled { delivery }, &mut out);
+            assert_eq!(out, [DispatcherOutput::Done { delivery }]);
+            dispatcher.step(now, DispatcherInput::Settled { delivery }, &mut out);
         });
     });
 }

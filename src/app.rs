@@ -21,14 +21,14 @@ use tracing::{info, warn};
 
 use crate::{
     admin::{self, Admin},
-    auth::Gates,
+    auth::Authenticators,
     catalog::Catalog,
     config::{self, AcceptAfter, Config},
-    http::{self, DoorMetrics, Identity, Listening, Name, keep_identities},
-    ingress::{self, Ingress, IngressMetrics, Pipeline, Settings},
-    journal::{self, Boards},
+    http::{self, Certificate, ConnectionMetrics, ListenerName, Listening, watch_certificates},
+    ingress::{self, Ingress, IngressMetrics, IngressSettings, Pipeline},
+    journal::{self, StatusHandles},
     publish::{self, PublishError, Publisher},
-    status::{self, DriftBoard, Health, Ledger, LedgerCollector, LiveFeed},
+    status::{self, DriftCounts, Health, Ledger, LedgerCollector, LiveFeed},
 };
 
 pub use error::AppError;
@@ -60,7 +60,7 @@ pub async fn serve(config: Config, catalog: Catalog) -> Result<(), AppError> {
 }
 
 /// Everything that runs.
-struct Parts {
+struct RunningParts {
     health: Arc<Health>,
     ledger: Arc<Ledger>,
     admin: Listening,
@@ -70,21 +70,21 @@ struct Parts {
     drain: CancellationToken,
     cut: CancellationToken,
     reloads: JoinSet<()>,
-    closer: journal::Closer,
+    closer: journal::JournalCloser,
 }
 
 async fn start(
     config: Config,
     catalog: Catalog,
     signals: &signals::Signals,
-) -> Result<Parts, AppError> {
+) -> Result<RunningParts, AppError> {
     let health = Arc::new(Health::default());
     let ledger = Arc::new(Ledger::default());
-    let drift = Arc::new(DriftBoard::default());
+    let drift = Arc::new(DriftCounts::default());
     let live = LiveFeed::default();
     let registry = status::new_registry()?;
     registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
-    let mut settings = Settings::new(&config.server, &config.delivery);
+    let mut settings = IngressSettings::new(&config.server, &config.delivery);
     let (connections, short) = open_files::connections(settings.connection_limit);
     if connections < settings.connection_limit {
         settings.connection_limit = connections;
@@ -106,17 +106,17 @@ async fn start(
 
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
     let identity = |name, files: &Option<config::KeyPair>| {
-        let loaded = files.as_ref().map(|files| Identity::load(name, files));
+        let loaded = files.as_ref().map(|files| Certificate::load(name, files));
         loaded.transpose()
     };
-    let admin_identity = identity(Name::Admin, &config.server.admin_tls)?;
-    let public_identity = identity(Name::Public, &config.server.tls)?;
+    let admin_identity = identity(ListenerName::Admin, &config.server.admin_tls)?;
+    let public_identity = identity(ListenerName::Public, &config.server.tls)?;
 
     // The admin listener answers before the journal is open: its recovery may take long, and `/startupz` says so.
     let admin_socket = bind("server.admin_listen", config.server.admin_listen)?;
     let public_socket = bind("server.listen", config.server.listen)?;
     let journal_id = Arc::new(OnceLock::new());
-    let door = DoorMetrics::register(&registry)?;
+    let door = ConnectionMetrics::register(&registry)?;
     let admin = admin::serve(
         admin_socket,
         Admin {
@@ -134,17 +134,17 @@ async fn start(
     info!(address = %admin.address(), "admin listener is up");
 
     // Before the journal, whose recovery may take longer than the keys.
-    let (gates, keeper) = Gates::new(&config.apps, &registry, health.clone())?;
+    let (authenticators, keeper) = Authenticators::new(&config.apps, &registry, health.clone())?;
     let mut reloads = JoinSet::new();
     reloads.spawn(keeper.run());
     let identities = [admin_identity, public_identity.clone()];
-    reloads.spawn(keep_identities(
+    reloads.spawn(watch_certificates(
         identities.into_iter().flatten().collect(),
         door.clone(),
         notice_board(health.clone()),
     ));
 
-    let boards = Boards {
+    let boards = StatusHandles {
         ledger: ledger.clone(),
         health: health.clone(),
         live: live.clone(),
@@ -162,7 +162,7 @@ async fn start(
             boot: opened.boot,
             feed: opened.feed,
             settle: opened.settle,
-            parcels: opened.parcels,
+            payloads: opened.payloads,
             destinations: opened.destinations,
             name: config.server.instance.clone(),
             broker: config.broker.clone(),
@@ -193,13 +193,13 @@ async fn start(
         reload::failures(&registry)?;
     }
 
-    gates.first_keys(FIRST_KEYS).await;
+    authenticators.first_keys(FIRST_KEYS).await;
     let callbacks = IngressMetrics::register(&registry)?;
     let ingress = ingress::serve(
         public_socket,
         Ingress {
             settings,
-            gates: Arc::new(gates),
+            authenticators: Arc::new(authenticators),
             pipeline: Arc::new(Pipeline::new(
                 config.apps.clone(),
                 config.routes.clone(),
@@ -217,7 +217,7 @@ async fn start(
     .map_err(AppError::Listener)?;
     health.update(|view| view.started = true);
     info!(address = %ingress.address(), instance = %opened.instance, "ready for callbacks");
-    Ok(Parts {
+    Ok(RunningParts {
         health,
         ledger,
         admin,
@@ -231,7 +231,7 @@ async fn start(
     })
 }
 
-impl Parts {
+impl RunningParts {
     /// Waits for a part that ends although nobody stopped it, which stops the process.
     async fn ended(&mut self) -> AppError {
         tokio::select! {
@@ -316,7 +316,10 @@ async fn finished(publisher: &mut JoinSet<Result<(), PublishError>>) {
     while publisher.join_next().await.is_some() {}
 }
 
-async fn open_journal(config: &Config, boards: Boards) -> Result<journal::Opened, AppError> {
+async fn open_journal(
+    config: &Config,
+    boards: StatusHandles,
+) -> Result<journal::OpenJournal, AppError> {
     match config.delivery.accept_after {
         AcceptAfter::Confirm => {
             let in_flight = config.server.in_flight_limit as u64;

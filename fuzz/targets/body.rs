@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hookswitch::{
     admit::Offer,
     config::{self, App, Sources},
-    envelope::{Element, Head},
+    envelope::{CallbackHead, Element},
     event::{AppName, EnvelopeForm},
     ingress::{Pipeline, Rejection},
 };
@@ -114,14 +114,14 @@ pub(crate) fn offers(body: &str) -> (AppName, Vec<Offer>) {
     let app = PIPELINE.app("lenient").expect("it is configured");
     let body = Bytes::copy_from_slice(body.as_bytes());
     let prepared = PIPELINE
-        .read(&Head::default(), &body)
+        .read(&CallbackHead::default(), &body)
         .and_then(|elements| PIPELINE.prepare(app, elements, None))
         .expect("it is a good callback");
     (app.name.clone(), prepared.offers)
 }
 
-fn split(input: &[u8]) -> (Head<'_>, &[u8]) {
-    let mut head = Head::default();
+fn split(input: &[u8]) -> (CallbackHead<'_>, &[u8]) {
+    let mut head = CallbackHead::default();
     let Some(rest) = input.strip_prefix(b"@") else {
         return (head, input);
     };
@@ -253,7 +253,10 @@ fn published(elements: Vec<Element>) {
         .iter()
         .filter(|offer| offer.quarantine.is_some())
         .count();
-    let unknown = prepared.notes.iter().any(|note| note.type_label == "other");
+    let unknown = prepared
+        .summaries
+        .iter()
+        .any(|note| note.type_label == "other");
     let refused = PIPELINE.prepare(app("strict"), elements, None).is_err();
     assert_eq!(
         refused,

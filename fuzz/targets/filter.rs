@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use hookswitch::{
-    envelope::{self, Element, Head, Limits},
+    envelope::{self, CallbackHead, DecodeLimits, Element},
     event::Event,
     route::Filter,
 };
@@ -13,9 +13,10 @@ use serde_json::Value;
 use super::seeds;
 
 static EVENTS: LazyLock<Vec<Event>> = LazyLock::new(|| {
-    let limits = Limits::new(10);
-    let decoded =
-        |payload: Vec<u8>| envelope::decode(&Head::default(), &Bytes::from(payload), &limits);
+    let limits = DecodeLimits::new(10);
+    let decoded = |payload: Vec<u8>| {
+        envelope::decode(&CallbackHead::default(), &Bytes::from(payload), &limits)
+    };
     seeds::files(&seeds::root().join("tests/data/events"), ".json")
         .into_iter()
         .step_by(9)

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use hookswitch::{
     config,
-    journal::{self, Boards, Callback, FeedItem, JournalError, Opened},
+    journal::{self, Callback, FeedItem, JournalError, OpenJournal, StatusHandles},
     status::{Health, Ledger, LiveFeed},
 };
 
@@ -74,8 +74,8 @@ fn database(directory: &Path) -> PathBuf {
     directory.join("journal.db")
 }
 
-fn open(path: &Path) -> Result<(Opened, Boards), JournalError> {
-    let boards = Boards {
+fn open(path: &Path) -> Result<(OpenJournal, StatusHandles), JournalError> {
+    let boards = StatusHandles {
         ledger: Arc::new(Ledger::default()),
         health: Arc::new(Health::default()),
         live: LiveFeed::default(),
@@ -92,7 +92,7 @@ fn open(path: &Path) -> Result<(Opened, Boards), JournalError> {
     journal::open(&settings, &boards).map(|opened| (opened, boards))
 }
 
-fn submit(runtime: &tokio::runtime::Runtime, journal: &Opened, event: &str) {
+fn submit(runtime: &tokio::runtime::Runtime, journal: &OpenJournal, event: &str) {
     let (app, offers) = body::offers(event);
     let callback = Callback {
         arrival: 1,
@@ -165,9 +165,12 @@ pub(crate) fn run(input: &[u8]) {
             panic!("nothing was settled: {item:?}");
         };
         for owed in owed {
-            match bench.runtime.block_on(journal.parcels.fetch(owed.delivery)) {
-                Ok(parcel) if input.starts_with(b"@") => {
-                    let record = &parcel.record;
+            match bench
+                .runtime
+                .block_on(journal.payloads.fetch(owed.delivery))
+            {
+                Ok(payload) if input.starts_with(b"@") => {
+                    let record = &payload.record;
                     assert!(bench.bodies.contains(&record.body), "an event was changed");
                     let id = format!("\"id\":\"{}\",", record.facts.event_id);
                     let body = String::from_utf8_lossy(&record.body);

@@ -15,7 +15,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hookswitch::{
-    auth::{Gates, Head, Refusal},
+    auth::{AuthRefusal, Authenticators, RequestHead},
     config::{self, Sources},
     event::AppName,
     status,
@@ -28,7 +28,7 @@ const SECRET: &str = "a-shared-secret-of-the-fuzz-target";
 
 struct House {
     key: KeyPair,
-    gates: Gates,
+    authenticators: Authenticators,
     app: AppName,
     runtime: tokio::runtime::Runtime,
     /// The one good token: whatever else is admitted unsigned is a forgery.
@@ -60,8 +60,8 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
         config::load(&Sources::text("fuzz", &text)).expect("the configuration is good");
     let registry = status::new_registry().expect("a registry");
     // The keeper would fetch keys; those of a file are read at once.
-    let (gates, _keeper) =
-        Gates::new(&config.apps, &registry, Arc::default()).expect("the files can be used");
+    let (authenticators, _keeper) = Authenticators::new(&config.apps, &registry, Arc::default())
+        .expect("the files can be used");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -74,7 +74,7 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
     House {
         app: config.apps.first().expect("one app").name.clone(),
         key,
-        gates,
+        authenticators,
         runtime,
         token,
         _files: files,
@@ -151,7 +151,7 @@ pub(crate) fn run(input: &[u8]) {
         match judged(house, "", token.as_bytes()) {
             Ok(()) => assert_rules(first, second, 61.0),
             // A sender is told to retry only if everything but `nbf` is good.
-            Err(Refusal::NotYetValid { retry_after }) => {
+            Err(AuthRefusal::NotYetValid { retry_after }) => {
                 assert!((1..=300).contains(&retry_after), "{retry_after}");
                 assert_rules(first, second, 301.0);
             }
@@ -162,7 +162,7 @@ pub(crate) fn run(input: &[u8]) {
         let query = std::str::from_utf8(first).unwrap_or_default();
         let judged = judged(house, query, second);
         assert!(
-            !matches!(judged, Err(Refusal::NotYetValid { .. })),
+            !matches!(judged, Err(AuthRefusal::NotYetValid { .. })),
             "the one token signed here is valid already"
         );
         if judged.is_ok() {
@@ -178,15 +178,17 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-fn judged(house: &House, query: &str, authorization: &[u8]) -> Result<(), Refusal> {
-    let head = Head {
+fn judged(house: &House, query: &str, authorization: &[u8]) -> Result<(), AuthRefusal> {
+    let head = RequestHead {
         query,
         header: &|name| match name {
             "authorization" => vec![authorization],
             _ => Vec::new(),
         },
     };
-    house.runtime.block_on(house.gates.admit(&house.app, &head))
+    house
+        .runtime
+        .block_on(house.authenticators.admit(&house.app, &head))
 }
 
 /// What must be true of a token that lets in, said with another reader of it. Its `nbf` may be this many seconds ahead.

@@ -19,7 +19,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Which lines a listener wants: those that match everything given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(super) struct FeedFilter {
     /// App name.
     app: Option<String>,
     /// Call key.
@@ -30,7 +30,7 @@ pub(super) struct Wanted {
     queue: Option<String>,
 }
 
-impl Wanted {
+impl FeedFilter {
     fn takes(&self, line: &LiveEvent) -> bool {
         let same = |wanted: &Option<String>, found: Option<&str>| {
             wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
@@ -56,9 +56,9 @@ fn is_of_queue(destination: &str, queue: &str) -> bool {
     })
 }
 
-struct Following {
+struct FeedStream {
     lines: broadcast::Receiver<Arc<LiveEvent>>,
-    wanted: Wanted,
+    wanted: FeedFilter,
     stopping: CancellationToken,
     _place: OwnedSemaphorePermit,
 }
@@ -66,11 +66,11 @@ struct Following {
 /// The body of `/live`: ends when the listener stops, holds `place` until then.
 pub(super) fn follow(
     feed: &LiveFeed,
-    wanted: Wanted,
+    wanted: FeedFilter,
     stopping: CancellationToken,
     place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
-    let following = Following {
+    let following = FeedStream {
         lines: feed.subscribe(),
         wanted,
         stopping,
@@ -85,7 +85,7 @@ pub(super) fn follow(
     stream::StreamExt::chain(hello, lines)
 }
 
-impl Following {
+impl FeedStream {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             let received = tokio::select! {
@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    fn check(wanted: &Wanted, expected: &[bool]) {
+    fn check(wanted: &FeedFilter, expected: &[bool]) {
         let lines = [
             line("a", Some("c"), Kind::CallState, Some("q.0")),
             line("a", None, Kind::Recording, Some("q")),
@@ -147,29 +147,29 @@ mod tests {
 
     #[test]
     fn each_filter_takes_its_own_and_all_must_match() {
-        let none = Wanted::default();
+        let none = FeedFilter::default();
         check(&none, &[true, true, true, true]);
-        let app = Wanted {
+        let app = FeedFilter {
             app: Some("a".into()),
             ..none.clone()
         };
         check(&app, &[true, true, false, false]);
-        let call = Wanted {
+        let call = FeedFilter {
             call: Some("c".into()),
             ..none.clone()
         };
         check(&call, &[true, false, true, false]);
-        let kind = Wanted {
+        let kind = FeedFilter {
             kind: Some(Kind::Recording),
             ..none.clone()
         };
         check(&kind, &[false, true, false, false]);
-        let queue = Wanted {
+        let queue = FeedFilter {
             queue: Some("q".into()),
             ..none
         };
         check(&queue, &[true, true, false, false]);
-        let both = Wanted {
+        let both = FeedFilter {
             app: Some("b".into()),
             ..call
         };
@@ -181,7 +181,12 @@ mod tests {
         let feed = LiveFeed::default();
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let stopping = CancellationToken::new();
-        let mut body = std::pin::pin!(follow(&feed, Wanted::default(), stopping.clone(), place));
+        let mut body = std::pin::pin!(follow(
+            &feed,
+            FeedFilter::default(),
+            stopping.clone(),
+            place
+        ));
         for _ in 0..1_030 {
             feed.send(|| line("a", None, Kind::CallState, None));
         }
@@ -200,7 +205,7 @@ mod tests {
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let mut body = std::pin::pin!(follow(
             &feed,
-            Wanted::default(),
+            FeedFilter::default(),
             CancellationToken::new(),
             place
         ));

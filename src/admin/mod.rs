@@ -23,12 +23,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    http::{self, Door, DoorMetrics, Identity, Limits, Listening, Name, Problem, Turn},
-    status::{DriftBoard, Health, LiveFeed},
+    http::{
+        self, Certificate, ConnectionLimits, ConnectionMetrics, Listener, ListenerName, Listening,
+        Problem, RequestGuard,
+    },
+    status::{DriftCounts, Health, LiveFeed},
 };
 
 use self::{
-    follow::{Wanted, follow},
+    follow::{FeedFilter, follow},
     probe::{livez, readyz, startupz},
 };
 
@@ -38,7 +41,7 @@ pub use probe::Probe;
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Probes, a scraper or two, a few people. Several of them may come from one address, so there is no limit for each.
-const LIMITS: Limits = Limits {
+const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 128,
     connections_per_peer: 128,
     head_bytes: 16_384,
@@ -69,15 +72,15 @@ pub struct Admin {
     /// Probes.
     pub health: Arc<Health>,
     /// `/drift`.
-    pub drift: Arc<DriftBoard>,
+    pub drift: Arc<DriftCounts>,
     /// `/live`.
     pub live: LiveFeed,
     /// `/metrics`.
     pub registry: Registry,
     /// What is counted of its connections.
-    pub door: DoorMetrics,
+    pub door: ConnectionMetrics,
     /// What it shows; without one it speaks no TLS.
-    pub identity: Option<Arc<Identity>>,
+    pub identity: Option<Arc<Certificate>>,
     /// Name of this instance, for `/version`.
     pub instance: String,
     /// The journal's UUID, for `/version`, as soon as it is known: this listener runs before the journal is open.
@@ -89,47 +92,51 @@ pub struct Admin {
 /// # Errors
 /// If the listener cannot be made non-blocking or its threads cannot be started.
 pub fn serve(listener: TcpListener, admin: Admin) -> io::Result<Listening> {
-    serve_with_heart(listener, admin, Heart::default())
+    serve_with_heart(listener, admin, ExecutorHeartbeat::default())
 }
 
-fn serve_with_heart(listener: TcpListener, admin: Admin, heart: Heart) -> io::Result<Listening> {
+fn serve_with_heart(
+    listener: TcpListener,
+    admin: Admin,
+    heartbeat: ExecutorHeartbeat,
+) -> io::Result<Listening> {
     let address = listener.local_addr()?;
     let stopping = CancellationToken::new();
-    let door = Door {
-        name: Name::Admin,
+    let door = Listener {
+        name: ListenerName::Admin,
         limits: LIMITS,
         identity: admin.identity.clone(),
         threads: 1,
         metrics: admin.door.clone(),
         stopping: stopping.clone(),
     };
-    let desk = web::Data::new(Desk {
+    let state = web::Data::new(AdminState {
         admin,
-        heart: heart.clone(),
+        heartbeat: heartbeat.clone(),
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
         stopping: stopping.clone(),
     });
     let server = http::serve(listener, door, move || {
         App::new()
-            .app_data(desk.clone())
+            .app_data(state.clone())
             .default_service(web::to(answer))
     })?;
     let mut listening = Listening::start(address, server, stopping);
-    listening.beside(async move { heart.beat().await });
+    listening.beside(async move { heartbeat.beat().await });
     Ok(listening)
 }
 
 /// Beats on the process's main executor, and is looked at from the admin listener's own thread.
 #[derive(Clone, Debug)]
-struct Heart(Arc<std::sync::Mutex<Instant>>);
+struct ExecutorHeartbeat(Arc<std::sync::Mutex<Instant>>);
 
-impl Default for Heart {
+impl Default for ExecutorHeartbeat {
     fn default() -> Self {
         Self(Arc::new(std::sync::Mutex::new(Instant::now())))
     }
 }
 
-impl Heart {
+impl ExecutorHeartbeat {
     async fn beat(&self) {
         let mut ticks = tokio::time::interval(HEARTBEAT);
         loop {
@@ -149,9 +156,9 @@ impl Heart {
     }
 }
 
-struct Desk {
+struct AdminState {
     admin: Admin,
-    heart: Heart,
+    heartbeat: ExecutorHeartbeat,
     followers: Arc<Semaphore>,
     stopping: CancellationToken,
 }
@@ -164,26 +171,26 @@ struct Version<'a> {
     journal: Option<&'a Uuid>,
 }
 
-type Page = fn(&Desk, &HttpRequest) -> HttpResponse;
+type Page = fn(&AdminState, &HttpRequest) -> HttpResponse;
 
 const PAGES: [(&str, Page); 8] = [
-    ("/livez", Desk::livez),
-    ("/readyz", Desk::readyz),
-    ("/startupz", Desk::startupz),
-    ("/metrics", Desk::metrics),
-    ("/version", Desk::version),
-    ("/live", Desk::live),
-    ("/drift", Desk::drift),
-    ("/openapi.json", Desk::openapi),
+    ("/livez", AdminState::livez),
+    ("/readyz", AdminState::readyz),
+    ("/startupz", AdminState::startupz),
+    ("/metrics", AdminState::metrics),
+    ("/version", AdminState::version),
+    ("/live", AdminState::live),
+    ("/drift", AdminState::drift),
+    ("/openapi.json", AdminState::openapi),
 ];
 
-async fn answer(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
-    let turn = Turn::take(&request);
+async fn answer(request: HttpRequest, state: web::Data<AdminState>) -> HttpResponse {
+    let turn = RequestGuard::take(&request);
     let mut response = match turn {
-        Some(_) => desk.answer(&request),
+        Some(_) => state.answer(&request),
         None => last_was_before(),
     };
-    if turn.as_ref().is_none_or(Turn::is_early) {
+    if turn.as_ref().is_none_or(RequestGuard::is_early) {
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
@@ -191,7 +198,7 @@ async fn answer(request: HttpRequest, desk: web::Data<Desk>) -> HttpResponse {
     response
 }
 
-impl Desk {
+impl AdminState {
     fn answer(&self, request: &HttpRequest) -> HttpResponse {
         let Some((_, page)) = PAGES.iter().find(|(path, _)| *path == request.path()) else {
             return Problem::new(
@@ -224,7 +231,7 @@ impl Desk {
     fn livez(&self, _: &HttpRequest) -> HttpResponse {
         probe(&livez(
             &self.admin.health.view(),
-            self.heart.stalled(Instant::now()),
+            self.heartbeat.stalled(Instant::now()),
         ))
     }
 
@@ -275,7 +282,7 @@ impl Desk {
     }
 
     fn live(&self, request: &HttpRequest) -> HttpResponse {
-        let wanted = match web::Query::<Wanted>::from_query(request.query_string()) {
+        let wanted = match web::Query::<FeedFilter>::from_query(request.query_string()) {
             Ok(wanted) => wanted.into_inner(),
             Err(error) => {
                 return Problem::new(
@@ -355,7 +362,7 @@ mod tests {
     fn admin() -> Admin {
         let registry = new_registry().unwrap();
         Admin {
-            door: DoorMetrics::register(&registry).unwrap(),
+            door: ConnectionMetrics::register(&registry).unwrap(),
             identity: None,
             health: Arc::default(),
             drift: Arc::default(),
@@ -461,15 +468,15 @@ mod tests {
         let Some(long_ago) = Instant::now().checked_sub(STALLED * 2) else {
             return; // the machine started a minute ago
         };
-        let heart = Heart::default();
-        *heart.last() = long_ago;
-        assert!(heart.stalled(Instant::now()));
-        assert!(!Heart::default().stalled(Instant::now()));
+        let heartbeat = ExecutorHeartbeat::default();
+        *heartbeat.last() = long_ago;
+        assert!(heartbeat.stalled(Instant::now()));
+        assert!(!ExecutorHeartbeat::default().stalled(Instant::now()));
         // Served by a runtime that moves, it recovers with the first beat.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listening = serve_with_heart(listener, admin(), heart.clone()).unwrap();
+        let listening = serve_with_heart(listener, admin(), heartbeat.clone()).unwrap();
         tokio::time::timeout(Duration::from_secs(5), async {
-            while heart.stalled(Instant::now()) {
+            while heartbeat.stalled(Instant::now()) {
                 tokio::task::yield_now().await;
             }
         })
@@ -543,8 +550,8 @@ mod tests {
             words(&format!("{schemas}/LiveEvent/properties/kind/enum")),
             kinds
         );
-        let standing = format!("{schemas}/Readiness/allOf/1/properties");
-        let states = format!("{standing}/destinations/items/properties/state/enum");
+        let detail = format!("{schemas}/Readiness/allOf/1/properties");
+        let states = format!("{detail}/destinations/items/properties/state/enum");
         assert_eq!(
             words(&states),
             DestinationState::ALL.map(DestinationState::as_str)
@@ -559,7 +566,7 @@ mod tests {
             JournalState::Failed,
         ];
         let written = journal.map(|state| serde_json::to_value(state).unwrap());
-        assert_eq!(words(&format!("{standing}/journal/enum")), written);
+        assert_eq!(words(&format!("{detail}/journal/enum")), written);
     }
 
     #[tokio::test]

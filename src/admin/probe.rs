@@ -13,25 +13,25 @@ pub struct Probe {
     pub reasons: Vec<String>,
     /// Only of `/readyz`.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub standing: Option<Standing>,
+    pub detail: Option<ReadinessDetail>,
 }
 
 /// What `/readyz` always lists, whether it makes the instance unready or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Standing {
+pub struct ReadinessDetail {
     /// The journal.
     pub journal: JournalState,
     /// The broker.
     pub broker: BrokerState,
     /// By channel name. One destination's trouble never makes an instance unready.
-    pub destinations: Vec<DestinationStanding>,
+    pub destinations: Vec<DestinationDetail>,
     /// Things that an operator should know and that take nobody out of service.
     pub notices: Vec<String>,
 }
 
 /// How one destination stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DestinationStanding {
+pub struct DestinationDetail {
     /// Channel name.
     pub name: String,
     /// Its state.
@@ -46,7 +46,7 @@ impl Probe {
         Self {
             ok: reasons.is_empty(),
             reasons: reasons.into_iter().map(str::to_owned).collect(),
-            standing: None,
+            detail: None,
         }
     }
 }
@@ -113,13 +113,13 @@ pub(super) fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
     if view.needs_broker && !broker_counts {
         reasons.push("the broker does not take messages, and accept_after is \"confirm\"");
     }
-    let standing = Standing {
+    let detail = ReadinessDetail {
         journal: view.journal,
         broker: view.broker,
         destinations: view
             .destinations
             .iter()
-            .map(|(name, (state, why))| DestinationStanding {
+            .map(|(name, (state, why))| DestinationDetail {
                 name: name.clone(),
                 state: *state,
                 why: why.clone(),
@@ -128,7 +128,7 @@ pub(super) fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
         notices: view.notices.clone(),
     };
     Probe {
-        standing: Some(standing),
+        detail: Some(detail),
         ..Probe::of(reasons)
     }
 }

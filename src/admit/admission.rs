@@ -1,6 +1,6 @@
 //! The one place where duplicate, call key, sequence and partition are decided, one event at a time.
 //!
-//! Decisions are staged: later decisions of the same group see them, but they can be taken back to any [`Mark`], and
+//! Decisions are staged: later decisions of the same group see them, but they can be taken back to any [`StagePoint`], and
 //! they count only once [`Admission::commit`] has been called, which is after the transaction that holds
 //! [`Admission::changes`]. Time is given by the caller, in milliseconds of whatever clock it has: it must not be one that may be
 //! set. An earlier time than before changes nothing.
@@ -15,10 +15,10 @@ use crate::{
 
 use super::{
     CallRule, Offer,
-    changes::{BindingRow, CallRow, Changes, DuplicateRow, SequenceRow, WindowName},
+    changes::{BindingRow, CallRow, Changes, DuplicateRow, DuplicateWindowName, SequenceRow},
     digest::Digester,
-    shelf::{Hashed, Shelf, Slot},
-    window::Window,
+    duplicate_window::DuplicateWindow,
+    lru_table::{Hashed, LruSlot, LruTable},
 };
 
 const DAY: i64 = 24 * 60 * 60 * 1_000;
@@ -30,14 +30,14 @@ const USE_GRAIN: i64 = 5 * MINUTE;
 
 /// How much admission may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct AdmissionLimits {
     /// Keys in each duplicate window.
     pub duplicates: usize,
     /// Call keys, and as many bindings and sequences.
     pub calls: usize,
 }
 
-impl Default for Limits {
+impl Default for AdmissionLimits {
     fn default() -> Self {
         Self {
             duplicates: 1_000_000,
@@ -48,16 +48,16 @@ impl Default for Limits {
 
 /// A call key in use.
 #[derive(Clone, Debug)]
-struct Call {
+struct CallEntry {
     app: AppName,
     key: CallKey,
 }
 
 /// What an id other than a call connection stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-enum Bound {
+enum Binding {
     /// One call: its slot and, because slots are used again, its row.
-    One(Slot, i64),
+    One(LruSlot, i64),
     /// An operation context that more than one call has used.
     #[default]
     Many,
@@ -80,11 +80,11 @@ impl Hashed for SequenceKey {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Sequence {
-    call: Slot,
+    call: LruSlot,
     next: i64,
 }
 
-impl Default for Slot {
+impl Default for LruSlot {
     fn default() -> Self {
         Self(u32::MAX)
     }
@@ -92,7 +92,7 @@ impl Default for Slot {
 
 /// What became of an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum AdmissionDecision {
     /// Known already.
     Duplicate,
     /// To be kept and delivered.
@@ -100,26 +100,26 @@ pub enum Verdict {
         /// Its call; `None` for unkeyed and quarantined events.
         call: Option<CallKey>,
         /// Where it goes, one for each target.
-        placed: Vec<Placed>,
+        placed: Vec<PlacedDelivery>,
     },
 }
 
 /// One delivery, as admission decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct PlacedDelivery {
     /// Which destination.
     pub destination: DestinationId,
     /// Sequence and line; `None` for unkeyed events.
-    pub line: Option<Line>,
+    pub line: Option<SequencePlace>,
 }
 
 /// The place of a delivery in the line of its call at its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct SequencePlace {
     /// `hookswitch-sequence`.
     pub sequence: i64,
     /// Where the sequence is kept, for [`Admission::settled`].
-    pub slot: Slot,
+    pub slot: LruSlot,
     /// Its row on disk.
     pub row: i64,
     /// Names the call while anything of it is owed: equal numbers are the same call of the same app.
@@ -129,24 +129,24 @@ pub struct Line {
 /// A point in the stage to which it can be taken back.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
-pub struct Mark(usize);
+pub struct StagePoint(usize);
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
-    Remembered(WindowName),
-    CallAdded(Slot),
-    CallUsed(Slot),
-    BindingAdded(Slot),
-    BindingUsed(Slot),
+enum StagedStep {
+    Remembered(DuplicateWindowName),
+    CallAdded(LruSlot),
+    CallUsed(LruSlot),
+    BindingAdded(LruSlot),
+    BindingUsed(LruSlot),
     /// With what it was before.
-    BindingChanged(Slot, Bound),
-    SequenceAdded(Slot),
-    SequenceTaken(Slot),
+    BindingChanged(LruSlot, Binding),
+    SequenceAdded(LruSlot),
+    SequenceTaken(LruSlot),
 }
 
 /// Rows that left memory and are still on disk.
 #[derive(Debug, Default)]
-struct Gone {
+struct RowsToDelete {
     calls: Vec<i64>,
     bindings: Vec<i64>,
     sequences: Vec<i64>,
@@ -155,16 +155,16 @@ struct Gone {
 /// Everything that later events are judged by.
 #[derive(Debug)]
 pub struct Admission {
-    limits: Limits,
+    limits: AdmissionLimits,
     now: i64,
-    named: Window,
-    unnamed: Window,
-    calls: Shelf<u128, Option<Call>>,
-    bindings: Shelf<u128, Bound>,
-    sequences: Shelf<SequenceKey, Sequence>,
+    named: DuplicateWindow,
+    unnamed: DuplicateWindow,
+    calls: LruTable<u128, Option<CallEntry>>,
+    bindings: LruTable<u128, Binding>,
+    sequences: LruTable<SequenceKey, Sequence>,
     digester: Digester,
-    stage: Vec<Step>,
-    gone: Gone,
+    stage: Vec<StagedStep>,
+    gone: RowsToDelete,
     /// First positions of the windows as the disk knows them.
     window_starts: [i64; 2],
     duplicates_evicted: u64,
@@ -174,18 +174,18 @@ pub struct Admission {
 impl Admission {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: AdmissionLimits) -> Self {
         Self {
             limits,
             now: i64::MIN / 2,
-            named: Window::new(DAY, limits.duplicates),
-            unnamed: Window::new(MINUTE, limits.duplicates),
-            calls: Shelf::new(),
-            bindings: Shelf::new(),
-            sequences: Shelf::new(),
+            named: DuplicateWindow::new(DAY, limits.duplicates),
+            unnamed: DuplicateWindow::new(MINUTE, limits.duplicates),
+            calls: LruTable::new(),
+            bindings: LruTable::new(),
+            sequences: LruTable::new(),
             digester: Digester::default(),
             stage: Vec::new(),
-            gone: Gone::default(),
+            gone: RowsToDelete::default(),
             window_starts: [0; 2],
             duplicates_evicted: 0,
             calls_evicted: 0,
@@ -208,14 +208,14 @@ impl Admission {
         app: &AppName,
         offer: &Offer,
         intern: &mut dyn FnMut(Destination) -> DestinationId,
-    ) -> Verdict {
+    ) -> AdmissionDecision {
         let (name, key) = self.digester.identity(app, &offer.identity);
         if self.window(name).contains(key) {
-            return Verdict::Duplicate;
+            return AdmissionDecision::Duplicate;
         }
         let now = self.now;
         self.window(name).push(key, now);
-        self.stage.push(Step::Remembered(name));
+        self.stage.push(StagedStep::Remembered(name));
 
         let call = if offer.quarantine.is_some() {
             None
@@ -232,13 +232,13 @@ impl Admission {
             .iter()
             .map(|target| {
                 let destination = intern(target.place(key.as_ref()));
-                Placed {
+                PlacedDelivery {
                     destination,
                     line: call.map(|call| self.take(call, destination)),
                 }
             })
             .collect();
-        Verdict::New { call: key, placed }
+        AdmissionDecision::New { call: key, placed }
     }
 
     /// Admits again what was salvaged from a damaged journal: its key is known, its sequence there is not taken over,
@@ -248,12 +248,12 @@ impl Admission {
         app: &AppName,
         call: Option<&CallKey>,
         destination: DestinationId,
-    ) -> Placed {
+    ) -> PlacedDelivery {
         let line = call.map(|key| {
             let call = self.use_call(app, key);
             self.take(call, destination)
         });
-        Placed { destination, line }
+        PlacedDelivery { destination, line }
     }
 
     /// The latest time that it knows of.
@@ -263,32 +263,34 @@ impl Admission {
     }
 
     /// Where the stage stands.
-    pub fn mark(&self) -> Mark {
-        Mark(self.stage.len())
+    pub fn mark(&self) -> StagePoint {
+        StagePoint(self.stage.len())
     }
 
     /// Takes back everything decided since `mark`.
-    pub fn roll_back_to(&mut self, mark: Mark) {
+    pub fn roll_back_to(&mut self, mark: StagePoint) {
         while self.stage.len() > mark.0 {
             match self.stage.pop() {
-                Some(Step::Remembered(name)) => self.window(name).pop(),
-                Some(Step::CallAdded(slot)) => drop(self.calls.remove(slot)),
-                Some(Step::BindingAdded(slot)) => {
+                Some(StagedStep::Remembered(name)) => self.window(name).pop(),
+                Some(StagedStep::CallAdded(slot)) => drop(self.calls.remove(slot)),
+                Some(StagedStep::BindingAdded(slot)) => {
                     self.bindings.remove(slot);
                 }
-                Some(Step::BindingChanged(slot, before)) => *self.bindings.value_mut(slot) = before,
-                Some(Step::SequenceAdded(slot)) => {
+                Some(StagedStep::BindingChanged(slot, before)) => {
+                    *self.bindings.value_mut(slot) = before
+                }
+                Some(StagedStep::SequenceAdded(slot)) => {
                     self.sequences.remove(slot);
                 }
-                Some(Step::SequenceTaken(slot)) => self.sequences.value_mut(slot).next -= 1,
-                Some(Step::CallUsed(_) | Step::BindingUsed(_)) | None => {}
+                Some(StagedStep::SequenceTaken(slot)) => self.sequences.value_mut(slot).next -= 1,
+                Some(StagedStep::CallUsed(_) | StagedStep::BindingUsed(_)) | None => {}
             }
         }
     }
 
     /// Takes back the whole group.
     pub fn roll_back(&mut self) {
-        self.roll_back_to(Mark(0));
+        self.roll_back_to(StagePoint(0));
     }
 
     /// What the transaction of this group must write, each row once.
@@ -296,8 +298,8 @@ impl Admission {
     pub fn changes(&self) -> Changes<'_> {
         let mut changes = Changes {
             forget_before: [
-                (WindowName::Named, &self.named),
-                (WindowName::Unnamed, &self.unnamed),
+                (DuplicateWindowName::Named, &self.named),
+                (DuplicateWindowName::Unnamed, &self.unnamed),
             ]
             .into_iter()
             .zip(self.window_starts)
@@ -313,25 +315,25 @@ impl Admission {
         let mut remembered = [0_i64; 2];
         for step in &self.stage {
             match *step {
-                Step::Remembered(name) => {
+                StagedStep::Remembered(name) => {
                     let [named, unnamed] = &mut remembered;
                     *match name {
-                        WindowName::Named => named,
-                        WindowName::Unnamed => unnamed,
+                        DuplicateWindowName::Named => named,
+                        DuplicateWindowName::Unnamed => unnamed,
                     } += 1;
                 }
-                Step::CallAdded(slot) | Step::CallUsed(slot) => calls.push(slot),
-                Step::BindingAdded(slot)
-                | Step::BindingUsed(slot)
-                | Step::BindingChanged(slot, _) => bindings.push(slot),
-                Step::SequenceAdded(_) => {}
-                Step::SequenceTaken(slot) => sequences.push(slot),
+                StagedStep::CallAdded(slot) | StagedStep::CallUsed(slot) => calls.push(slot),
+                StagedStep::BindingAdded(slot)
+                | StagedStep::BindingUsed(slot)
+                | StagedStep::BindingChanged(slot, _) => bindings.push(slot),
+                StagedStep::SequenceAdded(_) => {}
+                StagedStep::SequenceTaken(slot) => sequences.push(slot),
             }
         }
         let [named, unnamed] = remembered;
         for (name, window, count) in [
-            (WindowName::Named, &self.named, named),
-            (WindowName::Unnamed, &self.unnamed, unnamed),
+            (DuplicateWindowName::Named, &self.named, named),
+            (DuplicateWindowName::Unnamed, &self.unnamed, unnamed),
         ] {
             let next = window.next();
             changes
@@ -358,11 +360,11 @@ impl Admission {
                 })
             })
             .collect();
-        let changed: Vec<Slot> = self
+        let changed: Vec<LruSlot> = self
             .stage
             .iter()
             .filter_map(|step| match step {
-                Step::BindingChanged(slot, _) => Some(*slot),
+                StagedStep::BindingChanged(slot, _) => Some(*slot),
                 _ => None,
             })
             .collect();
@@ -372,8 +374,8 @@ impl Admission {
                 row: self.bindings.row(slot),
                 id: self.bindings.key(slot),
                 call: match *self.bindings.value(slot) {
-                    Bound::One(_, row) => Some(row),
-                    Bound::Many => None,
+                    Binding::One(_, row) => Some(row),
+                    Binding::Many => None,
                 },
                 used: self.now,
             })
@@ -398,34 +400,34 @@ impl Admission {
         let now = self.now;
         for step in std::mem::take(&mut self.stage) {
             match step {
-                Step::Remembered(_) | Step::SequenceAdded(_) => {}
-                Step::CallAdded(slot) | Step::CallUsed(slot) => {
+                StagedStep::Remembered(_) | StagedStep::SequenceAdded(_) => {}
+                StagedStep::CallAdded(slot) | StagedStep::CallUsed(slot) => {
                     self.calls.touch(slot, now);
                     if self.is_stale(self.calls.stored(slot)) {
                         self.calls.set_stored(slot, now);
                     }
                 }
-                Step::BindingAdded(slot)
-                | Step::BindingUsed(slot)
-                | Step::BindingChanged(slot, _) => {
+                StagedStep::BindingAdded(slot)
+                | StagedStep::BindingUsed(slot)
+                | StagedStep::BindingChanged(slot, _) => {
                     self.bindings.touch(slot, now);
                     if self.is_stale(self.bindings.stored(slot)) {
                         self.bindings.set_stored(slot, now);
                     }
                 }
-                Step::SequenceTaken(slot) => {
+                StagedStep::SequenceTaken(slot) => {
                     self.sequences.touch(slot, now);
                     self.pin(slot);
                 }
             }
         }
-        self.gone = Gone::default();
+        self.gone = RowsToDelete::default();
         self.window_starts = [self.named.first(), self.unnamed.first()];
         self.trim();
     }
 
     /// A delivery with this line is owed no more; true if something else of its call still is.
-    pub fn settled(&mut self, line: Slot) -> bool {
+    pub fn settled(&mut self, line: LruSlot) -> bool {
         let call = self.sequences.value(line).call;
         self.sequences.unpin(line, self.now);
         self.calls.unpin(call, self.now);
@@ -448,10 +450,10 @@ impl Admission {
         std::mem::take(&mut self.calls_evicted)
     }
 
-    fn window(&mut self, name: WindowName) -> &mut Window {
+    fn window(&mut self, name: DuplicateWindowName) -> &mut DuplicateWindow {
         match name {
-            WindowName::Named => &mut self.named,
-            WindowName::Unnamed => &mut self.unnamed,
+            DuplicateWindowName::Named => &mut self.named,
+            DuplicateWindowName::Unnamed => &mut self.unnamed,
         }
     }
 
@@ -459,7 +461,7 @@ impl Admission {
         stored.saturating_add(USE_GRAIN) <= self.now
     }
 
-    fn pin(&mut self, sequence: Slot) {
+    fn pin(&mut self, sequence: LruSlot) {
         let call = self.sequences.value(sequence).call;
         self.sequences.pin(sequence);
         self.calls.pin(call);
@@ -478,14 +480,14 @@ impl Admission {
     }
 }
 
-fn once_each(mut slots: Vec<Slot>) -> impl Iterator<Item = Slot> {
+fn once_each(mut slots: Vec<LruSlot>) -> impl Iterator<Item = LruSlot> {
     slots.sort_unstable();
     slots.dedup();
     slots.into_iter()
 }
 
 fn drop_old<K: Hashed + Copy + Default, V: Default>(
-    shelf: &mut Shelf<K, V>,
+    shelf: &mut LruTable<K, V>,
     now: i64,
     limit: usize,
     gone: &mut Vec<i64>,

@@ -7,14 +7,14 @@ use crate::{
 
 /// Which of the two duplicate windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum WindowName {
+pub enum DuplicateWindowName {
     /// Events with an id: 24 h.
     Named,
     /// Events without: 60 s.
     Unnamed,
 }
 
-impl WindowName {
+impl DuplicateWindowName {
     /// Its number on disk.
     #[must_use]
     pub const fn number(self) -> i64 {
@@ -39,7 +39,7 @@ impl WindowName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the columns of a table")]
 pub struct DuplicateRow {
-    pub window: WindowName,
+    pub window: DuplicateWindowName,
     pub position: i64,
     pub key: u128,
     /// By the clock of whoever keeps it, in milliseconds.
@@ -86,7 +86,7 @@ pub struct SequenceRow {
 pub struct Changes<'a> {
     pub duplicates: Vec<DuplicateRow>,
     /// Keys before this position have left the window.
-    pub forget_before: Vec<(WindowName, i64)>,
+    pub forget_before: Vec<(DuplicateWindowName, i64)>,
     pub calls: Vec<CallRow<'a>>,
     pub bindings: Vec<BindingRow>,
     pub sequences: Vec<SequenceRow>,

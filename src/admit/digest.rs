@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{AppName, CallKey};
 
-use super::{Identity, changes::WindowName};
+use super::{EventIdentity, changes::DuplicateWindowName};
 
 /// Makes digests; the buffer is only kept to be used again.
 #[derive(Debug, Default)]
@@ -13,11 +13,15 @@ pub(crate) struct Digester(Vec<u8>);
 
 impl Digester {
     /// The window in which an event is looked for, and its key there.
-    pub(crate) fn identity(&mut self, app: &AppName, identity: &Identity) -> (WindowName, u128) {
+    pub(crate) fn identity(
+        &mut self,
+        app: &AppName,
+        identity: &EventIdentity,
+    ) -> (DuplicateWindowName, u128) {
         let digest = identity.digest.to_le_bytes();
         match &identity.named {
             Some((source, id)) => (
-                WindowName::Named,
+                DuplicateWindowName::Named,
                 self.digest(&[
                     app.as_str().as_bytes(),
                     source.as_bytes(),
@@ -26,7 +30,7 @@ impl Digester {
                 ]),
             ),
             None => (
-                WindowName::Unnamed,
+                DuplicateWindowName::Unnamed,
                 self.digest(&[app.as_str().as_bytes(), &digest]),
             ),
         }

@@ -4,17 +4,19 @@
 mod admission;
 mod changes;
 mod digest;
+mod duplicate_window;
+mod lru_table;
 #[cfg(test)]
 mod model;
 mod offer;
 #[cfg(test)]
 mod recording_tests;
-mod shelf;
-mod window;
 
-pub use admission::{Admission, Limits, Line, Mark, Placed, Verdict};
-pub use changes::{BindingRow, CallRow, Changes, DuplicateRow, SequenceRow, WindowName};
+pub use admission::{
+    Admission, AdmissionDecision, AdmissionLimits, PlacedDelivery, SequencePlace, StagePoint,
+};
+pub use changes::{BindingRow, CallRow, Changes, DuplicateRow, DuplicateWindowName, SequenceRow};
 pub(crate) use digest::Digester;
-pub use offer::{CallRule, ERRORS_LIMIT_BYTES, Identity, Offer, Quarantine, QuarantineReason};
-pub(crate) use shelf::Shelf;
-pub use shelf::Slot;
+pub use lru_table::LruSlot;
+pub(crate) use lru_table::LruTable;
+pub use offer::{CallRule, ERRORS_LIMIT_BYTES, EventIdentity, Offer, Quarantine, QuarantineReason};

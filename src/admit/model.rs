@@ -9,7 +9,7 @@ use crate::{
     route::{Destination, DestinationId, QueueType, Target},
 };
 
-use super::{Admission, CallRule, Identity, Limits, Offer, Verdict};
+use super::{Admission, AdmissionDecision, AdmissionLimits, CallRule, EventIdentity, Offer};
 
 const DAY: i64 = 86_400_000;
 const MINUTE: i64 = 60_000;
@@ -168,7 +168,7 @@ fn offer(call: CallRule, named: Option<u8>, digest: u8, targets: u8) -> Offer {
         kind: Kind::CallState,
         generation: None,
         correlation_id: None,
-        identity: Identity {
+        identity: EventIdentity {
             named: named.map(|id| ("source".into(), id.to_string())),
             digest: digest.into(),
         },
@@ -259,7 +259,7 @@ fn groups() -> impl Strategy<Value = Vec<Group>> {
 proptest! {
     #[test]
     fn admission_decides_what_the_naive_one_decides(groups in groups()) {
-        let mut admission = Admission::new(Limits::default());
+        let mut admission = Admission::new(AdmissionLimits::default());
         // Before any time that a caller may have.
         let mut model = Model { now: i64::MIN / 2, ..Model::default() };
         let mut names: Vec<Destination> = Vec::new();
@@ -285,8 +285,8 @@ proptest! {
                     });
                     let expected = model.decide(app.as_str(), &offer);
                     match (verdict, expected) {
-                        (Verdict::Duplicate, None) => {}
-                        (Verdict::New { call, placed }, Some((expected_call, sequences))) => {
+                        (AdmissionDecision::Duplicate, None) => {}
+                        (AdmissionDecision::New { call, placed }, Some((expected_call, sequences))) => {
                             prop_assert_eq!(call.map(|key| key.to_string()), expected_call);
                             let found: Vec<_> = placed.iter().map(|placed| placed.line.map(|line| line.sequence)).collect();
                             prop_assert_eq!(found, sequences);
@@ -315,7 +315,7 @@ proptest! {
     }
 }
 
-fn decide(admission: &mut Admission, offer: &Offer) -> Verdict {
+fn decide(admission: &mut Admission, offer: &Offer) -> AdmissionDecision {
     let app = AppName::try_from("a".to_owned()).unwrap();
     admission.decide(&app, offer, &mut |_| DestinationId(0))
 }
@@ -328,16 +328,16 @@ fn connection(key: &str, digest: u8) -> Offer {
     offer(CallRule::Auto(ids), None, digest, 1)
 }
 
-fn line(verdict: &Verdict) -> super::Line {
+fn line(verdict: &AdmissionDecision) -> super::SequencePlace {
     match verdict {
-        Verdict::New { placed, .. } => placed[0].line.unwrap(),
-        Verdict::Duplicate => panic!("taken for a duplicate"),
+        AdmissionDecision::New { placed, .. } => placed[0].line.unwrap(),
+        AdmissionDecision::Duplicate => panic!("taken for a duplicate"),
     }
 }
 
 #[test]
 fn a_sequence_does_not_expire_while_something_of_it_is_owed() {
-    let mut admission = Admission::new(Limits::default());
+    let mut admission = Admission::new(AdmissionLimits::default());
     admission.begin(0);
     let first = line(&decide(&mut admission, &connection("c", 1)));
     admission.commit();
@@ -356,7 +356,7 @@ fn a_sequence_does_not_expire_while_something_of_it_is_owed() {
 
 #[test]
 fn beyond_the_limit_the_least_lately_used_call_leaves_early_and_is_counted() {
-    let mut admission = Admission::new(Limits {
+    let mut admission = Admission::new(AdmissionLimits {
         duplicates: 10,
         calls: 2,
     });
@@ -382,23 +382,23 @@ fn beyond_the_limit_the_least_lately_used_call_leaves_early_and_is_counted() {
 
 #[test]
 fn a_clock_that_was_put_back_forgets_nothing_and_repeats_nothing() {
-    let mut admission = Admission::new(Limits::default());
+    let mut admission = Admission::new(AdmissionLimits::default());
     admission.begin(DAY);
     assert_ne!(
         decide(&mut admission, &connection("c", 1)),
-        Verdict::Duplicate
+        AdmissionDecision::Duplicate
     );
     admission.commit();
     admission.begin(0);
     assert_eq!(
         decide(&mut admission, &connection("c", 1)),
-        Verdict::Duplicate
+        AdmissionDecision::Duplicate
     );
 }
 
 #[test]
 fn a_group_writes_each_row_once() {
-    let mut admission = Admission::new(Limits::default());
+    let mut admission = Admission::new(AdmissionLimits::default());
     admission.begin(0);
     for digest in 0..5 {
         decide(&mut admission, &connection("c", digest));
@@ -433,7 +433,7 @@ fn a_binding_in_use_keeps_the_call_that_it_names() {
         };
         offer(CallRule::Auto(ids), None, digest, 1)
     };
-    let mut admission = Admission::new(Limits::default());
+    let mut admission = Admission::new(AdmissionLimits::default());
     for (hours, connection) in [(0, "first"), (16, "second")] {
         admission.begin(hours * DAY / 24);
         let slot = line(&decide(&mut admission, &with(Some(connection), 1))).slot;
@@ -442,7 +442,7 @@ fn a_binding_in_use_keeps_the_call_that_it_names() {
     }
     admission.begin(DAY);
     match decide(&mut admission, &with(None, 2)) {
-        Verdict::New { call, .. } => assert_eq!(call, CallKey::new("first")),
-        Verdict::Duplicate => panic!("taken for a duplicate"),
+        AdmissionDecision::New { call, .. } => assert_eq!(call, CallKey::new("first")),
+        AdmissionDecision::Duplicate => panic!("taken for a duplicate"),
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// By what a duplicate is known (docs/src/internals/journal.md, "Duplicates").
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct EventIdentity {
     /// `source` and `id` where the event has an id; without one it is compared by content within 60 s.
     pub named: Option<(String, String)>,
     /// 128-bit digest (XXH3) of the event's raw bytes.
@@ -111,7 +111,7 @@ pub struct Offer {
     /// ACS correlation id.
     pub correlation_id: Option<String>,
     /// How it is recognised when it comes again.
-    pub identity: Identity,
+    pub identity: EventIdentity,
     /// What its call key is made from.
     pub call: CallRule,
     /// Where it goes, without repeats, in the order of the routes; never empty (unrouted and quarantined events have

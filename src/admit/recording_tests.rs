@@ -7,7 +7,7 @@ use crate::{
     route::{DestinationId, QueueType, Target},
 };
 
-use super::{Admission, CallRule, Identity, Limits, Offer, Verdict};
+use super::{Admission, AdmissionDecision, AdmissionLimits, CallRule, EventIdentity, Offer};
 
 const LEG: &str = "leg";
 const SECOND_LEG: &str = "second leg";
@@ -65,7 +65,7 @@ fn offer(ids: CallIds, digest: usize) -> Offer {
         kind: Kind::CallState,
         generation: None,
         correlation_id: None,
-        identity: Identity {
+        identity: EventIdentity {
             named: None,
             digest: digest as u128,
         },
@@ -82,7 +82,7 @@ fn offer(ids: CallIds, digest: usize) -> Offer {
 /// The keys of the events, in the order given; every event in a commit of its own.
 fn keys(events: &[CallIds]) -> Vec<String> {
     let app = AppName::try_from("a".to_owned()).unwrap();
-    let mut admission = Admission::new(Limits::default());
+    let mut admission = Admission::new(AdmissionLimits::default());
     let mut sequences = std::collections::HashMap::new();
     events
         .iter()
@@ -92,7 +92,7 @@ fn keys(events: &[CallIds]) -> Vec<String> {
             let verdict =
                 admission.decide(&app, &offer(ids.clone(), index), &mut |_| DestinationId(0));
             admission.commit();
-            let Verdict::New {
+            let AdmissionDecision::New {
                 call: Some(key),
                 placed,
             } = verdict
@@ -158,7 +158,7 @@ fn an_id_that_nothing_is_known_of_does_not_hide_one_that_is_bound() {
 #[test]
 fn an_endpoint_alone_names_no_call_and_is_not_remembered() {
     let app = AppName::try_from("a".to_owned()).unwrap();
-    let mut admission = Admission::new(Limits::default());
+    let mut admission = Admission::new(AdmissionLimits::default());
     let alone = CallIds {
         recording_endpoint: some(ENDPOINT),
         ..CallIds::default()
@@ -168,7 +168,7 @@ fn an_endpoint_alone_names_no_call_and_is_not_remembered() {
         let verdict = admission.decide(&app, &offer(alone.clone(), digest), &mut |_| {
             DestinationId(0)
         });
-        assert!(matches!(verdict, Verdict::New { call: None, .. }));
+        assert!(matches!(verdict, AdmissionDecision::New { call: None, .. }));
         admission.commit();
         assert_eq!(admission.calls(), 0);
     }
@@ -176,15 +176,15 @@ fn an_endpoint_alone_names_no_call_and_is_not_remembered() {
 
 #[test]
 fn an_endpoint_in_use_at_another_app_is_not_in_use_at_this_one() {
-    let mut admission = Admission::new(Limits::default());
+    let mut admission = Admission::new(AdmissionLimits::default());
     let mut key = |app: &str, ids, digest| {
         let app = AppName::try_from(app.to_owned()).unwrap();
         admission.begin(0);
         let verdict = admission.decide(&app, &offer(ids, digest), &mut |_| DestinationId(0));
         admission.commit();
         match verdict {
-            Verdict::New { call, .. } => call,
-            Verdict::Duplicate => panic!("taken for a duplicate"),
+            AdmissionDecision::New { call, .. } => call,
+            AdmissionDecision::Duplicate => panic!("taken for a duplicate"),
         }
     };
     assert_eq!(key("a", of_leg(LEG), 1), CallKey::new(LEG));

@@ -2,7 +2,9 @@
 
 use std::{io, net::SocketAddr};
 
-use crate::{auth::AuthError, http::IdentityError, journal::JournalError, publish::PublishError};
+use crate::{
+    auth::AuthError, http::CertificateError, journal::JournalError, publish::PublishError,
+};
 
 /// What ends the receiver.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +30,7 @@ pub enum AppError {
     Auth(#[from] AuthError),
     /// The certificate of a listener, or its key, cannot be used.
     #[error("cannot set up TLS")]
-    Tls(#[from] IdentityError),
+    Tls(#[from] CertificateError),
     /// A listener ended.
     #[error("a listener failed")]
     Listener(#[source] io::Error),

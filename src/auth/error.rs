@@ -46,7 +46,7 @@ pub enum AuthError {
 
 /// What a 401 asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Challenge {
+pub enum AuthChallenge {
     /// A bearer token.
     Bearer,
     /// Another bearer token than the one that came.
@@ -57,13 +57,13 @@ pub enum Challenge {
 
 /// Why a callback is not let in. Says no more than its class: the operator's log says the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum AuthRefusal {
     /// Nothing that this app asks for is in the request.
     #[error("credentials are missing")]
-    Missing(Challenge),
+    Missing(AuthChallenge),
     /// What is in it is proven to be no good.
     #[error("the credentials are not good for this app")]
-    Wrong(Challenge),
+    Wrong(AuthChallenge),
     /// A good token, but its `nbf` is up to five minutes ahead of our clock.
     #[error("the token is not valid yet: the clocks of its issuer and of the receiver differ")]
     NotYetValid {

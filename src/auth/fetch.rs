@@ -92,11 +92,11 @@ impl Fetcher {
 
     async fn discover(&self, url: &Url, issuer: &str) -> Result<Url, FetchError> {
         #[derive(Deserialize)]
-        struct Document {
+        struct KeyDocument {
             issuer: String,
             jwks_uri: String,
         }
-        let document: Document =
+        let document: KeyDocument =
             serde_json::from_slice(&self.get(url).await?).map_err(FetchError::Discovery)?;
         if document.issuer != issuer {
             return Err(FetchError::Issuer {

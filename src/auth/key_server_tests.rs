@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use crate::config::{Jwt, KeySource};
 
 use super::{
-    Challenge, Refusal,
-    source::Pace,
+    AuthChallenge, AuthRefusal,
+    key_source::RefreshPace,
     testing::{ISSUER, KeyServer, Manner, Pair, Stage, pace, rules},
 };
 
-const WRONG: Result<(), Refusal> = Err(Refusal::Wrong(Challenge::InvalidToken));
+const WRONG: Result<(), AuthRefusal> = Err(AuthRefusal::Wrong(AuthChallenge::InvalidToken));
 
 fn only_a() -> Manner {
     Manner::Keys(json!([Pair(0).jwk("a")]))
@@ -27,19 +27,20 @@ fn from(server: &KeyServer) -> Jwt {
     rules(KeySource::Url(server.url.clone()))
 }
 
-fn has_no_keys(answer: Result<(), Refusal>) -> bool {
-    matches!(answer, Err(Refusal::NoKeys { retry_after }) if retry_after >= 1)
+fn has_no_keys(answer: Result<(), AuthRefusal>) -> bool {
+    matches!(answer, Err(AuthRefusal::NoKeys { retry_after }) if retry_after >= 1)
 }
 
 /// An app whose key server misbehaves from the start gets no keys from it, and gets them when it behaves.
-async fn never_had(manner: Manner, pace: Pace) {
+async fn never_had(manner: Manner, pace: RefreshPace) {
     let server = KeyServer::start(manner).await;
     let stage = Stage::of(from(&server), pace).await;
     let token = Pair(0).good("a");
     let answer = stage.token(&token).await;
     assert!(has_no_keys(answer), "{answer:?}");
     // The keeper's next attempt, not the ten minutes that unknown keys rest here.
-    let soon = |answer| matches!(answer, Err(Refusal::NoKeys { retry_after }) if retry_after < 60);
+    let soon =
+        |answer| matches!(answer, Err(AuthRefusal::NoKeys { retry_after }) if retry_after < 60);
     assert!(soon(answer), "{answer:?}");
     assert!(stage.metric("hookswitch_auth_refusals_total{app=\"contoso\",class=\"keys\"} 1"));
     let notices = stage.health.view().notices;
@@ -48,7 +49,7 @@ async fn never_had(manner: Manner, pace: Pace) {
         [format!("the keys of issuer {ISSUER} cannot be fetched")]
     );
     // Nothing is in doubt about somebody without credentials.
-    let missing = Err(Refusal::Missing(Challenge::Bearer));
+    let missing = Err(AuthRefusal::Missing(AuthChallenge::Bearer));
     assert_eq!(stage.ask("", &[]).await, missing);
     server.is_now(only_a());
     stage.until(&token, |answer| answer.is_ok()).await;
@@ -62,7 +63,7 @@ async fn a_key_server_that_is_down_at_start_is_503_until_it_is_up() {
 
 #[tokio::test]
 async fn a_slow_key_server_is_given_up() {
-    let impatient = Pace {
+    let impatient = RefreshPace {
         answer: Duration::from_millis(100),
         ..pace()
     };
@@ -93,7 +94,7 @@ async fn a_key_server_that_nobody_listens_at_is_503() {
 #[tokio::test]
 async fn an_unknown_key_is_asked_for_and_refused_when_there_is_none() {
     let server = KeyServer::start(only_a()).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         unknown: Duration::ZERO,
         ..pace()
     };
@@ -109,7 +110,7 @@ async fn an_unknown_key_is_asked_for_and_refused_when_there_is_none() {
 #[tokio::test]
 async fn a_rotated_key_is_fetched_when_the_first_token_names_it() {
     let server = KeyServer::start(only_a()).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         unknown: Duration::ZERO,
         ..pace()
     };
@@ -125,7 +126,7 @@ async fn a_rotated_key_is_fetched_when_the_first_token_names_it() {
 #[tokio::test]
 async fn keys_are_fetched_again_in_the_background() {
     let server = KeyServer::start(only_a()).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         refresh: Duration::from_millis(20),
         ..pace()
     };
@@ -158,7 +159,7 @@ async fn a_storm_of_unknown_keys_causes_no_more_than_one_fetch_in_its_time() {
 #[tokio::test]
 async fn callbacks_that_meet_a_new_key_together_wait_for_one_fetch() {
     let server = KeyServer::start(only_a()).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         unknown: Duration::from_secs(1),
         ..pace()
     };
@@ -175,7 +176,7 @@ async fn callbacks_that_meet_a_new_key_together_wait_for_one_fetch() {
 #[tokio::test]
 async fn the_last_good_keys_are_used_while_the_server_is_down_later() {
     let server = KeyServer::start(only_a()).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         refresh: Duration::from_millis(20),
         unknown: Duration::from_millis(20),
         ..pace()
@@ -192,7 +193,7 @@ async fn the_last_good_keys_are_used_while_the_server_is_down_later() {
 #[tokio::test]
 async fn the_last_good_keys_are_not_used_for_ever() {
     let server = KeyServer::start(only_a()).await;
-    let pace = Pace {
+    let pace = RefreshPace {
         refresh: Duration::from_millis(20),
         unknown: Duration::from_millis(20),
         last_good: Duration::from_millis(500),

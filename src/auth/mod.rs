@@ -1,24 +1,24 @@
 //! Who may speak for an app (P6). The check is pure: a request's head against secrets and keys that are loaded
-//! already ([`Gates`]). A [`Keeper`] beside it reads the files and fetches the keys; nothing that a request says is fetched,
+//! already ([`Authenticators`]). A [`KeyRefresher`] beside it reads the files and fetches the keys; nothing that a request says is fetched,
 //! it can only bring the next fetch forward.
 
+mod authenticator;
 mod bearer;
 mod error;
 mod fetch;
-mod gate;
-mod keeper;
+mod key_refresher;
+mod key_source;
 mod metrics;
 mod secrets;
-mod source;
 
 #[cfg(test)]
-mod gate_tests;
+mod authenticator_tests;
 #[cfg(test)]
 mod key_server_tests;
 #[cfg(test)]
 mod testing;
 
-pub use error::{AuthError, Challenge, Refusal};
+pub use authenticator::{Authenticators, RequestHead};
+pub use error::{AuthChallenge, AuthError, AuthRefusal};
 pub use fetch::FetchError;
-pub use gate::{Gates, Head};
-pub use keeper::Keeper;
+pub use key_refresher::KeyRefresher;

@@ -31,7 +31,7 @@ use crate::{
     status::Health,
 };
 
-use super::{Gates, Head, Refusal, source::Pace};
+use super::{AuthRefusal, Authenticators, RequestHead, key_source::RefreshPace};
 
 pub(super) const ISSUER: &str = "https://issuer.example/";
 pub(super) const AUDIENCE: &str = "00000000-0000-4000-8000-000000000001";
@@ -243,8 +243,8 @@ pub(super) fn rules(keys: KeySource) -> Jwt {
 }
 
 /// Fast enough for tests; what a test is about, it sets itself.
-pub(super) fn pace() -> Pace {
-    Pace {
+pub(super) fn pace() -> RefreshPace {
+    RefreshPace {
         refresh: Duration::from_secs(600),
         unknown: Duration::from_secs(600),
         retry: Duration::from_millis(20),
@@ -262,7 +262,7 @@ fn values<'a>(headers: &[(&str, &'a str)], name: &str) -> Vec<&'a [u8]> {
 
 /// The gates of one app with their keeper at work.
 pub(super) struct Stage {
-    gates: Gates,
+    authenticators: Authenticators,
     pub(super) app: AppName,
     pub(super) health: Arc<Health>,
     registry: Registry,
@@ -270,7 +270,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn open(methods: Methods, pace: Pace) -> Self {
+    pub(super) async fn open(methods: Methods, pace: RefreshPace) -> Self {
         let app = AppName::try_from("contoso".to_owned()).unwrap();
         let apps = [App {
             name: app.clone(),
@@ -285,12 +285,13 @@ impl Stage {
             auth: Auth::Any(methods),
         }];
         let (registry, health) = (Registry::new(), Arc::new(Health::default()));
-        let (gates, keeper) = Gates::paced(&apps, &registry, health.clone(), pace).unwrap();
+        let (authenticators, keeper) =
+            Authenticators::paced(&apps, &registry, health.clone(), pace).unwrap();
         let mut task = JoinSet::new();
         task.spawn(keeper.run());
-        gates.first_keys(Duration::from_secs(20)).await;
+        authenticators.first_keys(Duration::from_secs(20)).await;
         Self {
-            gates,
+            authenticators,
             app,
             health,
             registry,
@@ -299,7 +300,7 @@ impl Stage {
     }
 
     /// With one issuer.
-    pub(super) async fn of(rules: Jwt, pace: Pace) -> Self {
+    pub(super) async fn of(rules: Jwt, pace: RefreshPace) -> Self {
         let methods = Methods {
             jwt: vec![rules],
             ..Methods::default()
@@ -307,32 +308,40 @@ impl Stage {
         Self::open(methods, pace).await
     }
 
-    pub(super) async fn ask(&self, query: &str, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+    pub(super) async fn ask(
+        &self,
+        query: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(), AuthRefusal> {
         let header = |name: &str| values(headers, name);
-        let head = Head {
+        let head = RequestHead {
             query,
             header: &header,
         };
-        self.gates.admit(&self.app, &head).await
+        self.authenticators.admit(&self.app, &head).await
     }
 
     /// Whether such a request has no credentials.
     pub(super) fn lacks(&self, query: &str, headers: &[(&str, &str)]) -> bool {
         let header = |name: &str| values(headers, name);
-        let head = Head {
+        let head = RequestHead {
             query,
             header: &header,
         };
-        self.gates.lacks_credentials(&self.app, &head)
+        self.authenticators.lacks_credentials(&self.app, &head)
     }
 
-    pub(super) async fn token(&self, token: &str) -> Result<(), Refusal> {
+    pub(super) async fn token(&self, token: &str) -> Result<(), AuthRefusal> {
         let value = format!("Bearer {token}");
         self.ask("", &[("authorization", &value)]).await
     }
 
     /// Asks until the answer is `expected`.
-    pub(super) async fn until(&self, token: &str, expected: impl Fn(Result<(), Refusal>) -> bool) {
+    pub(super) async fn until(
+        &self,
+        token: &str,
+        expected: impl Fn(Result<(), AuthRefusal>) -> bool,
+    ) {
         let found = tokio::time::timeout(Duration::from_secs(10), async {
             while !expected(self.token(token).await) {
                 tokio::time::sleep(Duration::from_millis(5)).await;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::event::Kind;
 
 use super::{
-    Catalog, Verdict,
+    Catalog, Validity,
     testing::{CATALOG, cloud_event},
 };
 
@@ -56,7 +56,7 @@ fn verdict(catalog: &Catalog, short_type: &str, data: Value) -> (Option<String>,
     let finding = catalog.examine(&cloud_event(short_type, data));
     (
         finding.generation.map(|one| one.as_str().to_owned()),
-        finding.verdict == Verdict::Valid,
+        finding.verdict == Validity::Valid,
     )
 }
 
@@ -76,7 +76,7 @@ fn a_row_and_a_schema_add_an_event() {
     let finding = catalog.examine(&cloud_event("HoldStarted", data));
     assert_eq!(
         (finding.kind, finding.verdict),
-        (Kind::Hold, Verdict::Valid)
+        (Kind::Hold, Validity::Valid)
     );
     assert_eq!(finding.ids.connection.as_deref(), Some("c"));
     assert_eq!(finding.drift, ["/data/new"]);
@@ -277,7 +277,7 @@ fn a_schema_that_refers_to_itself_comes_to_an_end() {
         "HoldFailed",
         json!({"next": {"next": {"odd": 1}}}),
     ));
-    assert_eq!(finding.verdict, Verdict::Valid);
+    assert_eq!(finding.verdict, Validity::Valid);
     assert_eq!(finding.drift, ["/data/next/next/odd"]);
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Verdict,
+    Validity,
     testing::{CATALOG, cloud_event},
 };
 
@@ -12,7 +12,7 @@ fn drift(short_type: &str, mut data: Value) -> Vec<String> {
         data[id] = json!("id");
     }
     let finding = CATALOG.examine(&cloud_event(short_type, data));
-    assert_eq!(finding.verdict, Verdict::Valid);
+    assert_eq!(finding.verdict, Validity::Valid);
     finding.drift
 }
 
@@ -76,7 +76,7 @@ fn null_is_no_drift_where_the_generation_allows_it() {
         "PlayAudioResult",
         json!({"status": "completed", "resultInfo": null, "operationContext": null}),
     ));
-    assert_eq!(finding.verdict, Verdict::Valid);
+    assert_eq!(finding.verdict, Validity::Valid);
     assert_eq!(finding.drift, Vec::<String>::new());
 }
 

@@ -4,14 +4,14 @@ use std::fmt;
 
 /// One thing wrong in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct CatalogProblem {
     /// The file, relative to the schema directory; the directory itself where no file could be read.
     pub file: String,
     /// What is wrong there and what to do.
     pub what: String,
 }
 
-impl Problem {
+impl CatalogProblem {
     pub(super) fn new(file: impl Into<String>, what: impl Into<String>) -> Self {
         Self {
             file: file.into(),
@@ -20,7 +20,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for CatalogProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.file, self.what)
     }
@@ -32,11 +32,11 @@ impl fmt::Display for Problem {
 #[error("cannot load the catalogue: {}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct CatalogError {
     /// At least one.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<CatalogProblem>,
 }
 
-impl From<Problem> for CatalogError {
-    fn from(problem: Problem) -> Self {
+impl From<CatalogProblem> for CatalogError {
+    fn from(problem: CatalogProblem) -> Self {
         Self {
             problems: vec![problem],
         }

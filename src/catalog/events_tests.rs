@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::event::{EnvelopeForm, Kind};
 
 use super::{
-    Catalog, Finding, Verdict,
+    Catalog, CatalogMatch, Validity,
     testing::{CATALOG, cloud_event, event_of},
 };
 
@@ -129,14 +129,14 @@ fn the_kinds_are_those_of_the_design() {
     check(Kind::Unknown, &["SubscriptionValidationEvent"]);
 }
 
-fn examine(short_type: &str, data: Value) -> Finding {
+fn examine(short_type: &str, data: Value) -> CatalogMatch {
     CATALOG.examine(&cloud_event(short_type, data))
 }
 
 #[test]
 fn data_that_is_no_object_is_invalid_at_data() {
     for data in [json!(null), json!("text"), json!([])] {
-        let Verdict::Invalid(faults) = examine("CallConnected", data).verdict else {
+        let Validity::Invalid(faults) = examine("CallConnected", data).verdict else {
             panic!("valid");
         };
         assert_eq!(faults.len(), 1);
@@ -151,7 +151,7 @@ fn a_type_without_a_row_is_unknown_and_its_ids_are_read_all_the_same() {
         "BrandNew",
         json!({"serverCallId": "s", "operationContext": "o"}),
     );
-    assert_eq!(finding.verdict, Verdict::Unknown);
+    assert_eq!(finding.verdict, Validity::Unknown);
     assert_eq!(finding.kind, Kind::Unknown);
     assert_eq!(finding.generation, None);
     assert_eq!(finding.ids.connection.as_deref(), Some("from-subject"));
@@ -164,7 +164,7 @@ fn a_shape_that_fits_no_generation_has_the_errors_of_the_nearest() {
     let check = |data: Value, generation: &str, expected: &[&str]| {
         let finding = examine("DtmfReceived", data);
         assert_eq!(finding.generation.unwrap().as_str(), generation);
-        let Verdict::Invalid(faults) = finding.verdict else {
+        let Validity::Invalid(faults) = finding.verdict else {
             panic!("valid");
         };
         let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
@@ -189,7 +189,7 @@ fn the_time_tells_2022_from_ga_only_where_nothing_else_does() {
         let mut event = cloud_event("CallConnected", data);
         event.attributes.time = time.as_str().map(str::to_owned);
         let finding = CATALOG.examine(&event);
-        assert_eq!(finding.verdict, Verdict::Valid);
+        assert_eq!(finding.verdict, Validity::Valid);
         assert_eq!(finding.generation.unwrap().as_str(), expected, "{time}");
     };
     let ids = json!({"callConnectionId": "c", "serverCallId": "s", "correlationId": "r"});
@@ -213,7 +213,7 @@ fn the_time_tells_2021_from_2022_only_where_nothing_else_does() {
         let mut event = cloud_event(short_type, data.clone());
         event.attributes.time = time.as_str().map(str::to_owned);
         let finding = CATALOG.examine(&event);
-        assert_eq!(finding.verdict, Verdict::Valid, "{short_type} {time}");
+        assert_eq!(finding.verdict, Validity::Valid, "{short_type} {time}");
         assert_eq!(finding.generation.unwrap().as_str(), expected, "{time}");
     };
     let tone = json!({"callConnectionId": "c", "toneInfo": {"sequenceId": 1, "tone": "tone1"}});

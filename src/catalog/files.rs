@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use super::Problem;
+use super::CatalogProblem;
 
 /// The name of the table among the files.
 pub(super) const TABLE: &str = "catalog.json";
@@ -23,12 +23,12 @@ pub(super) fn builtin() -> Files {
 }
 
 /// Reads `catalog.json` and every `*.schema.json` below `directory`. Other files (a README) are left alone.
-pub(super) fn read(directory: &Path) -> Result<Files, Vec<Problem>> {
+pub(super) fn read(directory: &Path) -> Result<Files, Vec<CatalogProblem>> {
     let mut files = Files::new();
     let mut problems = Vec::new();
     walk(directory, "", 0, &mut files, &mut problems);
     if problems.is_empty() && files.is_empty() {
-        problems.push(Problem::new(
+        problems.push(CatalogProblem::new(
             directory.display().to_string(),
             format!("neither {TABLE} nor any *{SCHEMA_SUFFIX} is in this directory"),
         ));
@@ -45,13 +45,13 @@ fn walk(
     prefix: &str,
     depth: usize,
     files: &mut Files,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<CatalogProblem>,
 ) {
     let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        Problem::new(path.display().to_string(), format!("cannot read: {error}"))
+        CatalogProblem::new(path.display().to_string(), format!("cannot read: {error}"))
     };
     if depth > DEPTH_LIMIT {
-        problems.push(Problem::new(
+        problems.push(CatalogProblem::new(
             directory.display().to_string(),
             format!("more than {DEPTH_LIMIT} directories deep"),
         ));
@@ -70,7 +70,7 @@ fn walk(
             }
         };
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            problems.push(Problem::new(
+            problems.push(CatalogProblem::new(
                 path.display().to_string(),
                 "the name is not UTF-8",
             ));

@@ -9,12 +9,12 @@ use jsonschema::{Draft, Registry, Validator};
 use serde_json::Value;
 
 use super::{
-    Catalog, CatalogError, Entry, Problem,
+    Catalog, CatalogError, CatalogProblem, Entry,
     call_ids::IdReader,
     files::{self, Files, TABLE},
     references,
     shape::ShapeBuilder,
-    table::Table,
+    table::CatalogTable,
 };
 
 /// The id set that serves types which no row knows.
@@ -36,7 +36,7 @@ pub(super) fn with_directory(directory: &Path) -> Result<Catalog, CatalogError> 
     if own.contains_key(TABLE) {
         table.overlay(parse_table(&own)?);
         let text = serde_json::to_string_pretty(&table)
-            .map_err(|error| Problem::new(TABLE, error.to_string()))?;
+            .map_err(|error| CatalogProblem::new(TABLE, error.to_string()))?;
         own.insert(TABLE.to_owned(), text + "\n");
     }
     let names: Vec<String> = own
@@ -48,15 +48,19 @@ pub(super) fn with_directory(directory: &Path) -> Result<Catalog, CatalogError> 
     assemble(files, table, &names)
 }
 
-fn parse_table(files: &Files) -> Result<Table, Problem> {
+fn parse_table(files: &Files) -> Result<CatalogTable, CatalogProblem> {
     let text = files
         .get(TABLE)
-        .ok_or_else(|| Problem::new(TABLE, "does not exist"))?;
-    Table::parse(text)
+        .ok_or_else(|| CatalogProblem::new(TABLE, "does not exist"))?;
+    CatalogTable::parse(text)
 }
 
 /// `new_files` must be used by some row or `$ref`: one that is not is a misspelt name.
-fn assemble(files: Files, table: Table, new_files: &[String]) -> Result<Catalog, CatalogError> {
+fn assemble(
+    files: Files,
+    table: CatalogTable,
+    new_files: &[String],
+) -> Result<Catalog, CatalogError> {
     let mut problems = Vec::new();
     table.check(&mut problems);
     let id_sets = compile_id_sets(&table, &mut problems);
@@ -68,14 +72,14 @@ fn assemble(files: Files, table: Table, new_files: &[String]) -> Result<Catalog,
     }
     let used: HashSet<String> = used.into_iter().collect();
     for name in new_files.iter().filter(|name| !used.contains(*name)) {
-        problems.push(Problem::new(
+        problems.push(CatalogProblem::new(
             name,
             format!("no row of {TABLE} and no $ref names this file, and it replaces none of ours"),
         ));
     }
     for row in &table.events {
         if !files.contains_key(&row.schema) {
-            problems.push(Problem::new(
+            problems.push(CatalogProblem::new(
                 TABLE,
                 format!(
                     "row {} of {}: the schema {:?} does not exist",
@@ -129,11 +133,11 @@ fn assemble(files: Files, table: Table, new_files: &[String]) -> Result<Catalog,
 }
 
 fn compile_id_sets(
-    table: &Table,
-    problems: &mut Vec<Problem>,
+    table: &CatalogTable,
+    problems: &mut Vec<CatalogProblem>,
 ) -> HashMap<String, std::sync::Arc<IdReader>> {
     if !table.ids.contains_key(DEFAULT_IDS) {
-        problems.push(Problem::new(
+        problems.push(CatalogProblem::new(
             TABLE,
             format!("no id set is called {DEFAULT_IDS:?}"),
         ));
@@ -144,13 +148,16 @@ fn compile_id_sets(
             Ok(reader) => {
                 compiled.insert(name.clone(), std::sync::Arc::new(reader));
             }
-            Err(what) => problems.push(Problem::new(TABLE, format!("id set {name:?}: {what}"))),
+            Err(what) => problems.push(CatalogProblem::new(
+                TABLE,
+                format!("id set {name:?}: {what}"),
+            )),
         }
     }
     compiled
 }
 
-fn parse_schemas(files: &Files, problems: &mut Vec<Problem>) -> BTreeMap<String, Value> {
+fn parse_schemas(files: &Files, problems: &mut Vec<CatalogProblem>) -> BTreeMap<String, Value> {
     let mut schemas = BTreeMap::new();
     for (name, text) in files.iter().filter(|(name, _)| *name != TABLE) {
         match serde_json::from_str::<Value>(text) {
@@ -158,7 +165,7 @@ fn parse_schemas(files: &Files, problems: &mut Vec<Problem>) -> BTreeMap<String,
                 match schema.get("$schema") {
                     None => {}
                     Some(Value::String(dialect)) if dialect.trim_end_matches('#') == DIALECT => {}
-                    Some(_) => problems.push(Problem::new(
+                    Some(_) => problems.push(CatalogProblem::new(
                         name,
                         format!("$schema is not {DIALECT}; other drafts are not taken"),
                     )),
@@ -167,7 +174,7 @@ fn parse_schemas(files: &Files, problems: &mut Vec<Problem>) -> BTreeMap<String,
                 schema.remove("$id");
                 let schema = Value::Object(schema);
                 if let Err(error) = jsonschema::draft202012::meta::validate(&schema) {
-                    problems.push(Problem::new(
+                    problems.push(CatalogProblem::new(
                         name,
                         format!(
                             "no valid JSON Schema 2020-12: at {:?}: {error}",
@@ -177,8 +184,8 @@ fn parse_schemas(files: &Files, problems: &mut Vec<Problem>) -> BTreeMap<String,
                 }
                 schemas.insert(name.clone(), schema);
             }
-            Ok(_) => problems.push(Problem::new(name, "a schema must be a JSON object")),
-            Err(error) => problems.push(Problem::new(name, format!("not JSON: {error}"))),
+            Ok(_) => problems.push(CatalogProblem::new(name, "a schema must be a JSON object")),
+            Err(error) => problems.push(CatalogProblem::new(name, format!("not JSON: {error}"))),
         }
     }
     schemas
@@ -186,8 +193,8 @@ fn parse_schemas(files: &Files, problems: &mut Vec<Problem>) -> BTreeMap<String,
 
 fn compile_schemas(
     schemas: &BTreeMap<String, Value>,
-    table: &Table,
-    problems: &mut Vec<Problem>,
+    table: &CatalogTable,
+    problems: &mut Vec<CatalogProblem>,
 ) -> HashMap<String, std::sync::Arc<Validator>> {
     let mut compiled = HashMap::new();
     let registry = Registry::new()
@@ -201,7 +208,7 @@ fn compile_schemas(
     let registry = match registry {
         Ok(registry) => registry,
         Err(error) => {
-            problems.push(Problem::new(
+            problems.push(CatalogProblem::new(
                 TABLE,
                 format!("schemas do not fit together: {error}"),
             ));
@@ -225,7 +232,10 @@ fn compile_schemas(
             Ok(validator) => {
                 compiled.insert(name.clone(), std::sync::Arc::new(validator));
             }
-            Err(error) => problems.push(Problem::new(name, format!("does not compile: {error}"))),
+            Err(error) => problems.push(CatalogProblem::new(
+                name,
+                format!("does not compile: {error}"),
+            )),
         }
     }
     compiled

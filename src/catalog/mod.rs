@@ -42,8 +42,8 @@ use self::{
     shape::{ShapeId, Shapes},
 };
 
-pub use error::{CatalogError, Problem};
-pub use table::Row;
+pub use error::{CatalogError, CatalogProblem};
+pub use table::CatalogRow;
 
 /// Schema errors reported for one event at most; the first ones say enough, and a large hostile body must not fill
 /// the answer.
@@ -51,7 +51,7 @@ const FAULT_LIMIT: usize = 100;
 
 /// What the catalogue makes of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct CatalogMatch {
     /// What the event is about; [`Kind::Unknown`] for a type without a row.
     pub kind: Kind,
     /// Its generation; for an invalid event the nearest one. `None` for a type without a row.
@@ -59,7 +59,7 @@ pub struct Finding {
     /// Its ids, read even where the event is invalid or unknown.
     pub ids: CallIds,
     /// Valid or not.
-    pub verdict: Verdict,
+    pub verdict: Validity,
     /// What a valid event holds and its schema does not know: JSON Pointers of members, and of enum values. Array
     /// indices are `*`, each pointer stands once, at most 64.
     pub drift: Vec<String>,
@@ -67,7 +67,7 @@ pub struct Finding {
 
 /// Whether an event is what its type promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Validity {
     /// Its data fits the schema of its generation.
     Valid,
     /// No row has its type.
@@ -90,7 +90,7 @@ pub struct Catalog {
 
 #[derive(Debug)]
 struct Entry {
-    row: Row,
+    row: CatalogRow,
     validator: Arc<Validator>,
     ids: Arc<IdReader>,
     shape: ShapeId,
@@ -116,13 +116,13 @@ impl Catalog {
 
     /// Dispatches `event` on its type and shape, validates its data and reads its ids.
     #[must_use]
-    pub fn examine(&self, event: &Event) -> Finding {
+    pub fn examine(&self, event: &Event) -> CatalogMatch {
         let Some(rows) = self.by_type.get(&event.attributes.event_type) else {
-            return Finding {
+            return CatalogMatch {
                 kind: Kind::Unknown,
                 generation: None,
                 ids: self.default_ids.read(event),
-                verdict: Verdict::Unknown,
+                verdict: Validity::Unknown,
                 drift: Vec::new(),
             };
         };
@@ -132,14 +132,14 @@ impl Catalog {
             .find(|entry| entry.validator.is_valid(&event.data));
         if let Some(entry) = fitting {
             let drift = self.shapes.drift(entry.shape, &event.data);
-            return entry.finding(event, Verdict::Valid, drift);
+            return entry.finding(event, Validity::Valid, drift);
         }
         let (entry, faults) = candidates
             .into_iter()
             .map(|entry| (entry, entry.faults(event)))
             .min_by_key(|(_, faults)| faults.len())
             .expect("a type is in `by_type` only with a row");
-        entry.finding(event, Verdict::Invalid(faults), Vec::new())
+        entry.finding(event, Validity::Invalid(faults), Vec::new())
     }
 
     /// The entries among `rows` that may be the generation of `event`: those whose signs are there; without any, those
@@ -160,7 +160,7 @@ impl Catalog {
     }
 
     /// Every row, in the order of the table.
-    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+    pub fn rows(&self) -> impl Iterator<Item = &CatalogRow> {
         self.entries.iter().map(|entry| &entry.row)
     }
 
@@ -186,7 +186,7 @@ impl Catalog {
 
     /// The rows of a type (full or short name), with the text of their schemas; of one generation only if given.
     #[must_use]
-    pub fn schemas_of(&self, name: &str, generation: Option<&str>) -> Vec<(&Row, &str)> {
+    pub fn schemas_of(&self, name: &str, generation: Option<&str>) -> Vec<(&CatalogRow, &str)> {
         self.rows()
             .filter(|row| row.event_type == name || row.event_type.rsplit('.').next() == Some(name))
             .filter(|row| generation.is_none_or(|wanted| row.generation.as_str() == wanted))
@@ -219,8 +219,8 @@ impl Catalog {
 }
 
 impl Entry {
-    fn finding(&self, event: &Event, verdict: Verdict, drift: Vec<String>) -> Finding {
-        Finding {
+    fn finding(&self, event: &Event, verdict: Validity, drift: Vec<String>) -> CatalogMatch {
+        CatalogMatch {
             kind: self.row.kind,
             generation: Some(self.row.generation.clone()),
             ids: self.ids.read(event),

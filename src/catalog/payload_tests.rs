@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Verdict,
+    Validity,
     testing::{CATALOG, event_of, events_of, json_files, read_json, root},
 };
 
@@ -50,7 +50,7 @@ fn every_good_event_is_valid_in_its_generation_and_without_drift() {
         let (generation, _) = generation_and_type(&file);
         for event in events_of(&body) {
             let finding = CATALOG.examine(&event);
-            assert_eq!(finding.verdict, Verdict::Valid, "{file}");
+            assert_eq!(finding.verdict, Validity::Valid, "{file}");
             assert_eq!(finding.generation.unwrap().as_str(), generation, "{file}");
             assert_eq!(finding.drift, Vec::<String>::new(), "{file}");
         }
@@ -81,7 +81,7 @@ fn every_counter_example_fails_at_the_expected_place_in_its_generation() {
             .unwrap_or_else(|| panic!("expected.json does not name {file}"));
         let [event] = events_of(&body).try_into().unwrap();
         let finding = CATALOG.examine(&event);
-        let Verdict::Invalid(faults) = finding.verdict else {
+        let Validity::Invalid(faults) = finding.verdict else {
             panic!("{file} is {:?}", finding.verdict);
         };
         // Exactly these: a counter-example has one thing wrong.
@@ -154,7 +154,7 @@ fn faults_never_repeat_what_the_event_says() {
                     json!(secret)
                 };
             }
-            let Verdict::Invalid(faults) = CATALOG.examine(&event).verdict else {
+            let Validity::Invalid(faults) = CATALOG.examine(&event).verdict else {
                 panic!("{file} is not invalid");
             };
             for fault in faults {
@@ -197,7 +197,7 @@ fn a_value_of_the_wrong_type_fails_wherever_it_stands() {
                     Value::Bool(_) => json!("text"),
                     _ => json!(true),
                 };
-                let Verdict::Invalid(faults) = CATALOG.examine(&event).verdict else {
+                let Validity::Invalid(faults) = CATALOG.examine(&event).verdict else {
                     panic!("{file} is not invalid with another type at {pointer}");
                 };
                 let expected = format!("/data{pointer}");
@@ -231,7 +231,7 @@ fn null_passes_for_all_but(generations: &str, needed: &[&str]) {
                 *event.data.pointer_mut(&pointer).unwrap() = Value::Null;
                 assert_eq!(
                     CATALOG.examine(&event).verdict,
-                    Verdict::Valid,
+                    Validity::Valid,
                     "{file}: {pointer}"
                 );
                 seen += 1;
@@ -311,7 +311,11 @@ fn in_2022_an_event_needs_only_the_id_of_its_connection() {
                     .count();
                 let finding = CATALOG.examine(&event);
                 if generation == "2022-beta" {
-                    assert_eq!(finding.verdict, Verdict::Valid, "{file} without {absent:?}");
+                    assert_eq!(
+                        finding.verdict,
+                        Validity::Valid,
+                        "{file} without {absent:?}"
+                    );
                     assert_eq!(finding.generation.unwrap().as_str(), generation, "{file}");
                     seen.insert(short_type.clone());
                 } else if ["ga", "2023-preview"].contains(&generation.as_str())
@@ -319,7 +323,7 @@ fn in_2022_an_event_needs_only_the_id_of_its_connection() {
                 {
                     assert!(there > 0, "{file} has no {absent:?}");
                     assert!(
-                        matches!(finding.verdict, Verdict::Invalid(_)),
+                        matches!(finding.verdict, Validity::Invalid(_)),
                         "{file} is valid without {absent:?}"
                     );
                 }

@@ -16,7 +16,7 @@ const BASE64URL: GeneralPurpose = GeneralPurpose::new(
 );
 
 #[derive(Deserialize)]
-struct Parts {
+struct RecordingIdParts {
     #[serde(rename = "PlatformEndpointId", alias = "platformEndpointId")]
     platform_endpoint_id: String,
 }
@@ -26,7 +26,7 @@ pub(super) fn endpoint(recording_id: &str) -> Option<String> {
     // The standard alphabet differs in two characters and means the same.
     let spelled = recording_id.replace('+', "-").replace('/', "_");
     let json = BASE64URL.decode(spelled).ok()?;
-    let parts: Parts = serde_json::from_slice(&json).ok()?;
+    let parts: RecordingIdParts = serde_json::from_slice(&json).ok()?;
     Some(parts.platform_endpoint_id)
 }
 

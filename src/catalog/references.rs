@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Problem;
+use super::CatalogProblem;
 
 /// File and JSON Pointer that `reference`, written in `file`, names; `None` where it leaves the catalogue or uses an
 /// anchor instead of a pointer.
@@ -42,7 +42,7 @@ pub(super) fn check(
     file: &str,
     files: &BTreeMap<String, Value>,
     used: &mut Vec<String>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<CatalogProblem>,
 ) {
     let mut open: Vec<&Value> = files.get(file).into_iter().collect();
     while let Some(value) = open.pop() {
@@ -53,7 +53,7 @@ pub(super) fn check(
                 if let Some(Value::String(reference)) = members.get("$ref") {
                     match look_up(file, reference, files) {
                         Ok(target) => used.push(target),
-                        Err(what) => problems.push(Problem::new(file, what)),
+                        Err(what) => problems.push(CatalogProblem::new(file, what)),
                     }
                 }
             }

@@ -45,14 +45,14 @@ enum OtherMembers {
 }
 
 /// A schema's place: file and JSON Pointer within.
-type Place = (String, String);
+type Location = (String, String);
 
 /// Turns schemas into shapes. Several schemas may describe one value (`$ref` beside `properties`, `allOf`), so that a
 /// shape stands for a set of places; the same set is the same shape.
 pub(super) struct ShapeBuilder<'a> {
     files: &'a BTreeMap<String, Value>,
     shapes: Shapes,
-    known: HashMap<BTreeSet<Place>, ShapeId>,
+    known: HashMap<BTreeSet<Location>, ShapeId>,
 }
 
 impl<'a> ShapeBuilder<'a> {
@@ -73,7 +73,7 @@ impl<'a> ShapeBuilder<'a> {
         self.shape_of(BTreeSet::from([(file.to_owned(), String::new())]))
     }
 
-    fn shape_of(&mut self, places: BTreeSet<Place>) -> ShapeId {
+    fn shape_of(&mut self, places: BTreeSet<Location>) -> ShapeId {
         let all = self.with_same_value(places);
         if let Some(id) = self.known.get(&all) {
             return *id;
@@ -83,7 +83,7 @@ impl<'a> ShapeBuilder<'a> {
         self.shapes.0.push(Shape::default());
         self.known.insert(all.clone(), id);
 
-        let mut members: BTreeMap<String, BTreeSet<Place>> = BTreeMap::new();
+        let mut members: BTreeMap<String, BTreeSet<Location>> = BTreeMap::new();
         let mut items = BTreeSet::new();
         let mut map_values = BTreeSet::new();
         let mut is_free_map = false;
@@ -140,9 +140,9 @@ impl<'a> ShapeBuilder<'a> {
     }
 
     /// `places` and all that describe the same value through [`SAME_VALUE`].
-    fn with_same_value(&self, places: BTreeSet<Place>) -> BTreeSet<Place> {
+    fn with_same_value(&self, places: BTreeSet<Location>) -> BTreeSet<Location> {
         let mut all = BTreeSet::new();
-        let mut open: Vec<Place> = places.into_iter().collect();
+        let mut open: Vec<Location> = places.into_iter().collect();
         while let Some(place) = open.pop() {
             if !all.insert(place.clone()) {
                 continue;

@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{EnvelopeForm, Event, Generation, Kind};
 
-use super::{Problem, files::TABLE, pointer::Pointer};
+use super::{CatalogProblem, files::TABLE, pointer::Pointer};
 
 /// The file as written.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Table {
+pub(super) struct CatalogTable {
     #[serde(rename = "$comment", default, skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
     /// Where ids are, by a name that rows refer to. `default` serves types that no row knows.
     #[serde(default)]
     pub(super) ids: BTreeMap<String, IdSet>,
     #[serde(default)]
-    pub(super) events: Vec<Row>,
+    pub(super) events: Vec<CatalogRow>,
 }
 
 /// One line of the catalogue: a wire type in one generation.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
-pub struct Row {
+pub struct CatalogRow {
     /// Full wire type, e.g. `Microsoft.Communication.CallConnected`.
     #[serde(rename = "type")]
     pub event_type: String,
@@ -63,10 +63,10 @@ pub(super) struct Condition {
     envelope: Vec<EnvelopeForm>,
     /// Each of these places in `data` holds something other than null.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    present: Vec<Place>,
+    present: Vec<Location>,
     /// None of these places in `data` holds anything but null.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    absent: Vec<Place>,
+    absent: Vec<Location>,
     /// The event's time is this instant or later; an event without a readable time does not fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     time_from: Option<jiff::Timestamp>,
@@ -84,12 +84,12 @@ pub(super) struct Condition {
 /// A JSON Pointer as written, and split.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(try_from = "String", into = "String")]
-struct Place {
+struct Location {
     text: String,
     pointer: Pointer,
 }
 
-impl TryFrom<String> for Place {
+impl TryFrom<String> for Location {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -102,13 +102,13 @@ impl TryFrom<String> for Place {
     }
 }
 
-impl From<Place> for String {
-    fn from(place: Place) -> Self {
+impl From<Location> for String {
+    fn from(place: Location) -> Self {
         place.text
     }
 }
 
-impl Row {
+impl CatalogRow {
     /// Whether the signs of this row's generation are there; a row without `when` has none. Pure shape: says nothing
     /// about validity.
     pub(super) fn has_signs_in(&self, event: &Event) -> bool {
@@ -151,25 +151,25 @@ impl Condition {
     }
 }
 
-impl Table {
-    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+impl CatalogTable {
+    pub(super) fn parse(text: &str) -> Result<Self, CatalogProblem> {
         let mut reader = serde_json::Deserializer::from_str(text);
         let table: Self = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let place = error.path().to_string();
-            Problem::new(TABLE, format!("at {place}: {}", error.into_inner()))
+            CatalogProblem::new(TABLE, format!("at {place}: {}", error.into_inner()))
         })?;
         reader
             .end()
-            .map_err(|error| Problem::new(TABLE, error.to_string()))?;
+            .map_err(|error| CatalogProblem::new(TABLE, error.to_string()))?;
         Ok(table)
     }
 
     /// Everything that can be said about the rows alone.
-    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+    pub(super) fn check(&self, problems: &mut Vec<CatalogProblem>) {
         let mut seen = HashSet::new();
         for row in &self.events {
             let mut say = |what: String| {
-                problems.push(Problem::new(
+                problems.push(CatalogProblem::new(
                     TABLE,
                     format!("row {} of {}: {what}", row.event_type, row.generation),
                 ));

@@ -13,7 +13,7 @@ use crate::{
     report::Chain,
 };
 
-use super::{Failure, Outcome, summary};
+use super::{CommandFailure, CommandOutcome, summary};
 
 /// Check a configuration and show every problem at once
 ///
@@ -36,23 +36,26 @@ pub(super) struct CheckConfigArgs {
     broker: bool,
 }
 
-pub(super) fn run(args: &CheckConfigArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn run(
+    args: &CheckConfigArgs,
+    out: &mut dyn Write,
+) -> Result<CommandOutcome, CommandFailure> {
     let (config, catalog) = config::load(&Sources::file(&args.file))?;
     journal_can_be_written(&config.journal.path)?;
     if args.print {
         write!(out, "{config}")?;
-        return Ok(Outcome::Good);
+        return Ok(CommandOutcome::Good);
     }
     writeln!(out, "{} is good", args.file.display())?;
     summary::print(&config, &catalog, out)?;
     if args.broker {
         compare_with_broker(&config, out)?;
     }
-    Ok(Outcome::Good)
+    Ok(CommandOutcome::Good)
 }
 
 /// Shows every destination; what would be held is a problem of the configuration or of the broker, whoever mends it.
-fn compare_with_broker(config: &Config, out: &mut dyn Write) -> Result<(), Failure> {
+fn compare_with_broker(config: &Config, out: &mut dyn Write) -> Result<(), CommandFailure> {
     if config.broker.endpoint == BrokerEndpoint::Stdout {
         writeln!(
             out,
@@ -66,7 +69,7 @@ fn compare_with_broker(config: &Config, out: &mut dyn Write) -> Result<(), Failu
         .block_on(publish::compare(config))
         .map_err(|error| {
             let message = format!("broker: {}", Chain(&error));
-            Failure::Configuration(config::Problems::one(message))
+            CommandFailure::Configuration(config::Problems::one(message))
         })?;
     let mut problems = Vec::new();
     for finding in findings {
@@ -83,13 +86,13 @@ fn compare_with_broker(config: &Config, out: &mut dyn Write) -> Result<(), Failu
         return Ok(());
     }
     out.flush()?;
-    Err(Failure::Configuration(config::Problems::one(
+    Err(CommandFailure::Configuration(config::Problems::one(
         problems.join("\n"),
     )))
 }
 
 /// The journal is made when it is opened; here only the place where it will be is tried, and nothing is left there.
-fn journal_can_be_written(path: &Path) -> Result<(), Failure> {
+fn journal_can_be_written(path: &Path) -> Result<(), CommandFailure> {
     let place = path
         .ancestors()
         .map(|place| match place.as_os_str().is_empty() {
@@ -109,7 +112,7 @@ fn journal_can_be_written(path: &Path) -> Result<(), Failure> {
             path.display(),
             place.display()
         );
-        Failure::Configuration(config::Problems::one(message))
+        CommandFailure::Configuration(config::Problems::one(message))
     })
 }
 

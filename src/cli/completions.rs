@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::{Cli, Failure, Outcome};
+use super::{Cli, CommandFailure, CommandOutcome};
 
 /// Print the completion script of a shell
 #[derive(Debug, Args)]
@@ -17,10 +17,13 @@ pub(super) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: &CompletionsArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn run(
+    args: &CompletionsArgs,
+    out: &mut dyn Write,
+) -> Result<CommandOutcome, CommandFailure> {
     let mut script = Vec::new();
     // Into memory first: the generator panics where it cannot write, and a closed pipe is no bug.
     clap_complete::generate(args.shell, &mut Cli::command(), "hookswitch", &mut script);
     out.write_all(&script)?;
-    Ok(Outcome::Good)
+    Ok(CommandOutcome::Good)
 }

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, Broker, Config, Sources},
-    publish::{self, Enough, PublishError},
+    publish::{self, PublishError, TakeLimit},
     route::Sink,
 };
 
-use super::{Failure, Outcome};
+use super::{CommandFailure, CommandOutcome};
 
 /// Take events from a queue, one a line
 ///
@@ -52,7 +52,7 @@ impl ConsumeArgs {
         stop: &CancellationToken,
         out: &mut dyn Write,
     ) -> Result<u64, PublishError> {
-        let enough = Enough {
+        let enough = TakeLimit {
             count: self.count,
             idle: self.idle.map(Into::into),
         };
@@ -65,10 +65,13 @@ impl ConsumeArgs {
     }
 }
 
-pub(super) fn run(args: &ConsumeArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn run(
+    args: &ConsumeArgs,
+    out: &mut dyn Write,
+) -> Result<CommandOutcome, CommandFailure> {
     let (config, _) = config::load(&Sources::file(&args.config))?;
     if let Some(partitions) = partitions(&config, &args.queue) {
-        return Err(Failure::Usage(format!(
+        return Err(CommandFailure::Usage(format!(
             "{0} is partitioned: take from one of {0}.0 to {0}.{1}",
             args.queue,
             partitions.get() - 1
@@ -92,7 +95,7 @@ pub(super) fn run(args: &ConsumeArgs, out: &mut dyn Write) -> Result<Outcome, Fa
             taking.await.map(drop)
         })
         .map_err(anyhow::Error::from)?;
-    Ok(Outcome::Good)
+    Ok(CommandOutcome::Good)
 }
 
 /// In how many partitions a route divides this queue, if one does.

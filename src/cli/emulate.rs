@@ -20,8 +20,8 @@ use hookswitch_emulator::{
     Settings, default_retries,
 };
 
-use self::show::{Access, Shown};
-use super::{Failure, Outcome};
+use self::show::{Access, OutputStyle};
+use super::{CommandFailure, CommandOutcome};
 
 /// How long deliveries may still take after Ctrl-C.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -165,7 +165,10 @@ fn webhook(text: &str) -> Result<reqwest::Url, String> {
 }
 
 /// Runs until Ctrl-C or SIGTERM.
-pub(super) fn run(args: &EmulateArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn run(
+    args: &EmulateArgs,
+    out: &mut dyn Write,
+) -> Result<CommandOutcome, CommandFailure> {
     let settings = args.settings()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -179,7 +182,7 @@ async fn serve(
     args: &EmulateArgs,
     settings: Settings,
     out: &mut dyn Write,
-) -> Result<Outcome, Failure> {
+) -> Result<CommandOutcome, CommandFailure> {
     // One of each for the whole run: they also keep a signal that comes while something is printed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
@@ -190,11 +193,11 @@ async fn serve(
             .await
             .map_err(|error| match error {
                 EmulatorError::AccessKey(_) | EmulatorError::NoAccessKey => {
-                    Failure::Usage(format!("--access-key: {}", crate::report::Chain(&error)))
+                    CommandFailure::Usage(format!("--access-key: {}", crate::report::Chain(&error)))
                 }
-                other => Failure::Work(other.into()),
+                other => CommandFailure::Work(other.into()),
             })?;
-    let show = Shown::new(args.json, std::io::stdout().is_terminal());
+    let show = OutputStyle::new(args.json, std::io::stdout().is_terminal());
     show.start(&emulator, access, &resource_id, seed, out)?;
     loop {
         tokio::select! {
@@ -204,7 +207,7 @@ async fn serve(
             },
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
-            error = emulator.failed() => return Err(Failure::Work(error.into())),
+            error = emulator.failed() => return Err(CommandFailure::Work(error.into())),
         }
     }
     let mut stopping = pin!(emulator.stop(GOODBYE));
@@ -218,18 +221,18 @@ async fn serve(
         show.item(&item, out)?;
     }
     show.summary(&summary, out)?;
-    Ok(Outcome::Good)
+    Ok(CommandOutcome::Good)
 }
 
 impl EmulateArgs {
-    fn settings(&self) -> Result<Settings, Failure> {
+    fn settings(&self) -> Result<Settings, CommandFailure> {
         let scenario = match &self.scenario {
             None => Scenario::default(),
             Some(path) => {
                 let text = fs::read_to_string(path)
                     .with_context(|| format!("cannot read the scenario {}", path.display()))?;
                 Scenario::parse(&text).map_err(|error| {
-                    Failure::Usage(format!("the scenario {}: {error}", path.display()))
+                    CommandFailure::Usage(format!("the scenario {}: {error}", path.display()))
                 })?
             }
         };

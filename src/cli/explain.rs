@@ -14,14 +14,14 @@ use crate::{
     admit::{CallRule, Offer, QuarantineReason},
     catalog::Catalog,
     config::{self, App, Config, Sources},
-    envelope::{Element, Head},
+    envelope::{CallbackHead, Element},
     event::CallKey,
     ingress::{Pipeline, Rejection},
-    route::{Address, Router, Target, Verdict},
+    route::{Address, RouteMatch, Router, Target},
 };
 
 use super::{
-    Failure, Outcome,
+    CommandFailure, CommandOutcome,
     payload::{self, Report},
 };
 
@@ -51,7 +51,10 @@ pub(super) struct ExplainArgs {
     file: PathBuf,
 }
 
-pub(super) fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn run(
+    args: &ExplainArgs,
+    out: &mut dyn Write,
+) -> Result<CommandOutcome, CommandFailure> {
     let (config, catalog) = config::load(&Sources::file(&args.config))?;
     let apps = chosen(&config, args.app.as_deref())?;
     let body = payload::read(&args.file)?;
@@ -61,7 +64,7 @@ pub(super) fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<Outcome, Fa
             let status = error.status();
             let error = payload::describe(&error);
             writeln!(out, "refused with {status}: {error}")?;
-            return Ok(Outcome::Found);
+            return Ok(CommandOutcome::Found);
         }
     };
     let catalog = Arc::new(ArcSwap::from_pointee(catalog));
@@ -77,16 +80,16 @@ pub(super) fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<Outcome, Fa
         exchange: config.broker.exchange.clone(),
         path: args.path.clone(),
     };
-    let mut outcome = Outcome::Good;
+    let mut outcome = CommandOutcome::Good;
     for app in apps {
         if !explainer.app(app, &body, &elements, out)? {
-            outcome = Outcome::Found;
+            outcome = CommandOutcome::Found;
         }
     }
     Ok(outcome)
 }
 
-fn chosen<'c>(config: &'c Config, name: Option<&str>) -> Result<Vec<&'c App>, Failure> {
+fn chosen<'c>(config: &'c Config, name: Option<&str>) -> Result<Vec<&'c App>, CommandFailure> {
     let apps: Vec<&App> = config
         .apps
         .iter()
@@ -94,7 +97,7 @@ fn chosen<'c>(config: &'c Config, name: Option<&str>) -> Result<Vec<&'c App>, Fa
         .collect();
     if apps.is_empty() {
         let known: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
-        return Err(Failure::Usage(format!(
+        return Err(CommandFailure::Usage(format!(
             "--app: the configuration has no such app; known: {}",
             known.join(", ")
         )));
@@ -124,7 +127,7 @@ impl Explainer {
         let path = self.path.as_deref();
         let prepared = self
             .pipeline
-            .read(&Head::default(), body)
+            .read(&CallbackHead::default(), body)
             .and_then(|elements| self.pipeline.prepare(app, elements, path));
         let offers = match &prepared {
             Ok(prepared) => prepared.offers.as_slice(),
@@ -152,7 +155,7 @@ impl Explainer {
                     .explain(&app.name, event, report.kind, generation)
                 {
                     let verdict = match explanation.verdict {
-                        Verdict::Matched(_) => "takes it".to_owned(),
+                        RouteMatch::Matched(_) => "takes it".to_owned(),
                         other => format!("does not take it: {other}"),
                     };
                     writeln!(out, "      route {} {verdict}", explanation.route)?;

@@ -10,8 +10,8 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use hookswitch_load::{
-    self as load, BrokerTls, Content, Generation, Pace, Plan, Progress, RunId, Source, Target,
-    Traffic, Watch, Watched,
+    self as load, BrokerTls, ConsumePlan, Content, Generation, Plan, Progress, RunId, SendSchedule,
+    Source, Target, Traffic, WatchedQueue,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use crate::{
     route::{QUARANTINE, Sink, UNROUTED},
 };
 
-use super::{Failure, Outcome};
+use super::{CommandFailure, CommandOutcome};
 
 /// Send the events of many calls and verify what comes out of the queues
 ///
@@ -153,7 +153,7 @@ fn chance(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "must be from 0 to 1".to_owned())
 }
 
-pub(super) fn run(args: &LoadArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn run(args: &LoadArgs, out: &mut dyn Write) -> Result<CommandOutcome, CommandFailure> {
     let config = match &args.config {
         Some(path) => Some(config::load(&Sources::file(path))?.0),
         None => None,
@@ -166,16 +166,16 @@ pub(super) fn run(args: &LoadArgs, out: &mut dyn Write) -> Result<Outcome, Failu
         .context("cannot start a runtime")?
         .block_on(args.supervised(plan))?;
     let Some(summary) = summary else {
-        return Ok(Outcome::Interrupted);
+        return Ok(CommandOutcome::Interrupted);
     };
     if !args.json {
         write!(out, "{}", load::describe(&summary))?;
     }
     writeln!(out, "{}", summary.to_json())?;
     Ok(match (summary.is_good(), summary.is_interrupted()) {
-        (false, _) => Outcome::Found,
-        (true, true) => Outcome::Interrupted,
-        (true, false) => Outcome::Good,
+        (false, _) => CommandOutcome::Found,
+        (true, true) => CommandOutcome::Interrupted,
+        (true, false) => CommandOutcome::Good,
     })
 }
 
@@ -213,7 +213,7 @@ impl LoadArgs {
         bar
     }
 
-    fn plan(&self, config: Option<&Config>) -> Result<Plan, Failure> {
+    fn plan(&self, config: Option<&Config>) -> Result<Plan, CommandFailure> {
         let watch = match self.send_only {
             true => None,
             false => Some(self.watch(config)?),
@@ -232,7 +232,7 @@ impl LoadArgs {
         })
     }
 
-    fn traffic(&self, config: Option<&Config>) -> Result<Traffic, Failure> {
+    fn traffic(&self, config: Option<&Config>) -> Result<Traffic, CommandFailure> {
         let targets = if self.target.is_empty() {
             vec![self.configured_target(config)?]
         } else {
@@ -258,15 +258,15 @@ impl LoadArgs {
             connections: self.connections,
             active: self.active.unwrap_or(self.calls),
             pace: match (self.rate, self.burst) {
-                (Some(rate), _) => Pace::Rate(rate),
-                (None, Some(interval)) => Pace::Burst(interval.into()),
-                (None, None) => Pace::Closed,
+                (Some(rate), _) => SendSchedule::Rate(rate),
+                (None, Some(interval)) => SendSchedule::Burst(interval.into()),
+                (None, None) => SendSchedule::Closed,
             },
             attempts: self.attempts,
         })
     }
 
-    fn chosen_generations(&self) -> Result<Vec<Generation>, Failure> {
+    fn chosen_generations(&self) -> Result<Vec<Generation>, CommandFailure> {
         if self.generations == "all" {
             return Ok(Generation::ALL.to_vec());
         }
@@ -275,7 +275,7 @@ impl LoadArgs {
             .map(|name| {
                 Generation::named(name.trim()).ok_or_else(|| {
                     let known = Generation::ALL.map(Generation::as_str).join(", ");
-                    Failure::Usage(format!(
+                    CommandFailure::Usage(format!(
                         "--generations: {name:?} is none; write all, or some of {known}"
                     ))
                 })
@@ -283,9 +283,9 @@ impl LoadArgs {
             .collect()
     }
 
-    fn configured_target(&self, config: Option<&Config>) -> Result<String, Failure> {
+    fn configured_target(&self, config: Option<&Config>) -> Result<String, CommandFailure> {
         let config = config.ok_or_else(|| {
-            Failure::Usage("say where to post: --config FILE or --target URL".to_owned())
+            CommandFailure::Usage("say where to post: --config FILE or --target URL".to_owned())
         })?;
         let wanted = |app: &&config::App| {
             self.app
@@ -294,7 +294,7 @@ impl LoadArgs {
         };
         let app = config.apps.iter().find(wanted).ok_or_else(|| {
             let known: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
-            Failure::Usage(format!(
+            CommandFailure::Usage(format!(
                 "--app: the configuration has no such app; known: {}",
                 known.join(", ")
             ))
@@ -309,12 +309,12 @@ impl LoadArgs {
         Ok(format!("http://{listen}/callbacks/{}", app.name))
     }
 
-    fn watch(&self, config: Option<&Config>) -> Result<Watch, Failure> {
+    fn watch(&self, config: Option<&Config>) -> Result<ConsumePlan, CommandFailure> {
         let queues = match config {
             _ if !self.queue.is_empty() => self.queue.iter().map(|name| alone(name)).collect(),
             Some(config) => queues(config),
             None => {
-                return Err(Failure::Usage(
+                return Err(CommandFailure::Usage(
                     "say what to verify: --config FILE, or --amqp URL with --queue NAME; or --send-only"
                         .to_owned(),
                 ));
@@ -324,15 +324,15 @@ impl LoadArgs {
             (Some(url), _) => url.clone(),
             (None, Some(config)) => broker_url(config)?,
             (None, None) => {
-                return Err(Failure::Usage(
+                return Err(CommandFailure::Usage(
                     "say which broker to verify: --config FILE or --amqp URL".to_owned(),
                 ));
             }
         };
         check_broker_url(&url)
-            .map_err(|error| Failure::Usage(format!("the broker's URL {error}")))?;
+            .map_err(|error| CommandFailure::Usage(format!("the broker's URL {error}")))?;
         let tls = config.map(|config| &config.broker.tls);
-        Ok(Watch {
+        Ok(ConsumePlan {
             url,
             tls: BrokerTls {
                 ca_file: tls.and_then(|tls| tls.ca_file.clone()),
@@ -346,8 +346,8 @@ impl LoadArgs {
     }
 }
 
-fn usage(error: &load::LoadError) -> Failure {
-    Failure::Usage(Chain(error).to_string())
+fn usage(error: &load::LoadError) -> CommandFailure {
+    CommandFailure::Usage(Chain(error).to_string())
 }
 
 fn show(bar: &ProgressBar, progress: Progress) {
@@ -358,7 +358,7 @@ fn show(bar: &ProgressBar, progress: Progress) {
     }
 }
 
-fn broker_url(config: &Config) -> Result<String, Failure> {
+fn broker_url(config: &Config) -> Result<String, CommandFailure> {
     let first = match &config.broker.endpoint {
         BrokerEndpoint::Amqp(urls) => urls.first().cloned(),
         BrokerEndpoint::AmqpFile(path) => read_broker_urls(path)
@@ -366,7 +366,7 @@ fn broker_url(config: &Config) -> Result<String, Failure> {
             .into_iter()
             .next(),
         BrokerEndpoint::Stdout => {
-            return Err(Failure::Usage(
+            return Err(CommandFailure::Usage(
                 "broker.url is \"stdout:\": there is no queue to verify; use --send-only, or --amqp and --queue"
                     .to_owned(),
             ));
@@ -377,8 +377,8 @@ fn broker_url(config: &Config) -> Result<String, Failure> {
 }
 
 /// Every queue that an event may come out of, each once.
-fn queues(config: &Config) -> Vec<Watched> {
-    let mut all: Vec<Watched> = Vec::new();
+fn queues(config: &Config) -> Vec<WatchedQueue> {
+    let mut all: Vec<WatchedQueue> = Vec::new();
     for route in &config.routes {
         // What an exchange does with a message is the operator's affair: its queues are named with --queue.
         let Sink::Queue {
@@ -393,7 +393,7 @@ fn queues(config: &Config) -> Vec<Watched> {
                 .map(|number| format!("{name}.{number}"))
                 .collect(),
         };
-        all.extend(names.into_iter().map(|queue| Watched {
+        all.extend(names.into_iter().map(|queue| WatchedQueue {
             name: queue,
             destination: name.clone(),
             quarantine: false,
@@ -406,8 +406,8 @@ fn queues(config: &Config) -> Vec<Watched> {
     all
 }
 
-fn alone(name: &str) -> Watched {
-    Watched {
+fn alone(name: &str) -> WatchedQueue {
+    WatchedQueue {
         name: name.to_owned(),
         destination: name.to_owned(),
         quarantine: name == QUARANTINE,

@@ -12,7 +12,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::Failure;
+use super::CommandFailure;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -55,19 +55,19 @@ impl LogArgs {
     ///
     /// # Errors
     /// When the filter is none.
-    pub(super) fn start(&self) -> Result<(), Failure> {
+    pub(super) fn start(&self) -> Result<(), CommandFailure> {
         let json = match self.format {
             Format::Auto => !io::stderr().is_terminal(),
             Format::Text => false,
             Format::Json => true,
         };
         let filter = EnvFilter::try_new(&self.filter)
-            .map_err(|error| Failure::Usage(format!("--log {:?}: {error}", self.filter)))?;
+            .map_err(|error| CommandFailure::Usage(format!("--log {:?}: {error}", self.filter)))?;
         let subscriber = tracing_subscriber::registry().with(lines(json, filter, io::stderr));
         // Only a second call could fail, and there is one call.
         subscriber
             .try_init()
-            .map_err(|error| Failure::Work(error.into()))
+            .map_err(|error| CommandFailure::Work(error.into()))
     }
 }
 

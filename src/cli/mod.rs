@@ -66,7 +66,7 @@ enum Command {
 }
 
 impl Command {
-    fn run(self, out: &mut dyn Write) -> Result<Outcome, Failure> {
+    fn run(self, out: &mut dyn Write) -> Result<CommandOutcome, CommandFailure> {
         match self {
             Self::Serve(args) => serve::run(&args),
             Self::CheckConfig(args) => check_config::run(&args, out),
@@ -74,8 +74,8 @@ impl Command {
             Self::Explain(args) => explain::run(&args, out),
             Self::Schemas(args) => schemas::run(&args, out),
             Self::Tail(args) => tail::run(&args, out)
-                .map(|()| Outcome::Good)
-                .map_err(Failure::from),
+                .map(|()| CommandOutcome::Good)
+                .map_err(CommandFailure::from),
             Self::Consume(args) => consume::run(&args, out),
             #[cfg(feature = "load")]
             Self::Load(args) => load::run(&args, out),
@@ -88,7 +88,7 @@ impl Command {
 
 /// How a command ended that did its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum CommandOutcome {
     /// Nothing to complain about.
     Good,
     /// The check found something.
@@ -100,7 +100,7 @@ enum Outcome {
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum CommandFailure {
     /// It was called in a way that makes no sense.
     #[error("{0}")]
     Usage(String),
@@ -115,13 +115,13 @@ enum Failure {
     Work(#[from] anyhow::Error),
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CommandFailure {
     fn from(error: io::Error) -> Self {
         Self::Work(error.into())
     }
 }
 
-impl Failure {
+impl CommandFailure {
     /// True where whoever read our output has read enough (`hookswitch schemas list | head`), which is no failure.
     fn is_closed_pipe(&self) -> bool {
         match self {
@@ -178,19 +178,19 @@ fn run() -> ExitCode {
         Ok(outcome)
     });
     match result {
-        Ok(Outcome::Good) => ExitCode::SUCCESS,
-        Ok(Outcome::Found) => ExitCode::FAILURE,
+        Ok(CommandOutcome::Good) => ExitCode::SUCCESS,
+        Ok(CommandOutcome::Found) => ExitCode::FAILURE,
         // What a shell reports of a command that SIGINT ended.
         #[cfg(any(feature = "load", feature = "emulate"))]
-        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Ok(CommandOutcome::Interrupted) => ExitCode::from(130),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             match &failure {
-                Failure::Receiver(error) => eprintln!("hookswitch: {}", Chain(error)),
-                Failure::Work(error) => eprintln!("hookswitch: {}", Chain(error.as_ref())),
+                CommandFailure::Receiver(error) => eprintln!("hookswitch: {}", Chain(error)),
+                CommandFailure::Work(error) => eprintln!("hookswitch: {}", Chain(error.as_ref())),
                 // Each line of it says where and what by itself.
-                Failure::Configuration(problems) => eprintln!("{problems}"),
-                Failure::Usage(message) => eprintln!("hookswitch: {message}"),
+                CommandFailure::Configuration(problems) => eprintln!("{problems}"),
+                CommandFailure::Usage(message) => eprintln!("hookswitch: {message}"),
             }
             failure.exit_code()
         }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_closed_pipe_is_no_failure_and_other_errors_are() {
-        let error = |kind| Failure::from(io::Error::from(kind));
+        let error = |kind| CommandFailure::from(io::Error::from(kind));
         assert!(error(io::ErrorKind::BrokenPipe).is_closed_pipe());
         assert!(!error(io::ErrorKind::StorageFull).is_closed_pipe());
     }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
-    catalog::{Catalog, Finding, Verdict},
-    envelope::{self, DecodeError, Element, Head, Limits},
+    catalog::{Catalog, CatalogMatch, Validity},
+    envelope::{self, CallbackHead, DecodeError, DecodeLimits, Element},
     event::{EnvelopeForm, Fault, Generation, Kind},
 };
 
@@ -29,7 +29,11 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Bytes> {
 
 /// Takes the events out of a body, as the receiver does for a request without a `Content-Type`.
 pub(super) fn decode(body: &Bytes, batch_limit: usize) -> Result<Vec<Element>, DecodeError> {
-    envelope::decode(&Head::default(), body, &Limits::new(batch_limit))
+    envelope::decode(
+        &CallbackHead::default(),
+        body,
+        &DecodeLimits::new(batch_limit),
+    )
 }
 
 /// What is wrong with a body as a whole: the error, and below it each fault by place.
@@ -65,7 +69,7 @@ impl Report {
     pub(super) fn of(index: usize, element: &Element, catalog: &Catalog) -> Self {
         match element {
             Element::Event(event) => {
-                let Finding {
+                let CatalogMatch {
                     kind,
                     generation,
                     ids,
@@ -74,8 +78,8 @@ impl Report {
                 } = catalog.examine(event);
                 // An unknown type is no error: the service adds types, and by default they are routed.
                 let errors = match verdict {
-                    Verdict::Valid | Verdict::Unknown => Vec::new(),
-                    Verdict::Invalid(faults) => faults,
+                    Validity::Valid | Validity::Unknown => Vec::new(),
+                    Validity::Invalid(faults) => faults,
                 };
                 Self {
                     index,

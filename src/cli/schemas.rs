@@ -10,7 +10,7 @@ use crate::{
     config::{Schemas, open_catalog},
 };
 
-use super::{Failure, Outcome};
+use super::{CommandFailure, CommandOutcome};
 
 /// List, show or export the schemas of the catalogue
 #[derive(Debug, Args)]
@@ -49,7 +49,10 @@ enum Action {
     },
 }
 
-pub(super) fn run(args: &SchemasArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn run(
+    args: &SchemasArgs,
+    out: &mut dyn Write,
+) -> Result<CommandOutcome, CommandFailure> {
     let catalog = open_catalog(&Schemas {
         path: args.path.clone(),
     })
@@ -65,12 +68,12 @@ pub(super) fn run(args: &SchemasArgs, out: &mut dyn Write) -> Result<Outcome, Fa
                 .export(directory)
                 .with_context(|| format!("cannot write schemas to {}", directory.display()))?;
             writeln!(out, "{count} files written to {}", directory.display())?;
-            Ok(Outcome::Good)
+            Ok(CommandOutcome::Good)
         }
     }
 }
 
-fn list(catalog: &Catalog, out: &mut dyn Write) -> Result<Outcome, Failure> {
+fn list(catalog: &Catalog, out: &mut dyn Write) -> Result<CommandOutcome, CommandFailure> {
     for row in catalog.rows() {
         writeln!(
             out,
@@ -80,7 +83,7 @@ fn list(catalog: &Catalog, out: &mut dyn Write) -> Result<Outcome, Failure> {
             row.event_type
         )?;
     }
-    Ok(Outcome::Good)
+    Ok(CommandOutcome::Good)
 }
 
 fn show(
@@ -88,11 +91,11 @@ fn show(
     event_type: &str,
     generation: Option<&str>,
     out: &mut dyn Write,
-) -> Result<Outcome, Failure> {
+) -> Result<CommandOutcome, CommandFailure> {
     let found = catalog.schemas_of(event_type, generation);
     if found.is_empty() {
         let place = generation.map_or_else(String::new, |name| format!(" in generation {name:?}"));
-        return Err(Failure::Usage(format!(
+        return Err(CommandFailure::Usage(format!(
             "no event type {event_type:?}{place}: `hookswitch schemas list` prints them"
         )));
     }
@@ -100,5 +103,5 @@ fn show(
     for (_, schema) in found {
         writeln!(out, "{}", schema.trim_end())?;
     }
-    Ok(Outcome::Good)
+    Ok(CommandOutcome::Good)
 }

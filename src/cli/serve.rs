@@ -11,7 +11,7 @@ use crate::{
     http,
 };
 
-use super::{Failure, Outcome};
+use super::{CommandFailure, CommandOutcome};
 
 /// Take callbacks and deliver their events
 ///
@@ -62,7 +62,7 @@ impl ServeArgs {
     }
 }
 
-pub(super) fn run(args: &ServeArgs) -> Result<Outcome, Failure> {
+pub(super) fn run(args: &ServeArgs) -> Result<CommandOutcome, CommandFailure> {
     // Only a development receiver needs it, and promises nothing beyond its own life: removed at the end.
     let scratch = match &args.config {
         Some(_) => None,
@@ -92,7 +92,7 @@ pub(super) fn run(args: &ServeArgs) -> Result<Outcome, Failure> {
     // The stop had a deadline; a thread that still waits for a disk or for a reader of standard output has none.
     runtime.shutdown_background();
     served?;
-    Ok(Outcome::Good)
+    Ok(CommandOutcome::Good)
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ async fn follow(args: &TailArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         let text = response.text().await.unwrap_or_default();
         bail!("{} answered {status}: {}", args.admin, detail_of(&text));
     }
-    let mut feed = Feed::default();
+    let mut feed = SseReader::default();
     loop {
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
@@ -135,14 +135,16 @@ impl TailArgs {
         Ok(url)
     }
 
-    fn print(&self, news: &News, out: &mut dyn Write) -> io::Result<()> {
+    fn print(&self, news: &FeedMessage, out: &mut dyn Write) -> io::Result<()> {
         match news {
-            News::Line(line) if self.json => {
+            FeedMessage::Line(line) if self.json => {
                 out.write_all((serde_json::to_string(line)? + "\n").as_bytes())?;
             }
-            News::Line(line) => out.write_all((columns(line) + "\n").as_bytes())?,
+            FeedMessage::Line(line) => out.write_all((columns(line) + "\n").as_bytes())?,
             // On standard error, so that NDJSON stays a list of events.
-            News::Lost(lost) => tracing::warn!(lost, "the feed was faster than this terminal"),
+            FeedMessage::LostLines(lost) => {
+                tracing::warn!(lost, "the feed was faster than this terminal")
+            }
         }
         out.flush()
     }
@@ -184,23 +186,23 @@ fn columns(line: &LiveEvent) -> String {
 
 /// What the feed says.
 #[derive(Debug, PartialEq, Eq)]
-enum News {
+enum FeedMessage {
     Line(LiveEvent),
     /// So many lines were lost because we read too slowly.
-    Lost(u64),
+    LostLines(u64),
 }
 
 /// Takes server-sent events (WHATWG HTML, 9.2.6) out of chunks, as far as our own receiver writes them: lines end with
 /// LF, an event is one `event` and one `data` line.
 #[derive(Debug, Default)]
-struct Feed {
+struct SseReader {
     rest: Vec<u8>,
     name: String,
     data: String,
 }
 
-impl Feed {
-    fn take(&mut self, chunk: &[u8]) -> anyhow::Result<Vec<News>> {
+impl SseReader {
+    fn take(&mut self, chunk: &[u8]) -> anyhow::Result<Vec<FeedMessage>> {
         self.rest.extend_from_slice(chunk);
         let mut news = Vec::new();
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
@@ -223,21 +225,23 @@ impl Feed {
         Ok(news)
     }
 
-    fn event(&mut self) -> anyhow::Result<Option<News>> {
+    fn event(&mut self) -> anyhow::Result<Option<FeedMessage>> {
         let (name, data) = (
             std::mem::take(&mut self.name),
             std::mem::take(&mut self.data),
         );
         #[derive(serde::Deserialize)]
-        struct Lost {
+        struct LostLines {
             lost: u64,
         }
         let read = || "the receiver sent a line that this version cannot read";
         Ok(match name.as_str() {
-            "line" => Some(News::Line(serde_json::from_str(&data).with_context(read)?)),
+            "line" => Some(FeedMessage::Line(
+                serde_json::from_str(&data).with_context(read)?,
+            )),
             "lost" => {
-                let Lost { lost } = serde_json::from_str(&data).with_context(read)?;
-                Some(News::Lost(lost))
+                let LostLines { lost } = serde_json::from_str(&data).with_context(read)?;
+                Some(FeedMessage::LostLines(lost))
             }
             _ => None,
         })
@@ -312,17 +316,25 @@ mod tests {
             ": following\n\nevent: line\ndata: {json}\n\n: keep-alive\n\nevent: lost\ndata: {{\"lost\":3}}\n\nevent: new\ndata: 1\n\n"
         );
         for size in [1, 7, text.len()] {
-            let mut feed = Feed::default();
-            let news: Vec<News> = text
+            let mut feed = SseReader::default();
+            let news: Vec<FeedMessage> = text
                 .as_bytes()
                 .chunks(size)
                 .flat_map(|chunk| feed.take(chunk).unwrap())
                 .collect();
-            assert_eq!(news, [News::Line(line("a")), News::Lost(3)], "{size}");
+            assert_eq!(
+                news,
+                [FeedMessage::Line(line("a")), FeedMessage::LostLines(3)],
+                "{size}"
+            );
         }
-        assert!(Feed::default().take(b"event: line\ndata: {}\n\n").is_err());
         assert!(
-            Feed::default()
+            SseReader::default()
+                .take(b"event: line\ndata: {}\n\n")
+                .is_err()
+        );
+        assert!(
+            SseReader::default()
                 .take(&vec![b'x'; LINE_LIMIT_BYTES + 1])
                 .is_err()
         );
@@ -357,7 +369,7 @@ mod tests {
         let live = LiveFeed::default();
         let registry = new_registry().unwrap();
         let admin = Admin {
-            door: crate::http::DoorMetrics::register(&registry).unwrap(),
+            door: crate::http::ConnectionMetrics::register(&registry).unwrap(),
             identity: None,
             health: Arc::default(),
             drift: Arc::default(),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 use super::{
-    Failure, Outcome,
+    CommandFailure, CommandOutcome,
     payload::{self, Report},
 };
 
@@ -73,16 +73,19 @@ impl FileReport {
     }
 }
 
-pub(super) fn run(args: &ValidateArgs, out: &mut dyn Write) -> Result<Outcome, Failure> {
+pub(super) fn run(
+    args: &ValidateArgs,
+    out: &mut dyn Write,
+) -> Result<CommandOutcome, CommandFailure> {
     let catalog = open_catalog(&Schemas {
         path: args.schemas.clone(),
     })
     .map_err(anyhow::Error::from)?;
-    let mut outcome = Outcome::Good;
+    let mut outcome = CommandOutcome::Good;
     for file in &args.files {
         let report = FileReport::of(file, &catalog);
         if !report.is_good() {
-            outcome = Outcome::Found;
+            outcome = CommandOutcome::Found;
         }
         if args.json {
             let line = serde_json::to_string(&report).map_err(anyhow::Error::from)?;
@@ -94,7 +97,7 @@ pub(super) fn run(args: &ValidateArgs, out: &mut dyn Write) -> Result<Outcome, F
     Ok(outcome)
 }
 
-fn print(report: &FileReport, out: &mut dyn Write) -> Result<(), Failure> {
+fn print(report: &FileReport, out: &mut dyn Write) -> Result<(), CommandFailure> {
     match &report.error {
         Some(error) => writeln!(out, "{}: {error}", report.file)?,
         None => writeln!(out, "{}:", report.file)?,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    problems::{Findings, Place},
+    problems::{Origin, ProblemCollector},
     tree::{Entries, Node, Value, overlay, parse},
 };
 
@@ -108,7 +108,7 @@ impl Sources {
     }
 
     /// The layers joined, and what to call the file as a whole. `None` after a problem that leaves nothing to check.
-    pub(super) fn joined(&self, findings: &Findings) -> Option<(Place, Entries)> {
+    pub(super) fn joined(&self, findings: &ProblemCollector) -> Option<(Origin, Entries)> {
         let (name, text): (Rc<str>, String) = match &self.base {
             Base::File(path) => {
                 let name: Rc<str> = path.display().to_string().into();
@@ -116,7 +116,7 @@ impl Sources {
                     Ok(text) => (name, text),
                     Err(error) => {
                         let message = format!("cannot read this configuration file: {error}");
-                        findings.add(&Place::File(name), "", message);
+                        findings.add(&Origin::File(name), "", message);
                         return None;
                     }
                 }
@@ -131,17 +131,17 @@ impl Sources {
         }
         overlay(&mut entries, self.environment_layer(findings));
         overlay(&mut entries, self.flag_layer());
-        Some((Place::File(name), entries))
+        Some((Origin::File(name), entries))
     }
 
-    fn environment_layer(&self, findings: &Findings) -> Entries {
+    fn environment_layer(&self, findings: &ProblemCollector) -> Entries {
         let mut layer = Entries::new();
         for (name, value) in &self.environment {
             let name = name.to_string_lossy();
             let Some(path) = name.strip_prefix(PREFIX) else {
                 continue;
             };
-            let place = Place::Environment(name.to_string());
+            let place = Origin::Environment(name.to_string());
             let Some(value) = value.to_str() else {
                 findings.add(&place, "", "is not UTF-8");
                 continue;
@@ -164,7 +164,7 @@ impl Sources {
     fn flag_layer(&self) -> Entries {
         let mut layer = Entries::new();
         for flag in &self.flags {
-            set(&mut layer, flag.key, &Place::Flag(flag.name), &flag.value)
+            set(&mut layer, flag.key, &Origin::Flag(flag.name), &flag.value)
                 .expect("flags name a section and a key, each once");
         }
         layer
@@ -172,7 +172,7 @@ impl Sources {
 }
 
 /// Sets `section.key` (or deeper) to `value`; `None` where the path is no path or runs into a value.
-fn set(layer: &mut Entries, path: &str, place: &Place, value: &str) -> Option<()> {
+fn set(layer: &mut Entries, path: &str, place: &Origin, value: &str) -> Option<()> {
     match path.split_once('.') {
         Some((table, rest)) => {
             let node = layer.entry(table.to_owned()).or_insert_with(|| Node {
@@ -193,7 +193,7 @@ fn set(layer: &mut Entries, path: &str, place: &Place, value: &str) -> Option<()
 }
 
 /// A text, or where it is a TOML list of texts (`["a", "b"]`) that list.
-fn untyped(place: &Place, value: &str) -> Node {
+fn untyped(place: &Origin, value: &str) -> Node {
     let items = value
         .starts_with('[')
         .then(|| format!("list = {value}").parse::<toml::Table>().ok())

@@ -45,7 +45,7 @@ use crate::{
     event::AppName,
 };
 
-use problems::Findings;
+use problems::ProblemCollector;
 use routes::Vocabulary;
 use section::Section;
 
@@ -93,7 +93,7 @@ fn load_with(
     sources: &Sources,
     vocabulary: impl FnOnce(&Schemas) -> Result<Vocabulary, Vec<String>>,
 ) -> Result<Config, Problems> {
-    let findings = Findings::default();
+    let findings = ProblemCollector::default();
     let config = sources.joined(&findings).map(|(place, entries)| {
         Section::read("", &place, &entries, &findings, |top| {
             config(top, sources, vocabulary)

@@ -20,7 +20,7 @@ use super::{
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.server;
-        let mut page = Page(f);
+        let mut page = SettingsPage(f);
         page.table("[server]")?;
         page.line("listen", server.listen.to_string())?;
         page.line("admin_listen", server.admin_listen.to_string())?;
@@ -69,9 +69,9 @@ impl fmt::Display for Config {
     }
 }
 
-struct Page<'f, 'b>(&'f mut fmt::Formatter<'b>);
+struct SettingsPage<'f, 'b>(&'f mut fmt::Formatter<'b>);
 
-impl Page<'_, '_> {
+impl SettingsPage<'_, '_> {
     fn table(&mut self, header: &str) -> fmt::Result {
         writeln!(self.0, "{header}")
     }
@@ -94,7 +94,7 @@ fn words<'w>(words: impl IntoIterator<Item = &'w str>) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
-fn broker(page: &mut Page<'_, '_>, broker: &Broker) -> fmt::Result {
+fn broker(page: &mut SettingsPage<'_, '_>, broker: &Broker) -> fmt::Result {
     page.table("[broker]")?;
     match &broker.endpoint {
         BrokerEndpoint::Stdout => page.line("url", "stdout:")?,
@@ -169,7 +169,7 @@ fn filter(expression: &Filter) -> Value {
     Value::Table([(dialect.to_owned(), operand)].into_iter().collect())
 }
 
-fn app(page: &mut Page<'_, '_>, app: &App) -> fmt::Result {
+fn app(page: &mut SettingsPage<'_, '_>, app: &App) -> fmt::Result {
     page.table("[[apps]]")?;
     page.line("name", app.name.as_str())?;
     match &app.auth {
@@ -299,7 +299,7 @@ fn shared_secret(secret: &SharedSecret) -> Value {
     ])
 }
 
-fn route(page: &mut Page<'_, '_>, route: &Route) -> fmt::Result {
+fn route(page: &mut SettingsPage<'_, '_>, route: &Route) -> fmt::Result {
     page.table("[[routes]]")?;
     page.line("name", route.name.as_str())?;
     if let Some(app) = &route.app {

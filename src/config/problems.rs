@@ -4,7 +4,7 @@ use std::{cell::RefCell, fmt, rc::Rc};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(super) enum Origin {
     /// A line of the file, counted from 1.
     Line(Rc<str>, usize),
     /// The file as a whole.
@@ -15,14 +15,14 @@ pub(super) enum Place {
     Flag(&'static str),
 }
 
-impl Place {
+impl Origin {
     /// True where values have no type of their own and are read as the setting wants them.
     pub(super) fn is_untyped(&self) -> bool {
         matches!(self, Self::Environment(_) | Self::Flag(_))
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(file, line) => write!(f, "{file}:{line}"),
@@ -35,11 +35,11 @@ impl fmt::Display for Place {
 
 /// Collects problems while a configuration is read. Shared by every section, so that reading goes on after a problem.
 #[derive(Debug, Default)]
-pub(super) struct Findings(RefCell<Vec<(Place, String)>>);
+pub(super) struct ProblemCollector(RefCell<Vec<(Origin, String)>>);
 
-impl Findings {
+impl ProblemCollector {
     /// Notes one problem; `key` is empty for the file as a whole.
-    pub(super) fn add(&self, place: &Place, key: &str, message: impl fmt::Display) {
+    pub(super) fn add(&self, place: &Origin, key: &str, message: impl fmt::Display) {
         let text = if key.is_empty() {
             format!("{place}: {message}")
         } else {
@@ -112,11 +112,11 @@ mod tests {
 
     #[test]
     fn problems_come_in_the_order_of_the_file() {
-        let findings = Findings::default();
+        let findings = ProblemCollector::default();
         let file: Rc<str> = "f.toml".into();
-        findings.add(&Place::Flag("--listen"), "server.listen", "c");
-        findings.add(&Place::Line(file.clone(), 12), "b", "later");
-        findings.add(&Place::Line(file, 9), "a", "sooner");
+        findings.add(&Origin::Flag("--listen"), "server.listen", "c");
+        findings.add(&Origin::Line(file.clone(), 12), "b", "later");
+        findings.add(&Origin::Line(file, 9), "a", "sooner");
         assert_eq!(
             findings.into_problems().unwrap().lines(),
             [
@@ -125,6 +125,6 @@ mod tests {
                 "flag --listen: server.listen: c"
             ]
         );
-        assert_eq!(Findings::default().into_problems(), None);
+        assert_eq!(ProblemCollector::default().into_problems(), None);
     }
 }

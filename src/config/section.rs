@@ -11,17 +11,17 @@ use std::{
 };
 
 use super::{
-    problems::{Findings, Place, suggestion},
+    problems::{Origin, ProblemCollector, suggestion},
     tree::{Entries, Node, Value},
 };
 
 /// One table while it is read.
 pub(super) struct Section<'t> {
     path: String,
-    place: Place,
+    place: Origin,
     entries: &'t Entries,
     asked: BTreeSet<&'static str>,
-    findings: &'t Findings,
+    findings: &'t ProblemCollector,
 }
 
 /// A value that was written, with what is needed to complain about it.
@@ -30,7 +30,7 @@ pub(super) struct Given<'t> {
     pub(super) key: String,
     /// The value and its place.
     pub(super) node: &'t Node,
-    findings: &'t Findings,
+    findings: &'t ProblemCollector,
 }
 
 impl Given<'_> {
@@ -104,9 +104,9 @@ impl<'t> Section<'t> {
     /// Reads a table with `read`, then refuses every key that `read` did not ask for.
     pub(super) fn read<T>(
         path: &str,
-        place: &Place,
+        place: &Origin,
         entries: &'t Entries,
-        findings: &'t Findings,
+        findings: &'t ProblemCollector,
         read: impl FnOnce(&mut Self) -> T,
     ) -> T {
         let mut section = Self {
@@ -180,7 +180,13 @@ impl<'t> Section<'t> {
                 _ => {
                     given.expected(format!("a table: write [{}]", header(&path)));
                     // The problems of an empty table would only repeat this one.
-                    Section::read(&path, &self.place, &empty, &Findings::default(), read)
+                    Section::read(
+                        &path,
+                        &self.place,
+                        &empty,
+                        &ProblemCollector::default(),
+                        read,
+                    )
                 }
             },
             None => Section::read(&path, &self.place, &empty, self.findings, read),

@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::problems::{Findings, Place};
+use super::problems::{Origin, ProblemCollector};
 
 /// The entries of a table, by key.
 pub(super) type Entries = BTreeMap<String, Node>;
@@ -15,7 +15,7 @@ pub(super) type Entries = BTreeMap<String, Node>;
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub(super) place: Place,
+    pub(super) place: Origin,
     pub(super) value: Value,
 }
 
@@ -63,13 +63,13 @@ impl Value {
 }
 
 /// Reads the TOML document `text`, noting every syntax error.
-pub(super) fn parse(file: &Rc<str>, text: &str, findings: &Findings) -> Entries {
+pub(super) fn parse(file: &Rc<str>, text: &str, findings: &ProblemCollector) -> Entries {
     let (document, errors) = DeTable::parse_recoverable(text);
     let lines = Lines { file, text };
     for error in errors {
         let place = error
             .span()
-            .map_or_else(|| Place::File(file.clone()), |span| lines.place(&span));
+            .map_or_else(|| Origin::File(file.clone()), |span| lines.place(&span));
         findings.add(&place, "", error.message());
     }
     lines.entries(document.get_ref(), findings)
@@ -105,15 +105,15 @@ struct Lines<'t> {
 }
 
 impl Lines<'_> {
-    fn place(&self, span: &Range<usize>) -> Place {
+    fn place(&self, span: &Range<usize>) -> Origin {
         let before = self.text.bytes().take(span.start);
-        Place::Line(
+        Origin::Line(
             self.file.clone(),
             1 + before.filter(|byte| *byte == b'\n').count(),
         )
     }
 
-    fn entries(&self, table: &DeTable<'_>, findings: &Findings) -> Entries {
+    fn entries(&self, table: &DeTable<'_>, findings: &ProblemCollector) -> Entries {
         table
             .iter()
             .filter_map(|(key, value)| {
@@ -124,7 +124,12 @@ impl Lines<'_> {
     }
 
     /// `None`, and a finding, for a number that no setting could hold.
-    fn node(&self, key: &str, spanned: &Spanned<DeValue<'_>>, findings: &Findings) -> Option<Node> {
+    fn node(
+        &self,
+        key: &str,
+        spanned: &Spanned<DeValue<'_>>,
+        findings: &ProblemCollector,
+    ) -> Option<Node> {
         let place = self.place(&spanned.span());
         let value = match spanned.get_ref() {
             DeValue::String(text) => Value::Text(text.to_string()),

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::Settings;
+use super::DispatcherSettings;
 
 /// The wait after the `failures`-th failure in a row (1 is the first). `seed` spreads it over the upper half of its
 /// length: from an id and not from a random source, so that the state machine stays a function of its inputs.
-pub(super) fn backoff(settings: &Settings, seed: u64, failures: u32) -> Duration {
+pub(super) fn backoff(settings: &DispatcherSettings, seed: u64, failures: u32) -> Duration {
     // 2^20 times any first back-off is above every ceiling that makes sense.
     let doublings = failures.saturating_sub(1).min(20);
     let whole = settings
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn the_wait_doubles_up_to_its_ceiling_and_keeps_to_its_upper_half() {
-        let settings = Settings::default();
+        let settings = DispatcherSettings::default();
         for seed in 0..200 {
             for failures in 1..40 {
                 let whole =
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn destinations_that_fail_together_try_again_apart() {
-        let settings = Settings::default();
+        let settings = DispatcherSettings::default();
         let mut waits: Vec<_> = (0..50).map(|seed| backoff(&settings, seed, 4)).collect();
         waits.sort();
         waits.dedup();

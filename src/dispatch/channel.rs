@@ -7,7 +7,7 @@ use std::{
 
 use crate::route::DestinationId;
 
-use super::{AttemptId, ChannelId, table::List, table::Slot};
+use super::{AttemptId, ChannelId, table::EntryIndex, table::EntryList};
 
 /// Whether a channel may be published on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) struct Channel {
 
 /// Why nothing is sent to a destination.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Hold {
+pub(super) enum DestinationHold {
     /// Nothing holds it.
     #[default]
     Free,
@@ -73,7 +73,7 @@ pub(super) enum Hold {
     Probing(Option<AttemptId>),
 }
 
-impl Hold {
+impl DestinationHold {
     pub(super) fn lets_send(self) -> bool {
         matches!(self, Self::Free | Self::Probing(None))
     }
@@ -92,14 +92,14 @@ impl Hold {
 pub(super) struct Destination {
     pub(super) channel: ChannelId,
     /// Heads of lanes and unkeyed ones, for the channel.
-    pub(super) ready: List,
+    pub(super) ready: EntryList,
     /// The same, to be sent alone.
-    pub(super) suspects: List,
+    pub(super) suspects: EntryList,
     /// It stands in [`Channel::turns`].
     pub(super) has_turn: bool,
     /// It stands in [`Channel::turns_alone`].
     pub(super) has_turn_alone: bool,
-    pub(super) hold: Hold,
+    pub(super) hold: DestinationHold,
     /// Nacks and returns since the last confirm, a whole burst counted once.
     pub(super) failures: u32,
     /// The last thing that went wrong was a return.
@@ -110,11 +110,11 @@ impl Destination {
     pub(super) fn on(channel: ChannelId) -> Self {
         Self {
             channel,
-            ready: List::default(),
-            suspects: List::default(),
+            ready: EntryList::default(),
+            suspects: EntryList::default(),
             has_turn: false,
             has_turn_alone: false,
-            hold: Hold::Free,
+            hold: DestinationHold::Free,
             failures: 0,
             returned: false,
         }
@@ -123,8 +123,8 @@ impl Destination {
 
 /// A publish that has no answer yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flight {
-    pub(super) slot: Slot,
+pub(super) struct InFlight {
+    pub(super) slot: EntryIndex,
     pub(super) channel: ChannelId,
     pub(super) alone: bool,
     /// When it was sent, as the caller counts time.
@@ -135,7 +135,7 @@ pub(super) struct Flight {
 
 /// Why a destination is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldFor {
+pub enum HeldReason {
     /// The broker nacked: a full queue, or one without quorum.
     Nack,
     /// The broker returned: the queue, or a binding for the routing key, is missing.
@@ -144,7 +144,7 @@ pub enum HeldFor {
 
 /// How one channel stands: for metrics and health.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChannelView {
+pub struct ChannelStatus {
     /// Which one.
     pub channel: ChannelId,
     /// Deliveries owed on it, sent or not.
@@ -154,7 +154,7 @@ pub struct ChannelView {
     /// When the oldest unconfirmed publish on the channel itself was sent, as the caller counts time.
     pub oldest_unconfirmed_since: Option<Duration>,
     /// Destinations to which nothing, or only one probe, is sent now, and why.
-    pub held: Vec<(DestinationId, HeldFor)>,
+    pub held: Vec<(DestinationId, HeldReason)>,
     /// Open and publishing.
     pub open: bool,
     /// A publish was not confirmed in time, and since then the broker has answered none. It may be open again.

@@ -19,7 +19,7 @@ use super::AttemptId;
 
 /// What the broker said about a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum BrokerReply {
     /// `basic.ack`.
     Ack,
     /// `basic.nack`.
@@ -28,7 +28,7 @@ pub enum Verdict {
 
 /// The returned message that hung on a confirmation; nearly always of another publish, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attached {
+pub enum ReturnedMessage {
     /// None.
     Nothing,
     /// The message of this publish, by its `hookswitch-delivery` header.
@@ -39,7 +39,7 @@ pub enum Attached {
 
 /// How a publish ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum PublishOutcome {
     /// The broker took responsibility.
     Confirmed,
     /// The broker did not.
@@ -50,13 +50,13 @@ pub enum Outcome {
 
 /// The publishes of one channel from their sending to their outcome. Made anew for each channel that is opened.
 #[derive(Debug, Default)]
-pub struct Outstanding {
+pub struct UnconfirmedPublishes {
     /// Sent, and their confirmations not resolved yet.
     unresolved: BTreeSet<AttemptId>,
     /// Named by a return, and without an outcome yet.
     returned: BTreeSet<AttemptId>,
     /// Acked, and perhaps returned.
-    acked: Vec<Acked>,
+    acked: Vec<AckedPublish>,
     /// Rounds that were completed.
     round: u64,
     /// A confirmation without a return was seen in the present round.
@@ -69,7 +69,7 @@ pub struct Outstanding {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Acked {
+struct AckedPublish {
     attempt: AttemptId,
     /// The round in which this was seen.
     seen: u64,
@@ -77,7 +77,7 @@ struct Acked {
     certain: Option<u64>,
 }
 
-impl Outstanding {
+impl UnconfirmedPublishes {
     /// A publish is about to be handed to the library. To be called before that: from then on its confirmation may
     /// carry another's return, so that no outcome is certain without it.
     pub fn sent(&mut self, attempt: AttemptId) {
@@ -88,39 +88,39 @@ impl Outstanding {
     pub fn resolved(
         &mut self,
         attempt: AttemptId,
-        verdict: Verdict,
-        attached: Attached,
-        out: &mut Vec<(AttemptId, Outcome)>,
+        verdict: BrokerReply,
+        attached: ReturnedMessage,
+        out: &mut Vec<(AttemptId, PublishOutcome)>,
     ) {
         if !self.unresolved.remove(&attempt) {
             return;
         }
         #[cfg(test)]
         if self.skips_polling
-            && (verdict, attached) == (Verdict::Ack, Attached::Nothing)
+            && (verdict, attached) == (BrokerReply::Ack, ReturnedMessage::Nothing)
             && !self.returned.contains(&attempt)
         {
-            return out.push((attempt, Outcome::Confirmed));
+            return out.push((attempt, PublishOutcome::Confirmed));
         }
         match verdict {
-            Verdict::Nack => {
+            BrokerReply::Nack => {
                 self.returned.remove(&attempt);
-                out.push((attempt, Outcome::Nacked));
+                out.push((attempt, PublishOutcome::Nacked));
             }
-            Verdict::Ack => self.acked.push(Acked {
+            BrokerReply::Ack => self.acked.push(AckedPublish {
                 attempt,
                 seen: self.round,
-                certain: (attached == Attached::Nothing).then_some(self.round),
+                certain: (attached == ReturnedMessage::Nothing).then_some(self.round),
             }),
         }
         match attached {
-            Attached::Nothing => self.seen_bare = true,
-            Attached::Return(named) => {
+            ReturnedMessage::Nothing => self.seen_bare = true,
+            ReturnedMessage::Return(named) => {
                 if self.waits(named) {
                     self.returned.insert(named);
                 }
             }
-            Attached::Unreadable => {
+            ReturnedMessage::Unreadable => {
                 self.returned.extend(self.unresolved.iter());
                 self.returned
                     .extend(self.acked.iter().map(|acked| acked.attempt));
@@ -129,7 +129,7 @@ impl Outstanding {
     }
 
     /// A poll found that this confirmation will never come, because the channel is gone. What stays without an
-    /// outcome is the dispatcher's to judge, with [`super::Input::ChannelLost`].
+    /// outcome is the dispatcher's to judge, with [`super::DispatcherInput::ChannelLost`].
     pub fn failed(&mut self, attempt: AttemptId) {
         self.unresolved.remove(&attempt);
         self.broken = true;
@@ -143,7 +143,7 @@ impl Outstanding {
     /// Every confirmation that was outstanding when this round began has been polled once. Appends the outcomes that
     /// are certain now. True: poll all of them again without waiting, because that will make more certain.
     #[must_use]
-    pub fn round_over(&mut self, out: &mut Vec<(AttemptId, Outcome)>) -> bool {
+    pub fn round_over(&mut self, out: &mut Vec<(AttemptId, PublishOutcome)>) -> bool {
         let round = self.round;
         self.round += 1;
         let seen_bare = std::mem::take(&mut self.seen_bare);
@@ -156,11 +156,11 @@ impl Outstanding {
                 acked.certain = Some(round);
             }
             if returned.remove(&acked.attempt) {
-                out.push((acked.attempt, Outcome::Returned));
+                out.push((acked.attempt, PublishOutcome::Returned));
                 return false;
             }
             if all_seen || acked.certain.is_some_and(|certain| certain < round) {
-                out.push((acked.attempt, Outcome::Confirmed));
+                out.push((acked.attempt, PublishOutcome::Confirmed));
                 return false;
             }
             again |= acked.certain.is_some();
@@ -195,11 +195,11 @@ mod tests {
     const B: AttemptId = AttemptId(2);
     const C: AttemptId = AttemptId(3);
 
-    struct Channel(Outstanding, Vec<(AttemptId, Outcome)>);
+    struct Channel(UnconfirmedPublishes, Vec<(AttemptId, PublishOutcome)>);
 
     impl Channel {
         fn with(attempts: &[AttemptId]) -> Self {
-            let mut outstanding = Outstanding::default();
+            let mut outstanding = UnconfirmedPublishes::default();
             for attempt in attempts {
                 outstanding.sent(*attempt);
             }
@@ -209,8 +209,8 @@ mod tests {
         /// One round of polls that finds these resolved; what it made certain, and whether to poll again.
         fn round(
             &mut self,
-            resolved: &[(AttemptId, Verdict, Attached)],
-        ) -> (Vec<(AttemptId, Outcome)>, bool) {
+            resolved: &[(AttemptId, BrokerReply, ReturnedMessage)],
+        ) -> (Vec<(AttemptId, PublishOutcome)>, bool) {
             for (attempt, verdict, attached) in resolved {
                 self.0.resolved(*attempt, *verdict, *attached, &mut self.1);
             }
@@ -223,8 +223,8 @@ mod tests {
     fn the_only_publish_is_confirmed_at_once() {
         let mut channel = Channel::with(&[A]);
         assert_eq!(
-            channel.round(&[(A, Verdict::Ack, Attached::Nothing)]),
-            (vec![(A, Outcome::Confirmed)], false)
+            channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Nothing)]),
+            (vec![(A, PublishOutcome::Confirmed)], false)
         );
         assert!(channel.0.is_empty());
     }
@@ -233,10 +233,13 @@ mod tests {
     fn an_ack_without_a_return_waits_until_all_others_were_polled_once_more() {
         let mut channel = Channel::with(&[A, B]);
         assert_eq!(
-            channel.round(&[(A, Verdict::Ack, Attached::Nothing)]),
+            channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Nothing)]),
             (vec![], true)
         );
-        assert_eq!(channel.round(&[]), (vec![(A, Outcome::Confirmed)], false));
+        assert_eq!(
+            channel.round(&[]),
+            (vec![(A, PublishOutcome::Confirmed)], false)
+        );
         assert_eq!(channel.0.len(), 1);
     }
 
@@ -245,31 +248,31 @@ mod tests {
         // B took the return of A; both were resolved while this round had already passed B.
         let mut channel = Channel::with(&[A, B, C]);
         assert_eq!(
-            channel.round(&[(A, Verdict::Ack, Attached::Nothing)]),
+            channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Nothing)]),
             (vec![], true)
         );
         assert_eq!(
-            channel.round(&[(B, Verdict::Ack, Attached::Return(A))]),
-            (vec![(A, Outcome::Returned)], false)
+            channel.round(&[(B, BrokerReply::Ack, ReturnedMessage::Return(A))]),
+            (vec![(A, PublishOutcome::Returned)], false)
         );
     }
 
     #[test]
     fn an_ack_with_the_return_of_another_says_nothing_yet_about_its_own_message() {
         let mut channel = Channel::with(&[A, B, C]);
-        let (outcomes, again) = channel.round(&[(B, Verdict::Ack, Attached::Return(A))]);
+        let (outcomes, again) = channel.round(&[(B, BrokerReply::Ack, ReturnedMessage::Return(A))]);
         assert_eq!((outcomes, again), (vec![], false));
         // C was resolved without a return, but perhaps before B: nothing is certain of B.
-        let (outcomes, _) = channel.round(&[(C, Verdict::Ack, Attached::Nothing)]);
+        let (outcomes, _) = channel.round(&[(C, BrokerReply::Ack, ReturnedMessage::Nothing)]);
         assert_eq!(outcomes, vec![]);
         // Now A, after a whole round in which it was not: no return can be waiting any more.
-        let (outcomes, _) = channel.round(&[(A, Verdict::Ack, Attached::Return(B))]);
+        let (outcomes, _) = channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Return(B))]);
         assert_eq!(
             outcomes,
             vec![
-                (B, Outcome::Returned),
-                (C, Outcome::Confirmed),
-                (A, Outcome::Returned)
+                (B, PublishOutcome::Returned),
+                (C, PublishOutcome::Confirmed),
+                (A, PublishOutcome::Returned)
             ]
         );
     }
@@ -278,19 +281,22 @@ mod tests {
     fn a_later_ack_without_a_return_clears_those_that_carried_one() {
         let mut channel = Channel::with(&[A, B, C, AttemptId(4)]);
         assert_eq!(
-            channel.round(&[(B, Verdict::Ack, Attached::Return(A))]),
+            channel.round(&[(B, BrokerReply::Ack, ReturnedMessage::Return(A))]),
             (vec![], false)
         );
         assert_eq!(channel.round(&[]), (vec![], false));
         assert_eq!(
-            channel.round(&[(C, Verdict::Ack, Attached::Nothing)]),
+            channel.round(&[(C, BrokerReply::Ack, ReturnedMessage::Nothing)]),
             (vec![], true)
         );
         let (mut outcomes, again) = channel.round(&[]);
         outcomes.sort_by_key(|(attempt, _)| *attempt);
         assert_eq!(
             outcomes,
-            vec![(B, Outcome::Confirmed), (C, Outcome::Confirmed)]
+            vec![
+                (B, PublishOutcome::Confirmed),
+                (C, PublishOutcome::Confirmed)
+            ]
         );
         assert!(!again);
     }
@@ -299,22 +305,22 @@ mod tests {
     fn a_nack_is_certain_at_once_and_its_return_is_kept_for_whom_it_names() {
         let mut channel = Channel::with(&[A, B]);
         assert_eq!(
-            channel.round(&[(B, Verdict::Nack, Attached::Return(A))]),
-            (vec![(B, Outcome::Nacked)], false)
+            channel.round(&[(B, BrokerReply::Nack, ReturnedMessage::Return(A))]),
+            (vec![(B, PublishOutcome::Nacked)], false)
         );
         assert_eq!(
-            channel.round(&[(A, Verdict::Ack, Attached::Nothing)]),
-            (vec![(A, Outcome::Returned)], false)
+            channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Nothing)]),
+            (vec![(A, PublishOutcome::Returned)], false)
         );
     }
 
     #[test]
     fn a_return_that_cannot_be_read_counts_against_everyone_without_an_outcome() {
         let mut channel = Channel::with(&[A, B]);
-        let (outcomes, _) = channel.round(&[(A, Verdict::Ack, Attached::Unreadable)]);
-        assert_eq!(outcomes, vec![(A, Outcome::Returned)]);
-        let (outcomes, _) = channel.round(&[(B, Verdict::Ack, Attached::Nothing)]);
-        assert_eq!(outcomes, vec![(B, Outcome::Returned)]);
+        let (outcomes, _) = channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Unreadable)]);
+        assert_eq!(outcomes, vec![(A, PublishOutcome::Returned)]);
+        let (outcomes, _) = channel.round(&[(B, BrokerReply::Ack, ReturnedMessage::Nothing)]);
+        assert_eq!(outcomes, vec![(B, PublishOutcome::Returned)]);
     }
 
     #[test]
@@ -322,13 +328,16 @@ mod tests {
         let mut channel = Channel::with(&[A, B, C]);
         assert_eq!(
             channel.round(&[
-                (A, Verdict::Ack, Attached::Nothing),
-                (B, Verdict::Ack, Attached::Return(AttemptId(99))),
+                (A, BrokerReply::Ack, ReturnedMessage::Nothing),
+                (B, BrokerReply::Ack, ReturnedMessage::Return(AttemptId(99))),
             ]),
             (vec![], true)
         );
         channel.0.failed(C);
-        assert_eq!(channel.round(&[]), (vec![(A, Outcome::Confirmed)], false));
+        assert_eq!(
+            channel.round(&[]),
+            (vec![(A, PublishOutcome::Confirmed)], false)
+        );
         assert_eq!(channel.0.len(), 1, "B is for the dispatcher to judge");
     }
 
@@ -336,7 +345,7 @@ mod tests {
     fn answers_for_publishes_that_are_not_known_change_nothing() {
         let mut channel = Channel::with(&[]);
         assert_eq!(
-            channel.round(&[(A, Verdict::Ack, Attached::Return(B))]),
+            channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Return(B))]),
             (vec![], false)
         );
         assert!(channel.0.is_empty());

@@ -8,10 +8,13 @@ use std::{
 use crate::route::DestinationId;
 
 use super::{
-    AttemptId, ChannelId, DeliveryId, Input, Lane, Loss, Output, Owed, Refused, Settings,
+    AttemptId, ChannelId, ChannelLoss, DeliveryId, DispatcherInput, DispatcherOutput,
+    DispatcherSettings, Lane, Owed, Refused,
     backoff::backoff,
-    channel::{Channel, ChannelState, ChannelView, Destination, Flight, HeldFor, Hold},
-    table::{Entry, List, Slot, Stage, Table},
+    channel::{
+        Channel, ChannelState, ChannelStatus, Destination, DestinationHold, HeldReason, InFlight,
+    },
+    table::{DeliveryEntry, DeliveryStage, DeliveryTable, EntryIndex, EntryList},
 };
 
 /// Decides what may be published now (docs/src/internals/delivery.md). Everything it does follows from its inputs and
@@ -21,7 +24,7 @@ use super::{
 /// is searched through, whatever waits.
 #[derive(Debug)]
 pub struct Dispatcher {
-    pub(super) settings: Settings,
+    pub(super) settings: DispatcherSettings,
     pub(super) now: Duration,
     /// Time that passed while the connection was not blocked: stalls are measured on this clock.
     pub(super) unblocked: Duration,
@@ -29,18 +32,18 @@ pub struct Dispatcher {
     /// A fence was declared since this process started: no copy of an earlier process can land any more.
     fenced: bool,
     pub(super) attempts: u64,
-    pub(super) entries: Table,
-    slots: BTreeMap<DeliveryId, Slot>,
+    pub(super) entries: DeliveryTable,
+    slots: BTreeMap<DeliveryId, EntryIndex>,
     /// Of these, done, but not yet in the journal.
     settling: usize,
     /// For each lane that owes something, those behind its head. The head stands elsewhere.
-    lines: HashMap<Lane, List>,
+    lines: HashMap<Lane, EntryList>,
     pub(super) destinations: BTreeMap<DestinationId, Destination>,
     pub(super) channels: BTreeMap<ChannelId, Channel>,
-    pub(super) flights: BTreeMap<AttemptId, Flight>,
+    pub(super) flights: BTreeMap<AttemptId, InFlight>,
     /// Heads of lanes, and unkeyed ones, of which a copy may still land.
-    unknown: List,
-    pub(super) delays: BTreeMap<Slot, Delay>,
+    unknown: EntryList,
+    pub(super) delays: BTreeMap<EntryIndex, DeliveryBackoff>,
     pub(super) timers: BTreeSet<(Duration, Timer)>,
     /// Channels by the instant at which they are overdue, on the clock that stands still while blocked.
     pub(super) overdue: BTreeSet<(Duration, ChannelId)>,
@@ -49,7 +52,7 @@ pub struct Dispatcher {
     /// Channels on which something may be sent after this step's input.
     pub(super) woken: Vec<ChannelId>,
     #[cfg(test)]
-    pub(super) rules: Rules,
+    pub(super) rules: DisabledRules,
 }
 
 /// What waits for an instant.
@@ -58,19 +61,19 @@ pub(super) enum Timer {
     /// The hold of a destination.
     Destination(DestinationId),
     /// One delivery's own back-off.
-    Delivery(Slot),
+    Delivery(EntryIndex),
 }
 
 /// A back-off that concerns one delivery only.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Delay {
+pub(super) struct DeliveryBackoff {
     failures: u32,
     pub(super) until: Option<Duration>,
 }
 
 /// Which end of a list a delivery joins.
 #[derive(Clone, Copy)]
-pub(super) enum End {
+pub(super) enum ListEnd {
     Front,
     Back,
 }
@@ -78,7 +81,7 @@ pub(super) enum End {
 /// The rules that the property test takes out, one at a time, to show that it would notice.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
+pub(super) struct DisabledRules {
     /// At most one delivery of a lane is unconfirmed.
     pub(super) one_per_lane: bool,
     /// What was lost without a word waits for the fence.
@@ -88,7 +91,7 @@ pub(super) struct Rules {
 impl Dispatcher {
     /// One that owes nothing yet and knows no channel.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: DispatcherSettings) -> Self {
         Self {
             settings,
             now: Duration::ZERO,
@@ -96,21 +99,21 @@ impl Dispatcher {
             blocked: false,
             fenced: false,
             attempts: 0,
-            entries: Table::default(),
+            entries: DeliveryTable::default(),
             slots: BTreeMap::new(),
             settling: 0,
             lines: HashMap::new(),
             destinations: BTreeMap::new(),
             channels: BTreeMap::new(),
             flights: BTreeMap::new(),
-            unknown: List::default(),
+            unknown: EntryList::default(),
             delays: BTreeMap::new(),
             timers: BTreeSet::new(),
             overdue: BTreeSet::new(),
             cutting: false,
             woken: Vec::new(),
             #[cfg(test)]
-            rules: Rules {
+            rules: DisabledRules {
                 one_per_lane: true,
                 fence: true,
             },
@@ -119,37 +122,39 @@ impl Dispatcher {
 
     /// Takes in one fact and appends what is to be done to `out`. `now` is the time since any fixed origin and never
     /// goes back. Facts about things that are not known (any more) change nothing.
-    pub fn step(&mut self, now: Duration, input: Input, out: &mut Vec<Output>) {
+    pub fn step(&mut self, now: Duration, input: DispatcherInput, out: &mut Vec<DispatcherOutput>) {
         self.pass_time(now);
         match input {
-            Input::Accepted(owed) => self.accept(owed),
-            Input::Opened { channel } => self.open(channel),
-            Input::Confirmed { attempt } => self.confirm(attempt, out),
-            Input::Nacked { attempt } => self.nack(attempt, out),
-            Input::Returned { attempt } => self.returned(attempt, out),
-            Input::NotSent { attempt } | Input::AloneUnknown { attempt } => {
+            DispatcherInput::Accepted(owed) => self.accept(owed),
+            DispatcherInput::Opened { channel } => self.open(channel),
+            DispatcherInput::Confirmed { attempt } => self.confirm(attempt, out),
+            DispatcherInput::Nacked { attempt } => self.nack(attempt, out),
+            DispatcherInput::Returned { attempt } => self.returned(attempt, out),
+            DispatcherInput::NotSent { attempt } | DispatcherInput::AloneUnknown { attempt } => {
                 if let Some(slot) = self.land(attempt) {
                     self.delay(slot, out);
                 }
             }
-            Input::ChannelLost { channel, loss } => self.lose(channel, loss, out),
-            Input::Fenced => self.fence(out),
-            Input::Settled { delivery } => self.settled(delivery, out),
-            Input::Rechecked {
+            DispatcherInput::ChannelLost { channel, loss } => self.lose(channel, loss, out),
+            DispatcherInput::Fenced => self.fence(out),
+            DispatcherInput::Settled { delivery } => self.settled(delivery, out),
+            DispatcherInput::Rechecked {
                 destination,
                 usable,
             } => self.rechecked(destination, usable),
-            Input::AloneRefused { attempt, refused } => self.refuse(attempt, refused, out),
-            Input::Withdraw { delivery } => self.withdraw(delivery, out),
-            Input::Blocked(blocked) => self.block(blocked),
-            Input::Tick => {}
+            DispatcherInput::AloneRefused { attempt, refused } => {
+                self.refuse(attempt, refused, out)
+            }
+            DispatcherInput::Withdraw { delivery } => self.withdraw(delivery, out),
+            DispatcherInput::Blocked(blocked) => self.block(blocked),
+            DispatcherInput::Tick => {}
         }
         self.ring_timers(out);
         self.close_overdue(out);
         self.send_ready(out);
     }
 
-    /// When [`Input::Tick`] must be given at the latest, if no other input comes before; `None`: nothing is timed.
+    /// When [`DispatcherInput::Tick`] must be given at the latest, if no other input comes before; `None`: nothing is timed.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         let timer = self.timers.first().map(|(until, _)| *until);
@@ -168,8 +173,8 @@ impl Dispatcher {
     }
 
     /// How each channel stands that was ever owed something or opened.
-    pub fn channels(&self) -> impl Iterator<Item = ChannelView> {
-        self.channels.iter().map(|(id, channel)| ChannelView {
+    pub fn channels(&self) -> impl Iterator<Item = ChannelStatus> {
+        self.channels.iter().map(|(id, channel)| ChannelStatus {
             channel: *id,
             owed: channel.owed,
             in_flight: channel.in_flight.len() + usize::from(channel.alone.is_some()),
@@ -182,12 +187,12 @@ impl Dispatcher {
                 .destinations
                 .iter()
                 .filter_map(|id| Some((*id, self.destinations.get(id)?)))
-                .filter(|(_, destination)| destination.hold != Hold::Free)
+                .filter(|(_, destination)| destination.hold != DestinationHold::Free)
                 .map(|(id, destination)| {
                     let why = if destination.returned {
-                        HeldFor::Return
+                        HeldReason::Return
                     } else {
-                        HeldFor::Nack
+                        HeldReason::Nack
                     };
                     (id, why)
                 })
@@ -231,7 +236,7 @@ impl Dispatcher {
         if let Some(channel) = self.channels.get_mut(&destination.channel) {
             channel.owed += 1;
         }
-        let slot = self.entries.insert(Entry::new(
+        let slot = self.entries.insert(DeliveryEntry::new(
             owed.delivery,
             owed.lane.filter(|_| self.keeps_lanes()),
             owed.destination,
@@ -243,23 +248,23 @@ impl Dispatcher {
                 self.entries.push_back(line, slot);
                 return;
             }
-            self.lines.insert(lane, List::default());
+            self.lines.insert(lane, EntryList::default());
         }
         self.advance(slot);
     }
 
     /// A delivery has nothing before it in its lane any more.
-    fn advance(&mut self, slot: Slot) {
+    fn advance(&mut self, slot: EntryIndex) {
         if self.may_still_land(slot) {
-            self.entries[slot].stage = Stage::Unknown;
+            self.entries[slot].stage = DeliveryStage::Unknown;
             self.entries.push_back(&mut self.unknown, slot);
         } else {
-            self.queue(slot, End::Back);
+            self.queue(slot, ListEnd::Back);
         }
     }
 
     /// Whether an earlier process may have sent it, and what it sent may still land.
-    fn may_still_land(&self, slot: Slot) -> bool {
+    fn may_still_land(&self, slot: EntryIndex) -> bool {
         self.entries[slot].unknown && !self.fenced && self.keeps_fence()
     }
 
@@ -273,32 +278,35 @@ impl Dispatcher {
         // Opening includes a look at the topology, so that nothing has to wait for its next recheck.
         for destination in channel.destinations.clone() {
             let hold = self.destination(destination).hold;
-            if matches!(hold, Hold::RecheckAt { .. } | Hold::Rechecking) {
-                self.hold(destination, Hold::Probing(None));
+            if matches!(
+                hold,
+                DestinationHold::RecheckAt { .. } | DestinationHold::Rechecking
+            ) {
+                self.hold(destination, DestinationHold::Probing(None));
             }
         }
         self.wake(id);
     }
 
-    fn confirm(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
+    fn confirm(&mut self, attempt: AttemptId, out: &mut Vec<DispatcherOutput>) {
         let Some(slot) = self.answered(attempt) else {
             return;
         };
         let id = self.entries[slot].destination;
         let destination = self.destination(id);
         destination.failures = 0;
-        if matches!(destination.hold, Hold::Probing(_)) {
-            self.hold(id, Hold::Free);
+        if matches!(destination.hold, DestinationHold::Probing(_)) {
+            self.hold(id, DestinationHold::Free);
         }
         let delivery = self.entries[slot].delivery;
-        self.end(slot, Output::Done { delivery }, out);
+        self.end(slot, DispatcherOutput::Done { delivery }, out);
     }
 
     /// Done or poisoned: the lane goes on, at once or when the journal knows.
-    fn end(&mut self, slot: Slot, news: Output, out: &mut Vec<Output>) {
+    fn end(&mut self, slot: EntryIndex, news: DispatcherOutput, out: &mut Vec<DispatcherOutput>) {
         if self.settings.await_settled && self.entries[slot].lane().is_some() {
             let destination = self.entries[slot].destination;
-            self.entries[slot].stage = Stage::Settling;
+            self.entries[slot].stage = DeliveryStage::Settling;
             self.settling += 1;
             self.owe_less(destination);
             out.push(news);
@@ -307,44 +315,47 @@ impl Dispatcher {
         }
     }
 
-    fn settled(&mut self, delivery: DeliveryId, out: &mut Vec<Output>) {
+    fn settled(&mut self, delivery: DeliveryId, out: &mut Vec<DispatcherOutput>) {
         if let Some(&slot) = self.slots.get(&delivery)
-            && self.entries[slot].stage == Stage::Settling
+            && self.entries[slot].stage == DeliveryStage::Settling
         {
             self.let_next_forward(slot, out);
         }
     }
 
-    fn nack(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
+    fn nack(&mut self, attempt: AttemptId, out: &mut Vec<DispatcherOutput>) {
         let Some(slot) = self.answered(attempt) else {
             return;
         };
         let id = self.entries[slot].destination;
         // The rest of a burst says nothing new.
-        if matches!(self.destination(id).hold, Hold::Free | Hold::Probing(_)) {
+        if matches!(
+            self.destination(id).hold,
+            DestinationHold::Free | DestinationHold::Probing(_)
+        ) {
             self.destination(id).returned = false;
             let until = self.next_try(id);
-            self.hold(id, Hold::BackingOff { until });
+            self.hold(id, DestinationHold::BackingOff { until });
         }
-        self.retry(slot, End::Back, out);
+        self.retry(slot, ListEnd::Back, out);
     }
 
-    fn returned(&mut self, attempt: AttemptId, out: &mut Vec<Output>) {
+    fn returned(&mut self, attempt: AttemptId, out: &mut Vec<DispatcherOutput>) {
         let Some(slot) = self.answered(attempt) else {
             return;
         };
         let id = self.entries[slot].destination;
         let hold = self.destination(id).hold;
         let until = match hold {
-            Hold::Free | Hold::Probing(_) => Some(self.next_try(id)),
-            Hold::BackingOff { until } => Some(until),
-            Hold::RecheckAt { .. } | Hold::Rechecking => None,
+            DestinationHold::Free | DestinationHold::Probing(_) => Some(self.next_try(id)),
+            DestinationHold::BackingOff { until } => Some(until),
+            DestinationHold::RecheckAt { .. } | DestinationHold::Rechecking => None,
         };
         if let Some(until) = until {
             self.destination(id).returned = true;
-            self.hold(id, Hold::RecheckAt { until });
+            self.hold(id, DestinationHold::RecheckAt { until });
         }
-        self.retry(slot, End::Back, out);
+        self.retry(slot, ListEnd::Back, out);
     }
 
     fn rechecked(&mut self, id: DestinationId, usable: bool) {
@@ -352,12 +363,12 @@ impl Dispatcher {
             return;
         };
         match (destination.hold, usable) {
-            (Hold::Rechecking | Hold::RecheckAt { .. }, true) => {
-                self.hold(id, Hold::Probing(None));
+            (DestinationHold::Rechecking | DestinationHold::RecheckAt { .. }, true) => {
+                self.hold(id, DestinationHold::Probing(None));
             }
-            (Hold::Rechecking, false) => {
+            (DestinationHold::Rechecking, false) => {
                 let until = self.next_try(id);
-                self.hold(id, Hold::RecheckAt { until });
+                self.hold(id, DestinationHold::RecheckAt { until });
             }
             _ => {}
         }
@@ -371,7 +382,7 @@ impl Dispatcher {
         self.now + backoff(&self.settings, u64::from(id.0), failures)
     }
 
-    fn lose(&mut self, id: ChannelId, loss: Loss, out: &mut Vec<Output>) {
+    fn lose(&mut self, id: ChannelId, loss: ChannelLoss, out: &mut Vec<DispatcherOutput>) {
         let Some(channel) = self.channels.get_mut(&id) else {
             return;
         };
@@ -380,15 +391,15 @@ impl Dispatcher {
         // Each copy that is sent into a stuck queue is a repeat when it moves again: one at a time is enough to see it.
         if channel.stalled {
             for destination in channel.destinations.clone() {
-                if self.destination(destination).hold == Hold::Free {
-                    self.hold(destination, Hold::Probing(None));
+                if self.destination(destination).hold == DestinationHold::Free {
+                    self.hold(destination, DestinationHold::Probing(None));
                 }
             }
         }
         let (certain, refused) = match loss {
-            Loss::Settled => (true, false),
-            Loss::Unfenced => (!self.keeps_fence(), false),
-            Loss::Refused { settled } => (settled || !self.keeps_fence(), true),
+            ChannelLoss::Settled => (true, false),
+            ChannelLoss::Unfenced => (!self.keeps_fence(), false),
+            ChannelLoss::Refused { settled } => (settled || !self.keeps_fence(), true),
         };
         // Backwards, each to the front: so they stand in the order in which they were sent.
         for attempt in attempts.into_iter().rev() {
@@ -397,54 +408,56 @@ impl Dispatcher {
             };
             self.entries[slot].suspect |= refused;
             if certain {
-                self.retry(slot, End::Front, out);
+                self.retry(slot, ListEnd::Front, out);
             } else {
-                self.entries[slot].stage = Stage::Unknown;
+                self.entries[slot].stage = DeliveryStage::Unknown;
                 self.entries.push_front(&mut self.unknown, slot);
             }
         }
         self.watch(id);
     }
 
-    fn fence(&mut self, out: &mut Vec<Output>) {
+    fn fence(&mut self, out: &mut Vec<DispatcherOutput>) {
         self.fenced = true;
         let mut known = std::mem::take(&mut self.unknown);
         while let Some(slot) = self.entries.pop_back(&mut known) {
-            self.retry(slot, End::Front, out);
+            self.retry(slot, ListEnd::Front, out);
         }
     }
 
-    fn refuse(&mut self, attempt: AttemptId, refused: Refused, out: &mut Vec<Output>) {
+    fn refuse(&mut self, attempt: AttemptId, refused: Refused, out: &mut Vec<DispatcherOutput>) {
         let Some(slot) = self.land(attempt) else {
             return;
         };
         let delivery = self.entries[slot].delivery;
         if self.entries[slot].withdrawn {
-            self.settle(slot, Output::Forgotten { delivery }, out);
+            self.settle(slot, DispatcherOutput::Forgotten { delivery }, out);
         } else {
-            self.end(slot, Output::Poisoned { delivery, refused }, out);
+            self.end(slot, DispatcherOutput::Poisoned { delivery, refused }, out);
         }
     }
 
-    fn withdraw(&mut self, delivery: DeliveryId, out: &mut Vec<Output>) {
+    fn withdraw(&mut self, delivery: DeliveryId, out: &mut Vec<DispatcherOutput>) {
         let Some(&slot) = self.slots.get(&delivery) else {
             return;
         };
         match self.entries[slot].stage {
             // A copy may land: until that is known the lane must wait.
-            Stage::Sent | Stage::Unknown => self.entries[slot].withdrawn = true,
-            Stage::InLine if self.may_still_land(slot) => self.entries[slot].withdrawn = true,
-            Stage::InLine => {
+            DeliveryStage::Sent | DeliveryStage::Unknown => self.entries[slot].withdrawn = true,
+            DeliveryStage::InLine if self.may_still_land(slot) => {
+                self.entries[slot].withdrawn = true
+            }
+            DeliveryStage::InLine => {
                 if let Some(line) = self.entries[slot]
                     .lane()
                     .and_then(|lane| self.lines.get_mut(&lane))
                 {
                     self.entries.unlink(line, slot);
                 }
-                out.push(Output::Forgotten { delivery });
+                out.push(DispatcherOutput::Forgotten { delivery });
                 self.forget(slot);
             }
-            Stage::Queued => {
+            DeliveryStage::Queued => {
                 let id = self.entries[slot].destination;
                 let suspect = self.entries[slot].suspect;
                 if let Some(destination) = self.destinations.get_mut(&id) {
@@ -455,10 +468,12 @@ impl Dispatcher {
                     };
                     self.entries.unlink(list, slot);
                 }
-                self.settle(slot, Output::Forgotten { delivery }, out);
+                self.settle(slot, DispatcherOutput::Forgotten { delivery }, out);
             }
-            Stage::Delayed => self.settle(slot, Output::Forgotten { delivery }, out),
-            Stage::Settling => {}
+            DeliveryStage::Delayed => {
+                self.settle(slot, DispatcherOutput::Forgotten { delivery }, out)
+            }
+            DeliveryStage::Settling => {}
         }
     }
 
@@ -473,37 +488,42 @@ impl Dispatcher {
     }
 
     /// A delivery was not delivered, and no copy of what was sent can land any more.
-    fn retry(&mut self, slot: Slot, end: End, out: &mut Vec<Output>) {
+    fn retry(&mut self, slot: EntryIndex, end: ListEnd, out: &mut Vec<DispatcherOutput>) {
         if self.entries[slot].withdrawn {
             let delivery = self.entries[slot].delivery;
-            self.settle(slot, Output::Forgotten { delivery }, out);
+            self.settle(slot, DispatcherOutput::Forgotten { delivery }, out);
         } else {
             self.queue(slot, end);
         }
     }
 
     /// Like [`Self::retry`], after a back-off that holds nobody else up.
-    fn delay(&mut self, slot: Slot, out: &mut Vec<Output>) {
+    fn delay(&mut self, slot: EntryIndex, out: &mut Vec<DispatcherOutput>) {
         if self.entries[slot].withdrawn {
             let delivery = self.entries[slot].delivery;
-            return self.settle(slot, Output::Forgotten { delivery }, out);
+            return self.settle(slot, DispatcherOutput::Forgotten { delivery }, out);
         }
         let delay = self.delays.entry(slot).or_default();
         delay.failures = delay.failures.saturating_add(1);
         let seed = self.entries[slot].delivery.0;
         let until = self.now + backoff(&self.settings, seed, delay.failures);
         delay.until = Some(until);
-        self.entries[slot].stage = Stage::Delayed;
+        self.entries[slot].stage = DeliveryStage::Delayed;
         self.timers.insert((until, Timer::Delivery(slot)));
     }
 
     /// The end of a lane's head (or of an unkeyed delivery): it leaves, and the next of its lane comes forward.
-    fn settle(&mut self, slot: Slot, news: Output, out: &mut Vec<Output>) {
+    fn settle(
+        &mut self,
+        slot: EntryIndex,
+        news: DispatcherOutput,
+        out: &mut Vec<DispatcherOutput>,
+    ) {
         out.push(news);
         self.let_next_forward(slot, out);
     }
 
-    fn let_next_forward(&mut self, slot: Slot, out: &mut Vec<Output>) {
+    fn let_next_forward(&mut self, slot: EntryIndex, out: &mut Vec<DispatcherOutput>) {
         let lane = self.entries[slot].lane();
         self.forget(slot);
         let Some(lane) = lane else { return };
@@ -516,17 +536,17 @@ impl Dispatcher {
                 return self.advance(next);
             }
             let delivery = self.entries[next].delivery;
-            out.push(Output::Forgotten { delivery });
+            out.push(DispatcherOutput::Forgotten { delivery });
             self.forget(next);
         }
     }
 
     /// Gives up what is kept of a delivery that stands in no list any more.
-    fn forget(&mut self, slot: Slot) {
+    fn forget(&mut self, slot: EntryIndex) {
         let entry = &self.entries[slot];
         let (delivery, destination, stage) = (entry.delivery, entry.destination, entry.stage);
         self.slots.remove(&delivery);
-        if stage == Stage::Settling {
+        if stage == DeliveryStage::Settling {
             self.settling -= 1;
         } else {
             self.owe_less(destination);

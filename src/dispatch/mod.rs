@@ -17,9 +17,10 @@ mod rules;
 mod sending;
 mod table;
 
-pub use channel::{ChannelView, HeldFor};
-pub use confirms::{Attached, Outcome, Outstanding, Verdict};
+pub use channel::{ChannelStatus, HeldReason};
+pub use confirms::{BrokerReply, PublishOutcome, ReturnedMessage, UnconfirmedPublishes};
 pub use dispatcher::Dispatcher;
 pub use protocol::{
-    AttemptId, ChannelId, DeliveryId, Input, Lane, Loss, Output, Owed, RecordId, Refused, Settings,
+    AttemptId, ChannelId, ChannelLoss, DeliveryId, DispatcherInput, DispatcherOutput,
+    DispatcherSettings, Lane, Owed, RecordId, Refused,
 };

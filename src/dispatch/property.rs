@@ -14,7 +14,7 @@ use proptest::{
     test_runner::{Config, RngSeed, TestError, TestRunner},
 };
 
-use world::{Figures, Kept, World};
+use world::{EnabledRules, Figures, World};
 
 /// One schedule of this many steps at most.
 const STEPS: usize = 400;
@@ -23,7 +23,7 @@ fn number_from_environment(name: &str) -> Option<u64> {
     std::env::var_os(name)?.to_str()?.parse().ok()
 }
 
-fn run_one(kept: Kept, numbers: &[u64]) -> Result<Figures, String> {
+fn run_one(kept: EnabledRules, numbers: &[u64]) -> Result<Figures, String> {
     let first = numbers.first().copied().unwrap_or_default();
     let mut world = World::new(kept, first);
     for (step, number) in numbers.iter().enumerate() {
@@ -40,7 +40,7 @@ fn run_one(kept: Kept, numbers: &[u64]) -> Result<Figures, String> {
 }
 
 /// Runs schedules until one breaks a promise.
-fn run(kept: Kept, schedules: u64, seed: u64, shrink: u32) -> Result<Figures, String> {
+fn run(kept: EnabledRules, schedules: u64, seed: u64, shrink: u32) -> Result<Figures, String> {
     let figures = RefCell::new(Figures::default());
     let config = Config {
         cases: u32::try_from(schedules).unwrap_or(u32::MAX),
@@ -69,7 +69,7 @@ fn no_schedule_of_faults_breaks_order_loses_a_delivery_or_holds_up_a_neighbour()
     let schedules = number_from_environment("HOOKSWITCH_SCHEDULES").unwrap_or(2_000);
     let seed = number_from_environment("HOOKSWITCH_SEED").unwrap_or_else(rand::random);
     let began = Instant::now();
-    match run(Kept::ALL, schedules, seed, 3_000) {
+    match run(EnabledRules::ALL, schedules, seed, 3_000) {
         Err(broken) => panic!("{broken}"),
         Ok(figures) => {
             println!(
@@ -100,7 +100,7 @@ fn no_schedule_of_faults_breaks_order_loses_a_delivery_or_holds_up_a_neighbour()
 }
 
 /// Takes a rule out and wants the property to fail, with this promise.
-fn must_break(kept: Kept, promise: &str) {
+fn must_break(kept: EnabledRules, promise: &str) {
     match run(kept, 2_000, 7, 0) {
         Ok(figures) => panic!("{kept:?} broke nothing: {figures:?}"),
         Err(broken) => assert!(broken.contains(promise), "{promise} expected: {broken}"),
@@ -110,9 +110,9 @@ fn must_break(kept: Kept, promise: &str) {
 #[test]
 fn without_one_unconfirmed_per_call_order_breaks() {
     must_break(
-        Kept {
+        EnabledRules {
             one_per_lane: false,
-            ..Kept::ALL
+            ..EnabledRules::ALL
         },
         "P2",
     );
@@ -121,9 +121,9 @@ fn without_one_unconfirmed_per_call_order_breaks() {
 #[test]
 fn without_the_fence_order_breaks() {
     must_break(
-        Kept {
+        EnabledRules {
             fence: false,
-            ..Kept::ALL
+            ..EnabledRules::ALL
         },
         "P2",
     );
@@ -132,9 +132,9 @@ fn without_the_fence_order_breaks() {
 #[test]
 fn without_polling_all_confirmations_a_returned_delivery_counts_as_done() {
     must_break(
-        Kept {
+        EnabledRules {
             poll_all: false,
-            ..Kept::ALL
+            ..EnabledRules::ALL
         },
         "P3",
     );
@@ -143,9 +143,9 @@ fn without_polling_all_confirmations_a_returned_delivery_counts_as_done() {
 #[test]
 fn without_waiting_for_the_journal_a_killed_process_leaves_an_older_one_after_a_newer_one() {
     must_break(
-        Kept {
+        EnabledRules {
             await_settled: false,
-            ..Kept::ALL
+            ..EnabledRules::ALL
         },
         "P2",
     );
@@ -154,9 +154,9 @@ fn without_waiting_for_the_journal_a_killed_process_leaves_an_older_one_after_a_
 #[test]
 fn behind_a_passed_fence_only_the_sequence_tells_a_late_copy_from_a_newer_event() {
     must_break(
-        Kept {
+        EnabledRules {
             drop_repeats: false,
-            ..Kept::ALL
+            ..EnabledRules::ALL
         },
         "P2: an older one after a newer one",
     );

@@ -48,7 +48,7 @@ pub struct Owed {
 
 /// How a channel was lost, and so what is known about the publishes that it had not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub enum ChannelLoss {
     /// The broker said Close or Close-Ok: nothing of this channel can land any more. Unconfirmed ones may be resent.
     Settled,
     /// The connection went without a word: copies may still land until the fence is declared.
@@ -73,7 +73,7 @@ pub struct Refused {
 
 /// What the dispatcher is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
+pub enum DispatcherInput {
     /// The journal accepted a delivery. Given in order of admission.
     Accepted(Owed),
     /// A channel is open, in confirm mode, and its topology was found good.
@@ -91,7 +91,7 @@ pub enum Input {
         /// Of which publish.
         attempt: AttemptId,
     },
-    /// The broker could not route it: the destination is held until [`Input::Rechecked`] says it is there again.
+    /// The broker could not route it: the destination is held until [`DispatcherInput::Rechecked`] says it is there again.
     Returned {
         /// Of which publish.
         attempt: AttemptId,
@@ -106,7 +106,7 @@ pub enum Input {
         /// Which one.
         channel: ChannelId,
         /// What that means for its unconfirmed publishes.
-        loss: Loss,
+        loss: ChannelLoss,
     },
     /// The fence of the lost publishing connection (or of the process before this one) was declared by the new one:
     /// nothing sent on the old one can land any more. Covers every loss that was told before it; so it must not be
@@ -116,12 +116,12 @@ pub enum Input {
     /// land after newer events of its call. It is a copy of what was sent again, so a consumer that goes by the sequence
     /// drops it; in `confirm` mode also of what was withdrawn.
     Fenced,
-    /// The journal has made durable that this delivery is done or poisoned (with [`Settings::await_settled`] only): its lane goes on.
+    /// The journal has made durable that this delivery is done or poisoned (with [`DispatcherSettings::await_settled`] only): its lane goes on.
     Settled {
         /// Which one.
         delivery: DeliveryId,
     },
-    /// Answer to [`Output::Recheck`].
+    /// Answer to [`DispatcherOutput::Recheck`].
     Rechecked {
         /// Which destination.
         destination: DestinationId,
@@ -157,7 +157,7 @@ pub enum Input {
 
 /// What the dispatcher wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum DispatcherOutput {
     /// Publish this delivery on its channel.
     Publish {
         /// Name of this publish, for the answer.
@@ -191,12 +191,12 @@ pub enum Output {
         /// Which one.
         delivery: DeliveryId,
     },
-    /// See whether this destination is there again; answer with [`Input::Rechecked`].
+    /// See whether this destination is there again; answer with [`DispatcherInput::Rechecked`].
     Recheck {
         /// Which one.
         destination: DestinationId,
     },
-    /// A publish was not confirmed within `stall_timeout`: close this channel; answer with [`Input::ChannelLost`].
+    /// A publish was not confirmed within `stall_timeout`: close this channel; answer with [`DispatcherInput::ChannelLost`].
     CloseChannel {
         /// Which one.
         channel: ChannelId,
@@ -207,7 +207,7 @@ pub enum Output {
 
 /// The dispatcher's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct DispatcherSettings {
     /// Unconfirmed publishes per channel, 1 to 200.
     pub window: u32,
     /// How long a publish may stay unconfirmed before its channel is closed; the clock stands while blocked.
@@ -218,14 +218,14 @@ pub struct Settings {
     pub backoff_initial: Duration,
     /// Ceiling of the back-off.
     pub backoff_max: Duration,
-    /// After [`Output::Done`] and [`Output::Poisoned`] a lane waits for [`Input::Settled`]. Without it a process that is killed between a confirm
+    /// After [`DispatcherOutput::Done`] and [`DispatcherOutput::Poisoned`] a lane waits for [`DispatcherInput::Settled`]. Without it a process that is killed between a confirm
     /// and the journal's next commit leaves a delivery owed whose successor may be in the queue already; the next
     /// process then sends an older one after a newer one, which P2 excludes. For `journal` mode; in `confirm` mode
     /// nothing is remembered that could be sent again.
     pub await_settled: bool,
 }
 
-impl Default for Settings {
+impl Default for DispatcherSettings {
     fn default() -> Self {
         Self {
             window: 128,

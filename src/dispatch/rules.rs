@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::route::DestinationId;
 
 use super::{
-    AttemptId, ChannelId, DeliveryId, Dispatcher, HeldFor, Input, Lane, Loss, Output, Owed,
-    Refused, Settings,
+    AttemptId, ChannelId, ChannelLoss, DeliveryId, Dispatcher, DispatcherInput, DispatcherOutput,
+    DispatcherSettings, HeldReason, Lane, Owed, Refused,
 };
 
 const CHANNEL: ChannelId = ChannelId(1);
@@ -20,7 +20,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn with(settings: Settings) -> Self {
+    fn with(settings: DispatcherSettings) -> Self {
         Self {
             dispatcher: Dispatcher::new(settings),
             now: Duration::ZERO,
@@ -29,19 +29,19 @@ impl Desk {
     }
 
     fn open() -> Self {
-        let mut desk = Self::with(Settings::default());
-        desk.tell(Input::Opened { channel: CHANNEL });
+        let mut desk = Self::with(DispatcherSettings::default());
+        desk.tell(DispatcherInput::Opened { channel: CHANNEL });
         desk
     }
 
-    fn tell(&mut self, input: Input) -> Vec<Output> {
+    fn tell(&mut self, input: DispatcherInput) -> Vec<DispatcherOutput> {
         let mut out = Vec::new();
         self.dispatcher.step(self.now, input, &mut out);
         out
     }
 
     /// One more delivery to destination `to` on `channel`, in the lane of `call`.
-    fn owe_to(&mut self, to: u32, channel: ChannelId, call: Option<u64>) -> Vec<Output> {
+    fn owe_to(&mut self, to: u32, channel: ChannelId, call: Option<u64>) -> Vec<DispatcherOutput> {
         self.owe_from(to, channel, call, false)
     }
 
@@ -51,9 +51,9 @@ impl Desk {
         channel: ChannelId,
         call: Option<u64>,
         unknown: bool,
-    ) -> Vec<Output> {
+    ) -> Vec<DispatcherOutput> {
         self.next += 1;
-        self.tell(Input::Accepted(Owed {
+        self.tell(DispatcherInput::Accepted(Owed {
             delivery: DeliveryId(self.next),
             destination: DestinationId(to),
             channel,
@@ -62,22 +62,22 @@ impl Desk {
         }))
     }
 
-    fn owe(&mut self, call: u64) -> Vec<Output> {
+    fn owe(&mut self, call: u64) -> Vec<DispatcherOutput> {
         self.owe_to(1, CHANNEL, Some(call))
     }
 
     /// Lets time pass to the dispatcher's next deadline.
-    fn wait(&mut self) -> Vec<Output> {
+    fn wait(&mut self) -> Vec<DispatcherOutput> {
         self.now = self.dispatcher.deadline().expect("something is timed");
-        self.tell(Input::Tick)
+        self.tell(DispatcherInput::Tick)
     }
 }
 
 /// Delivery, attempt and `alone` of everything that is published.
-fn sent(out: &[Output]) -> Vec<(u64, u64, bool)> {
+fn sent(out: &[DispatcherOutput]) -> Vec<(u64, u64, bool)> {
     out.iter()
         .filter_map(|output| match output {
-            Output::Publish {
+            DispatcherOutput::Publish {
                 attempt,
                 delivery,
                 alone,
@@ -88,49 +88,49 @@ fn sent(out: &[Output]) -> Vec<(u64, u64, bool)> {
         .collect()
 }
 
-fn confirmed(attempt: u64) -> Input {
-    Input::Confirmed {
+fn confirmed(attempt: u64) -> DispatcherInput {
+    DispatcherInput::Confirmed {
         attempt: AttemptId(attempt),
     }
 }
 
-fn returned(attempt: u64) -> Input {
-    Input::Returned {
+fn returned(attempt: u64) -> DispatcherInput {
+    DispatcherInput::Returned {
         attempt: AttemptId(attempt),
     }
 }
 
-fn nacked(attempt: u64) -> Input {
-    Input::Nacked {
+fn nacked(attempt: u64) -> DispatcherInput {
+    DispatcherInput::Nacked {
         attempt: AttemptId(attempt),
     }
 }
 
-fn lost(loss: Loss) -> Input {
-    Input::ChannelLost {
+fn lost(loss: ChannelLoss) -> DispatcherInput {
+    DispatcherInput::ChannelLost {
         channel: CHANNEL,
         loss,
     }
 }
 
-fn opened() -> Input {
-    Input::Opened { channel: CHANNEL }
+fn opened() -> DispatcherInput {
+    DispatcherInput::Opened { channel: CHANNEL }
 }
 
-fn done(delivery: u64) -> Output {
-    Output::Done {
+fn done(delivery: u64) -> DispatcherOutput {
+    DispatcherOutput::Done {
         delivery: DeliveryId(delivery),
     }
 }
 
-fn forgotten(delivery: u64) -> Output {
-    Output::Forgotten {
+fn forgotten(delivery: u64) -> DispatcherOutput {
+    DispatcherOutput::Forgotten {
         delivery: DeliveryId(delivery),
     }
 }
 
-fn withdraw(delivery: u64) -> Input {
-    Input::Withdraw {
+fn withdraw(delivery: u64) -> DispatcherInput {
+    DispatcherInput::Withdraw {
         delivery: DeliveryId(delivery),
     }
 }
@@ -165,7 +165,7 @@ fn different_calls_and_unkeyed_events_wait_for_nobody() {
 #[test]
 fn a_call_that_moves_to_another_partition_waits_for_its_old_one() {
     let mut desk = Desk::open();
-    desk.tell(Input::Opened { channel: OTHER });
+    desk.tell(DispatcherInput::Opened { channel: OTHER });
     desk.owe(7);
     assert_eq!(sent(&desk.owe_to(2, OTHER, Some(7))), []);
     assert_eq!(sent(&desk.tell(confirmed(1))), [(2, 2, false)]);
@@ -173,16 +173,16 @@ fn a_call_that_moves_to_another_partition_waits_for_its_old_one() {
 
 #[test]
 fn with_a_journal_a_call_goes_on_only_when_the_journal_knows_of_the_confirm() {
-    let mut desk = Desk::with(Settings {
+    let mut desk = Desk::with(DispatcherSettings {
         await_settled: true,
-        ..Settings::default()
+        ..DispatcherSettings::default()
     });
     desk.tell(opened());
     desk.owe(7);
     desk.owe(7);
     assert_eq!(desk.tell(confirmed(1)), [done(1)]);
     assert_eq!(desk.dispatcher.pending(), 1);
-    let settled = Input::Settled {
+    let settled = DispatcherInput::Settled {
         delivery: DeliveryId(1),
     };
     assert_eq!(sent(&desk.tell(settled.clone())), [(2, 2, false)]);
@@ -191,9 +191,9 @@ fn with_a_journal_a_call_goes_on_only_when_the_journal_knows_of_the_confirm() {
 
 #[test]
 fn the_window_bounds_what_is_unconfirmed_on_a_channel() {
-    let mut desk = Desk::with(Settings {
+    let mut desk = Desk::with(DispatcherSettings {
         window: 2,
-        ..Settings::default()
+        ..DispatcherSettings::default()
     });
     for call in 0..5 {
         desk.owe(call);
@@ -204,11 +204,14 @@ fn the_window_bounds_what_is_unconfirmed_on_a_channel() {
 
 #[test]
 fn nothing_is_sent_before_the_channel_is_open_or_while_blocked() {
-    let mut desk = Desk::with(Settings::default());
+    let mut desk = Desk::with(DispatcherSettings::default());
     assert_eq!(desk.owe(1), []);
-    desk.tell(Input::Blocked(true));
+    desk.tell(DispatcherInput::Blocked(true));
     assert_eq!(desk.tell(opened()), []);
-    assert_eq!(sent(&desk.tell(Input::Blocked(false))), [(1, 1, false)]);
+    assert_eq!(
+        sent(&desk.tell(DispatcherInput::Blocked(false))),
+        [(1, 1, false)]
+    );
 }
 
 #[test]
@@ -217,7 +220,7 @@ fn after_a_settled_loss_the_unconfirmed_are_sent_again_in_their_order() {
     for call in 0..3 {
         desk.owe(call);
     }
-    assert_eq!(desk.tell(lost(Loss::Settled)), []);
+    assert_eq!(desk.tell(lost(ChannelLoss::Settled)), []);
     desk.owe(3);
     let again: Vec<_> = sent(&desk.tell(opened()))
         .into_iter()
@@ -230,30 +233,30 @@ fn after_a_settled_loss_the_unconfirmed_are_sent_again_in_their_order() {
 fn after_a_loss_without_a_word_the_unknown_wait_for_the_fence_and_others_do_not() {
     let mut desk = Desk::open();
     desk.owe(1);
-    desk.tell(lost(Loss::Unfenced));
+    desk.tell(lost(ChannelLoss::Unfenced));
     desk.owe(1);
     desk.owe(2);
     assert_eq!(sent(&desk.tell(opened())), [(3, 2, false)]);
-    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 3, false)]);
+    assert_eq!(sent(&desk.tell(DispatcherInput::Fenced)), [(1, 3, false)]);
 }
 
 #[test]
 fn a_loss_after_a_fence_waits_for_the_next_fence() {
     let mut desk = Desk::open();
     desk.owe(1);
-    desk.tell(lost(Loss::Unfenced));
+    desk.tell(lost(ChannelLoss::Unfenced));
     desk.tell(opened());
-    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 2, false)]);
-    desk.tell(lost(Loss::Unfenced));
+    assert_eq!(sent(&desk.tell(DispatcherInput::Fenced)), [(1, 2, false)]);
+    desk.tell(lost(ChannelLoss::Unfenced));
     assert_eq!(desk.tell(opened()), []);
-    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 3, false)]);
+    assert_eq!(sent(&desk.tell(DispatcherInput::Fenced)), [(1, 3, false)]);
 }
 
 #[test]
 fn what_an_earlier_process_may_have_sent_waits_for_the_first_fence_only() {
     let mut desk = Desk::open();
     assert_eq!(desk.owe_from(1, CHANNEL, Some(1), true), []);
-    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 1, false)]);
+    assert_eq!(sent(&desk.tell(DispatcherInput::Fenced)), [(1, 1, false)]);
     assert_eq!(
         sent(&desk.owe_from(1, CHANNEL, Some(2), true)),
         [(2, 2, false)]
@@ -266,7 +269,7 @@ fn a_confirm_before_the_loss_counts_and_one_after_it_does_not() {
     desk.owe(1);
     desk.owe(2);
     assert_eq!(desk.tell(confirmed(1)), [done(1)]);
-    desk.tell(lost(Loss::Settled));
+    desk.tell(lost(ChannelLoss::Settled));
     assert_eq!(desk.tell(confirmed(2)), []);
     assert_eq!(desk.dispatcher.pending(), 1);
 }
@@ -277,20 +280,20 @@ fn after_a_refusal_each_suspect_is_sent_alone_one_at_a_time_and_the_poison_is_fo
     desk.owe(1);
     desk.owe(1);
     desk.owe(2);
-    desk.tell(lost(Loss::Refused { settled: true }));
+    desk.tell(lost(ChannelLoss::Refused { settled: true }));
     desk.owe(3);
     assert_eq!(
         sent(&desk.tell(opened())),
         [(1, 3, true), (4, 4, false)],
         "one suspect alone, and others beside it"
     );
-    let out = desk.tell(Input::AloneRefused {
+    let out = desk.tell(DispatcherInput::AloneRefused {
         attempt: AttemptId(3),
         refused: refused(),
     });
     assert_eq!(
         out.first(),
-        Some(&Output::Poisoned {
+        Some(&DispatcherOutput::Poisoned {
             delivery: DeliveryId(1),
             refused: refused()
         })
@@ -307,18 +310,18 @@ fn after_a_refusal_each_suspect_is_sent_alone_one_at_a_time_and_the_poison_is_fo
 fn a_suspect_of_an_unsettled_refusal_waits_for_the_fence() {
     let mut desk = Desk::open();
     desk.owe(1);
-    desk.tell(lost(Loss::Refused { settled: false }));
+    desk.tell(lost(ChannelLoss::Refused { settled: false }));
     assert_eq!(desk.tell(opened()), []);
-    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 2, true)]);
+    assert_eq!(sent(&desk.tell(DispatcherInput::Fenced)), [(1, 2, true)]);
 }
 
 #[test]
 fn a_suspect_without_an_outcome_goes_alone_again_after_a_wait() {
     let mut desk = Desk::open();
     desk.owe(1);
-    desk.tell(lost(Loss::Refused { settled: true }));
+    desk.tell(lost(ChannelLoss::Refused { settled: true }));
     desk.tell(opened());
-    let unknown = Input::AloneUnknown {
+    let unknown = DispatcherInput::AloneUnknown {
         attempt: AttemptId(2),
     };
     assert_eq!(desk.tell(unknown), []);
@@ -331,9 +334,9 @@ fn a_suspect_without_an_outcome_goes_alone_again_after_a_wait() {
 fn a_suspect_that_is_sent_alone_outlives_the_loss_of_its_channel() {
     let mut desk = Desk::open();
     desk.owe(1);
-    desk.tell(lost(Loss::Refused { settled: true }));
+    desk.tell(lost(ChannelLoss::Refused { settled: true }));
     desk.tell(opened());
-    desk.tell(lost(Loss::Unfenced));
+    desk.tell(lost(ChannelLoss::Unfenced));
     assert_eq!(desk.tell(confirmed(2)), [done(1)]);
 }
 
@@ -367,7 +370,10 @@ fn the_wait_grows_with_each_failure_and_a_confirm_resets_it() {
         waits.push(desk.now - before);
     }
     assert!(waits[4] > waits[0] * 4, "{waits:?}");
-    assert!(waits[8] <= Settings::default().backoff_max, "{waits:?}");
+    assert!(
+        waits[8] <= DispatcherSettings::default().backoff_max,
+        "{waits:?}"
+    );
     desk.tell(confirmed(10));
     desk.owe(1);
     let before = desk.now;
@@ -385,7 +391,7 @@ fn a_return_holds_its_destination_and_not_the_others_of_the_exchange() {
     assert_eq!(desk.owe_to(1, CHANNEL, Some(3)), []);
     assert_eq!(sent(&desk.owe_to(2, CHANNEL, Some(4))), [(4, 3, false)]);
     let view = desk.dispatcher.channels().next().expect("one channel");
-    assert_eq!(view.held, [(DestinationId(1), HeldFor::Return)]);
+    assert_eq!(view.held, [(DestinationId(1), HeldReason::Return)]);
     assert_eq!((view.owed, view.in_flight), (4, 2));
 }
 
@@ -396,10 +402,10 @@ fn a_held_destination_is_looked_at_again_ever_more_rarely_until_it_is_there() {
     desk.owe(2);
     desk.tell(returned(1));
     desk.tell(returned(2));
-    let recheck = Output::Recheck {
+    let recheck = DispatcherOutput::Recheck {
         destination: DestinationId(1),
     };
-    let answer = |usable| Input::Rechecked {
+    let answer = |usable| DispatcherInput::Rechecked {
         destination: DestinationId(1),
         usable,
     };
@@ -421,7 +427,7 @@ fn a_delivery_that_could_not_be_sent_waits_alone() {
     let mut desk = Desk::open();
     desk.owe(1);
     assert_eq!(
-        desk.tell(Input::NotSent {
+        desk.tell(DispatcherInput::NotSent {
             attempt: AttemptId(1)
         }),
         []
@@ -430,7 +436,7 @@ fn a_delivery_that_could_not_be_sent_waits_alone() {
     let out = desk.wait();
     assert_eq!(sent(&out), [(1, 3, false)]);
     assert!(
-        matches!(out[..], [Output::Publish { count: 2, .. }]),
+        matches!(out[..], [DispatcherOutput::Publish { count: 2, .. }]),
         "{out:?}"
     );
 }
@@ -438,14 +444,14 @@ fn a_delivery_that_could_not_be_sent_waits_alone() {
 #[test]
 fn a_stalled_channel_is_closed_once_and_then_its_connection_is_cut_once() {
     let mut desk = Desk::open();
-    desk.tell(Input::Opened { channel: OTHER });
+    desk.tell(DispatcherInput::Opened { channel: OTHER });
     desk.owe(1);
     desk.owe_to(2, OTHER, Some(2));
-    let close = |channel| Output::CloseChannel { channel };
+    let close = |channel| DispatcherOutput::CloseChannel { channel };
     assert_eq!(desk.wait(), [close(CHANNEL), close(OTHER)]);
-    assert_eq!(desk.now, Settings::default().stall_timeout);
+    assert_eq!(desk.now, DispatcherSettings::default().stall_timeout);
     assert_eq!(desk.owe(3), [], "nothing is sent on a channel that closes");
-    assert_eq!(desk.wait(), [Output::CutConnection]);
+    assert_eq!(desk.wait(), [DispatcherOutput::CutConnection]);
     assert_eq!(desk.dispatcher.deadline(), None);
 }
 
@@ -457,7 +463,7 @@ fn a_stuck_queue_is_tried_with_one_message_and_stays_stalled_until_it_answers() 
     }
     desk.wait();
     assert!(desk.dispatcher.is_stalled(CHANNEL));
-    desk.tell(lost(Loss::Settled));
+    desk.tell(lost(ChannelLoss::Settled));
     assert_eq!(sent(&desk.tell(opened())), [(1, 4, false)]);
     assert_eq!(desk.owe(4), [], "one is enough to see whether it moves");
     assert!(
@@ -476,10 +482,10 @@ fn the_stall_clock_stands_still_while_blocked() {
     let mut desk = Desk::open();
     desk.owe(1);
     desk.now = Duration::from_secs(100);
-    desk.tell(Input::Blocked(true));
+    desk.tell(DispatcherInput::Blocked(true));
     assert_eq!(desk.dispatcher.deadline(), None);
     desk.now = Duration::from_secs(1_000);
-    assert_eq!(desk.tell(Input::Blocked(false)), []);
+    assert_eq!(desk.tell(DispatcherInput::Blocked(false)), []);
     assert_eq!(desk.dispatcher.deadline(), Some(Duration::from_secs(1_020)));
 }
 
@@ -491,7 +497,7 @@ fn what_was_not_sent_is_forgotten_at_once_when_withdrawn() {
     }
     assert_eq!(desk.tell(withdraw(2)), [forgotten(2)]);
     assert_eq!(sent(&desk.tell(confirmed(1))), [(3, 2, false)]);
-    let mut closed = Desk::with(Settings::default());
+    let mut closed = Desk::with(DispatcherSettings::default());
     closed.owe(1);
     assert_eq!(closed.tell(withdraw(1)), [forgotten(1)]);
     assert_eq!(closed.tell(opened()), []);
@@ -515,16 +521,16 @@ fn a_withdrawn_delivery_of_which_a_copy_may_land_holds_its_call_until_the_fence(
     desk.owe(1);
     desk.owe(1);
     desk.tell(withdraw(1));
-    desk.tell(lost(Loss::Unfenced));
+    desk.tell(lost(ChannelLoss::Unfenced));
     assert_eq!(desk.tell(opened()), []);
-    let out = desk.tell(Input::Fenced);
+    let out = desk.tell(DispatcherInput::Fenced);
     assert_eq!(out.first(), Some(&forgotten(1)));
     assert_eq!(sent(&out), [(2, 2, false)]);
 }
 
 #[test]
 fn those_that_wait_are_not_looked_through() {
-    let mut desk = Desk::with(Settings::default());
+    let mut desk = Desk::with(DispatcherSettings::default());
     for call in 0..100_000 {
         desk.owe(call % 10_000);
     }
@@ -532,8 +538,8 @@ fn those_that_wait_are_not_looked_through() {
     assert_eq!(sent(&out).len(), 128);
     // Were each of these 50,000 steps to look at 100,000 deliveries, this would take minutes.
     for _ in 0..25_000 {
-        assert_eq!(desk.tell(Input::Tick), []);
-        assert_eq!(desk.tell(Input::Blocked(true)), []);
+        assert_eq!(desk.tell(DispatcherInput::Tick), []);
+        assert_eq!(desk.tell(DispatcherInput::Blocked(true)), []);
     }
     assert_eq!(desk.dispatcher.pending(), 100_000);
 }
@@ -546,7 +552,7 @@ fn what_an_earlier_process_may_have_sent_is_forgotten_in_its_turn_when_withdrawn
     }
     desk.owe(1);
     assert_eq!(desk.tell(withdraw(2)), []);
-    assert_eq!(sent(&desk.tell(Input::Fenced)), [(1, 1, false)]);
+    assert_eq!(sent(&desk.tell(DispatcherInput::Fenced)), [(1, 1, false)]);
     let out = desk.tell(confirmed(1));
     assert_eq!(out.get(..2), Some(&[done(1), forgotten(2)][..]));
     assert_eq!(sent(&out), [(3, 2, false)]);

@@ -5,17 +5,17 @@ use std::time::Duration;
 use crate::route::DestinationId;
 
 use super::{
-    AttemptId, ChannelId, Output,
-    channel::{Channel, ChannelState, Flight, Hold},
-    dispatcher::{Dispatcher, End, Timer},
-    table::{Slot, Stage},
+    AttemptId, ChannelId, DispatcherOutput,
+    channel::{Channel, ChannelState, DestinationHold, InFlight},
+    dispatcher::{Dispatcher, ListEnd, Timer},
+    table::{DeliveryStage, EntryIndex},
 };
 
 impl Dispatcher {
     /// A delivery may be sent as soon as its channel and its destination let it.
-    pub(super) fn queue(&mut self, slot: Slot, end: End) {
+    pub(super) fn queue(&mut self, slot: EntryIndex, end: ListEnd) {
         let entry = &mut self.entries[slot];
-        entry.stage = Stage::Queued;
+        entry.stage = DeliveryStage::Queued;
         let (id, suspect) = (entry.destination, entry.suspect);
         let Some(destination) = self.destinations.get_mut(&id) else {
             return;
@@ -26,8 +26,8 @@ impl Dispatcher {
             &mut destination.ready
         };
         match end {
-            End::Front => self.entries.push_front(list, slot),
-            End::Back => self.entries.push_back(list, slot),
+            ListEnd::Front => self.entries.push_front(list, slot),
+            ListEnd::Back => self.entries.push_back(list, slot),
         }
         self.give_turn(id);
     }
@@ -56,7 +56,7 @@ impl Dispatcher {
     }
 
     /// Changes what holds a destination, and its timer with it.
-    pub(super) fn hold(&mut self, id: DestinationId, hold: Hold) {
+    pub(super) fn hold(&mut self, id: DestinationId, hold: DestinationHold) {
         let before = std::mem::replace(&mut self.destination(id).hold, hold);
         if let Some(until) = before.until() {
             self.timers.remove(&(until, Timer::Destination(id)));
@@ -77,7 +77,7 @@ impl Dispatcher {
     }
 
     /// Publishes whatever may be published now.
-    pub(super) fn send_ready(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn send_ready(&mut self, out: &mut Vec<DispatcherOutput>) {
         while let Some(id) = self.woken.pop() {
             if let Some(channel) = self.channels.get_mut(&id) {
                 channel.woken = false;
@@ -105,7 +105,7 @@ impl Dispatcher {
     }
 
     /// The next delivery of a channel, its destinations taken in turn.
-    fn next(&mut self, id: ChannelId, alone: bool) -> Option<Slot> {
+    fn next(&mut self, id: ChannelId, alone: bool) -> Option<EntryIndex> {
         loop {
             let channel = self.channels.get_mut(&id)?;
             let turns = if alone {
@@ -133,14 +133,20 @@ impl Dispatcher {
         }
     }
 
-    fn publish(&mut self, id: ChannelId, slot: Slot, alone: bool, out: &mut Vec<Output>) {
+    fn publish(
+        &mut self,
+        id: ChannelId,
+        slot: EntryIndex,
+        alone: bool,
+        out: &mut Vec<DispatcherOutput>,
+    ) {
         self.attempts += 1;
         let attempt = AttemptId(self.attempts);
         let entry = &mut self.entries[slot];
-        entry.stage = Stage::Sent;
+        entry.stage = DeliveryStage::Sent;
         entry.count = entry.count.saturating_add(1);
         let (delivery, name, count) = (entry.delivery, entry.destination, entry.count);
-        let flight = Flight {
+        let flight = InFlight {
             slot,
             channel: id,
             alone,
@@ -156,11 +162,11 @@ impl Dispatcher {
             }
         }
         let destination = self.destination(name);
-        if destination.hold == Hold::Probing(None) {
-            destination.hold = Hold::Probing(Some(attempt));
+        if destination.hold == DestinationHold::Probing(None) {
+            destination.hold = DestinationHold::Probing(Some(attempt));
         }
         self.watch(id);
-        out.push(Output::Publish {
+        out.push(DispatcherOutput::Publish {
             attempt,
             delivery,
             destination: name,
@@ -171,7 +177,7 @@ impl Dispatcher {
     }
 
     /// The broker answered a publish, whatever it said: its channel does not stall any more.
-    pub(super) fn answered(&mut self, attempt: AttemptId) -> Option<Slot> {
+    pub(super) fn answered(&mut self, attempt: AttemptId) -> Option<EntryIndex> {
         let channel = self.flights.get(&attempt)?.channel;
         if let Some(channel) = self.channels.get_mut(&channel) {
             channel.stalled = false;
@@ -180,7 +186,7 @@ impl Dispatcher {
     }
 
     /// A publish has its answer, or will never have one: makes room for another. `None`: no such publish is waiting.
-    pub(super) fn land(&mut self, attempt: AttemptId) -> Option<Slot> {
+    pub(super) fn land(&mut self, attempt: AttemptId) -> Option<EntryIndex> {
         let flight = self.flights.remove(&attempt)?;
         if let Some(channel) = self.channels.get_mut(&flight.channel) {
             if flight.alone {
@@ -192,31 +198,35 @@ impl Dispatcher {
         self.watch(flight.channel);
         self.wake(flight.channel);
         let destination = self.entries[flight.slot].destination;
-        if self.destination(destination).hold == Hold::Probing(Some(attempt)) {
-            self.hold(destination, Hold::Probing(None));
+        if self.destination(destination).hold == DestinationHold::Probing(Some(attempt)) {
+            self.hold(destination, DestinationHold::Probing(None));
         }
         Some(flight.slot)
     }
 
     /// Ends the holds and back-offs whose time has come.
-    pub(super) fn ring_timers(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn ring_timers(&mut self, out: &mut Vec<DispatcherOutput>) {
         while let Some(&(until, timer)) = self.timers.first()
             && until <= self.now
         {
             self.timers.pop_first();
             match timer {
                 Timer::Destination(id) => match self.destination(id).hold {
-                    Hold::BackingOff { .. } => self.hold(id, Hold::Probing(None)),
-                    Hold::RecheckAt { .. } => {
-                        self.hold(id, Hold::Rechecking);
-                        out.push(Output::Recheck { destination: id });
+                    DestinationHold::BackingOff { .. } => {
+                        self.hold(id, DestinationHold::Probing(None))
                     }
-                    Hold::Free | Hold::Rechecking | Hold::Probing(_) => {}
+                    DestinationHold::RecheckAt { .. } => {
+                        self.hold(id, DestinationHold::Rechecking);
+                        out.push(DispatcherOutput::Recheck { destination: id });
+                    }
+                    DestinationHold::Free
+                    | DestinationHold::Rechecking
+                    | DestinationHold::Probing(_) => {}
                 },
                 Timer::Delivery(slot) => {
                     if let Some(delay) = self.delays.get_mut(&slot) {
                         delay.until = None;
-                        self.queue(slot, End::Back);
+                        self.queue(slot, ListEnd::Back);
                     }
                 }
             }
@@ -224,7 +234,7 @@ impl Dispatcher {
     }
 
     /// Closes channels whose oldest publish has waited too long, and cuts the connection of those that do not close.
-    pub(super) fn close_overdue(&mut self, out: &mut Vec<Output>) {
+    pub(super) fn close_overdue(&mut self, out: &mut Vec<DispatcherOutput>) {
         while let Some(&(due, id)) = self.overdue.first()
             && due <= self.unblocked
         {
@@ -236,11 +246,11 @@ impl Dispatcher {
                     asked: self.unblocked,
                 };
                 channel.stalled = true;
-                out.push(Output::CloseChannel { channel: id });
+                out.push(DispatcherOutput::CloseChannel { channel: id });
             } else {
                 channel.state = ChannelState::Cutting;
                 if !std::mem::replace(&mut self.cutting, true) {
-                    out.push(Output::CutConnection);
+                    out.push(DispatcherOutput::CutConnection);
                 }
             }
             self.watch(id);

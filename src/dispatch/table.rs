@@ -12,13 +12,13 @@ use crate::route::DestinationId;
 
 use super::{DeliveryId, Lane};
 
-/// Where an entry lies in the [`Table`]. Used again after [`Table::remove`].
+/// Where an entry lies in the [`DeliveryTable`]. Used again after [`DeliveryTable::remove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Slot(NonZeroU32);
+pub(super) struct EntryIndex(NonZeroU32);
 
 /// What a delivery waits for; says which list it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum DeliveryStage {
     /// For the one before it: in its lane's list.
     InLine,
     /// For the fence, because a copy may still land: in the dispatcher's list of unknown ones.
@@ -35,13 +35,13 @@ pub(super) enum Stage {
 
 /// One delivery that is owed.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct DeliveryEntry {
     pub(super) delivery: DeliveryId,
     // A lane laid flat: an `Option<Lane>` would make each entry eight bytes larger.
     call: u64,
     family: u32,
     keyed: bool,
-    pub(super) stage: Stage,
+    pub(super) stage: DeliveryStage,
     /// An earlier process may have sent it.
     pub(super) unknown: bool,
     /// The broker refused something beside it: it is sent alone.
@@ -51,11 +51,11 @@ pub(super) struct Entry {
     pub(super) destination: DestinationId,
     /// How often it was handed out.
     pub(super) count: u32,
-    before: Option<Slot>,
-    after: Option<Slot>,
+    before: Option<EntryIndex>,
+    after: Option<EntryIndex>,
 }
 
-impl Entry {
+impl DeliveryEntry {
     pub(super) fn new(
         delivery: DeliveryId,
         lane: Option<Lane>,
@@ -67,7 +67,7 @@ impl Entry {
             call: lane.map_or(0, |lane| lane.call),
             family: lane.map_or(0, |lane| lane.family),
             keyed: lane.is_some(),
-            stage: Stage::InLine,
+            stage: DeliveryStage::InLine,
             unknown,
             suspect: false,
             withdrawn: false,
@@ -88,12 +88,12 @@ impl Entry {
 
 /// The ends of a list of entries. An entry stands in one list at most.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct List {
-    first: Option<Slot>,
-    last: Option<Slot>,
+pub(super) struct EntryList {
+    first: Option<EntryIndex>,
+    last: Option<EntryIndex>,
 }
 
-impl List {
+impl EntryList {
     pub(super) fn is_empty(self) -> bool {
         self.first.is_none()
     }
@@ -101,29 +101,29 @@ impl List {
 
 /// All entries.
 #[derive(Debug, Default)]
-pub(super) struct Table {
-    entries: Vec<Entry>,
-    free: Vec<Slot>,
+pub(super) struct DeliveryTable {
+    entries: Vec<DeliveryEntry>,
+    free: Vec<EntryIndex>,
 }
 
-impl Table {
+impl DeliveryTable {
     /// Keeps an entry that stands in no list yet.
-    pub(super) fn insert(&mut self, entry: Entry) -> Slot {
+    pub(super) fn insert(&mut self, entry: DeliveryEntry) -> EntryIndex {
         if let Some(slot) = self.free.pop() {
             self[slot] = entry;
             return slot;
         }
         self.entries.push(entry);
         let count = u32::try_from(self.entries.len()).expect("the journal bounds what is owed");
-        Slot(NonZeroU32::new(count).expect("an entry was just put in"))
+        EntryIndex(NonZeroU32::new(count).expect("an entry was just put in"))
     }
 
     /// Gives up an entry that stands in no list any more.
-    pub(super) fn remove(&mut self, slot: Slot) {
+    pub(super) fn remove(&mut self, slot: EntryIndex) {
         self.free.push(slot);
     }
 
-    pub(super) fn push_back(&mut self, list: &mut List, slot: Slot) {
+    pub(super) fn push_back(&mut self, list: &mut EntryList, slot: EntryIndex) {
         self[slot].before = list.last;
         self[slot].after = None;
         match list.last {
@@ -133,7 +133,7 @@ impl Table {
         list.last = Some(slot);
     }
 
-    pub(super) fn push_front(&mut self, list: &mut List, slot: Slot) {
+    pub(super) fn push_front(&mut self, list: &mut EntryList, slot: EntryIndex) {
         self[slot].before = None;
         self[slot].after = list.first;
         match list.first {
@@ -143,20 +143,20 @@ impl Table {
         list.first = Some(slot);
     }
 
-    pub(super) fn pop_front(&mut self, list: &mut List) -> Option<Slot> {
+    pub(super) fn pop_front(&mut self, list: &mut EntryList) -> Option<EntryIndex> {
         let slot = list.first?;
         self.unlink(list, slot);
         Some(slot)
     }
 
-    pub(super) fn pop_back(&mut self, list: &mut List) -> Option<Slot> {
+    pub(super) fn pop_back(&mut self, list: &mut EntryList) -> Option<EntryIndex> {
         let slot = list.last?;
         self.unlink(list, slot);
         Some(slot)
     }
 
     /// Takes an entry out of the list that it stands in.
-    pub(super) fn unlink(&mut self, list: &mut List, slot: Slot) {
+    pub(super) fn unlink(&mut self, list: &mut EntryList, slot: EntryIndex) {
         let (before, after) = (self[slot].before.take(), self[slot].after.take());
         match before {
             Some(before) => self[before].after = after,
@@ -169,22 +169,22 @@ impl Table {
     }
 }
 
-fn position(slot: Slot) -> usize {
+fn position(slot: EntryIndex) -> usize {
     usize::try_from(slot.0.get() - 1).expect("a 32 bit index fits")
 }
 
-impl Index<Slot> for Table {
-    type Output = Entry;
+impl Index<EntryIndex> for DeliveryTable {
+    type Output = DeliveryEntry;
 
-    fn index(&self, slot: Slot) -> &Entry {
+    fn index(&self, slot: EntryIndex) -> &DeliveryEntry {
         self.entries
             .get(position(slot))
             .expect("slots are made by this table, which never shrinks")
     }
 }
 
-impl IndexMut<Slot> for Table {
-    fn index_mut(&mut self, slot: Slot) -> &mut Entry {
+impl IndexMut<EntryIndex> for DeliveryTable {
+    fn index_mut(&mut self, slot: EntryIndex) -> &mut DeliveryEntry {
         self.entries
             .get_mut(position(slot))
             .expect("slots are made by this table, which never shrinks")
@@ -195,15 +195,22 @@ impl IndexMut<Slot> for Table {
 mod tests {
     use super::*;
 
-    fn table_of(count: u64) -> (Table, Vec<Slot>) {
-        let mut table = Table::default();
+    fn table_of(count: u64) -> (DeliveryTable, Vec<EntryIndex>) {
+        let mut table = DeliveryTable::default();
         let slots = (0..count)
-            .map(|id| table.insert(Entry::new(DeliveryId(id), None, DestinationId(0), false)))
+            .map(|id| {
+                table.insert(DeliveryEntry::new(
+                    DeliveryId(id),
+                    None,
+                    DestinationId(0),
+                    false,
+                ))
+            })
             .collect();
         (table, slots)
     }
 
-    fn drain(table: &mut Table, list: &mut List) -> Vec<u64> {
+    fn drain(table: &mut DeliveryTable, list: &mut EntryList) -> Vec<u64> {
         let mut ids = Vec::new();
         while let Some(slot) = table.pop_front(list) {
             ids.push(table[slot].delivery.0);
@@ -214,7 +221,7 @@ mod tests {
     #[test]
     fn an_entry_leaves_from_the_front_the_middle_and_the_back() {
         let (mut table, slots) = table_of(6);
-        let mut list = List::default();
+        let mut list = EntryList::default();
         for slot in &slots[1..] {
             table.push_back(&mut list, *slot);
         }
@@ -231,13 +238,22 @@ mod tests {
     fn a_slot_is_used_again_after_its_entry_left() {
         let (mut table, slots) = table_of(2);
         table.remove(slots[0]);
-        let again = table.insert(Entry::new(DeliveryId(9), None, DestinationId(0), false));
+        let again = table.insert(DeliveryEntry::new(
+            DeliveryId(9),
+            None,
+            DestinationId(0),
+            false,
+        ));
         assert_eq!(again, slots[0]);
         assert_eq!(table[again].delivery, DeliveryId(9));
     }
 
     #[test]
     fn an_entry_is_small_enough_for_a_million_of_them() {
-        assert!(size_of::<Entry>() <= 48, "{} bytes", size_of::<Entry>());
+        assert!(
+            size_of::<DeliveryEntry>() <= 48,
+            "{} bytes",
+            size_of::<DeliveryEntry>()
+        );
     }
 }

@@ -6,11 +6,11 @@ use serde_json::{Map, Value};
 use crate::event::{Attributes, EnvelopeForm, Event, Fault};
 
 use super::{
-    DecodeError, Element, Head, Limits,
+    CallbackHead, DecodeError, DecodeLimits, Element,
     head::NotText,
     json,
-    mapping::{self, Members},
-    media::Media,
+    mapping::{self, MappedMembers},
+    media::MediaType,
 };
 
 /// The members of [`Attributes`] that have a field of their own, and those that are no attributes.
@@ -39,7 +39,7 @@ pub(super) fn structured(raw: Bytes, mut members: Map<String, Value>) -> Element
 }
 
 fn attributes(members: &Map<String, Value>) -> Result<Attributes, Vec<Fault>> {
-    let mut reader = Members::new(members);
+    let mut reader = MappedMembers::new(members);
     if members.get("specversion").and_then(Value::as_str) != Some("1.0") {
         reader.fault("specversion", "must be \"1.0\"");
     }
@@ -68,10 +68,10 @@ fn attributes(members: &Map<String, Value>) -> Result<Attributes, Vec<Fault>> {
 /// # Errors
 /// A body that is not JSON: our consumers get JSON only.
 pub(super) fn binary(
-    head: &Head<'_>,
-    media: Media,
+    head: &CallbackHead<'_>,
+    media: MediaType,
     body: &Bytes,
-    limits: &Limits,
+    limits: &DecodeLimits,
 ) -> Result<Element, DecodeError> {
     // An event without data has an empty body and no content type to speak of.
     let data = if body.is_empty() {
@@ -82,7 +82,7 @@ pub(super) fn binary(
     // Where the sender's label is not JSON, we read the body as JSON all the same, and say so.
     let content_type = match (&data, media, head.content_type) {
         (None, ..) => None,
-        (Some(_), Media::Json, Some(content_type)) => Some(content_type),
+        (Some(_), MediaType::Json, Some(content_type)) => Some(content_type),
         (Some(_), ..) => Some("application/json"),
     };
 

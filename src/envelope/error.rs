@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::event::{Fault, Malformed};
 
-use super::{Element, media::Media};
+use super::{Element, media::MediaType};
 
 /// Faults shown of a callback in which no envelope was recognised: a batch of thousands is not answered with thousands.
 const FAULTS_SHOWN: usize = 32;
@@ -136,9 +136,9 @@ impl DecodeError {
 
     /// The same error as it is answered under a content type: what is neither JSON nor said to be is 415
     /// (docs/src/sender/answers.md, "Envelopes").
-    pub(super) fn under(self, media: Media, content_type: Option<&str>) -> Self {
+    pub(super) fn under(self, media: MediaType, content_type: Option<&str>) -> Self {
         match (&self, media) {
-            (Self::Json { problem, .. }, Media::Other) if problem.is_no_json_at_all() => {
+            (Self::Json { problem, .. }, MediaType::Other) if problem.is_no_json_at_all() => {
                 Self::media_type(content_type)
             }
             _ => self,

@@ -8,14 +8,14 @@ use crate::event::{Attributes, EnvelopeForm, Event};
 
 use super::{
     Element,
-    mapping::{self, Members},
+    mapping::{self, MappedMembers},
 };
 
 /// Maps `eventType` to `type`, `eventTime` to `time`, `topic` to `source`, `dataVersion` to the extension
 /// `dataversion`; `id` and `subject` keep their names, `data` keeps its bytes. `metadataVersion` only speaks about the
 /// envelope that is taken off, and is dropped with it. `time` is handed on as the sender wrote it.
 pub(super) fn map(raw: Bytes, mut members: Map<String, Value>) -> Element {
-    let mut reader = Members::new(&members);
+    let mut reader = MappedMembers::new(&members);
     let event_type = reader.required("eventType");
     let id = reader.optional("id").filter(|id| !id.is_empty());
     let topic = reader.optional("topic").filter(|topic| !topic.is_empty());

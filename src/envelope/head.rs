@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
 
-use super::media::Media;
+use super::media::MediaType;
 
-/// What the envelope needs of a request's head. Filled by [`Head::header`], one header at a time.
+/// What the envelope needs of a request's head. Filled by [`CallbackHead::header`], one header at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Head<'a> {
+pub struct CallbackHead<'a> {
     /// `Content-Type`.
     pub content_type: Option<&'a str>,
     /// `Content-Encoding`.
@@ -22,7 +22,7 @@ pub struct Head<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotText;
 
-impl<'a> Head<'a> {
+impl<'a> CallbackHead<'a> {
     /// Takes note of one request header; those that say nothing about the envelope are passed over. Names are
     /// compared without regard to case.
     pub fn header(&mut self, name: &str, value: &'a [u8]) {
@@ -47,8 +47,8 @@ impl<'a> Head<'a> {
 
     /// CloudEvents HTTP binding 1.0.2 section 3: a CloudEvents media type means structured or batched mode, whatever
     /// other headers say; else `ce-specversion` means binary mode.
-    pub(super) fn is_binary(&self, media: Media) -> bool {
-        media != Media::CloudEvents && self.ce.iter().any(|(name, _)| name == "specversion")
+    pub(super) fn is_binary(&self, media: MediaType) -> bool {
+        media != MediaType::CloudEvents && self.ce.iter().any(|(name, _)| name == "specversion")
     }
 }
 

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, map::Entry};
 
-use super::{DecodeError, JsonProblem, Limits, position};
+use super::{DecodeError, DecodeLimits, JsonProblem, position};
 
 /// One value and its bytes, a slice of the body without a copy.
-pub(super) struct Parsed {
+pub(super) struct ParsedEvent {
     pub(super) raw: Bytes,
     pub(super) value: Value,
 }
@@ -21,7 +21,7 @@ pub(super) struct Parsed {
 ///
 /// # Errors
 /// [`DecodeError::Json`], [`DecodeError::EmptyArray`], [`DecodeError::TooManyEvents`].
-pub(super) fn read(body: &Bytes, limits: &Limits) -> Result<Vec<Parsed>, DecodeError> {
+pub(super) fn read(body: &Bytes, limits: &DecodeLimits) -> Result<Vec<ParsedEvent>, DecodeError> {
     let mut reader = Reader::new(body, limits)?;
     if reader.next() != Some(b'[') {
         return Ok(vec![reader.last_value(limits.depth)?]);
@@ -58,7 +58,7 @@ pub(super) fn read(body: &Bytes, limits: &Limits) -> Result<Vec<Parsed>, DecodeE
 ///
 /// # Errors
 /// [`DecodeError::Json`].
-pub(super) fn read_one(body: &Bytes, limits: &Limits) -> Result<Parsed, DecodeError> {
+pub(super) fn read_one(body: &Bytes, limits: &DecodeLimits) -> Result<ParsedEvent, DecodeError> {
     Reader::new(body, limits)?.last_value(limits.depth)
 }
 
@@ -71,7 +71,7 @@ struct Reader<'b> {
 }
 
 impl<'b> Reader<'b> {
-    fn new(body: &'b Bytes, limits: &Limits) -> Result<Self, DecodeError> {
+    fn new(body: &'b Bytes, limits: &DecodeLimits) -> Result<Self, DecodeError> {
         let problem = |offset, problem| Err(DecodeError::Json { offset, problem });
         let text = match std::str::from_utf8(body) {
             Ok(text) => text,
@@ -103,7 +103,7 @@ impl<'b> Reader<'b> {
             .expect("the position only moves past ASCII and past whole values")
     }
 
-    fn value(&mut self, depth: usize) -> Result<Parsed, DecodeError> {
+    fn value(&mut self, depth: usize) -> Result<ParsedEvent, DecodeError> {
         // Nothing here reads past the value, so a batch is read once however many elements it has; positions are
         // counted from the element, so an error costs one pass over that element.
         self.next();
@@ -118,10 +118,10 @@ impl<'b> Reader<'b> {
         let value = seed.deserialize(&mut deserializer).map_err(|error| {
             let stopped = position::of_error(&error, rest);
             let (offset, problem) = match broken.get() {
-                Some(Broken::DuplicateName) => {
+                Some(BrokenJson::DuplicateName) => {
                     (position::of_name(rest, stopped), JsonProblem::DuplicateName)
                 }
-                Some(Broken::TooDeep) => (
+                Some(BrokenJson::TooDeep) => (
                     position::of_level_beyond(rest, depth),
                     JsonProblem::TooDeep {
                         limit: self.depth_limit,
@@ -135,13 +135,13 @@ impl<'b> Reader<'b> {
             }
         })?;
         self.position = start + deserializer.into_iter::<IgnoredAny>().byte_offset();
-        Ok(Parsed {
+        Ok(ParsedEvent {
             raw: self.body.slice(start..self.position),
             value,
         })
     }
 
-    fn last_value(&mut self, depth: usize) -> Result<Parsed, DecodeError> {
+    fn last_value(&mut self, depth: usize) -> Result<ParsedEvent, DecodeError> {
         let parsed = self.value(depth)?;
         self.end()?;
         Ok(parsed)
@@ -168,17 +168,17 @@ struct Strict<'c> {
     /// Levels of arrays and objects that may still open.
     depth: usize,
     /// Says which rule of ours was broken; `serde_json` can carry only text.
-    broken: &'c Cell<Option<Broken>>,
+    broken: &'c Cell<Option<BrokenJson>>,
 }
 
 #[derive(Clone, Copy)]
-enum Broken {
+enum BrokenJson {
     DuplicateName,
     TooDeep,
 }
 
 impl<'c> Strict<'c> {
-    fn refuse<E: serde::de::Error>(self, broken: Broken) -> E {
+    fn refuse<E: serde::de::Error>(self, broken: BrokenJson) -> E {
         self.broken.set(Some(broken));
         E::custom("refused")
     }
@@ -186,7 +186,7 @@ impl<'c> Strict<'c> {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth.checked_sub(1) {
             Some(depth) => Ok(Self { depth, ..self }),
-            None => Err(self.refuse(Broken::TooDeep)),
+            None => Err(self.refuse(BrokenJson::TooDeep)),
         }
     }
 }
@@ -253,7 +253,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 Entry::Vacant(place) => {
                     place.insert(members.next_value_seed(deeper)?);
                 }
-                Entry::Occupied(_) => return Err(self.refuse(Broken::DuplicateName)),
+                Entry::Occupied(_) => return Err(self.refuse(BrokenJson::DuplicateName)),
             }
         }
         Ok(Value::Object(object))

@@ -54,12 +54,12 @@ pub(super) fn source_or_made<'a>(source: Option<&'a str>, subject: Option<&str>)
 }
 
 /// Collects what is wrong with the attributes of one event.
-pub(super) struct Members<'m> {
+pub(super) struct MappedMembers<'m> {
     pub(super) members: &'m Map<String, Value>,
     pub(super) faults: Vec<Fault>,
 }
 
-impl<'m> Members<'m> {
+impl<'m> MappedMembers<'m> {
     pub(super) fn new(members: &'m Map<String, Value>) -> Self {
         Self {
             members,

@@ -23,7 +23,7 @@ const UTF_8: [&str; 13] = [
 
 /// What a `Content-Type` says about the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Media {
+pub(super) enum MediaType {
     /// A CloudEvents media type in JSON: structured or batched.
     CloudEvents,
     /// Absent, `application/json` or another `+json`.
@@ -32,7 +32,7 @@ pub(super) enum Media {
     Other,
 }
 
-impl Media {
+impl MediaType {
     /// # Errors
     /// A charset that is neither UTF-8 nor its subset US-ASCII: read as UTF-8, the same bytes would say something else than the sender meant.
     pub(super) fn of(content_type: Option<&str>) -> Result<Self, DecodeError> {

@@ -24,13 +24,13 @@ use bytes::Bytes;
 use crate::event::{Event, Malformed};
 
 pub use error::{DecodeError, DecodeFault, JsonProblem};
-pub use head::Head;
+pub use head::CallbackHead;
 pub use mapping::{digest, event_id, event_source};
 pub use mark::is_array;
 
 /// How much one body may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct DecodeLimits {
     /// Most events in one callback.
     pub batch: usize,
     /// How deeply arrays and objects may be nested, the batch's array included; at most 127, where the JSON parser
@@ -38,11 +38,11 @@ pub struct Limits {
     pub depth: usize,
 }
 
-impl Limits {
+impl DecodeLimits {
     /// Nesting beyond this is refused (docs/src/operator/limits.md).
     pub const DEPTH: usize = 64;
 
-    /// At most `batch` events, nested no deeper than [`Limits::DEPTH`].
+    /// At most `batch` events, nested no deeper than [`DecodeLimits::DEPTH`].
     #[must_use]
     pub const fn new(batch: usize) -> Self {
         Self {
@@ -65,11 +65,15 @@ pub enum Element {
 ///
 /// # Errors
 /// What makes the whole callback unreadable, see [`DecodeError`].
-pub fn decode(head: &Head<'_>, body: &Bytes, limits: &Limits) -> Result<Vec<Element>, DecodeError> {
+pub fn decode(
+    head: &CallbackHead<'_>,
+    body: &Bytes,
+    limits: &DecodeLimits,
+) -> Result<Vec<Element>, DecodeError> {
     if let Some(encoding) = head.inflating_encoding() {
         return Err(DecodeError::content_encoding(encoding));
     }
-    let media = media::Media::of(head.content_type)?;
+    let media = media::MediaType::of(head.content_type)?;
     // Everything below reads the text after the mark, so slices do not contain it and a resend without it is a duplicate.
     let text = mark::without(body);
     let read = mark::refuse_other_encodings(body).and_then(|()| {
@@ -95,8 +99,8 @@ pub fn decode(head: &Head<'_>, body: &Bytes, limits: &Limits) -> Result<Vec<Elem
 }
 
 /// Tells the forms apart: CloudEvents have `specversion`, Event Grid and its private-preview cousin `eventType`.
-fn recognise(parsed: json::Parsed) -> Element {
-    let json::Parsed { raw, value } = parsed;
+fn recognise(parsed: json::ParsedEvent) -> Element {
+    let json::ParsedEvent { raw, value } = parsed;
     let serde_json::Value::Object(members) = value else {
         return mapping::malformed(raw, &serde_json::Map::new(), vec![mapping::not_an_object()]);
     };

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::event::EnvelopeForm;
 
-use super::{Element, Head, Limits, decode, json};
+use super::{CallbackHead, DecodeLimits, Element, decode, json};
 
-const LIMITS: Limits = Limits::new(64);
+const LIMITS: DecodeLimits = DecodeLimits::new(64);
 
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
@@ -74,7 +74,7 @@ proptest! {
         content_type in prop::option::of(".{0,30}"),
         names in prop::collection::vec(("ce-[a-z]{0,3}|ce-id|ce-source|ce-type|ce-specversion", prop::collection::vec(any::<u8>(), 0..8)), 0..6),
     ) {
-        let mut head = Head::default();
+        let mut head = CallbackHead::default();
         for (name, value) in &names {
             head.header(name, value);
         }
@@ -89,7 +89,7 @@ proptest! {
 
     #[test]
     fn what_is_nearly_json_decodes_or_fails(body in r#"[\[\]{},:"\\ud8019eE.\- ]{0,60}"#) {
-        if let Err(error) = decode(&Head::default(), &Bytes::from(body.clone()), &LIMITS) {
+        if let Err(error) = decode(&CallbackHead::default(), &Bytes::from(body.clone()), &LIMITS) {
             prop_assert!(error.offset().is_none_or(|offset| offset <= body.len()));
         }
     }
@@ -99,7 +99,7 @@ proptest! {
         let mut body = event.0.into_bytes();
         let at = at.index(body.len());
         body[at] = byte;
-        if let Ok(elements) = decode(&Head::default(), &Bytes::from(body), &LIMITS) {
+        if let Ok(elements) = decode(&CallbackHead::default(), &Bytes::from(body), &LIMITS) {
             prop_assert_eq!(elements.len(), 1);
         }
     }
@@ -115,7 +115,7 @@ proptest! {
     #[test]
     fn a_structured_cloud_event_is_its_slice_of_the_body(events in prop::collection::vec(cloud_event(), 1..5)) {
         let body = Bytes::from(format!("[ {}\n]", events.join(" , ")));
-        let elements = decode(&Head::default(), &body, &LIMITS).unwrap();
+        let elements = decode(&CallbackHead::default(), &body, &LIMITS).unwrap();
         prop_assert_eq!(elements.len(), events.len());
         for (element, text) in elements.iter().zip(&events) {
             let Element::Event(event) = element else { panic!("malformed: {element:?}") };
@@ -126,13 +126,13 @@ proptest! {
 
     #[test]
     fn a_mapped_event_is_a_cloud_event_with_the_data_of_the_body((text, data) in event_grid()) {
-        let elements = decode(&Head::default(), &Bytes::from(text), &LIMITS).unwrap();
+        let elements = decode(&CallbackHead::default(), &Bytes::from(text), &LIMITS).unwrap();
         let [Element::Event(mapped)] = elements.as_slice() else { panic!("{elements:?}") };
         prop_assert!(mapped.form != EnvelopeForm::CloudEvents);
         let ending = format!(",\"data\":{data}}}");
         prop_assert!(mapped.cloud_event.ends_with(ending.as_bytes()));
         // What we write is itself an envelope that we take, and says the same.
-        let again = decode(&Head::default(), &mapped.cloud_event, &LIMITS).unwrap();
+        let again = decode(&CallbackHead::default(), &mapped.cloud_event, &LIMITS).unwrap();
         let [Element::Event(again)] = again.as_slice() else { panic!("{again:?}") };
         prop_assert_eq!(again.form, EnvelopeForm::CloudEvents);
         prop_assert_eq!(&again.data, &mapped.data);

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use crate::event::{EnvelopeForm, Event, Malformed};
 
 use super::{
-    DecodeError, Element, Head, JsonProblem, Limits, decode, digest, event_id, event_source,
+    CallbackHead, DecodeError, DecodeLimits, Element, JsonProblem, decode, digest, event_id,
+    event_source,
 };
 
-const LIMITS: Limits = Limits::new(5_000);
+const LIMITS: DecodeLimits = DecodeLimits::new(5_000);
 
 const STRUCTURED: &str = r#"{ "id":"e1", "source":"calling/callConnections/c1","type":"Microsoft.Communication.CallConnected",
   "specversion":"1.0", "time":"2026-01-02T03:04:05.1234567\u002B00:00", "datacontenttype":"application/json",
@@ -24,7 +25,7 @@ const PRIVATE: &str = r#"{"id":null,"topic":null,"subject":"callLeg/leg-1/callSt
   "eventType":"Microsoft.Communication.CallLegStateChanged","eventTime":"2026-01-02T03:04:05.1234567Z","metadataVersion":null,"dataVersion":null}"#;
 
 fn check(headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Result<Vec<Element>, DecodeError> {
-    let mut head = Head::default();
+    let mut head = CallbackHead::default();
     for (name, value) in headers {
         head.header(name, value.as_bytes());
     }
@@ -78,7 +79,7 @@ fn refused(body: impl AsRef<[u8]>) -> (usize, JsonProblem) {
 #[test]
 fn a_structured_cloud_event_is_passed_on_byte_for_byte_without_a_copy() {
     let body = Bytes::from(format!(" \n[{STRUCTURED} ,{STRUCTURED}]\r\n"));
-    let events = events(decode(&Head::default(), &body, &LIMITS).unwrap());
+    let events = events(decode(&CallbackHead::default(), &body, &LIMITS).unwrap());
     assert_eq!(events.len(), 2);
     for event in &events {
         assert_eq!(event.form, EnvelopeForm::CloudEvents);
@@ -617,10 +618,10 @@ fn an_encoded_body_is_refused_before_it_is_looked_at() {
 #[test]
 fn a_batch_up_to_the_limit_is_taken_and_one_more_is_413() {
     let batch = |count| Bytes::from(format!("[{}]", vec![EVENT_GRID; count].join(",\n")));
-    let full = events(decode(&Head::default(), &batch(5_000), &LIMITS).unwrap());
+    let full = events(decode(&CallbackHead::default(), &batch(5_000), &LIMITS).unwrap());
     assert_eq!(full.len(), 5_000);
     assert!(full.iter().all(|event| event.raw == EVENT_GRID));
-    let error = decode(&Head::default(), &batch(5_001), &LIMITS).unwrap_err();
+    let error = decode(&CallbackHead::default(), &batch(5_001), &LIMITS).unwrap_err();
     assert_eq!(error, DecodeError::TooManyEvents { limit: 5_000 });
     assert_eq!(error.status(), 413);
 }

@@ -19,14 +19,14 @@ use tokio::{
 };
 
 use super::{
-    farewell::Farewell,
-    frame::{Fault, Frame},
-    house::Guest,
-    metrics::Cut,
-    places::Place,
-    refusal::Refusal,
+    connection_permits::ConnectionPermit,
+    connection_state::{ConnectionPhase, ConnectionState, Shared},
+    connections::ConnectionGuard,
+    frame::{FramingFault, RequestFrame},
+    lingering_close::LingeringClose,
+    metrics::CutReason,
+    refusal::ConnectionRefusal,
     stream::Stream,
-    turn::{Course, Phase, Shared},
 };
 
 /// How much is read behind a request at once while it is not answered.
@@ -35,10 +35,10 @@ const AHEAD: usize = 1_024;
 /// One connection.
 pub(super) struct Connection {
     stream: Stream,
-    course: Rc<Course>,
-    guest: Guest,
+    state: Rc<ConnectionState>,
+    guard: ConnectionGuard,
     /// The request that is coming.
-    frame: Frame,
+    frame: RequestFrame,
     /// What came behind it, until it is answered.
     held: BytesMut,
     /// It was read in vain because of that.
@@ -50,27 +50,32 @@ pub(super) struct Connection {
     missed: Option<Instant>,
     /// Since when the peer does not take its answer.
     blocked: Option<Instant>,
-    farewell: Option<Farewell>,
+    closing: Option<LingeringClose>,
     /// The last words stand in for an answer of actix-http's.
     replaces: bool,
-    _place: Place,
+    _place: ConnectionPermit,
 }
 
 impl Connection {
-    /// `course` has entered the house as `guest`.
-    pub(super) fn new(stream: Stream, course: Rc<Course>, guest: Guest, place: Place) -> Self {
-        let deadline = Instant::now() + guest.house.limits.head_timeout;
+    /// `state` has entered the house as `guard`.
+    pub(super) fn new(
+        stream: Stream,
+        state: Rc<ConnectionState>,
+        guard: ConnectionGuard,
+        place: ConnectionPermit,
+    ) -> Self {
+        let deadline = Instant::now() + guard.connections.limits.head_timeout;
         Self {
             stream,
-            course,
-            guest,
-            frame: Frame::default(),
+            state,
+            guard,
+            frame: RequestFrame::default(),
             held: BytesMut::new(),
             parked: false,
             timer: Box::pin(sleep_until(deadline)),
             missed: None,
             blocked: None,
-            farewell: None,
+            closing: None,
             replaces: false,
             _place: place,
         }
@@ -78,36 +83,36 @@ impl Connection {
 
     /// What its requests get to know of it.
     pub(super) fn shared(&self) -> Shared {
-        Shared(self.course.clone())
+        Shared(self.state.clone())
     }
 
     /// Until when the peer must do what is waited for.
     fn deadline(&self) -> Option<Instant> {
-        let limits = &self.guest.house.limits;
+        let limits = &self.guard.connections.limits;
         // Who does not read his answer is not asked for his next request.
         if let Some(since) = self.blocked {
             return Some(since + limits.answer_timeout);
         }
-        match self.course.phase() {
-            Phase::Fresh(since) | Phase::Head(since) | Phase::Unread(since) => {
-                Some(since + limits.head_timeout)
-            }
-            Phase::Idle(since) => Some(since + limits.idle_timeout),
-            Phase::Handler => None,
+        match self.state.phase() {
+            ConnectionPhase::Fresh(since)
+            | ConnectionPhase::RequestHead(since)
+            | ConnectionPhase::Unread(since) => Some(since + limits.head_timeout),
+            ConnectionPhase::Idle(since) => Some(since + limits.idle_timeout),
+            ConnectionPhase::Handler => None,
         }
     }
 
     /// Ends the connection where it is time: then there is nothing more to read.
     fn is_over(&mut self) -> bool {
-        if self.farewell.is_some() {
+        if self.closing.is_some() {
             return true;
         }
-        let phase = self.course.phase();
-        if phase == Phase::Handler {
+        let phase = self.state.phase();
+        if phase == ConnectionPhase::Handler {
             return false;
         }
-        if self.guest.house.is_closed() || self.course.is_evicted() {
-            self.end(None, matches!(phase, Phase::Unread(_)));
+        if self.guard.connections.is_closed() || self.state.is_evicted() {
+            self.end(None, matches!(phase, ConnectionPhase::Unread(_)));
             return true;
         }
         if self.blocked.is_some()
@@ -118,30 +123,34 @@ impl Connection {
         }
         match phase {
             // Nobody waits for an answer.
-            Phase::Fresh(_) | Phase::Idle(_) => self.end(None, false),
-            Phase::Head(_) => self.refuse(Refusal::LateHead, Cut::LateHead),
-            Phase::Unread(_) => {
-                self.guest.house.counts.cut(Cut::UnreadBody);
+            ConnectionPhase::Fresh(_) | ConnectionPhase::Idle(_) => self.end(None, false),
+            ConnectionPhase::RequestHead(_) => {
+                self.refuse(ConnectionRefusal::LateHead, CutReason::LateHead)
+            }
+            ConnectionPhase::Unread(_) => {
+                self.guard.connections.counts.cut(CutReason::UnreadBody);
                 self.end(None, true);
             }
-            Phase::Handler => return false,
+            ConnectionPhase::Handler => return false,
         }
         true
     }
 
-    fn refuse(&mut self, refusal: Refusal, cut: Cut) {
-        self.guest.house.counts.cut(cut);
+    fn refuse(&mut self, refusal: ConnectionRefusal, cut: CutReason) {
+        self.guard.connections.counts.cut(cut);
         self.end(Some(refusal), true);
     }
 
-    fn end(&mut self, refusal: Option<Refusal>, lingers: bool) {
-        let answer = refusal.map(Refusal::to_response_bytes).unwrap_or_default();
-        self.farewell = Some(Farewell::new(answer, lingers, self.timer.as_mut()));
+    fn end(&mut self, refusal: Option<ConnectionRefusal>, lingers: bool) {
+        let answer = refusal
+            .map(ConnectionRefusal::to_response_bytes)
+            .unwrap_or_default();
+        self.closing = Some(LingeringClose::new(answer, lingers, self.timer.as_mut()));
     }
 
     fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.farewell {
-            Some(farewell) => farewell.poll(&mut self.stream, self.timer.as_mut(), cx),
+        match &mut self.closing {
+            Some(closing) => closing.poll(&mut self.stream, self.timer.as_mut(), cx),
             None => Poll::Ready(()),
         }
     }
@@ -149,18 +158,18 @@ impl Connection {
     /// Whether what comes now may be given to actix-http: never what follows a request that is not answered. Follows what
     /// handlers did.
     fn is_open(&mut self) -> bool {
-        match self.course.phase() {
-            Phase::Fresh(_) | Phase::Head(_) => !self.frame.is_full(),
-            Phase::Handler => {
-                self.frame.body(self.course.body());
+        match self.state.phase() {
+            ConnectionPhase::Fresh(_) | ConnectionPhase::RequestHead(_) => !self.frame.is_full(),
+            ConnectionPhase::Handler => {
+                self.frame.body(self.state.body());
                 !self.frame.is_full()
             }
             // The connection ends with it, whatever comes.
-            Phase::Unread(_) => true,
-            Phase::Idle(_) => {
-                let over = !self.course.is_answered() && self.blocked.is_none();
+            ConnectionPhase::Unread(_) => true,
+            ConnectionPhase::Idle(_) => {
+                let over = !self.state.is_answered() && self.blocked.is_none();
                 if over && self.frame.is_full() {
-                    self.frame = Frame::default();
+                    self.frame = RequestFrame::default();
                 }
                 over
             }
@@ -168,12 +177,12 @@ impl Connection {
     }
 
     /// How much of what came belongs to the request.
-    fn received(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
-        self.course.received();
-        if let Phase::Unread(_) = self.course.phase() {
+    fn received(&mut self, bytes: &[u8]) -> Result<usize, FramingFault> {
+        self.state.received();
+        if let ConnectionPhase::Unread(_) = self.state.phase() {
             return Ok(bytes.len());
         }
-        let limit = self.guest.house.limits.head_bytes;
+        let limit = self.guard.connections.limits.head_bytes;
         self.frame.take(bytes, limit)
     }
 
@@ -194,7 +203,7 @@ impl Connection {
 
     /// Has the timer wake the task at the next deadline.
     fn set_timer(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.farewell.is_some() {
+        if self.closing.is_some() {
             // It has the timer now.
             return Ok(());
         }
@@ -222,13 +231,13 @@ impl Connection {
 
     /// The peer does not take what is written: it may wait, for a while.
     fn wait_to_write<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if self.farewell.is_some() {
+        if self.closing.is_some() {
             ready!(self.timer.as_mut().poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let since = *self.blocked.get_or_insert_with(Instant::now);
-        if Instant::now() >= since + self.guest.house.limits.answer_timeout {
-            self.guest.house.counts.cut(Cut::UnreadAnswer);
+        if Instant::now() >= since + self.guard.connections.limits.answer_timeout {
+            self.guard.connections.counts.cut(CutReason::UnreadAnswer);
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         self.set_timer(cx)?;
@@ -237,16 +246,19 @@ impl Connection {
 
     /// Says in our words what actix-http refuses, and lets it go on only when the peer has gone: it drops the connection at
     /// once.
-    fn replace(&mut self, cut: Cut, refusal: Refusal) {
+    fn replace(&mut self, cut: CutReason, refusal: ConnectionRefusal) {
         self.replaces = true;
-        match self.course.phase() {
+        match self.state.phase() {
             // The request was answered already, and this is about the rest of its body: a second answer would be taken for
             // that of the next request.
-            Phase::Unread(_) => {
-                self.guest.house.counts.cut(Cut::Malformed);
+            ConnectionPhase::Unread(_) => {
+                self.guard.connections.counts.cut(CutReason::Malformed);
                 self.end(None, true);
             }
-            Phase::Fresh(_) | Phase::Head(_) | Phase::Idle(_) | Phase::Handler => {
+            ConnectionPhase::Fresh(_)
+            | ConnectionPhase::RequestHead(_)
+            | ConnectionPhase::Idle(_)
+            | ConnectionPhase::Handler => {
                 self.refuse(refusal, cut);
             }
         }
@@ -255,16 +267,16 @@ impl Connection {
 
 /// Where in `bytes` a refusal begins that actix-http made, and which: a head at their end, without a body. Those of handlers
 /// have one.
-fn refusal_at_end(bytes: &[u8]) -> Option<(usize, Cut, Refusal)> {
+fn refusal_at_end(bytes: &[u8]) -> Option<(usize, CutReason, ConnectionRefusal)> {
     if !bytes.ends_with(b"\r\n\r\n") {
         return None;
     }
     let start = memmem::rfind(bytes, b"HTTP/1.")?;
     // After "HTTP/1.1".
     let (cut, refusal) = match bytes.get(start + 8..start + 13)? {
-        b" 400 " => (Cut::Malformed, Refusal::Malformed),
-        b" 408 " => (Cut::LateHead, Refusal::LateHead),
-        b" 431 " => (Cut::HeadTooLarge, Refusal::HeadTooLarge),
+        b" 400 " => (CutReason::Malformed, ConnectionRefusal::Malformed),
+        b" 408 " => (CutReason::LateHead, ConnectionRefusal::LateHead),
+        b" 431 " => (CutReason::HeadTooLarge, ConnectionRefusal::HeadTooLarge),
         _ => return None,
     };
     Some((start, cut, refusal))
@@ -307,8 +319,12 @@ impl AsyncRead for Connection {
                 // To the dispatcher this is the end.
                 buffer.set_filled(before);
                 match fault {
-                    Fault::BareLineFeed => this.refuse(Refusal::Malformed, Cut::Malformed),
-                    Fault::HeadTooLarge => this.refuse(Refusal::HeadTooLarge, Cut::HeadTooLarge),
+                    FramingFault::BareLineFeed => {
+                        this.refuse(ConnectionRefusal::Malformed, CutReason::Malformed)
+                    }
+                    FramingFault::HeadTooLarge => {
+                        this.refuse(ConnectionRefusal::HeadTooLarge, CutReason::HeadTooLarge)
+                    }
                 }
             }
         }
@@ -327,7 +343,7 @@ impl AsyncWrite for Connection {
             ready!(this.poll_farewell(cx));
             return Poll::Ready(Ok(bytes.len()));
         }
-        let answered = this.course.take_answered();
+        let answered = this.state.take_answered();
         let part = match refusal_at_end(bytes) {
             Some((0, cut, refusal)) if !answered => {
                 this.replace(cut, refusal);
@@ -340,7 +356,7 @@ impl AsyncWrite for Connection {
         };
         match Pin::new(&mut this.stream).poll_write(cx, part) {
             Poll::Ready(written) => {
-                this.course.wrote();
+                this.state.wrote();
                 Poll::Ready(written)
             }
             Poll::Pending => this.wait_to_write(cx),
@@ -356,7 +372,7 @@ impl AsyncWrite for Connection {
             return this.wait_to_write(cx);
         }
         this.blocked = None;
-        this.course.remember(cx.waker());
+        this.state.remember(cx.waker());
         if this.parked && this.is_open() {
             this.parked = false;
             cx.waker().wake_by_ref();
@@ -366,8 +382,8 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.farewell.is_none() {
-            let lingers = matches!(this.course.phase(), Phase::Unread(_));
+        if this.closing.is_none() {
+            let lingers = matches!(this.state.phase(), ConnectionPhase::Unread(_));
             this.end(None, lingers);
         }
         this.poll_farewell(cx).map(Ok)
@@ -379,7 +395,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(bytes: &str, expected: Option<(usize, Refusal)>) {
+    fn check(bytes: &str, expected: Option<(usize, ConnectionRefusal)>) {
         let found = refusal_at_end(bytes.as_bytes());
         let found = found.map(|(start, _, refusal)| (start, refusal));
         assert_eq!(found, expected, "{bytes:?}");
@@ -388,13 +404,22 @@ mod tests {
     #[test]
     fn only_refusals_without_a_body_are_taken_for_those_of_the_parser() {
         let bare = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
-        check(bare, Some((0, Refusal::Malformed)));
-        check(&bare.replace("1.1", "1.0"), Some((0, Refusal::Malformed)));
+        check(bare, Some((0, ConnectionRefusal::Malformed)));
+        check(
+            &bare.replace("1.1", "1.0"),
+            Some((0, ConnectionRefusal::Malformed)),
+        );
         let before = "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}";
         let both = format!("{before}{bare}");
-        check(&both, Some((before.len(), Refusal::Malformed)));
-        check("HTTP/1.1 431 Too\r\n\r\n", Some((0, Refusal::HeadTooLarge)));
-        check("HTTP/1.1 408 Late\r\n\r\n", Some((0, Refusal::LateHead)));
+        check(&both, Some((before.len(), ConnectionRefusal::Malformed)));
+        check(
+            "HTTP/1.1 431 Too\r\n\r\n",
+            Some((0, ConnectionRefusal::HeadTooLarge)),
+        );
+        check(
+            "HTTP/1.1 408 Late\r\n\r\n",
+            Some((0, ConnectionRefusal::LateHead)),
+        );
         for other in [
             before,
             "HTTP/1.1 100 Continue\r\n\r\n",

@@ -9,11 +9,11 @@
 
 use memchr::memchr_iter;
 
-use super::turn::Body;
+use super::connection_state::BodyEnd;
 
 /// Why what comes is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum FramingFault {
     /// A line of a head ends with a bare LF. The parser takes that for a line end (as RFC 9112, 2.2 allows); a proxy in front
     /// that does not would have forwarded what it took for one header, and we would read two of them.
     BareLineFeed,
@@ -23,9 +23,9 @@ pub(super) enum Fault {
 
 /// One request, as it comes.
 #[derive(Debug)]
-pub(super) enum Frame {
+pub(super) enum RequestFrame {
     /// Its head.
-    Head(Head),
+    RequestHead(RequestHead),
     /// Its head is whole, and no handler has it yet.
     Parsed,
     /// So many bytes of its body are to come.
@@ -36,20 +36,20 @@ pub(super) enum Frame {
     Done,
 }
 
-impl Default for Frame {
+impl Default for RequestFrame {
     fn default() -> Self {
-        Self::Head(Head::default())
+        Self::RequestHead(RequestHead::default())
     }
 }
 
-impl Frame {
+impl RequestFrame {
     /// A handler has the request, and this is its body.
-    pub(super) fn body(&mut self, body: Body) {
+    pub(super) fn body(&mut self, body: BodyEnd) {
         if matches!(self, Self::Parsed) {
             *self = match body {
-                Body::Length(0) => Self::Done,
-                Body::Length(length) => Self::Length(length),
-                Body::Chunked => Self::Chunks(Chunks::default()),
+                BodyEnd::Length(0) => Self::Done,
+                BodyEnd::Length(length) => Self::Length(length),
+                BodyEnd::Chunked => Self::Chunks(Chunks::default()),
             };
         }
     }
@@ -60,13 +60,13 @@ impl Frame {
     }
 
     /// How many of these bytes, from the first one on, belong to it. `limit` is that of its head.
-    pub(super) fn take(&mut self, bytes: &[u8], limit: usize) -> Result<usize, Fault> {
+    pub(super) fn take(&mut self, bytes: &[u8], limit: usize) -> Result<usize, FramingFault> {
         match self {
-            Self::Head(head) => {
+            Self::RequestHead(head) => {
                 let end = head.end(bytes)?;
                 head.length += end.unwrap_or(bytes.len());
                 if head.length > limit {
-                    return Err(Fault::HeadTooLarge);
+                    return Err(FramingFault::HeadTooLarge);
                 }
                 let Some(end) = end else {
                     return Ok(bytes.len());
@@ -98,7 +98,7 @@ impl Frame {
 
 /// A head that is coming.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(super) struct RequestHead {
     /// Bytes of it so far.
     length: usize,
     /// Bytes of its last line so far.
@@ -109,9 +109,9 @@ pub(super) struct Head {
     some: bool,
 }
 
-impl Head {
+impl RequestHead {
     /// Where it ends in these bytes: behind its empty line.
-    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Fault> {
+    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, FramingFault> {
         let mut start = 0;
         for at in memchr_iter(b'\n', bytes) {
             let after_cr = match at.checked_sub(1) {
@@ -119,7 +119,7 @@ impl Head {
                 None => self.after_cr,
             };
             if !after_cr {
-                return Err(Fault::BareLineFeed);
+                return Err(FramingFault::BareLineFeed);
             }
             // With its CR, without its LF.
             let line = self.line + at - start;
@@ -221,7 +221,7 @@ mod tests {
     const LIMIT: usize = 64;
 
     /// Gives a frame all of the text in pieces of this size; how many bytes it takes.
-    fn given(frame: &mut Frame, text: &str, size: usize) -> Result<usize, Fault> {
+    fn given(frame: &mut RequestFrame, text: &str, size: usize) -> Result<usize, FramingFault> {
         let mut taken = 0;
         for piece in text.as_bytes().chunks(size) {
             let some = frame.take(piece, LIMIT)?;
@@ -235,7 +235,11 @@ mod tests {
 
     /// However it is cut.
     #[track_caller]
-    fn check(make: impl Fn() -> Frame, text: &str, expected: Result<(usize, bool), Fault>) {
+    fn check(
+        make: impl Fn() -> RequestFrame,
+        text: &str,
+        expected: Result<(usize, bool), FramingFault>,
+    ) {
         for size in 1..=text.len() {
             let mut frame = make();
             let taken = given(&mut frame, text, size).map(|taken| (taken, frame.is_full()));
@@ -246,13 +250,13 @@ mod tests {
     #[test]
     fn a_head_ends_behind_its_empty_line() {
         let all = Ok((HEAD.len(), true));
-        check(Frame::default, HEAD, all);
-        check(Frame::default, &format!("{HEAD}GET / HTTP/1.1"), all);
-        check(Frame::default, &format!("{HEAD}\na body"), all);
+        check(RequestFrame::default, HEAD, all);
+        check(RequestFrame::default, &format!("{HEAD}GET / HTTP/1.1"), all);
+        check(RequestFrame::default, &format!("{HEAD}\na body"), all);
         let late = format!("\r\n\r\n{HEAD}");
-        check(Frame::default, &late, Ok((late.len(), true)));
+        check(RequestFrame::default, &late, Ok((late.len(), true)));
         let part = "GET / HTTP/1.1\r\nHost: h\r\n";
-        check(Frame::default, part, Ok((part.len(), false)));
+        check(RequestFrame::default, part, Ok((part.len(), false)));
     }
 
     #[test]
@@ -264,7 +268,7 @@ mod tests {
             "\nGET / HTTP/1.1\r\n\r\n",
             "\r\n\nGET / HTTP/1.1\r\n\r\n",
         ] {
-            check(Frame::default, text, Err(Fault::BareLineFeed));
+            check(RequestFrame::default, text, Err(FramingFault::BareLineFeed));
         }
     }
 
@@ -274,35 +278,39 @@ mod tests {
             let line = "GET / HTTP/1.1\r\nA: ";
             format!("{line}{}\r\n\r\n", "a".repeat(length - line.len() - 4))
         };
-        check(Frame::default, &of(LIMIT), Ok((LIMIT, true)));
-        check(Frame::default, &of(LIMIT + 1), Err(Fault::HeadTooLarge));
+        check(RequestFrame::default, &of(LIMIT), Ok((LIMIT, true)));
         check(
-            Frame::default,
-            &"a".repeat(LIMIT + 1),
-            Err(Fault::HeadTooLarge),
+            RequestFrame::default,
+            &of(LIMIT + 1),
+            Err(FramingFault::HeadTooLarge),
         );
         check(
-            Frame::default,
+            RequestFrame::default,
+            &"a".repeat(LIMIT + 1),
+            Err(FramingFault::HeadTooLarge),
+        );
+        check(
+            RequestFrame::default,
             &"\r\n".repeat(LIMIT),
-            Err(Fault::HeadTooLarge),
+            Err(FramingFault::HeadTooLarge),
         );
         // What follows a head is none of it.
         let behind = format!("{HEAD}{}", "b".repeat(2 * LIMIT));
-        check(Frame::default, &behind, Ok((HEAD.len(), true)));
+        check(RequestFrame::default, &behind, Ok((HEAD.len(), true)));
     }
 
     #[test]
     fn a_body_ends_where_it_was_said_to_and_what_follows_is_not_taken() {
-        let with = |body: Body| {
+        let with = |body: BodyEnd| {
             move || {
-                let mut frame = Frame::Parsed;
+                let mut frame = RequestFrame::Parsed;
                 frame.body(body);
                 frame
             }
         };
-        check(with(Body::Length(4)), "bodyGET /", Ok((4, true)));
-        check(with(Body::Length(9)), "body", Ok((4, false)));
-        check(with(Body::Length(0)), "GET /", Ok((0, true)));
+        check(with(BodyEnd::Length(4)), "bodyGET /", Ok((4, true)));
+        check(with(BodyEnd::Length(9)), "body", Ok((4, false)));
+        check(with(BodyEnd::Length(0)), "GET /", Ok((0, true)));
         for chunks in [
             "0\r\n\r\n",
             "4\r\nbody\r\n0\r\n\r\n",
@@ -312,27 +320,27 @@ mod tests {
             "0\r\n\n\r\n",
         ] {
             let whole = Ok((chunks.len(), true));
-            check(with(Body::Chunked), chunks, whole);
-            check(with(Body::Chunked), &format!("{chunks}0\r\n\r\n"), whole);
+            check(with(BodyEnd::Chunked), chunks, whole);
+            check(with(BodyEnd::Chunked), &format!("{chunks}0\r\n\r\n"), whole);
             let part = &chunks.get(..chunks.len() - 1).unwrap();
-            check(with(Body::Chunked), part, Ok((part.len(), false)));
+            check(with(BodyEnd::Chunked), part, Ok((part.len(), false)));
         }
         // Sizes that are none never come to an end here.
         let endless = "fffffffffffffffffffff\r\n0\r\n\r\n";
-        check(with(Body::Chunked), endless, Ok((endless.len(), false)));
+        check(with(BodyEnd::Chunked), endless, Ok((endless.len(), false)));
     }
 
     #[test]
     fn a_whole_head_waits_for_its_handler() {
-        let mut frame = Frame::default();
+        let mut frame = RequestFrame::default();
         assert_eq!(frame.take(HEAD.as_bytes(), LIMIT), Ok(HEAD.len()));
         assert!(frame.is_full());
         assert_eq!(frame.take(b"body", LIMIT), Ok(0));
-        frame.body(Body::Length(4));
+        frame.body(BodyEnd::Length(4));
         assert_eq!(frame.take(b"body", LIMIT), Ok(4));
         assert!(frame.is_full());
         // Once is enough.
-        frame.body(Body::Length(4));
+        frame.body(BodyEnd::Length(4));
         assert!(frame.is_full());
     }
 }

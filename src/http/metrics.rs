@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::places::Full;
+use super::connection_permits::LimitReached;
 
 /// Which listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
+pub enum ListenerName {
     /// Callbacks.
     Public,
     /// Health, metrics, live feed.
     Admin,
 }
 
-impl Name {
+impl ListenerName {
     const ALL: [Self; 2] = [Self::Public, Self::Admin];
 
     /// The label.
@@ -39,7 +39,7 @@ impl Name {
 
 /// Why a connection was ended although its peer did not want that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum CutReason {
     /// It sent what is no request; answered 400.
     Malformed,
     /// A head did not come in time; answered 408.
@@ -56,7 +56,7 @@ pub(super) enum Cut {
     Evicted,
 }
 
-impl Cut {
+impl CutReason {
     const ALL: [Self; 7] = [
         Self::Malformed,
         Self::LateHead,
@@ -82,7 +82,7 @@ impl Cut {
 
 /// The metrics of both listeners' connections.
 #[derive(Clone, Debug)]
-pub struct DoorMetrics {
+pub struct ConnectionMetrics {
     open: IntGaugeVec,
     refused: IntCounterVec,
     cut: IntCounterVec,
@@ -90,7 +90,7 @@ pub struct DoorMetrics {
     reload_failures: IntCounterVec,
 }
 
-impl DoorMetrics {
+impl ConnectionMetrics {
     /// Makes and registers them.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl DoorMetrics {
                 &["listener"],
             )?,
         };
-        for name in Name::ALL {
+        for name in ListenerName::ALL {
             metrics.of(name);
             metrics.reload_failures.with_label_values(&[name.as_str()]);
         }
@@ -143,44 +143,44 @@ impl DoorMetrics {
     }
 
     /// Shows when the certificate of a listener ends.
-    pub(super) fn expires(&self, name: Name, at: Option<i64>) {
+    pub(super) fn expires(&self, name: ListenerName, at: Option<i64>) {
         if let Some(at) = at {
             self.expiry.with_label_values(&[name.as_str()]).set(at);
         }
     }
 
-    pub(super) fn reload_failed(&self, name: Name) {
+    pub(super) fn reload_failed(&self, name: ListenerName) {
         self.reload_failures
             .with_label_values(&[name.as_str()])
             .inc();
     }
 
-    pub(super) fn of(&self, name: Name) -> Arc<Counts> {
+    pub(super) fn of(&self, name: ListenerName) -> Arc<ConnectionCounts> {
         let name = name.as_str();
-        Arc::new(Counts {
+        Arc::new(ConnectionCounts {
             open: self.open.with_label_values(&[name]),
-            refused: Full::ALL
+            refused: LimitReached::ALL
                 .map(|why| (why, self.refused.with_label_values(&[name, why.as_str()]))),
-            cut: Cut::ALL.map(|why| (why, self.cut.with_label_values(&[name, why.as_str()]))),
+            cut: CutReason::ALL.map(|why| (why, self.cut.with_label_values(&[name, why.as_str()]))),
         })
     }
 }
 
 /// Those of one listener.
-pub(super) struct Counts {
+pub(super) struct ConnectionCounts {
     pub(super) open: IntGauge,
-    refused: [(Full, IntCounter); 2],
-    cut: [(Cut, IntCounter); Cut::ALL.len()],
+    refused: [(LimitReached, IntCounter); 2],
+    cut: [(CutReason, IntCounter); CutReason::ALL.len()],
 }
 
-impl Counts {
-    pub(super) fn refused(&self, why: Full) {
+impl ConnectionCounts {
+    pub(super) fn refused(&self, why: LimitReached) {
         for (_, counter) in self.refused.iter().filter(|(full, _)| *full == why) {
             counter.inc();
         }
     }
 
-    pub(super) fn cut(&self, why: Cut) {
+    pub(super) fn cut(&self, why: CutReason) {
         for (_, counter) in self.cut.iter().filter(|(cut, _)| *cut == why) {
             counter.inc();
         }

@@ -3,31 +3,31 @@
 //!
 //! actix-http reads and writes the requests. It times the head of a connection's first request only, refuses without a body,
 //! and reads a body that nobody wants for as long as its sender likes; so it is given connections of our own
-//! (`connection`), which know whose turn it is (`turn`) and end what takes too long (`farewell`). TLS is below all that
+//! (`connection`), which know whose turn it is (`turn`) and end what takes too long (`closing`). TLS is below all that
 //! (`identity`, `stream`).
 
 mod bind;
+mod certificate;
+mod certificate_watcher;
 mod connection;
-mod farewell;
+mod connection_permits;
+mod connection_state;
+mod connections;
 mod frame;
-mod house;
-mod identity;
-mod keeper;
+mod lingering_close;
 mod listener;
 mod metrics;
 mod peer;
-mod places;
 mod problem;
 mod refusal;
 mod server;
 mod stream;
-mod turn;
 
 pub use bind::bind;
-pub use identity::{Identity, IdentityError};
-pub use keeper::keep_identities;
+pub use certificate::{Certificate, CertificateError};
+pub use certificate_watcher::watch_certificates;
+pub use connection_state::RequestGuard;
 pub use listener::{Listening, threads_for_two_cores};
-pub use metrics::{DoorMetrics, Name};
+pub use metrics::{ConnectionMetrics, ListenerName};
 pub use problem::{Problem, ProblemError};
-pub use server::{Door, Limits, serve};
-pub use turn::Turn;
+pub use server::{ConnectionLimits, Listener, serve};

@@ -7,7 +7,7 @@ use super::Problem;
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum ConnectionRefusal {
     /// What came is not an HTTP/1 request, or can be read in two ways.
     Malformed,
     /// A head did not come in time.
@@ -15,13 +15,13 @@ pub(super) enum Refusal {
     /// A head is larger than can be read at all.
     HeadTooLarge,
     /// As many connections are open as may be.
-    Full,
+    LimitReached,
 }
 
-/// When to try again after [`Refusal::Full`]: connections end all the time.
+/// When to try again after [`ConnectionRefusal::LimitReached`]: connections end all the time.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
-impl Refusal {
+impl ConnectionRefusal {
     fn problem(self) -> Problem {
         let (status, detail) = match self {
             Self::Malformed => (
@@ -36,7 +36,7 @@ impl Refusal {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "the head of the request is too large",
             ),
-            Self::Full => (
+            Self::LimitReached => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "as many connections are open as may be",
             ),
@@ -50,7 +50,7 @@ impl Refusal {
         let status = StatusCode::from_u16(problem.status).unwrap_or_default();
         let body = problem.to_json();
         let retry_after = match self {
-            Self::Full => format!("retry-after: {RETRY_AFTER_SECONDS}\r\n"),
+            Self::LimitReached => format!("retry-after: {RETRY_AFTER_SECONDS}\r\n"),
             Self::Malformed | Self::LateHead | Self::HeadTooLarge => String::new(),
         };
         let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");

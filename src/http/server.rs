@@ -19,15 +19,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DoorMetrics, Identity, Name,
+    Certificate, ConnectionMetrics, ListenerName,
     connection::Connection,
-    farewell::GOODBYE,
-    house::House,
-    metrics::{Counts, Cut},
-    places::{Full, Places},
-    refusal::Refusal,
+    connection_permits::{ConnectionPermits, LimitReached},
+    connection_state::ConnectionState,
+    connections::Connections,
+    lingering_close::LINGER_TIMEOUT,
+    metrics::{ConnectionCounts, CutReason},
+    refusal::ConnectionRefusal,
     stream::Stream,
-    turn::Course,
 };
 
 /// Connections of one thread that are told that there is no place for them, at once. Further ones are closed without a
@@ -43,7 +43,7 @@ const SLACK: usize = 256;
 
 /// The bounds of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Connections in total.
     pub connections: usize,
     /// Connections of one peer: one address of IPv4, one /64 of IPv6.
@@ -64,17 +64,17 @@ pub struct Limits {
 
 /// What a listener is made of, beside its handlers.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct Listener {
     /// Which one.
-    pub name: Name,
+    pub name: ListenerName,
     /// Its bounds.
-    pub limits: Limits,
+    pub limits: ConnectionLimits,
     /// What it shows; without one it speaks no TLS.
-    pub identity: Option<Arc<Identity>>,
+    pub identity: Option<Arc<Certificate>>,
     /// Threads that serve it.
     pub threads: usize,
     /// What is counted.
-    pub metrics: DoorMetrics,
+    pub metrics: ConnectionMetrics,
     /// Cancelled when it is to stop: connections without a handler at work end.
     pub stopping: CancellationToken,
 }
@@ -85,7 +85,7 @@ pub struct Door {
 ///
 /// # Errors
 /// If the listener cannot be made non-blocking.
-pub fn serve<F, I, S, B>(listener: TcpListener, door: Door, app: F) -> io::Result<Server>
+pub fn serve<F, I, S, B>(listener: TcpListener, door: Listener, app: F) -> io::Result<Server>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -98,7 +98,7 @@ where
     B: MessageBody + 'static,
 {
     let address = listener.local_addr()?;
-    let Door {
+    let Listener {
         name,
         limits,
         identity,
@@ -107,24 +107,24 @@ where
         stopping,
     } = door;
     let counts = metrics.of(name);
-    let tls = identity.as_ref().map(Identity::acceptor);
+    let tls = identity.as_ref().map(Certificate::acceptor);
     if let Some(identity) = &identity {
         metrics.expires(name, identity.expires());
     }
-    let places = Arc::new(Places::new(
+    let places = Arc::new(ConnectionPermits::new(
         limits.connections,
         limits.connections_per_peer,
         counts.clone(),
     ));
     let service = move || {
-        let house = Rc::new(House::new(limits, counts.clone()));
-        let (closing, stop) = (house.clone(), stopping.clone());
+        let connections = Rc::new(Connections::new(limits, counts.clone()));
+        let (closing, stop) = (connections.clone(), stopping.clone());
         actix_web::rt::spawn(async move {
             stop.cancelled().await;
             closing.close();
         });
-        let entrance = Rc::new(Entrance {
-            house,
+        let entrance = Rc::new(Acceptor {
+            connections,
             places: places.clone(),
             counts: counts.clone(),
             tls: tls.clone(),
@@ -136,7 +136,7 @@ where
             .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
             // What is left of a body with a length after an early answer.
-            .client_disconnect_timeout(GOODBYE)
+            .client_disconnect_timeout(LINGER_TIMEOUT)
             .local_addr(address)
             .on_connect_ext(|connection: &Connection, data| {
                 data.insert(connection.shared());
@@ -165,29 +165,31 @@ where
 }
 
 /// The entrance of one thread.
-struct Entrance {
-    house: Rc<House>,
-    places: Arc<Places>,
-    counts: Arc<Counts>,
+struct Acceptor {
+    connections: Rc<Connections>,
+    places: Arc<ConnectionPermits>,
+    counts: Arc<ConnectionCounts>,
     tls: Option<TlsAcceptor>,
     stopping: CancellationToken,
     turned_away: Semaphore,
 }
 
-type Admitted = (Connection, Protocol, Option<SocketAddr>);
+type AcceptedConnection = (Connection, Protocol, Option<SocketAddr>);
 
-impl Entrance {
-    async fn admit(&self, tcp: TcpStream) -> io::Result<Admitted> {
+impl Acceptor {
+    async fn admit(&self, tcp: TcpStream) -> io::Result<AcceptedConnection> {
         let peer = tcp.peer_addr()?;
         // An answer is written in one piece: there is nothing to gather.
         tcp.set_nodelay(true)?;
         let place = match self.places.take(peer.ip()) {
             Ok(place) => place,
-            Err(_) if self.house.limits.evicts_idle && self.house.evict_longest_idle() => {
+            Err(_)
+                if self.connections.limits.evicts_idle && self.connections.evict_longest_idle() =>
+            {
                 self.places.take_over(peer.ip())
             }
             Err(full) => {
-                self.turn_away(tcp, full).await;
+                self.reject(tcp, full).await;
                 return Err(io::ErrorKind::QuotaExceeded.into());
             }
         };
@@ -195,14 +197,14 @@ impl Entrance {
             None => Stream::Plain(tcp),
             Some(tls) => self.shake_hands(tls, tcp).await?,
         };
-        let course = Rc::new(Course::new(Instant::now()));
-        let guest = self.house.enter(course.clone());
-        let connection = Connection::new(stream, course, guest, place);
+        let state = Rc::new(ConnectionState::new(Instant::now()));
+        let guard = self.connections.enter(state.clone());
+        let connection = Connection::new(stream, state, guard, place);
         Ok((connection, Protocol::Http1, Some(peer)))
     }
 
     async fn shake_hands(&self, tls: &TlsAcceptor, tcp: TcpStream) -> io::Result<Stream> {
-        let handshake = timeout(self.house.limits.head_timeout, tls.accept(tcp));
+        let handshake = timeout(self.connections.limits.head_timeout, tls.accept(tcp));
         let Some(done) = self.stopping.run_until_cancelled(handshake).await else {
             return Err(io::ErrorKind::ConnectionAborted.into());
         };
@@ -210,14 +212,14 @@ impl Entrance {
         match done {
             Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
             Err(error) => {
-                self.counts.cut(Cut::Handshake);
+                self.counts.cut(CutReason::Handshake);
                 tracing::debug!(%error, "a TLS handshake failed");
                 Err(error)
             }
         }
     }
 
-    async fn turn_away(&self, mut tcp: TcpStream, full: Full) {
+    async fn reject(&self, mut tcp: TcpStream, full: LimitReached) {
         self.counts.refused(full);
         // Words would need a handshake, which costs more than all that is refused here.
         if self.tls.is_some() {
@@ -227,9 +229,10 @@ impl Entrance {
             return;
         };
         let goodbye = async {
-            tcp.write_all(&Refusal::Full.to_response_bytes()).await?;
+            tcp.write_all(&ConnectionRefusal::LimitReached.to_response_bytes())
+                .await?;
             tcp.shutdown().await?;
-            // As in `Farewell`: what is unread when it is closed would take the words away.
+            // As in `LingeringClose`: what is unread when it is closed would take the words away.
             let mut scratch = [0; 1_024];
             while tcp.read(&mut scratch).await? > 0 {}
             io::Result::Ok(())

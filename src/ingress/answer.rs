@@ -8,7 +8,7 @@ use crate::{
     journal::{Admitted, Receipt},
 };
 
-use super::Note;
+use super::EventSummary;
 
 /// Errors listed in one answer: a large batch of hostile events must not be answered with more than it was.
 pub(super) const ERRORS_SHOWN: usize = 1_000;
@@ -39,16 +39,16 @@ pub struct Kept<'a> {
 }
 
 impl<'a> Accepted<'a> {
-    /// Counts what became of the events that `notes` stand for.
+    /// Counts what became of the events that `summaries` stand for.
     #[must_use]
-    pub fn new(outcomes: &[Admitted], notes: &'a [Note]) -> Self {
+    pub fn new(outcomes: &[Admitted], summaries: &'a [EventSummary]) -> Self {
         let mut answer = Self {
             accepted: 0,
             duplicates: 0,
             quarantined: Vec::new(),
         };
         let mut room = ERRORS_SHOWN;
-        for (index, (outcome, note)) in outcomes.iter().zip(notes).enumerate() {
+        for (index, (outcome, note)) in outcomes.iter().zip(summaries).enumerate() {
             match outcome {
                 Admitted::Accepted => answer.accepted += 1,
                 Admitted::Duplicate => answer.duplicates += 1,
@@ -69,8 +69,8 @@ impl<'a> Accepted<'a> {
 }
 
 /// The only place that answers a callback 2xx, and it takes the proof that everything is durable (P1).
-pub(super) fn accepted(receipt: &Receipt, notes: &[Note]) -> HttpResponse {
+pub(super) fn accepted(receipt: &Receipt, summaries: &[EventSummary]) -> HttpResponse {
     HttpResponse::Accepted()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(Accepted::new(receipt.outcomes(), notes))
+        .json(Accepted::new(receipt.outcomes(), summaries))
 }

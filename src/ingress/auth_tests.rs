@@ -1,10 +1,10 @@
 //! Who may come in, as the sender sees it.
 
-use super::testing::{Door, SECRET, problem_in, rang, settings};
+use super::testing::{Listener, SECRET, problem_in, rang, settings};
 
 #[tokio::test]
 async fn a_callback_without_credentials_is_401_and_never_reaches_the_journal() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     for (app, query, challenge) in [
         ("guarded", "", "SharedSecret"),
         ("guarded", "?code=guess", "SharedSecret"),
@@ -40,7 +40,7 @@ async fn a_callback_without_credentials_is_401_and_never_reaches_the_journal() {
 
 #[tokio::test]
 async fn a_shared_secret_lets_in_and_goes_no_further() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let path = format!("/callbacks/guarded/c1?code={SECRET}&callerId=7");
     let request = door.post(&path, rang("1").to_string());
     let (response, callback) = door.kept(request).await;
@@ -55,7 +55,7 @@ async fn a_shared_secret_lets_in_and_goes_no_further() {
 
 #[tokio::test]
 async fn without_the_issuers_keys_a_token_is_503() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     // {"alg":"RS256","kid":"a"} . {"iss":"https://issuer.example"} . nothing that matters yet
     let token =
         "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIn0.AAAA";

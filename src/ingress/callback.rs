@@ -18,25 +18,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field};
 
 use crate::{
-    auth::{self, Gates},
+    auth::{self, Authenticators},
     config::{App, EventGrid},
-    envelope::Head,
-    http::Turn,
+    envelope::CallbackHead,
+    http::RequestGuard,
     journal::{Admitted, Callback, Intake},
     report::Chain,
-    status::{DriftBoard, Ledger, Outcome},
+    status::{DriftCounts, EventOutcome, Ledger},
 };
 
 use super::{
-    BodyError, IngressError, IngressMetrics, Note, Pipeline, Prepared, Rejection, Settings, answer,
-    arrival,
+    BodyError, EventSummary, IngressError, IngressMetrics, IngressSettings, Pipeline,
+    PreparedCallback, Rejection, answer, arrival,
     body::{self, Body, BodyRoom},
-    carriage::{self, Place},
     error::{outcome_of, reject_reason},
     handshake::{self, POST_AND_OPTIONS},
     head,
-    metrics::Handshake,
-    rates::Rates,
+    metrics::HandshakeKind,
+    passthrough::{self, RequestPath},
+    rate_limits::RateLimits,
 };
 
 /// Ids in logs are cut here: a sender chooses them.
@@ -44,16 +44,16 @@ const ID_SHOWN: usize = 128;
 
 /// What the handlers of one thread share; all but the intake is one for all threads.
 #[derive(Clone)]
-pub(super) struct Desk {
-    pub(super) settings: Settings,
-    pub(super) rates: Arc<Rates>,
-    pub(super) gates: Arc<Gates>,
+pub(super) struct CallbackHandler {
+    pub(super) settings: IngressSettings,
+    pub(super) rate_limits: Arc<RateLimits>,
+    pub(super) authenticators: Arc<Authenticators>,
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) intake: Intake,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) drift: Arc<DriftBoard>,
+    pub(super) drift: Arc<DriftCounts>,
     pub(super) metrics: IngressMetrics,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
     pub(super) room: BodyRoom,
     pub(super) stopping: CancellationToken,
 }
@@ -62,14 +62,16 @@ pub(super) struct Desk {
 pub(super) async fn answer(
     request: HttpRequest,
     payload: Payload,
-    desk: Data<Desk>,
+    handler: Data<CallbackHandler>,
 ) -> HttpResponse {
     // First of all: this is the instant that "order of arrival" means.
     let arrival = arrival::next();
     let received = Timestamp::now();
-    let turn = Turn::take(&request);
-    let place = Place::of(request.uri().path());
-    let visit = desk.metrics.visit(matches!(place, Place::Callbacks { .. }));
+    let turn = RequestGuard::take(&request);
+    let place = RequestPath::of(request.uri().path());
+    let timer = handler
+        .metrics
+        .timer(matches!(place, RequestPath::Callbacks { .. }));
     // At debug only: making and filling it costs as much as validating the event, and at the levels above nothing is
     // logged inside it but our own bugs.
     let span = tracing::debug_span!(
@@ -83,7 +85,8 @@ pub(super) async fn answer(
     );
     let answering = async {
         let turn = turn.as_ref().ok_or(IngressError::AfterLast)?;
-        desk.callback(&request, (payload, turn), place, arrival, received)
+        handler
+            .callback(&request, (payload, turn), place, arrival, received)
             .await
     };
     let answered = caught(answering).instrument(span.clone()).await;
@@ -102,15 +105,15 @@ pub(super) async fn answer(
         }
     };
     // What follows on the connection could be the rest of this request.
-    let is_last = turn.as_ref().is_none_or(Turn::is_early);
-    if is_last || desk.stopping.is_cancelled() {
+    let is_last = turn.as_ref().is_none_or(RequestGuard::is_early);
+    if is_last || handler.stopping.is_cancelled() {
         // And when stopping, the sender's next request must go to somebody else.
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
     let status = response.status();
-    visit.answered(outcome_of(status), status.as_u16());
+    timer.answered(outcome_of(status), status.as_u16());
     response
 }
 
@@ -134,17 +137,17 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "without words".to_owned())
 }
 
-impl Desk {
+impl CallbackHandler {
     async fn callback(
         &self,
         request: &HttpRequest,
-        (mut payload, turn): (Payload, &Turn),
-        place: Place<'_>,
+        (mut payload, turn): (Payload, &RequestGuard),
+        place: RequestPath<'_>,
         arrival: u64,
         received: Timestamp,
     ) -> Result<HttpResponse, IngressError> {
         head::check(request, &self.settings)?;
-        let Place::Callbacks { app, rest } = place else {
+        let RequestPath::Callbacks { app, rest } = place else {
             return Err(IngressError::Path);
         };
         let app = self.pipeline.app(app).ok_or(IngressError::App)?;
@@ -153,7 +156,7 @@ impl Desk {
         if asks && request.method() == Method::OPTIONS {
             let answer = handshake::consent(app, request.headers());
             self.metrics
-                .handshake(Handshake::CloudEvents, answer.is_ok());
+                .handshake(HandshakeKind::CloudEvents, answer.is_ok());
             return Ok(answer?);
         }
         if request.method() != Method::POST {
@@ -162,18 +165,18 @@ impl Desk {
         }
 
         // Limits. Whoever may not speak empties the app's bucket too: what it bounds is the work, also that of asking.
-        self.rates
+        self.rate_limits
             .take(&app.name)
             .map_err(|wait| IngressError::TooOften { wait })?;
         if request.headers().contains_key(header::CONTENT_ENCODING) {
             return Err(IngressError::ContentEncoding);
         }
-        let path = carriage::path(rest)?;
-        let query = carriage::query(request.query_string(), &app.pass_query)?;
+        let path = passthrough::path(rest)?;
+        let query = passthrough::query(request.query_string(), &app.pass_query)?;
         let announced = body::announced(content_length(request), self.settings.body_limit_bytes)?;
 
         // Who speaks: asked before a byte of the body is read.
-        let credentials = auth::Head {
+        let credentials = auth::RequestHead {
             query: request.query_string(),
             header: &|name| {
                 let values = request.headers().get_all(name);
@@ -183,28 +186,30 @@ impl Desk {
         if app.event_grid == EventGrid::Open
             && announced <= handshake::OPEN_LIMIT_BYTES
             && handshake::may_be_validation(request.headers())
-            && self.gates.lacks_credentials(&app.name, &credentials)
+            && self
+                .authenticators
+                .lacks_credentials(&app.name, &credentials)
             && let Some(answer) = self
                 .open_handshake(app, request, &mut payload, turn)
                 .await?
         {
             return Ok(answer);
         }
-        self.gates.admit(&app.name, &credentials).await?;
+        self.authenticators.admit(&app.name, &credentials).await?;
 
         let limit_bytes = self.settings.body_limit_bytes;
         let body = self.body(&mut payload, announced, limit_bytes).await?;
         turn.body_is_read();
         // Not before: slow senders would keep everybody's places. What their bodies hold is bounded by `room`.
-        let _place = self.take_place()?;
+        let _place = self.take_permit()?;
 
         // What it says.
         let elements = self.pipeline.read(&envelope_head(request), &body.bytes)?;
         if app.event_grid != EventGrid::Off {
             let code = handshake::validation_code(request.headers(), &body.bytes, &elements)
-                .inspect_err(|_| self.metrics.handshake(Handshake::EventGrid, false))?;
+                .inspect_err(|_| self.metrics.handshake(HandshakeKind::EventGrid, false))?;
             if let Some(code) = code {
-                self.metrics.handshake(Handshake::EventGrid, true);
+                self.metrics.handshake(HandshakeKind::EventGrid, true);
                 return Ok(handshake::validated(code));
             }
         }
@@ -212,9 +217,9 @@ impl Desk {
             .pipeline
             .prepare(app, elements, path.as_deref())
             .inspect_err(|rejection| self.book_rejection(rejection))?;
-        self.note(&prepared.notes);
+        self.note(&prepared.summaries);
         let (traceparent, tracestate) = trace_context(request);
-        let Prepared { offers, notes } = prepared;
+        let PreparedCallback { offers, summaries } = prepared;
         let callback = Callback {
             arrival,
             app: app.name.clone(),
@@ -225,7 +230,7 @@ impl Desk {
             tracestate,
             offers,
         };
-        self.store(callback, &notes).await
+        self.store(callback, &summaries).await
     }
 
     /// Answers Event Grid's validation request when it comes without credentials. `None` for any other body: the caller then
@@ -235,7 +240,7 @@ impl Desk {
         app: &App,
         request: &HttpRequest,
         payload: &mut Payload,
-        turn: &Turn,
+        turn: &RequestGuard,
     ) -> Result<Option<HttpResponse>, IngressError> {
         let limit_bytes = self
             .settings
@@ -247,7 +252,7 @@ impl Desk {
             Err(error) => return Err(error.into()),
         };
         turn.body_is_read();
-        let _place = self.take_place()?;
+        let _place = self.take_permit()?;
         let Ok(elements) = self.pipeline.read(&envelope_head(request), &body.bytes) else {
             return Ok(None);
         };
@@ -255,9 +260,9 @@ impl Desk {
         let Ok(Some(code)) = code else {
             return Ok(None);
         };
-        let taken = self.rates.take_handshake(&app.name);
+        let taken = self.rate_limits.take_handshake(&app.name);
         self.metrics
-            .handshake(Handshake::EventGridOpen, taken.is_ok());
+            .handshake(HandshakeKind::EventGridOpen, taken.is_ok());
         taken.map_err(|wait| IngressError::HandshakeTooOften { wait })?;
         // The rate limits this line too.
         tracing::info!(app = %app.name, "Event Grid's validation request was answered without credentials");
@@ -275,8 +280,8 @@ impl Desk {
         body::read(payload, announced, limit_bytes, timeout, &self.room).await
     }
 
-    fn take_place(&self) -> Result<SemaphorePermit<'_>, IngressError> {
-        self.places
+    fn take_permit(&self) -> Result<SemaphorePermit<'_>, IngressError> {
+        self.permits
             .try_acquire()
             .map_err(|_| IngressError::Crowded {
                 limit: self.settings.in_flight_limit,
@@ -286,7 +291,7 @@ impl Desk {
     async fn store(
         &self,
         callback: Callback,
-        notes: &[Note],
+        summaries: &[EventSummary],
     ) -> Result<HttpResponse, IngressError> {
         let stored = tokio::select! {
             biased;
@@ -299,46 +304,47 @@ impl Desk {
         let receipt = match stored {
             Ok(receipt) => receipt,
             Err(refusal) => {
-                self.metrics.rejected(reject_reason(&refusal), notes.len());
-                self.count(notes, std::iter::repeat(Outcome::Refused));
+                self.metrics
+                    .rejected(reject_reason(&refusal), summaries.len());
+                self.count(summaries, std::iter::repeat(EventOutcome::Refused));
                 return Err(refusal.into());
             }
         };
         self.count(
-            notes,
+            summaries,
             receipt.outcomes().iter().map(|admitted| match admitted {
-                Admitted::Accepted => Outcome::Accepted,
-                Admitted::Duplicate => Outcome::Duplicate,
-                Admitted::Quarantined => Outcome::Quarantined,
+                Admitted::Accepted => EventOutcome::Accepted,
+                Admitted::Duplicate => EventOutcome::Duplicate,
+                Admitted::Quarantined => EventOutcome::Quarantined,
             }),
         );
         tracing::debug!("callback accepted");
-        Ok(answer::accepted(&receipt, notes))
+        Ok(answer::accepted(&receipt, summaries))
     }
 
     /// The journal books what it decides; what is refused before it must be booked here (P3).
     fn book_rejection(&self, rejection: &Rejection) {
-        if let Rejection::Events { reason, notes } = rejection {
-            self.note(notes);
+        if let Rejection::Events { reason, summaries } = rejection {
+            self.note(summaries);
             self.ledger
-                .decide(std::iter::repeat_n(Outcome::Refused, notes.len()));
-            self.metrics.rejected(*reason, notes.len());
-            self.count(notes, std::iter::repeat(Outcome::Refused));
+                .decide(std::iter::repeat_n(EventOutcome::Refused, summaries.len()));
+            self.metrics.rejected(*reason, summaries.len());
+            self.count(summaries, std::iter::repeat(EventOutcome::Refused));
         }
     }
 
-    fn count(&self, notes: &[Note], outcomes: impl Iterator<Item = Outcome>) {
-        for (note, outcome) in notes.iter().zip(outcomes) {
+    fn count(&self, summaries: &[EventSummary], outcomes: impl Iterator<Item = EventOutcome>) {
+        for (note, outcome) in summaries.iter().zip(outcomes) {
             self.metrics
                 .event(&note.type_label, &note.generation_label, outcome);
         }
     }
 
     /// Names the events on the span and shows their drift.
-    fn note(&self, notes: &[Note]) {
+    fn note(&self, summaries: &[EventSummary]) {
         let span = Span::current();
-        span.record("events", notes.len());
-        if let [only] = notes
+        span.record("events", summaries.len());
+        if let [only] = summaries
             && !span.is_disabled()
         {
             for (name, id) in [
@@ -351,7 +357,7 @@ impl Desk {
                 }
             }
         }
-        for note in notes {
+        for note in summaries {
             tracing::debug!(
                 event_id = note.id.as_deref().map(shown),
                 event_type = note.event_type.as_deref().map(shown),
@@ -368,8 +374,8 @@ impl Desk {
 }
 
 /// What the envelope needs of a request's head.
-fn envelope_head(request: &HttpRequest) -> Head<'_> {
-    let mut head = Head::default();
+fn envelope_head(request: &HttpRequest) -> CallbackHead<'_> {
+    let mut head = CallbackHead::default();
     for (name, value) in request.headers() {
         head.header(name.as_str(), value.as_bytes());
     }
@@ -396,7 +402,7 @@ fn trace_context(request: &HttpRequest) -> (Option<String>, Option<String>) {
     let parent = parents
         .next()
         .and_then(|value| value.to_str().ok())
-        .and_then(carriage::traceparent)
+        .and_then(passthrough::traceparent)
         // More than one is no trace context (Trace Context, 3.2.1).
         .filter(|_| parents.next().is_none());
     // Without its parent, the state says nothing (3.3).
@@ -406,7 +412,7 @@ fn trace_context(request: &HttpRequest) -> (Option<String>, Option<String>) {
             .get_all("tracestate")
             .map(|value| value.to_str().unwrap_or("not text"))
             .collect();
-        carriage::tracestate(lines.into_iter())
+        passthrough::tracestate(lines.into_iter())
     });
     (parent, state)
 }

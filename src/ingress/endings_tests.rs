@@ -12,12 +12,12 @@ use tokio::{
 
 use crate::{
     config::KeyPair,
-    http::{Identity, Name},
+    http::{Certificate, ListenerName},
 };
 
 use super::{
-    Settings,
-    testing::{Door, rang, settings},
+    IngressSettings,
+    testing::{Listener, rang, settings},
 };
 
 /// Far behind the last of the deadlines, on a busy machine too. Without a deadline a connection stands for ever.
@@ -27,8 +27,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A second for everything that has a deadline, two for an answer to be taken.
-fn fast() -> Settings {
-    Settings {
+fn fast() -> IngressSettings {
+    IngressSettings {
         request_timeout: Duration::from_secs(2),
         store_timeout: Duration::from_secs(1),
         idle_timeout: Duration::from_secs(1),
@@ -274,7 +274,7 @@ async fn until_ended(mut stream: TcpStream, said: &str, then: Then) -> Vec<u8> {
 
 #[tokio::test]
 async fn every_state_of_a_connection_ends_by_itself() {
-    let door = Door::open(fast());
+    let door = Listener::open(fast());
     let address = door.listening.address();
     let mut peers = JoinSet::new();
     for state in states() {
@@ -301,7 +301,7 @@ async fn every_state_of_a_connection_ends_by_itself() {
 
 #[tokio::test]
 async fn an_answer_that_nobody_takes_ends_by_itself() {
-    let door = Door::open(fast());
+    let door = Listener::open(fast());
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(door.listening.address()).await.unwrap();
@@ -314,7 +314,7 @@ async fn an_answer_that_nobody_takes_ends_by_itself() {
 
 #[tokio::test]
 async fn a_connection_that_is_turned_away_ends_by_itself() {
-    let door = Door::open(Settings {
+    let door = Listener::open(IngressSettings {
         connection_limit: 1,
         // The one that has the place stays.
         request_timeout: 2 * LIMIT,
@@ -333,7 +333,7 @@ async fn a_connection_that_is_turned_away_ends_by_itself() {
 }
 
 /// The identity of a listener, made for this test.
-fn identity() -> Arc<Identity> {
+fn identity() -> Arc<Certificate> {
     let dir = tempfile::tempdir().unwrap();
     let made = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let files = KeyPair {
@@ -342,7 +342,7 @@ fn identity() -> Arc<Identity> {
     };
     std::fs::write(&files.cert_file, made.cert.pem()).unwrap();
     std::fs::write(&files.key_file, made.signing_key.serialize_pem()).unwrap();
-    Identity::load(Name::Public, &files).unwrap()
+    Certificate::load(ListenerName::Public, &files).unwrap()
 }
 
 async fn ends_in_a_handshake(address: SocketAddr, said: &str, then: Then) {
@@ -353,7 +353,7 @@ async fn ends_in_a_handshake(address: SocketAddr, said: &str, then: Then) {
 
 #[tokio::test]
 async fn a_tls_handshake_ends_by_itself() {
-    let door = Door::with_identity(fast(), identity());
+    let door = Listener::with_identity(fast(), identity());
     let address = door.listening.address();
     // The beginning of a record that is 512 bytes long.
     let half = "\x16\x03\x01\x02\x00\x01";

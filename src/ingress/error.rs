@@ -11,15 +11,15 @@ use actix_web::{
 };
 
 use crate::{
-    auth::{self, Challenge},
+    auth::{self, AuthChallenge},
     envelope::DecodeError,
     http::{Problem, ProblemError},
-    journal::Refusal,
+    journal::JournalRefusal,
 };
 
 use super::{
-    BodyError, CallbackOutcome, CarriageError, HandshakeError, HeadError, RejectReason, Rejection,
-    answer::ERRORS_SHOWN, handshake::POST_AND_OPTIONS,
+    BodyError, CallbackOutcome, HandshakeError, HeadError, PassthroughError, RejectReason,
+    Rejection, answer::ERRORS_SHOWN, handshake::POST_AND_OPTIONS,
 };
 
 /// Why a callback is not answered 2xx.
@@ -45,16 +45,16 @@ pub enum IngressError {
     },
     /// A service asked whether its events are wanted, and they are not, or it asked wrongly.
     #[error(transparent)]
-    Handshake(#[from] HandshakeError),
+    HandshakeKind(#[from] HandshakeError),
     /// The body is encoded.
     #[error("a content-encoding is not taken: send the body as it is")]
     ContentEncoding,
     /// Its sender may not speak for the app.
     #[error(transparent)]
-    Auth(#[from] auth::Refusal),
+    Auth(#[from] auth::AuthRefusal),
     /// Path or query cannot be carried.
     #[error(transparent)]
-    Carriage(#[from] CarriageError),
+    Passthrough(#[from] PassthroughError),
     /// The body was not taken.
     #[error(transparent)]
     Body(#[from] BodyError),
@@ -81,7 +81,7 @@ pub enum IngressError {
     },
     /// The journal refused it.
     #[error(transparent)]
-    Journal(#[from] Refusal),
+    Journal(#[from] JournalRefusal),
     /// The journal took too long.
     #[error("the journal did not answer in time")]
     StoreTimeout,
@@ -102,23 +102,23 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
             StatusCode::METHOD_NOT_ALLOWED
         }
         IngressError::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        IngressError::Auth(auth::Refusal::Missing(_) | auth::Refusal::Wrong(_)) => {
+        IngressError::Auth(auth::AuthRefusal::Missing(_) | auth::AuthRefusal::Wrong(_)) => {
             StatusCode::UNAUTHORIZED
         }
         // Perhaps a good callback: its sender must not take it for refused.
-        IngressError::Auth(auth::Refusal::NoKeys { .. } | auth::Refusal::NotYetValid { .. }) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        IngressError::Auth(
+            auth::AuthRefusal::NoKeys { .. } | auth::AuthRefusal::NotYetValid { .. },
+        ) => StatusCode::SERVICE_UNAVAILABLE,
         // The same request is good later (RFC 6585, 4).
         IngressError::TooOften { .. } | IngressError::HandshakeTooOften { .. } => {
             StatusCode::TOO_MANY_REQUESTS
         }
         // The same request will fail again.
-        IngressError::Carriage(_)
-        | IngressError::Handshake(HandshakeError::Validation | HandshakeError::OriginMissing) => {
+        IngressError::Passthrough(_)
+        | IngressError::HandshakeKind(HandshakeError::Validation | HandshakeError::OriginMissing) => {
             StatusCode::BAD_REQUEST
         }
-        IngressError::Handshake(HandshakeError::OriginRefused) => StatusCode::FORBIDDEN,
+        IngressError::HandshakeKind(HandshakeError::OriginRefused) => StatusCode::FORBIDDEN,
         IngressError::Body(error) => match error {
             BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -130,7 +130,7 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
         }
         IngressError::Rejected(Rejection::Events { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
         // It would not fit into an empty journal either.
-        IngressError::Journal(Refusal::NeverFits(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+        IngressError::Journal(JournalRefusal::NeverFits(_)) => StatusCode::PAYLOAD_TOO_LARGE,
         // A good callback that we could not keep: the sender still owns it and will try again.
         IngressError::Crowded { .. } | IngressError::Journal(_) | IngressError::StoreTimeout => {
             StatusCode::SERVICE_UNAVAILABLE
@@ -142,7 +142,7 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
 /// The class under which a refusal is counted: a function of its status.
 pub(super) fn outcome_of(status: StatusCode) -> CallbackOutcome {
     match status.as_u16() {
-        200 => CallbackOutcome::Handshake,
+        200 => CallbackOutcome::HandshakeKind,
         202 => CallbackOutcome::Accepted,
         400 => CallbackOutcome::BadRequest,
         401 => CallbackOutcome::Unauthorized,
@@ -171,15 +171,16 @@ fn retry_after(error: &IngressError) -> Option<u16> {
             u16::try_from(seconds).unwrap_or(u16::MAX).max(1)
         }
         IngressError::Auth(
-            auth::Refusal::NoKeys { retry_after } | auth::Refusal::NotYetValid { retry_after },
+            auth::AuthRefusal::NoKeys { retry_after }
+            | auth::AuthRefusal::NotYetValid { retry_after },
         ) => *retry_after,
         IngressError::Journal(refusal) => match refusal {
-            Refusal::Busy => 1,
-            Refusal::Stalled | Refusal::Closing | Refusal::NotConfirmed => 5,
-            Refusal::Full(_) | Refusal::DestinationFull { .. } => 10,
-            Refusal::DiskFull => 30,
-            Refusal::Failed => 60,
-            Refusal::NeverFits(_) => return None,
+            JournalRefusal::Busy => 1,
+            JournalRefusal::Stalled | JournalRefusal::Closing | JournalRefusal::NotConfirmed => 5,
+            JournalRefusal::Full(_) | JournalRefusal::DestinationFull { .. } => 10,
+            JournalRefusal::DiskFull => 30,
+            JournalRefusal::Failed => 60,
+            JournalRefusal::NeverFits(_) => return None,
         },
         _ => return None,
     })
@@ -190,25 +191,25 @@ fn allow(error: &IngressError) -> Option<&'static str> {
     match error {
         IngressError::Method { allow } => Some(allow),
         IngressError::Head(HeadError::Connect) => Some("POST"),
-        IngressError::Handshake(HandshakeError::OriginMissing | HandshakeError::OriginRefused) => {
-            Some(POST_AND_OPTIONS)
-        }
+        IngressError::HandshakeKind(
+            HandshakeError::OriginMissing | HandshakeError::OriginRefused,
+        ) => Some(POST_AND_OPTIONS),
         _ => None,
     }
 }
 
 /// Why the journal refused events, for metrics.
-pub(super) fn reject_reason(refusal: &Refusal) -> RejectReason {
+pub(super) fn reject_reason(refusal: &JournalRefusal) -> RejectReason {
     match refusal {
-        Refusal::Full(_) => RejectReason::JournalFull,
-        Refusal::DestinationFull { .. } => RejectReason::DestinationFull,
-        Refusal::NeverFits(_) => RejectReason::NeverFits,
-        Refusal::DiskFull => RejectReason::DiskFull,
-        Refusal::Failed => RejectReason::JournalFailed,
-        Refusal::Stalled => RejectReason::JournalStalled,
-        Refusal::Busy => RejectReason::Busy,
-        Refusal::Closing => RejectReason::Closing,
-        Refusal::NotConfirmed => RejectReason::NotConfirmed,
+        JournalRefusal::Full(_) => RejectReason::JournalFull,
+        JournalRefusal::DestinationFull { .. } => RejectReason::DestinationFull,
+        JournalRefusal::NeverFits(_) => RejectReason::NeverFits,
+        JournalRefusal::DiskFull => RejectReason::DiskFull,
+        JournalRefusal::Failed => RejectReason::JournalFailed,
+        JournalRefusal::Stalled => RejectReason::JournalStalled,
+        JournalRefusal::Busy => RejectReason::Busy,
+        JournalRefusal::Closing => RejectReason::Closing,
+        JournalRefusal::NotConfirmed => RejectReason::NotConfirmed,
     }
 }
 
@@ -217,17 +218,17 @@ pub(super) fn reject_reason(refusal: &Refusal) -> RejectReason {
 fn detail_of(error: &IngressError) -> String {
     match error {
         IngressError::Journal(refusal) => match refusal {
-            Refusal::NeverFits(_) => return refusal.to_string(),
-            Refusal::Full(_) => "the journal is full",
-            Refusal::DestinationFull { .. } => {
+            JournalRefusal::NeverFits(_) => return refusal.to_string(),
+            JournalRefusal::Full(_) => "the journal is full",
+            JournalRefusal::DestinationFull { .. } => {
                 "a destination of this callback's events owes as much as it may"
             }
-            Refusal::DiskFull => "there is no room to keep the callback",
-            Refusal::Failed => "the journal failed",
-            Refusal::Stalled => "the journal does not finish what it writes",
-            Refusal::Busy => "too many callbacks wait to be kept",
-            Refusal::Closing => "shutting down",
-            Refusal::NotConfirmed => "the broker did not confirm in time",
+            JournalRefusal::DiskFull => "there is no room to keep the callback",
+            JournalRefusal::Failed => "the journal failed",
+            JournalRefusal::Stalled => "the journal does not finish what it writes",
+            JournalRefusal::Busy => "too many callbacks wait to be kept",
+            JournalRefusal::Closing => "shutting down",
+            JournalRefusal::NotConfirmed => "the broker did not confirm in time",
         }
         .to_owned(),
         IngressError::Rejected(Rejection::Envelope(error)) => error.to_string(),
@@ -239,7 +240,7 @@ fn detail_of(error: &IngressError) -> String {
 /// Pointers from the root of the body, taken as an array of events: `/0/data/…`.
 fn errors_of(error: &IngressError) -> Vec<ProblemError> {
     match error {
-        IngressError::Rejected(Rejection::Events { notes, .. }) => notes
+        IngressError::Rejected(Rejection::Events { summaries, .. }) => summaries
             .iter()
             .enumerate()
             .flat_map(|(index, note)| {
@@ -274,13 +275,13 @@ fn envelope_errors(error: &DecodeError) -> Vec<ProblemError> {
 /// What a 401 must say (RFC 9110, 11.6.1), and nothing about why beyond the class (RFC 6750, 3).
 fn challenge_of(error: &IngressError) -> Option<&'static str> {
     match error {
-        IngressError::Auth(auth::Refusal::Missing(challenge) | auth::Refusal::Wrong(challenge)) => {
-            Some(match challenge {
-                Challenge::Bearer => "Bearer",
-                Challenge::InvalidToken => "Bearer error=\"invalid_token\"",
-                Challenge::SharedSecret => "SharedSecret",
-            })
-        }
+        IngressError::Auth(
+            auth::AuthRefusal::Missing(challenge) | auth::AuthRefusal::Wrong(challenge),
+        ) => Some(match challenge {
+            AuthChallenge::Bearer => "Bearer",
+            AuthChallenge::InvalidToken => "Bearer error=\"invalid_token\"",
+            AuthChallenge::SharedSecret => "SharedSecret",
+        }),
         _ => None,
     }
 }

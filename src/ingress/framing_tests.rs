@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{
     framing_shapes::shapes,
-    testing::{Door, settings},
+    testing::{Listener, settings},
 };
 
 /// Who ends the connection.
@@ -63,7 +63,7 @@ fn statuses(text: &str) -> Vec<u16> {
         .collect()
 }
 
-async fn try_shape(door: &mut Door, shape: &Shape) -> (String, Vec<String>) {
+async fn try_shape(door: &mut Listener, shape: &Shape) -> (String, Vec<String>) {
     let mut stream = TcpStream::connect(door.listening.address()).await.unwrap();
     stream.write_all(&shape.bytes).await.unwrap();
     if shape.ends == Ends::There {
@@ -99,7 +99,7 @@ async fn try_shape(door: &mut Door, shape: &Shape) -> (String, Vec<String>) {
 
 #[tokio::test]
 async fn no_request_is_read_in_two_ways() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let shapes = shapes();
     let mut wrong = Vec::new();
     for shape in &shapes {
@@ -125,7 +125,7 @@ async fn no_request_is_read_in_two_ways() {
 /// The parser decodes ahead, and frames an answer as the last request that it saw asks for.
 #[tokio::test]
 async fn pipelined_requests_are_each_answered_as_they_asked() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     let head = |method: &str, version: &str, more: &str| {
         format!("{method} /nowhere HTTP/{version}\r\nHost: h\r\nContent-Length: 0\r\n{more}\r\n")
     };

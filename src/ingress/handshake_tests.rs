@@ -4,11 +4,11 @@
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::status::Counts;
+use crate::status::LedgerCounts;
 
 use super::{
-    Settings,
-    testing::{Door, SECRET, problem_in, rang, settings},
+    IngressSettings,
+    testing::{Listener, SECRET, problem_in, rang, settings},
 };
 
 const TYPE: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
@@ -30,7 +30,7 @@ fn validation() -> Value {
     )
 }
 
-fn ask(door: &Door, path: &str, headers: &[(&str, &str)]) -> RequestBuilder {
+fn ask(door: &Listener, path: &str, headers: &[(&str, &str)]) -> RequestBuilder {
     let url = format!("http://{}{path}", door.listening.address());
     headers.iter().fold(
         door.client.request(Method::OPTIONS, url),
@@ -45,13 +45,13 @@ fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
         .map(|value| value.to_str().unwrap())
 }
 
-async fn granted(door: &Door, request: RequestBuilder) {
+async fn granted(door: &Listener, request: RequestBuilder) {
     let response = request.send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(header(&response, "content-type"), Some("application/json"));
     let body: Value = response.json().await.unwrap();
     assert_eq!(body, json!({ "validationResponse": CODE }));
-    assert_eq!(door.ledger.snapshot(), Counts::default());
+    assert_eq!(door.ledger.snapshot(), LedgerCounts::default());
 }
 
 async fn not_granted(response: Response, status: u16) {
@@ -63,7 +63,7 @@ async fn not_granted(response: Response, status: u16) {
 
 #[tokio::test]
 async fn event_grid_is_given_its_code_with_200_and_nothing_is_kept() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     for (name, value) in [
         ("aeg-event-type", "SubscriptionValidation"),
         ("AEG-Event-Type", "subscriptionvalidation"),
@@ -87,7 +87,7 @@ async fn event_grid_is_given_its_code_with_200_and_nothing_is_kept() {
 
 #[tokio::test]
 async fn an_app_without_event_grid_takes_the_question_as_an_event() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let request = door
         .post("/callbacks/contoso", validation().to_string())
         .header("aeg-event-type", "SubscriptionValidation");
@@ -100,7 +100,7 @@ async fn an_app_without_event_grid_takes_the_question_as_an_event() {
 
 #[tokio::test]
 async fn what_is_announced_as_a_question_and_is_none_is_400() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let two = [validation(), validation()].map(|one| one[0].clone());
     for body in [
         json!(two),
@@ -122,7 +122,7 @@ async fn what_is_announced_as_a_question_and_is_none_is_400() {
 
 #[tokio::test]
 async fn a_delivery_with_an_event_of_that_type_is_a_delivery() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let request = door
         .post("/callbacks/grid", validation().to_string())
         .header("aeg-event-type", "Notification");
@@ -133,7 +133,7 @@ async fn a_delivery_with_an_event_of_that_type_is_a_delivery() {
 
 #[tokio::test]
 async fn a_validation_request_may_begin_with_a_byte_order_mark() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     for app in ["grid", "open-grid"] {
         let body = format!("\u{feff}\r\n{}", validation());
         granted(&door, door.post(&format!("/callbacks/{app}"), body)).await;
@@ -143,7 +143,7 @@ async fn a_validation_request_may_begin_with_a_byte_order_mark() {
 /// At an app with auth.
 #[tokio::test]
 async fn a_validation_request_without_credentials_is_answered_where_the_app_says_open() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     for (name, value) in [
         ("aeg-event-type", "SubscriptionValidation"),
         ("AEG-Event-Type", " subscriptionvalidation "),
@@ -176,7 +176,7 @@ async fn a_validation_request_without_credentials_is_answered_where_the_app_says
 
 #[tokio::test]
 async fn nothing_but_a_validation_request_gets_past_auth_by_an_open_handshake() {
-    let mut door = Door::open(Settings {
+    let mut door = Listener::open(IngressSettings {
         body_limit_bytes: 64 * 1_024,
         ..settings()
     });
@@ -232,7 +232,7 @@ async fn nothing_but_a_validation_request_gets_past_auth_by_an_open_handshake() 
     door.problem(door.post("/callbacks/open-grid", stream), 401)
         .await;
     // Announced as something else, or with wrong credentials.
-    let question = |door: &Door, query: &str| {
+    let question = |door: &Listener, query: &str| {
         door.post(
             &format!("/callbacks/open-grid{query}"),
             validation().to_string(),
@@ -263,12 +263,12 @@ async fn nothing_but_a_validation_request_gets_past_auth_by_an_open_handshake() 
     .await;
     door.counted("hookswitch_handshakes_total{kind=\"event_grid_open\",outcome=\"granted\"} 0")
         .await;
-    assert_eq!(door.ledger.snapshot(), Counts::default());
+    assert_eq!(door.ledger.snapshot(), LedgerCounts::default());
 }
 
 #[tokio::test]
 async fn validation_requests_without_credentials_are_answered_a_few_times_a_minute() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let mut answers = Vec::new();
     for _ in 0..16 {
         let request = door.post("/callbacks/open-grid", validation().to_string());
@@ -307,7 +307,7 @@ async fn validation_requests_without_credentials_are_answered_a_few_times_a_minu
 
 #[tokio::test]
 async fn an_allowed_origin_is_told_so_with_its_rate() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     for (path, origin) in [
         ("/callbacks/grid", "eventgrid.azure.net"),
         ("/callbacks/grid/any/path?code=x", "EventGrid.Azure.net"),
@@ -326,12 +326,12 @@ async fn an_allowed_origin_is_told_so_with_its_rate() {
     }
     door.counted("hookswitch_handshakes_total{kind=\"cloud_events\",outcome=\"granted\"} 3")
         .await;
-    assert_eq!(door.ledger.snapshot(), Counts::default());
+    assert_eq!(door.ledger.snapshot(), LedgerCounts::default());
 }
 
 #[tokio::test]
 async fn without_a_configured_rate_and_origin_both_are_a_star() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     for rate in [None, Some(("WebHook-Request-Rate", "120"))] {
         let headers: Vec<_> = [("WebHook-Request-Origin", "anybody.example")]
             .into_iter()
@@ -349,7 +349,7 @@ async fn without_a_configured_rate_and_origin_both_are_a_star() {
 
 #[tokio::test]
 async fn an_origin_that_is_not_listed_gets_no_consent() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     for origin in [
         "evil.example",
         "eventgrid.azure.net.evil.example",
@@ -373,7 +373,7 @@ async fn an_origin_that_is_not_listed_gets_no_consent() {
 
 #[tokio::test]
 async fn options_without_exactly_one_origin_gets_no_consent() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     let origin = ("WebHook-Request-Origin", "eventgrid.azure.net");
     for headers in [
         // What a browser asks is none of ours.
@@ -393,7 +393,7 @@ async fn options_without_exactly_one_origin_gets_no_consent() {
 
 #[tokio::test]
 async fn an_app_without_origins_does_not_know_options() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     let headers = [("WebHook-Request-Origin", "eventgrid.azure.net")];
     let response = ask(&door, "/callbacks/contoso", &headers)
         .send()
@@ -416,7 +416,7 @@ async fn an_app_without_origins_does_not_know_options() {
 /// Servers like to mend paths by a redirect, which a sender of webhooks must not follow (2.2).
 #[tokio::test]
 async fn the_listener_never_redirects() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -445,7 +445,7 @@ async fn the_listener_never_redirects() {
 /// A listener that nobody must come to: both handshakes name it.
 #[tokio::test]
 async fn nothing_that_a_handshake_names_is_fetched() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     let trap = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     trap.set_nonblocking(true).unwrap();
     let url = format!("http://{}/confirm?key=1", trap.local_addr().unwrap());

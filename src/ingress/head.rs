@@ -5,7 +5,7 @@ use actix_web::{
     http::{Method, header},
 };
 
-use super::Settings;
+use super::IngressSettings;
 
 /// Why a head was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ pub enum HeadError {
 }
 
 /// Checks what can be checked without looking at what the request wants.
-pub(super) fn check(request: &HttpRequest, settings: &Settings) -> Result<(), HeadError> {
+pub(super) fn check(request: &HttpRequest, settings: &IngressSettings) -> Result<(), HeadError> {
     let headers = request.headers();
     let count = headers.len();
     if count > settings.header_limit {

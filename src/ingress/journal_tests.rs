@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use crate::{
     config,
-    journal::{self, Boards, FeedItem},
-    status::{Counts, DriftBoard, Health, Ledger, LedgerCollector, LiveFeed, new_registry},
+    journal::{self, FeedItem, StatusHandles},
+    status::{DriftCounts, Health, Ledger, LedgerCollector, LedgerCounts, LiveFeed, new_registry},
 };
 
 use super::{
     Ingress, IngressMetrics, serve,
-    testing::{broken, gates, pipeline, rang, settings, strange},
+    testing::{authenticators, broken, pipeline, rang, settings, strange},
 };
 
 #[tokio::test]
@@ -23,7 +23,7 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
     let ledger = Arc::new(Ledger::default());
     let collector = LedgerCollector::new(ledger.clone()).unwrap();
     registry.register(Box::new(collector)).unwrap();
-    let boards = Boards {
+    let boards = StatusHandles {
         ledger: ledger.clone(),
         health: Arc::new(Health::default()),
         live: LiveFeed::default(),
@@ -42,13 +42,13 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
         .unwrap();
     let ingress = Ingress {
         settings: settings(),
-        gates: gates(&registry),
+        authenticators: authenticators(&registry),
         pipeline: Arc::new(pipeline()),
         intake: opened.intake,
         ledger: ledger.clone(),
-        drift: Arc::new(DriftBoard::default()),
+        drift: Arc::new(DriftCounts::default()),
         metrics: IngressMetrics::register(&registry).unwrap(),
-        door: crate::http::DoorMetrics::register(&registry).unwrap(),
+        door: crate::http::ConnectionMetrics::register(&registry).unwrap(),
         identity: None,
     };
     let listening = serve(TcpListener::bind("127.0.0.1:0").unwrap(), ingress).unwrap();
@@ -94,7 +94,7 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
     let counts = ledger.snapshot();
     assert_eq!(
         counts,
-        Counts {
+        LedgerCounts {
             received: 14,
             accepted: 2,
             duplicate: 5,
@@ -102,7 +102,7 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
             refused: 6,
             owed: 3,
             pending: 3,
-            ..Counts::default()
+            ..LedgerCounts::default()
         }
     );
     let text = TextEncoder::new()

@@ -4,8 +4,8 @@
 use percent_encoding::percent_decode_str;
 
 use super::{
-    Settings,
-    testing::{Door, settings},
+    IngressSettings,
+    testing::{Listener, settings},
 };
 
 const TABLE: &str = include_str!(concat!(
@@ -65,7 +65,7 @@ fn repeated(text: &str) -> String {
 
 #[tokio::test]
 async fn json_on_which_parsers_disagree_is_refused_with_its_position_or_published_unchanged() {
-    let mut door = Door::open(Settings {
+    let mut door = Listener::open(IngressSettings {
         body_limit_bytes: 64 * 1_024,
         body_room_bytes: 1_024 * 1_024,
         ..settings()

@@ -8,11 +8,11 @@ use tokio::{
 };
 
 use super::{
-    Settings,
-    testing::{Door, problem_in, rang, settings},
+    IngressSettings,
+    testing::{Listener, problem_in, rang, settings},
 };
 
-async fn connect(door: &Door) -> TcpStream {
+async fn connect(door: &Listener) -> TcpStream {
     TcpStream::connect(door.listening.address()).await.unwrap()
 }
 
@@ -61,8 +61,8 @@ fn check_words(answer: &str, status: u16) {
     assert!(problem["detail"].is_string() && problem["errors"].is_array());
 }
 
-fn fast() -> Settings {
-    Settings {
+fn fast() -> IngressSettings {
+    IngressSettings {
         request_timeout: Duration::from_millis(400),
         ..settings()
     }
@@ -70,7 +70,7 @@ fn fast() -> Settings {
 
 #[tokio::test]
 async fn a_late_head_is_408_on_every_request_of_a_connection() {
-    let door = Door::open(fast());
+    let door = Listener::open(fast());
     let mut stream = connect(&door).await;
     for _ in 0..2 {
         stream.write_all(NOT_FOUND.as_bytes()).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_late_head_is_408_on_every_request_of_a_connection() {
 
 #[tokio::test]
 async fn a_head_that_trickles_has_no_more_time_than_one_that_stops() {
-    let door = Door::open(fast());
+    let door = Listener::open(fast());
     let (mut reads, mut writes) = connect(&door).await.into_split();
     let trickle = async {
         loop {
@@ -106,7 +106,7 @@ async fn a_head_that_trickles_has_no_more_time_than_one_that_stops() {
 
 #[tokio::test]
 async fn a_connection_that_asks_for_nothing_ends_without_a_word() {
-    let door = Door::open(Settings {
+    let door = Listener::open(IngressSettings {
         idle_timeout: Duration::from_millis(100),
         ..fast()
     });
@@ -128,7 +128,7 @@ async fn a_connection_that_asks_for_nothing_ends_without_a_word() {
 
 #[tokio::test]
 async fn a_handler_at_work_has_no_deadline_of_the_connections() {
-    let mut door = Door::open(Settings {
+    let mut door = Listener::open(IngressSettings {
         request_timeout: Duration::from_millis(100),
         idle_timeout: Duration::from_millis(100),
         ..settings()
@@ -146,7 +146,7 @@ async fn a_handler_at_work_has_no_deadline_of_the_connections() {
 
 #[tokio::test]
 async fn a_body_that_nobody_wants_is_not_read_for_ever() {
-    let door = Door::open(fast());
+    let door = Listener::open(fast());
     let (mut reads, mut writes) = connect(&door).await.into_split();
     let head = "POST /callbacks/guarded HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     writes.write_all(head.as_bytes()).await.unwrap();
@@ -175,7 +175,7 @@ async fn a_body_that_nobody_wants_is_not_read_for_ever() {
 
 #[tokio::test]
 async fn a_peer_that_does_not_take_its_answers_is_cut() {
-    let door = Door::open(fast());
+    let door = Listener::open(fast());
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(door.listening.address()).await.unwrap();
@@ -198,14 +198,14 @@ async fn a_peer_that_does_not_take_its_answers_is_cut() {
 async fn connections_beyond_a_limit_are_told_so_and_counted() {
     for (settings, reason) in [
         (
-            Settings {
+            IngressSettings {
                 peer_connection_limit: 2,
                 ..settings()
             },
             "peer",
         ),
         (
-            Settings {
+            IngressSettings {
                 connection_limit: 2,
                 peer_connection_limit: 2,
                 ..settings()
@@ -213,7 +213,7 @@ async fn connections_beyond_a_limit_are_told_so_and_counted() {
             "total",
         ),
     ] {
-        let door = Door::open(settings);
+        let door = Listener::open(settings);
         let first = connect(&door).await;
         let _second = connect(&door).await;
         door.counted("hookswitch_connections{listener=\"public\"} 2")
@@ -241,7 +241,7 @@ async fn connections_beyond_a_limit_are_told_so_and_counted() {
 
 #[tokio::test]
 async fn heads_over_a_limit_are_431_before_anything_else_is_looked_at() {
-    let mut door = Door::open(Settings {
+    let mut door = Listener::open(IngressSettings {
         header_limit: 8,
         head_limit_bytes: 2_048,
         ..settings()
@@ -282,7 +282,7 @@ async fn heads_over_a_limit_are_431_before_anything_else_is_looked_at() {
 
 #[tokio::test]
 async fn what_is_no_request_is_told_so_and_counted() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     let mut stream = connect(&door).await;
     stream.write_all(b"nonsense\r\n\r\n").await.unwrap();
     check_words(&all_of(&mut stream).await, 400);
@@ -292,7 +292,7 @@ async fn what_is_no_request_is_told_so_and_counted() {
 
 #[tokio::test]
 async fn an_app_over_its_rate_is_429_and_told_when_to_come_again() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     // Before what they say is looked at.
     for _ in 0..2 {
         door.problem(door.post("/callbacks/rated", "no JSON"), 400)

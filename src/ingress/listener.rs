@@ -7,26 +7,29 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::Gates,
-    http::{self, Door, DoorMetrics, Identity, Listening, Name, threads_for_two_cores},
+    auth::Authenticators,
+    http::{
+        self, Certificate, ConnectionMetrics, Listener, ListenerName, Listening,
+        threads_for_two_cores,
+    },
     journal::Intake,
-    status::{DriftBoard, Ledger},
+    status::{DriftCounts, Ledger},
 };
 
 use super::{
-    IngressMetrics, Pipeline, Settings,
+    IngressMetrics, IngressSettings, Pipeline,
     body::BodyRoom,
-    callback::{self, Desk},
-    rates::Rates,
+    callback::{self, CallbackHandler},
+    rate_limits::RateLimits,
 };
 
 /// What the public listener works with.
 #[derive(Clone, Debug)]
 pub struct Ingress {
     /// Bounds.
-    pub settings: Settings,
+    pub settings: IngressSettings,
     /// Who may come in.
-    pub gates: Arc<Gates>,
+    pub authenticators: Arc<Authenticators>,
     /// From bytes to offers.
     pub pipeline: Arc<Pipeline>,
     /// Where offers go.
@@ -34,13 +37,13 @@ pub struct Ingress {
     /// Where events that are refused before the journal are booked.
     pub ledger: Arc<Ledger>,
     /// Where drift is shown.
-    pub drift: Arc<DriftBoard>,
+    pub drift: Arc<DriftCounts>,
     /// What is counted.
     pub metrics: IngressMetrics,
     /// What is counted of connections.
-    pub door: DoorMetrics,
+    pub door: ConnectionMetrics,
     /// What it shows; without one it speaks no TLS.
-    pub identity: Option<Arc<Identity>>,
+    pub identity: Option<Arc<Certificate>>,
 }
 
 /// Serves callbacks on `listener`, which is bound already, on one thread for every two cores.
@@ -52,7 +55,7 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
     let stopping = CancellationToken::new();
     let Ingress {
         settings,
-        gates,
+        authenticators,
         pipeline,
         intake,
         ledger,
@@ -61,40 +64,40 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         door,
         identity,
     } = ingress;
-    let door = Door {
-        name: Name::Public,
+    let door = Listener {
+        name: ListenerName::Public,
         limits: settings.limits(),
         identity,
         threads: threads_for_two_cores(),
         metrics: door,
         stopping: stopping.clone(),
     };
-    let rates = Arc::new(Rates::new(pipeline.apps(), &metrics));
-    let desk = Desk {
+    let rate_limits = Arc::new(RateLimits::new(pipeline.apps(), &metrics));
+    let handler = CallbackHandler {
         settings,
-        rates,
-        gates,
+        rate_limits,
+        authenticators,
         pipeline,
         intake,
         ledger,
         drift,
         metrics,
-        places: Arc::new(Semaphore::new(settings.in_flight_limit)),
+        permits: Arc::new(Semaphore::new(settings.in_flight_limit)),
         room: BodyRoom::new(settings.body_room_bytes),
         stopping: stopping.clone(),
     };
     let server = http::serve(listener, door, move || {
         // This runs once on each of the threads.
-        let (intake, mailbox) = desk.intake.for_thread();
-        actix_web::rt::spawn(mailbox.hand_out());
-        let desk = Desk {
+        let (intake, mailbox) = handler.intake.for_thread();
+        actix_web::rt::spawn(mailbox.deliver());
+        let handler = CallbackHandler {
             intake,
-            ..desk.clone()
+            ..handler.clone()
         };
         // One handler for everything: what is a callback is decided on the path as it was received, which a router
         // that decodes it first could not do.
         App::new()
-            .app_data(web::Data::new(desk))
+            .app_data(web::Data::new(handler))
             .default_service(web::to(callback::answer))
     })?;
     Ok(Listening::start(address, server, stopping))

@@ -9,17 +9,17 @@ use tokio::{
 };
 
 use crate::{
-    journal::{Admitted, Bound, Refusal},
-    status::Counts,
+    journal::{Admitted, JournalRefusal, LimitReached},
+    status::LedgerCounts,
 };
 
 use super::{
-    Settings,
-    testing::{Door, RANG, SECRET, broken, problem_in, rang, settings, strange},
+    IngressSettings,
+    testing::{Listener, RANG, SECRET, broken, problem_in, rang, settings, strange},
 };
 
 /// Sends raw bytes on a connection of its own.
-async fn raw(door: &Door, bytes: &[u8]) -> TcpStream {
+async fn raw(door: &Listener, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(door.listening.address()).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     stream
@@ -68,7 +68,7 @@ fn head(path: &str, more: &str) -> String {
 
 #[tokio::test]
 async fn a_good_callback_is_answered_202_once_it_is_durable() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let body = json!([rang("1"), rang("2"), broken("3")]).to_string();
     let (response, callback) = door.kept(door.post("/callbacks/contoso", body)).await;
     assert_eq!(response.status(), 202);
@@ -100,7 +100,7 @@ async fn a_good_callback_is_answered_202_once_it_is_durable() {
 
 #[tokio::test]
 async fn duplicates_are_answered_202_and_counted_apart() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let request = door.post(
         "/callbacks/contoso",
         json!([rang("1"), rang("2")]).to_string(),
@@ -120,7 +120,7 @@ async fn duplicates_are_answered_202_and_counted_apart() {
 
 #[tokio::test]
 async fn what_a_callback_carries_reaches_the_journal() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let request = door
         .post(
             "/callbacks/contoso/survey%20a/7?code=secret&callerId=%2B1425",
@@ -152,7 +152,7 @@ async fn what_a_callback_carries_reaches_the_journal() {
 
 #[tokio::test]
 async fn the_order_of_arrival_is_that_of_the_heads_not_of_the_bodies() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let body = rang("slow").to_string();
     let length = format!("Content-Length: {}\r\n", body.len());
     let mut slow = raw(&door, head("/callbacks/contoso", &length).as_bytes()).await;
@@ -168,7 +168,7 @@ async fn the_order_of_arrival_is_that_of_the_heads_not_of_the_bodies() {
 
 #[tokio::test]
 async fn what_is_no_callback_is_400() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let nested = format!("{}1{}", "[".repeat(70), "]".repeat(70));
     let long_path = format!("/callbacks/contoso/{}", "x".repeat(1_025));
     for (path, body) in [
@@ -189,14 +189,14 @@ async fn what_is_no_callback_is_400() {
     let problem = door.problem(element, 400).await;
     assert_eq!(problem["errors"][0]["pointer"], "/0", "{problem}");
     // None of their events was known, so none is on the books of P3.
-    assert_eq!(door.ledger.snapshot(), Counts::default());
+    assert_eq!(door.ledger.snapshot(), LedgerCounts::default());
     door.counted("hookswitch_callbacks_total{outcome=\"bad_request\"} 9")
         .await;
 }
 
 #[tokio::test]
 async fn unknown_paths_and_apps_are_404() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     for path in ["/", "/livez", "/callbacks", "/callbacks/", "/metrics"] {
         door.problem(door.post(path, "{}"), 404).await;
     }
@@ -210,7 +210,7 @@ async fn unknown_paths_and_apps_are_404() {
 
 #[tokio::test]
 async fn other_methods_are_405_and_told_what_is_allowed() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"] {
         let url = format!("http://{}/callbacks/contoso/x", door.listening.address());
         let response = door
@@ -226,7 +226,7 @@ async fn other_methods_are_405_and_told_what_is_allowed() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_before_it_is_read_and_while_it_is() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     // Announced: answered although not a byte of the body was sent.
     let announced = head("/callbacks/contoso", "Content-Length: 5000\r\n");
     let mut stream = raw(&door, announced.as_bytes()).await;
@@ -251,7 +251,7 @@ async fn a_body_over_the_limit_is_413_before_it_is_read_and_while_it_is() {
 
 #[tokio::test]
 async fn more_events_than_a_batch_may_hold_are_413() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let batch: Vec<Value> = (0..11).map(|n| strange(&n.to_string())).collect();
     door.problem(
         door.post("/callbacks/contoso", Value::from(batch).to_string()),
@@ -262,7 +262,7 @@ async fn more_events_than_a_batch_may_hold_are_413() {
 
 #[tokio::test]
 async fn a_slow_body_is_408_and_a_slow_head_is_not_waited_for() {
-    let door = Door::open(Settings {
+    let door = Listener::open(IngressSettings {
         request_timeout: Duration::from_millis(400),
         ..settings()
     });
@@ -282,7 +282,7 @@ async fn a_slow_body_is_408_and_a_slow_head_is_not_waited_for() {
 
 #[tokio::test]
 async fn encoded_bodies_and_other_media_types_are_415() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     for encoding in ["gzip", "identity"] {
         let request = door
             .post("/callbacks/contoso", rang("1").to_string())
@@ -308,7 +308,7 @@ async fn encoded_bodies_and_other_media_types_are_415() {
 
 #[tokio::test]
 async fn a_byte_order_mark_and_the_charset_us_ascii_are_taken_in_every_mode() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let url = format!("http://{}/callbacks/contoso", door.listening.address());
     let data = rang("1")["data"].to_string();
     let binary = [
@@ -357,7 +357,7 @@ async fn a_byte_order_mark_and_the_charset_us_ascii_are_taken_in_every_mode() {
 
 #[tokio::test]
 async fn a_strict_app_refuses_the_whole_callback_with_422() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let body = json!([rang("1"), broken("2"), strange("3")]).to_string();
     let problem = door
         .problem(door.post("/callbacks/strict", body), 422)
@@ -389,25 +389,25 @@ async fn a_strict_app_refuses_the_whole_callback_with_422() {
 
 #[tokio::test]
 async fn everything_that_passes_is_503_with_retry_after_and_without_names() {
-    let mut door = Door::open(settings());
-    let bound = Bound {
+    let mut door = Listener::open(settings());
+    let bound = LimitReached {
         used: 1,
         needed: 1,
         limit: 1,
         unit: "bytes",
     };
     let refusals = [
-        Refusal::Full(bound),
-        Refusal::DestinationFull {
+        JournalRefusal::Full(bound),
+        JournalRefusal::DestinationFull {
             destination: "queue hidden-name".into(),
             bound,
         },
-        Refusal::DiskFull,
-        Refusal::Failed,
-        Refusal::Stalled,
-        Refusal::Busy,
-        Refusal::Closing,
-        Refusal::NotConfirmed,
+        JournalRefusal::DiskFull,
+        JournalRefusal::Failed,
+        JournalRefusal::Stalled,
+        JournalRefusal::Busy,
+        JournalRefusal::Closing,
+        JournalRefusal::NotConfirmed,
     ];
     for refusal in refusals {
         let request = door.post("/callbacks/contoso", rang("1").to_string());
@@ -425,7 +425,7 @@ async fn everything_that_passes_is_503_with_retry_after_and_without_names() {
 
 #[tokio::test]
 async fn a_journal_that_never_answers_is_503_after_a_while() {
-    let door = Door::open(Settings {
+    let door = Listener::open(IngressSettings {
         store_timeout: Duration::from_millis(50),
         ..settings()
     });
@@ -435,7 +435,7 @@ async fn a_journal_that_never_answers_is_503_after_a_while() {
 
 #[tokio::test]
 async fn callbacks_over_the_in_flight_limit_are_503() {
-    let mut door = Door::open(Settings {
+    let mut door = Listener::open(IngressSettings {
         in_flight_limit: 1,
         ..settings()
     });
@@ -457,7 +457,7 @@ async fn callbacks_over_the_in_flight_limit_are_503() {
 
 #[tokio::test]
 async fn a_body_that_is_on_its_way_takes_no_place_from_others() {
-    let mut door = Door::open(Settings {
+    let mut door = Listener::open(IngressSettings {
         in_flight_limit: 1,
         ..settings()
     });
@@ -475,7 +475,7 @@ async fn a_body_that_is_on_its_way_takes_no_place_from_others() {
 
 #[tokio::test]
 async fn bodies_together_hold_no_more_memory_than_they_may() {
-    let mut door = Door::open(Settings {
+    let mut door = Listener::open(IngressSettings {
         body_room_bytes: 4 * 1_024,
         ..settings()
     });
@@ -499,7 +499,7 @@ async fn bodies_together_hold_no_more_memory_than_they_may() {
 
 #[tokio::test]
 async fn a_connection_goes_on_after_a_refusal() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let request = |body: &str| {
         let length = format!("Content-Length: {}\r\n", body.len());
         format!("{}{body}", head("/callbacks/contoso", &length))
@@ -530,7 +530,7 @@ async fn a_connection_goes_on_after_a_refusal() {
 
 #[tokio::test]
 async fn a_sender_that_hangs_up_leaves_nothing_behind() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let half = head("/callbacks/contoso", "Content-Length: 100\r\n");
     let stream = raw(&door, half.as_bytes()).await;
     door.counted("hookswitch_callbacks_in_flight 1").await;
@@ -545,7 +545,7 @@ async fn a_sender_that_hangs_up_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn drift_is_shown_and_counted() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let mut event = rang("1");
     event["data"]["brandNew"] = json!(true);
     let (response, _) = door
@@ -559,7 +559,7 @@ async fn drift_is_shown_and_counted() {
 
 #[tokio::test]
 async fn stopping_answers_what_is_in_flight_and_closes_the_rest() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let address = door.listening.address();
     let mut idle = TcpStream::connect(address).await.unwrap();
     let body = rang("1").to_string();
@@ -585,7 +585,7 @@ async fn stopping_answers_what_is_in_flight_and_closes_the_rest() {
 
 #[tokio::test]
 async fn a_stop_waits_no_longer_than_its_deadline() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let request = door
         .post("/callbacks/contoso", rang("1").to_string())
         .send();
@@ -605,7 +605,7 @@ async fn a_stop_waits_no_longer_than_its_deadline() {
 
 #[tokio::test]
 async fn a_connection_that_is_cut_after_its_answer_is_no_callback_in_progress() {
-    let door = Door::open(settings());
+    let door = Listener::open(settings());
     // The rest of the body is still waited for, so that the answer is not lost.
     let announced = head("/callbacks/guarded", "Content-Length: 100\r\n");
     let mut stream = raw(&door, announced.as_bytes()).await;
@@ -623,7 +623,7 @@ async fn a_connection_that_is_cut_after_its_answer_is_no_callback_in_progress() 
 
 #[tokio::test]
 async fn limits_come_before_auth_and_auth_before_the_body() {
-    let mut door = Door::open(settings());
+    let mut door = Listener::open(settings());
     let large = "x".repeat(5_000);
     door.problem(door.post("/callbacks/guarded", large), 413)
         .await;

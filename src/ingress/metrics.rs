@@ -6,7 +6,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-use crate::{event::AppName, status::Outcome};
+use crate::{event::AppName, status::EventOutcome};
 
 /// What became of one callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum CallbackOutcome {
     /// 202.
     Accepted,
     /// 200: consent to events that were not sent yet.
-    Handshake,
+    HandshakeKind,
     /// 400.
     BadRequest,
     /// 401.
@@ -49,7 +49,7 @@ impl CallbackOutcome {
     /// Every outcome; a closed label set.
     pub const ALL: [Self; 16] = [
         Self::Accepted,
-        Self::Handshake,
+        Self::HandshakeKind,
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
@@ -71,7 +71,7 @@ impl CallbackOutcome {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
-            Self::Handshake => "handshake",
+            Self::HandshakeKind => "handshake",
             Self::BadRequest => "bad_request",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
@@ -154,7 +154,7 @@ impl RejectReason {
 
 /// Who asks whether its events are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Handshake {
+pub(super) enum HandshakeKind {
     /// Event Grid's validation request.
     EventGrid,
     /// The same without credentials, at an app that answers it without.
@@ -163,7 +163,7 @@ pub(super) enum Handshake {
     CloudEvents,
 }
 
-impl Handshake {
+impl HandshakeKind {
     /// Every kind; a closed label set.
     const ALL: [Self; 3] = [Self::EventGrid, Self::EventGridOpen, Self::CloudEvents];
 
@@ -266,7 +266,7 @@ impl IngressMetrics {
                 &["app"],
             )?,
         };
-        for kind in Handshake::ALL {
+        for kind in HandshakeKind::ALL {
             for outcome in ["granted", "refused"] {
                 metrics
                     .handshakes
@@ -308,11 +308,11 @@ impl IngressMetrics {
     }
 
     /// Begins to count one request; `of_callbacks` says whether its path is one of a callback.
-    pub(super) fn visit(&self, of_callbacks: bool) -> Visit<'_> {
+    pub(super) fn timer(&self, of_callbacks: bool) -> RequestTimer<'_> {
         if of_callbacks {
             self.in_flight.inc();
         }
-        Visit {
+        RequestTimer {
             metrics: self,
             of_callbacks,
             begun: Instant::now(),
@@ -321,12 +321,12 @@ impl IngressMetrics {
     }
 
     /// Counts one event whose fate is decided. Both labels come from the catalogue or are `other`.
-    pub(super) fn event(&self, event_type: &str, generation: &str, outcome: Outcome) {
+    pub(super) fn event(&self, event_type: &str, generation: &str, outcome: EventOutcome) {
         let outcome = match outcome {
-            Outcome::Accepted => "accepted",
-            Outcome::Duplicate => "duplicate",
-            Outcome::Quarantined => "quarantined",
-            Outcome::Refused => "refused",
+            EventOutcome::Accepted => "accepted",
+            EventOutcome::Duplicate => "duplicate",
+            EventOutcome::Quarantined => "quarantined",
+            EventOutcome::Refused => "refused",
         };
         self.by_type
             .with_label_values(&[event_type, generation, outcome])
@@ -346,7 +346,7 @@ impl IngressMetrics {
     }
 
     /// Counts one request for consent.
-    pub(super) fn handshake(&self, kind: Handshake, granted: bool) {
+    pub(super) fn handshake(&self, kind: HandshakeKind, granted: bool) {
         let outcome = if granted { "granted" } else { "refused" };
         self.handshakes
             .with_label_values(&[kind.as_str(), outcome])
@@ -360,21 +360,21 @@ impl IngressMetrics {
 }
 
 /// One request being counted: it is counted even if its handler is dropped because the sender hung up.
-pub(super) struct Visit<'a> {
+pub(super) struct RequestTimer<'a> {
     metrics: &'a IngressMetrics,
     of_callbacks: bool,
     begun: Instant,
     answered: Option<(CallbackOutcome, u16)>,
 }
 
-impl Visit<'_> {
+impl RequestTimer<'_> {
     /// The request is answered.
     pub(super) fn answered(mut self, outcome: CallbackOutcome, code: u16) {
         self.answered = Some((outcome, code));
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for RequestTimer<'_> {
     fn drop(&mut self) {
         let seconds = self.begun.elapsed().as_secs_f64();
         let route = if self.of_callbacks {
@@ -462,12 +462,12 @@ mod tests {
     fn a_visit_is_counted_once_even_when_it_is_dropped_unanswered() {
         let registry = Registry::new();
         let metrics = IngressMetrics::register(&registry).unwrap();
-        let visit = metrics.visit(true);
+        let timer = metrics.timer(true);
         check(&registry, &["hookswitch_callbacks_in_flight 1"]);
-        drop(visit);
-        metrics.visit(true).answered(CallbackOutcome::Accepted, 202);
+        drop(timer);
+        metrics.timer(true).answered(CallbackOutcome::Accepted, 202);
         metrics
-            .visit(false)
+            .timer(false)
             .answered(CallbackOutcome::NotFound, 404);
         check(
             &registry,

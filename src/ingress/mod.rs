@@ -6,14 +6,14 @@ mod answer;
 pub(crate) mod arrival;
 mod body;
 mod callback;
-mod carriage;
 mod error;
 mod handshake;
 mod head;
 mod listener;
 mod metrics;
+mod passthrough;
 mod pipeline;
-mod rates;
+mod rate_limits;
 mod settings;
 
 #[cfg(test)]
@@ -41,11 +41,11 @@ mod testing;
 
 pub use answer::{Accepted, Kept};
 pub use body::BodyError;
-pub use carriage::CarriageError;
 pub use error::IngressError;
 pub use handshake::HandshakeError;
 pub use head::HeadError;
 pub use listener::{Ingress, serve};
 pub use metrics::{CallbackOutcome, IngressMetrics, RejectReason};
-pub use pipeline::{Note, Pipeline, Prepared, Rejection};
-pub use settings::Settings;
+pub use passthrough::PassthroughError;
+pub use pipeline::{EventSummary, Pipeline, PreparedCallback, Rejection};
+pub use settings::IngressSettings;

@@ -6,10 +6,10 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use crate::{
-    admit::{CallRule, Identity, Offer, Quarantine, QuarantineReason},
-    catalog::{Catalog, Finding, Verdict},
+    admit::{CallRule, EventIdentity, Offer, Quarantine, QuarantineReason},
+    catalog::{Catalog, CatalogMatch, Validity},
     config::{App, OnInvalid, OnUnknown},
-    envelope::{self, DecodeError, Element, Head, Limits},
+    envelope::{self, CallbackHead, DecodeError, DecodeLimits, Element},
     event::{CallIds, CallKey, EnvelopeForm, Event, Fault, Kind, Malformed},
     route::{Route, Router, Target},
 };
@@ -25,21 +25,21 @@ pub struct Pipeline {
     apps: HashMap<String, App>,
     catalog: Arc<ArcSwap<Catalog>>,
     router: Router,
-    limits: Limits,
+    limits: DecodeLimits,
 }
 
 /// A callback that may be offered to the journal.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedCallback {
     /// Its events, in the order of its array.
     pub offers: Vec<Offer>,
     /// One for each offer.
-    pub notes: Vec<Note>,
+    pub summaries: Vec<EventSummary>,
 }
 
 /// What answers, logs and metrics say about one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
+pub struct EventSummary {
     /// Its id as received.
     pub id: Option<String>,
     /// Its type as received.
@@ -65,17 +65,17 @@ pub enum Rejection {
     #[error("the envelope was not recognised")]
     Envelope(#[from] DecodeError),
     /// The app wants a callback with such an event refused as a whole (`on_invalid`, `on_unknown`).
-    #[error("{} of {} events are not taken", .notes.iter().filter(|note| !note.faults.is_empty()).count(), .notes.len())]
+    #[error("{} of {} events are not taken", .summaries.iter().filter(|note| !note.faults.is_empty()).count(), .summaries.len())]
     Events {
         /// The class.
         reason: RejectReason,
         /// One for each event, good ones too.
-        notes: Vec<Note>,
+        summaries: Vec<EventSummary>,
     },
 }
 
 /// What a policy makes of one event.
-enum Fate {
+enum EventPolicy {
     Route,
     Quarantine(QuarantineReason),
     Reject(RejectReason),
@@ -97,7 +97,7 @@ impl Pipeline {
                 .collect(),
             catalog,
             router: Router::new(routes),
-            limits: Limits::new(batch_limit),
+            limits: DecodeLimits::new(batch_limit),
         }
     }
 
@@ -116,7 +116,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`Rejection::Envelope`].
-    pub fn read(&self, head: &Head<'_>, body: &Bytes) -> Result<Vec<Element>, Rejection> {
+    pub fn read(&self, head: &CallbackHead<'_>, body: &Bytes) -> Result<Vec<Element>, Rejection> {
         Ok(envelope::decode(head, body, &self.limits)?)
     }
 
@@ -129,11 +129,11 @@ impl Pipeline {
         app: &App,
         elements: Vec<Element>,
         path: Option<&str>,
-    ) -> Result<Prepared, Rejection> {
+    ) -> Result<PreparedCallback, Rejection> {
         let catalog = self.catalog.load();
-        let mut prepared = Prepared {
+        let mut prepared = PreparedCallback {
             offers: Vec::with_capacity(elements.len()),
-            notes: Vec::with_capacity(elements.len()),
+            summaries: Vec::with_capacity(elements.len()),
         };
         let mut rejected: Option<RejectReason> = None;
         for element in elements {
@@ -141,19 +141,19 @@ impl Pipeline {
                 Element::Event(event) => self.event(app, event, &catalog, path),
                 Element::Malformed(malformed) => malformed_event(app, malformed, path),
             };
-            if let Fate::Reject(reason) = fate {
+            if let EventPolicy::Reject(reason) = fate {
                 // Invalid is the graver word where a callback has both.
                 if rejected != Some(RejectReason::Invalid) {
                     rejected = Some(reason);
                 }
             }
             prepared.offers.push(offer);
-            prepared.notes.push(note);
+            prepared.summaries.push(note);
         }
         match rejected {
             Some(reason) => Err(Rejection::Events {
                 reason,
-                notes: prepared.notes,
+                summaries: prepared.summaries,
             }),
             None => Ok(prepared),
         }
@@ -165,31 +165,31 @@ impl Pipeline {
         event: Event,
         catalog: &Catalog,
         path: Option<&str>,
-    ) -> (Offer, Note, Fate) {
-        let Finding {
+    ) -> (Offer, EventSummary, EventPolicy) {
+        let CatalogMatch {
             kind,
             generation,
             ids,
             verdict,
             drift,
         } = catalog.examine(&event);
-        let known = verdict != Verdict::Unknown;
+        let known = verdict != Validity::Unknown;
         let (fate, faults) = match verdict {
-            Verdict::Valid => (Fate::Route, Vec::new()),
-            Verdict::Invalid(faults) => (on_invalid(app, QuarantineReason::Invalid), faults),
-            Verdict::Unknown => match app.on_unknown {
-                OnUnknown::Route => (Fate::Route, Vec::new()),
+            Validity::Valid => (EventPolicy::Route, Vec::new()),
+            Validity::Invalid(faults) => (on_invalid(app, QuarantineReason::Invalid), faults),
+            Validity::Unknown => match app.on_unknown {
+                OnUnknown::Route => (EventPolicy::Route, Vec::new()),
                 OnUnknown::Quarantine => (
-                    Fate::Quarantine(QuarantineReason::Unknown),
+                    EventPolicy::Quarantine(QuarantineReason::Unknown),
                     vec![unknown_type(&event)],
                 ),
                 OnUnknown::Reject => (
-                    Fate::Reject(RejectReason::Unknown),
+                    EventPolicy::Reject(RejectReason::Unknown),
                     vec![unknown_type(&event)],
                 ),
             },
         };
-        let note = Note {
+        let note = EventSummary {
             id: event.attributes.id.clone(),
             event_type: Some(event.attributes.event_type.clone()),
             type_label: if known {
@@ -206,7 +206,7 @@ impl Pipeline {
             faults: faults.clone(),
             drift,
         };
-        let identity = Identity {
+        let identity = EventIdentity {
             named: event
                 .attributes
                 .id
@@ -215,7 +215,7 @@ impl Pipeline {
             digest: envelope::digest(&event.raw),
         };
         let (body, targets, quarantine) = match fate {
-            Fate::Quarantine(reason) => (
+            EventPolicy::Quarantine(reason) => (
                 match event.form {
                     // The same bytes, but for binary mode: there the attributes came as headers and would be lost.
                     EnvelopeForm::CloudEvents => event.cloud_event.clone(),
@@ -225,7 +225,7 @@ impl Pipeline {
                 Some(Quarantine::new(reason, faults)),
             ),
             // What is rejected is never offered, so where it would go does not matter.
-            Fate::Route | Fate::Reject(_) => (
+            EventPolicy::Route | EventPolicy::Reject(_) => (
                 event.cloud_event.clone(),
                 self.router
                     .route(&app.name, &event, kind, generation.as_ref()),
@@ -248,7 +248,11 @@ impl Pipeline {
     }
 }
 
-fn malformed_event(app: &App, malformed: Malformed, path: Option<&str>) -> (Offer, Note, Fate) {
+fn malformed_event(
+    app: &App,
+    malformed: Malformed,
+    path: Option<&str>,
+) -> (Offer, EventSummary, EventPolicy) {
     let Malformed {
         raw,
         id,
@@ -256,7 +260,7 @@ fn malformed_event(app: &App, malformed: Malformed, path: Option<&str>) -> (Offe
         faults,
     } = malformed;
     let digest = envelope::digest(&raw);
-    let note = Note {
+    let note = EventSummary {
         id: id.clone(),
         event_type: event_type.clone(),
         type_label: OTHER.to_owned(),
@@ -274,7 +278,7 @@ fn malformed_event(app: &App, malformed: Malformed, path: Option<&str>) -> (Offe
         generation: None,
         correlation_id: None,
         // Without an envelope nothing says in which namespace its id is unique: it is compared by content.
-        identity: Identity {
+        identity: EventIdentity {
             named: None,
             digest,
         },
@@ -285,10 +289,10 @@ fn malformed_event(app: &App, malformed: Malformed, path: Option<&str>) -> (Offe
     (offer, note, on_invalid(app, QuarantineReason::Malformed))
 }
 
-fn on_invalid(app: &App, reason: QuarantineReason) -> Fate {
+fn on_invalid(app: &App, reason: QuarantineReason) -> EventPolicy {
     match app.on_invalid {
-        OnInvalid::Quarantine => Fate::Quarantine(reason),
-        OnInvalid::Reject => Fate::Reject(RejectReason::Invalid),
+        OnInvalid::Quarantine => EventPolicy::Quarantine(reason),
+        OnInvalid::Reject => EventPolicy::Reject(RejectReason::Invalid),
     }
 }
 

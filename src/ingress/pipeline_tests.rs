@@ -5,26 +5,26 @@ use serde_json::{Value, json};
 
 use crate::{
     admit::{CallRule, QuarantineReason},
-    envelope::Head,
+    envelope::CallbackHead,
     event::{CallKey, Kind},
     route::Target,
 };
 
 use super::{
-    Prepared, RejectReason, Rejection,
+    PreparedCallback, RejectReason, Rejection,
     testing::{RANG, broken, pipeline, rang, strange},
 };
 
-fn prepare(app: &str, body: &Value, path: Option<&str>) -> Result<Prepared, Rejection> {
+fn prepare(app: &str, body: &Value, path: Option<&str>) -> Result<PreparedCallback, Rejection> {
     let pipeline = pipeline();
     let app = pipeline.app(app).unwrap();
     let body = Bytes::from(body.to_string());
-    let elements = pipeline.read(&Head::default(), &body)?;
+    let elements = pipeline.read(&CallbackHead::default(), &body)?;
     pipeline.prepare(app, elements, path)
 }
 
 /// For each event why it goes to quarantine, or that it goes to its routes.
-fn check(app: &str, body: &Value, expected: &[Option<QuarantineReason>]) -> Prepared {
+fn check(app: &str, body: &Value, expected: &[Option<QuarantineReason>]) -> PreparedCallback {
     let prepared = prepare(app, body, None).unwrap();
     let found: Vec<_> = prepared
         .offers
@@ -32,8 +32,8 @@ fn check(app: &str, body: &Value, expected: &[Option<QuarantineReason>]) -> Prep
         .map(|offer| offer.quarantine.as_ref().map(|kept| kept.reason))
         .collect();
     assert_eq!(found, expected, "{body}");
-    assert_eq!(prepared.notes.len(), prepared.offers.len());
-    for (offer, note) in prepared.offers.iter().zip(&prepared.notes) {
+    assert_eq!(prepared.summaries.len(), prepared.offers.len());
+    for (offer, note) in prepared.offers.iter().zip(&prepared.summaries) {
         let faults = offer.quarantine.as_ref().map(|kept| kept.faults.clone());
         assert_eq!(faults.unwrap_or_default(), note.faults);
         assert_eq!(
@@ -86,8 +86,8 @@ fn each_policy_decides_as_it_says() {
         (json!([rang("1"), 7]), RejectReason::Invalid),
     ] {
         match prepare("strict", &body, None) {
-            Err(Rejection::Events { reason, notes }) => {
-                assert_eq!((reason, notes.len()), (expected, 2), "{body}");
+            Err(Rejection::Events { reason, summaries }) => {
+                assert_eq!((reason, summaries.len()), (expected, 2), "{body}");
             }
             other => panic!("{other:?}"),
         }
@@ -100,7 +100,7 @@ fn an_unknown_type_is_routed_and_kept_out_of_the_labels() {
     let prepared = check("contoso", &strange("1"), &[None]);
     assert_eq!(prepared.offers[0].kind, Kind::Unknown);
     assert_eq!(prepared.offers[0].targets, [Target::unrouted()]);
-    let note = &prepared.notes[0];
+    let note = &prepared.summaries[0];
     assert_eq!(note.event_type.as_deref(), Some("Example.New"));
     assert_eq!(
         (note.type_label.as_str(), note.generation_label.as_str()),
@@ -119,7 +119,7 @@ fn an_element_without_envelope_is_kept_as_it_came() {
     assert_eq!(offer.body, "{\"id\":\"7\",\"x\":[1,2]}");
     assert_eq!(offer.identity.named, None);
     assert!(!offer.event_id.is_empty());
-    assert!(!prepared.notes[1].faults.is_empty());
+    assert!(!prepared.summaries[1].faults.is_empty());
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn what_is_no_callback_is_an_envelope_error() {
 #[test]
 fn a_broken_event_in_binary_mode_keeps_its_attributes_in_quarantine() {
     let pipeline = pipeline();
-    let mut head = Head::default();
+    let mut head = CallbackHead::default();
     for (name, value) in [
         ("ce-specversion", "1.0"),
         ("ce-id", "b1"),

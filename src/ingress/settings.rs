@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::{AcceptAfter, Delivery, Server},
-    http::Limits,
+    http::ConnectionLimits,
 };
 
 /// How long the journal may take to make a callback durable before its sender is told to try again.
@@ -15,7 +15,7 @@ const BODY_ROOM_BYTES: usize = 64 * 1_024 * 1_024;
 
 /// Bounds of the public listener (P5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct IngressSettings {
     /// Largest body.
     pub body_limit_bytes: usize,
     /// Memory for the bodies of all callbacks in progress.
@@ -38,7 +38,7 @@ pub struct Settings {
     pub in_flight_limit: usize,
 }
 
-impl Settings {
+impl IngressSettings {
     /// What the configuration says.
     #[must_use]
     pub fn new(server: &Server, delivery: &Delivery) -> Self {
@@ -61,8 +61,8 @@ impl Settings {
     }
 
     /// What bounds its connections.
-    pub(super) fn limits(&self) -> Limits {
-        Limits {
+    pub(super) fn limits(&self) -> ConnectionLimits {
+        ConnectionLimits {
             connections: self.connection_limit,
             connections_per_peer: self.peer_connection_limit,
             head_bytes: self.head_limit_bytes,

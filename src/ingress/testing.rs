@@ -12,23 +12,23 @@ use prometheus::{Registry, TextEncoder};
 use serde_json::{Value, json};
 
 use crate::{
-    auth::Gates,
+    auth::Authenticators,
     catalog::Catalog,
     config::{
         App, Audience, Auth, EventGrid, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate,
         SecretPlace, SharedSecret,
     },
     event::AppName,
-    http::{DoorMetrics, Identity, Listening},
+    http::{Certificate, ConnectionMetrics, Listening},
     journal::{
         Callback,
-        stand_in::{StandIn, Waiting},
+        fake::{FakeJournal, WaitingCallback},
     },
     route::{QueueType, Route, Sink},
-    status::{DriftBoard, Health, Ledger, LedgerCollector, new_registry},
+    status::{DriftCounts, Health, Ledger, LedgerCollector, new_registry},
 };
 
-use super::{Ingress, IngressMetrics, Pipeline, Settings, serve};
+use super::{Ingress, IngressMetrics, IngressSettings, Pipeline, serve};
 
 /// The one type that the test catalogue has beside the built-in ones.
 pub(super) const RANG: &str = "Example.Calling.BellRang";
@@ -186,9 +186,10 @@ fn apps() -> Vec<App> {
 }
 
 /// Their gates; the registry is the one of `/metrics`.
-pub(super) fn gates(registry: &Registry) -> Arc<Gates> {
-    let (gates, _keeper) = Gates::new(&apps(), registry, Arc::new(Health::default())).unwrap();
-    Arc::new(gates)
+pub(super) fn authenticators(registry: &Registry) -> Arc<Authenticators> {
+    let (authenticators, _keeper) =
+        Authenticators::new(&apps(), registry, Arc::new(Health::default())).unwrap();
+    Arc::new(authenticators)
 }
 
 pub(super) fn pipeline() -> Pipeline {
@@ -229,8 +230,8 @@ pub(super) fn strange(id: &str) -> Value {
     json!({ "specversion": "1.0", "id": id, "source": "s", "type": "Example.New", "data": {} })
 }
 
-pub(super) fn settings() -> Settings {
-    Settings {
+pub(super) fn settings() -> IngressSettings {
+    IngressSettings {
         body_limit_bytes: 4_096,
         body_room_bytes: 64 * 1_024,
         request_timeout: Duration::from_secs(20),
@@ -245,44 +246,44 @@ pub(super) fn settings() -> Settings {
 }
 
 /// A public listener, and the other side of everything that it touches.
-pub(super) struct Door {
+pub(super) struct Listener {
     pub(super) listening: Listening,
-    pub(super) journal: StandIn,
+    pub(super) journal: FakeJournal,
     pub(super) ledger: Arc<Ledger>,
-    pub(super) drift: Arc<DriftBoard>,
+    pub(super) drift: Arc<DriftCounts>,
     pub(super) client: reqwest::Client,
     pub(super) callbacks: IngressMetrics,
     registry: Registry,
 }
 
-impl Door {
-    pub(super) fn open(settings: Settings) -> Self {
+impl Listener {
+    pub(super) fn open(settings: IngressSettings) -> Self {
         Self::listen(settings, None)
     }
 
     /// One that speaks TLS.
-    pub(super) fn with_identity(settings: Settings, identity: Arc<Identity>) -> Self {
+    pub(super) fn with_identity(settings: IngressSettings, identity: Arc<Certificate>) -> Self {
         Self::listen(settings, Some(identity))
     }
 
-    fn listen(settings: Settings, identity: Option<Arc<Identity>>) -> Self {
+    fn listen(settings: IngressSettings, identity: Option<Arc<Certificate>>) -> Self {
         let registry = new_registry().unwrap();
         let ledger = Arc::new(Ledger::default());
-        let (intake, journal) = StandIn::open(ledger.clone());
+        let (intake, journal) = FakeJournal::open(ledger.clone());
         registry
             .register(Box::new(LedgerCollector::new(ledger.clone()).unwrap()))
             .unwrap();
-        let drift = Arc::new(DriftBoard::default());
+        let drift = Arc::new(DriftCounts::default());
         let callbacks = IngressMetrics::register(&registry).unwrap();
         let ingress = Ingress {
             settings,
-            gates: gates(&registry),
+            authenticators: authenticators(&registry),
             pipeline: Arc::new(pipeline()),
             intake,
             ledger: ledger.clone(),
             drift: drift.clone(),
             metrics: callbacks.clone(),
-            door: DoorMetrics::register(&registry).unwrap(),
+            door: ConnectionMetrics::register(&registry).unwrap(),
             identity,
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -323,7 +324,7 @@ impl Door {
     pub(super) async fn decided(
         &mut self,
         request: reqwest::RequestBuilder,
-        decide: impl FnOnce(Waiting),
+        decide: impl FnOnce(WaitingCallback),
     ) -> reqwest::Response {
         let (response, ()) = tokio::join!(request.send(), async {
             decide(self.journal.next().await.unwrap());

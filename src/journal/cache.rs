@@ -7,7 +7,7 @@ use std::{
 
 use crate::dispatch::DeliveryId;
 
-use super::Parcel;
+use super::DeliveryPayload;
 
 /// What a parcel takes besides its texts, roughly.
 const OVERHEAD_BYTES: usize = 512;
@@ -15,18 +15,18 @@ const OVERHEAD_BYTES: usize = 512;
 /// The newest parcels that are owed, up to a number of bytes. When it is full the oldest leave: they belong to a
 /// destination that does not take them, and the others should not suffer from that.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(super) struct PayloadCache {
     limit_bytes: usize,
-    held: Mutex<Held>,
+    held: Mutex<CachedPayloads>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
-    parcels: BTreeMap<DeliveryId, Parcel>,
+struct CachedPayloads {
+    payloads: BTreeMap<DeliveryId, DeliveryPayload>,
     bytes: usize,
 }
 
-impl Cache {
+impl PayloadCache {
     pub(super) fn new(limit_bytes: usize) -> Self {
         Self {
             limit_bytes,
@@ -34,39 +34,42 @@ impl Cache {
         }
     }
 
-    pub(super) fn get(&self, delivery: DeliveryId) -> Option<Parcel> {
-        self.lock().parcels.get(&delivery).cloned()
+    pub(super) fn get(&self, delivery: DeliveryId) -> Option<DeliveryPayload> {
+        self.lock().payloads.get(&delivery).cloned()
     }
 
-    pub(super) fn insert_all(&self, parcels: impl IntoIterator<Item = (DeliveryId, Parcel)>) {
+    pub(super) fn insert_all(
+        &self,
+        payloads: impl IntoIterator<Item = (DeliveryId, DeliveryPayload)>,
+    ) {
         let mut held = self.lock();
-        for (delivery, parcel) in parcels {
-            held.bytes += size(&parcel);
-            held.parcels.insert(delivery, parcel);
+        for (delivery, payload) in payloads {
+            held.bytes += size(&payload);
+            held.payloads.insert(delivery, payload);
         }
         while held.bytes > self.limit_bytes {
-            let Some((_, oldest)) = held.parcels.pop_first() else {
+            let Some((_, oldest)) = held.payloads.pop_first() else {
                 break;
             };
             held.bytes -= size(&oldest);
         }
     }
 
-    pub(super) fn remove(&self, delivery: DeliveryId) -> Option<Parcel> {
+    pub(super) fn remove(&self, delivery: DeliveryId) -> Option<DeliveryPayload> {
         let mut held = self.lock();
-        let parcel = held.parcels.remove(&delivery)?;
-        held.bytes -= size(&parcel);
-        Some(parcel)
+        let payload = held.payloads.remove(&delivery)?;
+        held.bytes -= size(&payload);
+        Some(payload)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CachedPayloads> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A sender can make the facts of an event many times as large as its body.
-fn size(parcel: &Parcel) -> usize {
-    let facts = &parcel.record.facts;
+fn size(payload: &DeliveryPayload) -> usize {
+    let facts = &payload.record.facts;
     let texts = [
         &facts.path,
         &facts.query,
@@ -75,7 +78,7 @@ fn size(parcel: &Parcel) -> usize {
         &facts.correlation_id,
     ];
     let faults = facts.quarantine.iter().flat_map(|why| &why.faults);
-    parcel.record.body.len()
+    payload.record.body.len()
         + OVERHEAD_BYTES
         + facts.event_type.len()
         + facts.event_id.len()

@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::{
     Admitted,
     clock::{Machine, Reading},
+    confirm_store::volatile_on,
     open::Tuning,
-    testing::{Running, boards, callback, event, settings},
-    volatile::volatile_on,
+    testing::{Running, callback, event, settings, status},
 };
 
 const HOUR: i64 = 3_600_000;
@@ -230,7 +230,7 @@ async fn a_salvaged_journal_keeps_its_time() {
     running.close();
     std::fs::write(world.directory.path().join("damaged-found"), "").unwrap();
     let running = world.open();
-    assert_eq!(running.boards.health.view().notices.len(), 1, "salvaged");
+    assert_eq!(running.status.health.view().notices.len(), 1, "salvaged");
     assert!(is_known(&running).await);
     world.pass(25 * HOUR);
     assert!(!is_known(&running).await);
@@ -253,17 +253,17 @@ async fn what_was_owed_for_days_goes_on_with_its_sequence() {
 #[tokio::test]
 async fn confirm_mode_forgets_by_the_same_time() {
     let world = World::new();
-    let boards = boards();
+    let status = status();
     let journal = volatile_on(
         world.machine(),
         Duration::from_secs(60),
         1_000,
         &settings(world.directory.path()),
-        &boards,
+        &status,
     );
     let mut running = Running {
         journal: journal.unwrap(),
-        boards,
+        status,
     };
     accept_confirmed(&mut running, "first").await;
     world.set_wall(25 * HOUR);

@@ -14,15 +14,15 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    Refusal,
-    fault::Trouble,
-    header::{Base, PAGE_BYTES},
-    inspect::Files,
-    log::Log,
-    mark::{Kept, Mark},
+    JournalRefusal,
+    fault::InjectedFault,
+    header::{DatabaseFile, PAGE_BYTES},
+    high_water_mark::{HighWaterMark, StoredMark},
+    inspect::JournalFiles,
     open::Tuning,
     recovery_tests::{closed, database, runtime, salvaged, survivors},
     testing::{Running, event, settings},
+    wal::WalFile,
 };
 use crate::status::JournalState;
 
@@ -109,25 +109,25 @@ impl Killed {
 
     /// Those of the log as it began last; older ones may follow.
     fn frames(&self) -> u64 {
-        let read = Log::read(&log(self.path())).unwrap().unwrap();
+        let read = WalFile::read(&log(self.path())).unwrap().unwrap();
         read.commits().frames as u64
     }
 
-    fn flip(&self, file: &str, place: u64) {
+    fn flip(&self, file: &str, permit: u64) {
         let path = self.path().join(file);
         let file = File::options().read(true).write(true).open(path).unwrap();
         let mut byte = [0];
-        file.read_exact_at(&mut byte, place).unwrap();
-        file.write_all_at(&[byte[0] ^ 0x10], place).unwrap();
+        file.read_exact_at(&mut byte, permit).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x10], permit).unwrap();
     }
 
-    fn zero(&self, file: &str, place: u64, length: u64) {
+    fn zero(&self, file: &str, permit: u64, length: u64) {
         let file = File::options()
             .write(true)
             .open(self.path().join(file))
             .unwrap();
         let zeros = vec![0; usize::try_from(length).unwrap()];
-        file.write_all_at(&zeros, place).unwrap();
+        file.write_all_at(&zeros, permit).unwrap();
     }
 
     fn cut(&self, file: &str, length: u64) {
@@ -149,7 +149,7 @@ impl Killed {
         assert_eq!(was_salvaged, noticed, "{what}");
         // Once is enough, and it is another journal.
         let running = Running::open(self.path());
-        assert!(running.boards.health.view().notices.is_empty(), "{what}");
+        assert!(running.status.health.view().notices.is_empty(), "{what}");
         assert_eq!(running.journal.instance != self.instance, noticed, "{what}");
         running.close();
         (kept, lost)
@@ -172,10 +172,10 @@ fn every_damage_of_the_log_is_noticed_and_the_rest_is_kept() {
         let what = |what: &str| format!("{what}, checkpointed: {checkpointed}");
 
         // In a page, in each field of a frame's header.
-        for place in [24 + 300, 24 + 4_000, 0, 3, 4, 8, 15, 16, 23] {
+        for permit in [24 + 300, 24 + 4_000, 0, 3, 4, 8, 15, 16, 23] {
             let damaged = killed();
-            damaged.flip("journal.db-wal", middle(&damaged) + place);
-            let what = what(&format!("byte {place} of a frame in the middle flipped"));
+            damaged.flip("journal.db-wal", middle(&damaged) + permit);
+            let what = what(&format!("byte {permit} of a frame in the middle flipped"));
             let (kept, lost) = damaged.check(&what, true);
             assert!(kept >= 57 && kept + lost >= 60, "{kept}, {lost}: {what}");
         }
@@ -184,11 +184,11 @@ fn every_damage_of_the_log_is_noticed_and_the_rest_is_kept() {
         let (kept, lost) = damaged.check(&what("a frame zeroed"), true);
         assert!(kept >= 57 && kept + lost >= 60, "{kept}, {lost}");
 
-        for place in [0, 3, 5, 10, 14, 18, 22, 26, 31] {
+        for permit in [0, 3, 5, 10, 14, 18, 22, 26, 31] {
             let damaged = killed();
-            damaged.flip("journal.db-wal", place);
-            let kept = damaged.check(&what(&format!("byte {place} of the header flipped")), true);
-            assert_eq!(kept, (60, 0), "{place}");
+            damaged.flip("journal.db-wal", permit);
+            let kept = damaged.check(&what(&format!("byte {permit} of the header flipped")), true);
+            assert_eq!(kept, (60, 0), "{permit}");
         }
 
         let last_frame = |killed: &Killed| 32 + FRAME * (killed.frames() - 1);
@@ -497,7 +497,7 @@ fn a_journal_without_mark_or_numbers_gets_them_and_what_can_be_seen_in_its_log_i
     assert_eq!(killed(false).check("an old journal", false), (60, 0));
     let old = killed(true);
     let running = Running::open(old.path());
-    let Kept::Is(marked) = Kept::read(&old.path().join("mark")).unwrap() else {
+    let StoredMark::Is(marked) = StoredMark::read(&old.path().join("mark")).unwrap() else {
         panic!("no mark was made");
     };
     assert_eq!(
@@ -513,7 +513,7 @@ fn a_salvage_says_why_and_counts_once() {
     let killed = Killed::new(false);
     killed.remove("journal.db-wal");
     let running = Running::open(killed.path());
-    let notices = running.boards.health.view().notices;
+    let notices = running.status.health.view().notices;
     assert_eq!(notices.len(), 1, "{notices:?}");
     assert!(notices[0].contains("answered"), "{notices:?}");
     assert_eq!(
@@ -521,7 +521,7 @@ fn a_salvage_says_why_and_counts_once() {
         (0, 60)
     );
     let text = prometheus::TextEncoder::new()
-        .encode_to_string(&running.boards.registry.gather())
+        .encode_to_string(&running.status.registry.gather())
         .unwrap();
     assert!(
         text.contains("\nhookswitch_journal_salvages_total 1\n"),
@@ -539,14 +539,14 @@ fn a_process_that_accepts_until_it_is_killed() {
     };
     runtime().block_on(async {
         let running = Running::open(Path::new(&path));
-        let before = running.boards.ledger.snapshot().recovered;
+        let before = running.status.ledger.snapshot().recovered;
         for number in 0.. {
             let several = (0..=number % 4).map(|part| {
                 let id = format!("{before}-{number}-{part}");
                 running.accept(vec![event("a", &id, &["q"])])
             });
             futures_util::future::join_all(several).await;
-            println!("\nanswered {}", running.boards.ledger.snapshot().accepted);
+            println!("\nanswered {}", running.status.ledger.snapshot().accepted);
         }
     });
 }
@@ -578,7 +578,7 @@ fn no_kill_under_load_is_taken_for_damage_or_costs_an_answered_event() {
         child.wait().unwrap();
         // What it said before it was gone.
         last = std::iter::from_fn(answered).last().unwrap_or(last);
-        let files = Files::read_in(directory.path()).unwrap();
+        let files = JournalFiles::read_in(directory.path()).unwrap();
         assert_eq!(files.damage(), None, "round {round}");
         let running = Running::open(directory.path());
         assert_eq!(running.journal.instance, instance, "round {round}");
@@ -603,10 +603,13 @@ fn what_a_full_disk_left_half_written_is_no_damage() {
         for id in 0..5 {
             answer(&running, &format!("{id:04}")).await.unwrap();
         }
-        for trouble in [Trouble::DiskFullOnce, Trouble::DiskFull] {
+        for trouble in [InjectedFault::DiskFullOnce, InjectedFault::DiskFull] {
             fault.set(Some(trouble));
-            assert_eq!(answer(&running, "full").await, Err(Refusal::DiskFull));
-            let files = Files::read_in(copy_files(directory.path()).path()).unwrap();
+            assert_eq!(
+                answer(&running, "full").await,
+                Err(JournalRefusal::DiskFull)
+            );
+            let files = JournalFiles::read_in(copy_files(directory.path()).path()).unwrap();
             assert_eq!(files.damage(), None);
             let marked = files.kept.marked().unwrap();
             assert_eq!(marked.records, 5, "what was refused is not owed");
@@ -627,7 +630,7 @@ fn copy_files(from: &Path) -> TempDir {
 }
 
 /// What a journal that runs answers to one event.
-async fn answer(running: &Running, id: &str) -> Result<usize, Refusal> {
+async fn answer(running: &Running, id: &str) -> Result<usize, JournalRefusal> {
     let answer = running.submit(vec![event("a", id, &["q"])]).await;
     answer.map(|outcomes| outcomes.len())
 }
@@ -635,7 +638,7 @@ async fn answer(running: &Running, id: &str) -> Result<usize, Refusal> {
 async fn state(running: &Running, expected: JournalState) -> Option<String> {
     let shown = async {
         loop {
-            let view = running.boards.health.view();
+            let view = running.status.health.view();
             if view.journal == expected {
                 return view.journal_why;
             }
@@ -644,7 +647,7 @@ async fn state(running: &Running, expected: JournalState) -> Option<String> {
     };
     tokio::time::timeout(Duration::from_secs(30), shown)
         .await
-        .unwrap_or_else(|_| panic!("{expected:?}: {:?}", running.boards.health.view()))
+        .unwrap_or_else(|_| panic!("{expected:?}: {:?}", running.status.health.view()))
 }
 
 #[test]
@@ -680,7 +683,7 @@ fn a_database_that_goes_while_running_is_noticed_and_what_is_owed_is_delivered_f
             harm(&path);
             let why = state(&running, JournalState::FilesGone).await;
             assert_eq!(why.as_deref(), Some(expected), "{what}");
-            assert_eq!(answer(&running, "0003").await, Err(Refusal::Failed));
+            assert_eq!(answer(&running, "0003").await, Err(JournalRefusal::Failed));
             // A restart now would lose these.
             assert_eq!(running.read(&owed).await.len(), 3);
             running.deliver(owed.iter().map(|owed| owed.delivery));
@@ -690,7 +693,7 @@ fn a_database_that_goes_while_running_is_noticed_and_what_is_owed_is_delivered_f
             running.close();
             let next = Running::open(&path);
             assert_ne!(next.journal.instance, instance, "{what}");
-            let noticed = !next.boards.health.view().notices.is_empty();
+            let noticed = !next.status.health.view().notices.is_empty();
             assert_eq!(noticed, what != "directory", "{what}");
             answer(&next, "0003").await.unwrap();
             next.close();
@@ -707,7 +710,7 @@ fn files_that_come_back_are_used_again() {
         answer(&running, "0000").await.unwrap();
         fs::rename(&path, &away).unwrap();
         state(&running, JournalState::FilesGone).await;
-        assert_eq!(answer(&running, "0001").await, Err(Refusal::Failed));
+        assert_eq!(answer(&running, "0001").await, Err(JournalRefusal::Failed));
         fs::rename(&away, &path).unwrap();
         state(&running, JournalState::Writable).await;
         answer(&running, "0001").await.unwrap();
@@ -727,7 +730,7 @@ fn a_log_that_goes_while_running_costs_nothing() {
         fs::remove_file(log(directory.path())).unwrap();
         let why = state(&running, JournalState::Failed).await;
         assert_eq!(why.as_deref(), Some("the write-ahead log was removed"));
-        assert_eq!(answer(&running, "0003").await, Err(Refusal::Failed));
+        assert_eq!(answer(&running, "0003").await, Err(JournalRefusal::Failed));
         let killed = empty(directory.path());
         put(directory.path(), killed.path(), &["journal.db", "mark"]);
         running.close();
@@ -764,10 +767,10 @@ fn a_mark_that_goes_while_running_is_written_again() {
 fn a_log_is_read_as_sqlite_reads_it() {
     for checkpointed in [false, true] {
         let killed = Killed::new(checkpointed);
-        let read = Log::read(&log(killed.path())).unwrap().unwrap();
+        let read = WalFile::read(&log(killed.path())).unwrap().unwrap();
         let commits = read.commits();
         assert!(!read.goes_on_behind_damage());
-        let files = Files::read_in(killed.path()).unwrap();
+        let files = JournalFiles::read_in(killed.path()).unwrap();
         assert_eq!(files.damage(), None);
         let marked = files.kept.marked().unwrap();
         assert_eq!(commits.last, Some(marked.commit));
@@ -778,7 +781,9 @@ fn a_log_is_read_as_sqlite_reads_it() {
         );
         drop(connection);
         // Closing it has moved the log into the database.
-        let base = Base::read(&database(killed.path())).unwrap().unwrap();
+        let base = DatabaseFile::read(&database(killed.path()))
+            .unwrap()
+            .unwrap();
         assert_eq!(base.header.unwrap().number, marked.commit);
         assert_eq!(base.header.unwrap().pages, Some(base.pages()));
     }
@@ -789,10 +794,10 @@ fn a_mark_goes_on_where_it_was() {
     let directory = tempfile::tempdir().unwrap();
     closed(directory.path(), 4);
     let path = directory.path().join("mark");
-    let before = Kept::read(&path).unwrap().marked().unwrap();
-    drop(Mark::resume(&path, before).unwrap());
+    let before = StoredMark::read(&path).unwrap().marked().unwrap();
+    drop(HighWaterMark::resume(&path, before).unwrap());
     closed(directory.path(), 0);
-    let after = Kept::read(&path).unwrap().marked().unwrap();
+    let after = StoredMark::read(&path).unwrap().marked().unwrap();
     assert_eq!((after.instance, after.records), (before.instance, 4));
     assert_eq!(after.commit, before.commit + 1, "one opening");
 }

@@ -32,15 +32,15 @@ const ASIDE: &str = "damaged-";
 
 /// A directory that this process alone uses, as long as this value lives.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(super) struct JournalDirectory {
     path: PathBuf,
     /// Unlocked by the system when it is closed, however the process ends.
     _lock: File,
 }
 
-impl Directory {
+impl JournalDirectory {
     pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
-        let failed = |source| JournalError::Directory {
+        let failed = |source| JournalError::JournalDirectory {
             path: path.to_owned(),
             source,
         };
@@ -139,7 +139,7 @@ impl Directory {
 
     /// Moves the database with its log and mark aside; the answer is in which directory they now are.
     pub(super) fn set_aside(&self) -> Result<PathBuf, JournalError> {
-        let failed = |source| JournalError::Directory {
+        let failed = |source| JournalError::JournalDirectory {
             path: self.path.clone(),
             source,
         };
@@ -205,7 +205,7 @@ impl Directory {
             remove_if_there(&self.path.join(DAMAGED))?;
             self.sync()
         };
-        take().map_err(|source| JournalError::Directory {
+        take().map_err(|source| JournalError::JournalDirectory {
             path: self.path.clone(),
             source,
         })

@@ -11,8 +11,8 @@ use crate::{
 };
 
 use super::{
-    Admitted, Bound, JournalError, Refusal, Settlement,
-    fault::{Fault, Trouble},
+    Admitted, JournalError, JournalRefusal, LimitReached, Settlement,
+    fault::{FaultInjector, InjectedFault},
     open::Tuning,
     testing::{Running, broken, callback, event, event_of, settings},
 };
@@ -28,7 +28,7 @@ fn unlimited() -> Tuning {
     Tuning::default()
 }
 
-fn with_fault() -> (Tuning, Fault) {
+fn with_fault() -> (Tuning, FaultInjector) {
     let tuning = Tuning::default();
     let fault = tuning.fault.clone();
     (tuning, fault)
@@ -168,7 +168,7 @@ async fn a_directory_that_cannot_be_made_is_an_error_with_its_path() {
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
     let opened = Running::tuned(&settings(&file.join("journal")), unlimited());
-    assert!(matches!(opened, Err(JournalError::Directory { .. })));
+    assert!(matches!(opened, Err(JournalError::JournalDirectory { .. })));
 }
 
 #[tokio::test]
@@ -216,13 +216,13 @@ async fn sequences_and_bindings_go_on_across_a_restart_without_gaps() {
     second.accept(vec![event_of(recording, "2", &["q"])]).await;
     let owed = second.owed(1).await;
     assert_eq!(second.read(&owed).await, [("2".to_owned(), Some(2))]);
-    let parcel = second
+    let payload = second
         .journal
-        .parcels
+        .payloads
         .fetch(owed[0].delivery)
         .await
         .unwrap();
-    assert_eq!(parcel.record.facts.call.as_ref().unwrap().as_str(), "c");
+    assert_eq!(payload.record.facts.call.as_ref().unwrap().as_str(), "c");
     second.close();
 }
 
@@ -237,14 +237,14 @@ async fn a_full_journal_takes_nothing_new_and_forgets_what_it_refused() {
     let two = vec![event("c", "2", &["q"]), event("c", "3", &["q"])];
     assert!(matches!(
         running.submit(two.clone()).await,
-        Err(Refusal::Full(Bound {
+        Err(JournalRefusal::Full(LimitReached {
             used: 1,
             needed: 2,
             limit: 2,
             unit: "deliveries"
         }))
     ));
-    assert_eq!(running.boards.health.view().journal, JournalState::Full);
+    assert_eq!(running.status.health.view().journal, JournalState::Full);
     assert_eq!(running.check_law().refused, 2);
     assert_eq!(
         running.submit(vec![event("c", "1", &["q"])]).await,
@@ -253,7 +253,7 @@ async fn a_full_journal_takes_nothing_new_and_forgets_what_it_refused() {
     let owed = running.owed(1).await;
     running.deliver([owed[0].delivery]);
     running.until("settled", |counts| counts.pending == 0).await;
-    assert_eq!(running.boards.health.view().journal, JournalState::Writable);
+    assert_eq!(running.status.health.view().journal, JournalState::Writable);
     running.accept(two).await;
     let owed = running.owed(2).await;
     let expected = [("2".to_owned(), Some(2)), ("3".to_owned(), Some(3))];
@@ -274,10 +274,10 @@ async fn a_destination_that_owes_its_share_refuses_its_own_callbacks_only() {
         .submit(vec![event("c", "3", &["fine", "stuck"])])
         .await;
     assert!(
-        matches!(both, Err(Refusal::DestinationFull { destination, .. }) if destination == "queue stuck")
+        matches!(both, Err(JournalRefusal::DestinationFull { destination, .. }) if destination == "queue stuck")
     );
     running.accept(vec![event("c", "3", &["fine"])]).await;
-    assert_eq!(running.boards.health.view().journal, JournalState::Writable);
+    assert_eq!(running.status.health.view().journal, JournalState::Writable);
     running.close();
 }
 
@@ -314,9 +314,9 @@ async fn the_partitions_of_a_queue_and_the_keys_of_an_exchange_have_one_share() 
     }];
     assert_eq!(
         running.submit(one_more).await,
-        Err(Refusal::DestinationFull {
+        Err(JournalRefusal::DestinationFull {
             destination: "queue stuck".into(),
-            bound: Bound {
+            bound: LimitReached {
                 used: 10,
                 needed: 1,
                 limit: 10,
@@ -337,20 +337,23 @@ async fn the_partitions_of_a_queue_and_the_keys_of_an_exchange_have_one_share() 
     };
     let refused = running.submit(events_for(&key, 1)).await;
     assert!(
-        matches!(&refused, Err(Refusal::DestinationFull { destination, .. }) if destination == "exchange stuck"),
+        matches!(&refused, Err(JournalRefusal::DestinationFull { destination, .. }) if destination == "exchange stuck"),
         "{refused:?}"
     );
     for id in 0..10 {
         let id = id.to_string();
         running.accept(vec![event(&id, &id, &["fine"])]).await;
     }
-    assert_eq!(running.boards.health.view().journal, JournalState::Writable);
+    assert_eq!(running.status.health.view().journal, JournalState::Writable);
     running.close();
 
     // The same after a restart.
     let running = Running::tuned(&tight, unlimited()).unwrap();
     let refused = running.submit(events_for(&key, 1)).await;
-    assert!(matches!(refused, Err(Refusal::DestinationFull { .. })));
+    assert!(matches!(
+        refused,
+        Err(JournalRefusal::DestinationFull { .. })
+    ));
     running.close();
 }
 
@@ -365,11 +368,11 @@ async fn what_never_fits_is_told_so_and_leaves_the_journal_writable() {
         let many = (0..count)
             .map(|n| event(&n.to_string(), &n.to_string(), queues))
             .collect();
-        let Err(Refusal::NeverFits(bound)) = running.submit(many).await else {
+        let Err(JournalRefusal::NeverFits(bound)) = running.submit(many).await else {
             panic!("taken");
         };
         assert_eq!((bound.used, bound.limit), (0, limit));
-        assert_eq!(running.boards.health.view().journal, JournalState::Writable);
+        assert_eq!(running.status.health.view().journal, JournalState::Writable);
     }
     running.accept(vec![event("c", "1", &["q"])]).await;
     running.close();
@@ -419,11 +422,16 @@ async fn a_poisoned_delivery_moves_to_quarantine_with_its_number_and_its_reason(
     let mut again = Running::open(directory.path());
     let owed = again.owed(1).await;
     assert_eq!(again.read(&owed).await, [("1".to_owned(), Some(1))]);
-    let parcel = again.journal.parcels.fetch(owed[0].delivery).await.unwrap();
+    let payload = again
+        .journal
+        .payloads
+        .fetch(owed[0].delivery)
+        .await
+        .unwrap();
     assert!(
-        matches!(&parcel.destination.address, Address::Queue { name, .. } if name == QUARANTINE)
+        matches!(&payload.destination.address, Address::Queue { name, .. } if name == QUARANTINE)
     );
-    assert_eq!(parcel.moved.unwrap().reason, QuarantineReason::Unsendable);
+    assert_eq!(payload.moved.unwrap().reason, QuarantineReason::Unsendable);
     // Refused by the quarantine itself: it stays where it is and is not tried again by this process.
     again
         .journal
@@ -431,7 +439,7 @@ async fn a_poisoned_delivery_moves_to_quarantine_with_its_number_and_its_reason(
         .report(vec![Settlement::Poisoned(owed[0].delivery, refused())]);
     again.accept(vec![event("c", "2", &["q"])]).await;
     assert_eq!(again.check_law().pending, 2);
-    assert_eq!(again.boards.health.view().notices.len(), 1);
+    assert_eq!(again.status.health.view().notices.len(), 1);
     again.close();
     assert_eq!(Running::open(directory.path()).close().pending, 2);
 }
@@ -460,13 +468,13 @@ async fn a_full_disk_refuses_and_what_it_refused_is_taken_when_there_is_room() {
     let mut running = Running::tuned(&settings(directory.path()), tuning).unwrap();
     running.accept(vec![event("c", "1", &["q"])]).await;
     let owed = running.owed(1).await;
-    fault.set(Some(Trouble::DiskFull));
+    fault.set(Some(InjectedFault::DiskFull));
     let offered = vec![event("c", "2", &["q"])];
     assert_eq!(
         running.submit(offered.clone()).await,
-        Err(Refusal::DiskFull)
+        Err(JournalRefusal::DiskFull)
     );
-    assert_eq!(running.boards.health.view().journal, JournalState::DiskFull);
+    assert_eq!(running.status.health.view().journal, JournalState::DiskFull);
     assert!(!directory.path().join("reserve").exists());
     // What is confirmed meanwhile is confirmed, although it cannot be deleted.
     running.deliver([owed[0].delivery]);
@@ -476,7 +484,7 @@ async fn a_full_disk_refuses_and_what_it_refused_is_taken_when_there_is_room() {
     fault.set(None);
     running
         .until("room again", |_| {
-            running.boards.health.view().journal == JournalState::Writable
+            running.status.health.view().journal == JournalState::Writable
         })
         .await;
     assert!(directory.path().join("reserve").exists());
@@ -494,12 +502,18 @@ async fn a_failed_fsync_refuses_until_restart_and_lets_no_lane_go_on() {
     let mut running = Running::tuned(&settings(directory.path()), tuning).unwrap();
     running.accept(vec![event("c", "1", &["q"])]).await;
     let owed = running.owed(1).await;
-    fault.set(Some(Trouble::Fsync));
+    fault.set(Some(InjectedFault::Fsync));
     let offered = vec![event("c", "2", &["q"])];
-    assert_eq!(running.submit(offered.clone()).await, Err(Refusal::Failed));
+    assert_eq!(
+        running.submit(offered.clone()).await,
+        Err(JournalRefusal::Failed)
+    );
     fault.set(None);
-    assert_eq!(running.submit(offered.clone()).await, Err(Refusal::Failed));
-    assert_eq!(running.boards.health.view().journal, JournalState::Failed);
+    assert_eq!(
+        running.submit(offered.clone()).await,
+        Err(JournalRefusal::Failed)
+    );
+    assert_eq!(running.status.health.view().journal, JournalState::Failed);
     assert_eq!(running.read(&owed).await, [("1".to_owned(), Some(1))]);
     running.deliver([owed[0].delivery]);
     running.until("settled", |counts| counts.pending == 0).await;
@@ -523,7 +537,7 @@ async fn after_closing_the_answer_is_that_it_is_closing() {
     let answer = intake.submit(callback(vec![event("c", "1", &["q"])])).await;
     assert_eq!(
         answer.map(|receipt| receipt.outcomes().len()),
-        Err(Refusal::Closing)
+        Err(JournalRefusal::Closing)
     );
 }
 
@@ -533,7 +547,7 @@ async fn every_metric_is_there_from_the_start() {
     let mut running = Running::open(directory.path());
     let text = |running: &Running| {
         prometheus::TextEncoder::new()
-            .encode_to_string(&running.boards.registry.gather())
+            .encode_to_string(&running.status.registry.gather())
             .unwrap()
     };
     let first = text(&running);
@@ -589,7 +603,7 @@ async fn a_move_to_quarantine_that_finds_no_room_holds_up_no_other_call() {
         .accept(vec![event("a", "1", &["q"]), event("b", "2", &["q"])])
         .await;
     let owed = running.owed(2).await;
-    fault.set(Some(Trouble::DiskFullOnce));
+    fault.set(Some(InjectedFault::DiskFullOnce));
     running.journal.settle.report(vec![
         Settlement::Delivered(owed[0].delivery),
         Settlement::Poisoned(owed[1].delivery, refused()),

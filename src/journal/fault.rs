@@ -9,7 +9,7 @@ use rusqlite::ffi;
 
 /// What the next commits come to, until it is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum InjectedFault {
     DiskFull,
     /// For the next commit only.
     DiskFullOnce,
@@ -19,26 +19,26 @@ pub(super) enum Trouble {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fault(Arc<Mutex<Option<Trouble>>>);
+pub(super) struct FaultInjector(Arc<Mutex<Option<InjectedFault>>>);
 
-impl Fault {
-    pub(super) fn set(&self, trouble: Option<Trouble>) {
+impl FaultInjector {
+    pub(super) fn set(&self, trouble: Option<InjectedFault>) {
         *self.0.lock().unwrap() = trouble;
     }
 
     pub(super) fn strike(&self) -> rusqlite::Result<()> {
-        while *self.0.lock().unwrap() == Some(Trouble::Hang) {
+        while *self.0.lock().unwrap() == Some(InjectedFault::Hang) {
             std::thread::sleep(Duration::from_millis(5));
         }
         let mut trouble = self.0.lock().unwrap();
         let code = match *trouble {
-            None | Some(Trouble::Hang) => return Ok(()),
-            Some(Trouble::DiskFullOnce) => {
+            None | Some(InjectedFault::Hang) => return Ok(()),
+            Some(InjectedFault::DiskFullOnce) => {
                 *trouble = None;
                 ffi::SQLITE_FULL
             }
-            Some(Trouble::DiskFull) => ffi::SQLITE_FULL,
-            Some(Trouble::Fsync) => ffi::SQLITE_IOERR_FSYNC,
+            Some(InjectedFault::DiskFull) => ffi::SQLITE_FULL,
+            Some(InjectedFault::Fsync) => ffi::SQLITE_IOERR_FSYNC,
         };
         Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
     }

@@ -1,247 +1,510 @@
-//! What goes in and out of the journal, whichever store is behind it.
+//! The handles of an open journal: thin senders to the thread that owns the store.
 
-use std::{path::PathBuf, sync::Arc};
-
-use bytes::Bytes;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    admit::{Offer, Quarantine},
-    dispatch::{DeliveryId, RecordId, Refused},
-    event::{AppName, CallKey, Generation, Kind},
-    route::Destination,
-    status::{Health, Ledger, LiveFeed},
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock, mpsc::Sender},
+    time::{Duration, Instant},
 };
 
-/// One callback offered to the journal.
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::{
+    dispatch::{ChannelId, DeliveryId, Owed},
+    event::AppName,
+    route::{Address, Destination, DestinationId, Target},
+    status::{EventOutcome, Ledger, StallDetector},
+};
+
+use super::{
+    Callback, DeliveryPayload, JournalRefusal, Receipt, Settlement,
+    reply::{PendingReply, ReplyReceiver, ReplySender},
+};
+
+/// Callbacks that may wait for the writer; beyond that [`JournalRefusal::Busy`].
+const WAITING_LIMIT: usize = 4_096;
+
+/// Routing keys of one app from which on a new one is not its own destination.
+const KEYS_LIMIT: usize = 1_000;
+
+/// What the writer is told.
 #[derive(Debug)]
-pub struct Callback {
-    /// Order of arrival: taken when the request's head was read; lower comes first within a commit group.
-    pub arrival: u64,
-    /// The app whose path it came in on.
-    pub app: AppName,
-    /// When it was received.
-    pub received: Timestamp,
-    /// What followed `/callbacks/{app}/`, percent-encoded as received; `None` where nothing did.
-    pub path: Option<String>,
-    /// The parameters named in `pass_query`, as a query string; `None` where there were none.
-    pub query: Option<String>,
-    /// W3C `traceparent`.
-    pub traceparent: Option<String>,
-    /// W3C `tracestate`.
-    pub tracestate: Option<String>,
-    /// Its events, in the order of its array.
-    pub offers: Vec<Offer>,
+pub(super) enum WriterCommand {
+    PendingCallback(PendingCallback),
+    SettlementSender(Vec<Settlement>),
+    Close,
 }
 
-/// What became of one event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admitted {
-    /// Durable, and owed to its destinations.
-    Accepted,
-    /// Known already; nothing new is owed.
-    Duplicate,
-    /// Durable, and owed to the quarantine.
-    Quarantined,
-}
-
-/// Proof that every event of a callback is durable. Only `journal` can make one, and a 2xx needs it.
-#[must_use]
+/// A callback that waits for its answer.
 #[derive(Debug)]
-pub struct Receipt {
-    pub(super) outcomes: Vec<Admitted>,
+pub(super) struct PendingCallback {
+    pub(super) callback: Callback,
+    pub(super) reply: PendingReply,
+    /// Its place among those that may wait. Held here and not by the one who asks: a sender that hangs up leaves its
+    /// callback behind.
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
-impl Receipt {
-    /// What became of each event, in the order of the callback.
+/// Where ingress offers callbacks.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    commands: Sender<WriterCommand>,
+    room: Arc<Semaphore>,
+    ledger: Arc<Ledger>,
+    stall: Arc<StallDetector>,
+    /// Where the answers are left for the thread that this intake is used on.
+    counter: Option<ReplySender>,
+}
+
+impl Intake {
+    pub(super) fn new(
+        commands: Sender<WriterCommand>,
+        ledger: Arc<Ledger>,
+        stall: Arc<StallDetector>,
+    ) -> Self {
+        Self {
+            commands,
+            room: Arc::new(Semaphore::new(WAITING_LIMIT)),
+            ledger,
+            stall,
+            counter: None,
+        }
+    }
+
+    /// The same intake for use on one thread, on which the mailbox hands out what one commit decided in one piece.
     #[must_use]
-    pub fn outcomes(&self) -> &[Admitted] {
-        &self.outcomes
+    pub fn for_thread(&self) -> (Self, ReplyReceiver) {
+        let (counter, mailbox) = ReplySender::open();
+        let intake = Self {
+            counter: Some(counter),
+            ..self.clone()
+        };
+        (intake, mailbox)
+    }
+
+    /// Makes every event of `callback` durable, or nothing of it. The outcome of each of its events, refusals too, is
+    /// booked in the ledger before the answer is given.
+    ///
+    /// # Errors
+    /// Every [`JournalRefusal`]; the sender still owns the events.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take the callback back: it may still become durable. That is what happens when a
+    /// sender hangs up, and a resend is then a duplicate.
+    pub async fn submit(&self, callback: Callback) -> Result<Receipt, JournalRefusal> {
+        let events = callback.offers.len();
+        if self.stall.stall(Instant::now()).is_some() {
+            return Err(self.refused(events, JournalRefusal::Stalled));
+        }
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            return Err(self.refused(events, JournalRefusal::Busy));
+        };
+        let (waiting, answer) = oneshot::channel();
+        let append = PendingCallback {
+            callback,
+            reply: PendingReply {
+                waiting,
+                counter: self.counter.clone(),
+            },
+            permit,
+        };
+        if self
+            .commands
+            .send(WriterCommand::PendingCallback(append))
+            .is_err()
+        {
+            return Err(self.refused(events, JournalRefusal::Closing));
+        }
+        match answer.await {
+            Ok(answer) => answer,
+            // It was told after the journal had been told to close.
+            Err(_) => Err(self.refused(events, JournalRefusal::Closing)),
+        }
+    }
+
+    /// Ends when a callback that waits has waited long enough: after `limit`, or as soon as the journal is stalled. It may
+    /// still become durable.
+    pub async fn overdue(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        loop {
+            let now = Instant::now();
+            if now >= end || self.stall.stall(now).is_some() {
+                return;
+            }
+            let due = self.stall.due(now).map_or(end, |due| due.min(end));
+            tokio::time::sleep_until(due.into()).await;
+        }
+    }
+
+    fn refused(&self, events: usize, refusal: JournalRefusal) -> JournalRefusal {
+        self.ledger
+            .decide(std::iter::repeat_n(EventOutcome::Refused, events));
+        refusal
     }
 }
 
-/// A bound of what may be pending, and what a callback met there.
+/// Where publish reports what became of deliveries. Bounded by what is in flight at the broker.
+#[derive(Clone, Debug)]
+pub struct SettlementSender(pub(super) Sender<WriterCommand>);
+
+impl SettlementSender {
+    /// Reports; the journal forgets them with its next commit. Never fails for the caller: after the journal has
+    /// closed, what was reported is sent again by the next process.
+    pub fn report(&self, settlements: Vec<Settlement>) {
+        drop(self.0.send(WriterCommand::SettlementSender(settlements)));
+    }
+}
+
+/// Everything owed, oldest first at start, then as it is accepted. Bounded by `limit_deliveries`.
+pub type Feed = mpsc::UnboundedReceiver<FeedItem>;
+
+/// News for the publisher.
+#[derive(Clone, Debug)]
+pub enum FeedItem {
+    /// These deliveries are owed now, in order of admission.
+    Owed(Vec<Owed>),
+    /// It is durable that these are owed no more: the next of their lanes may be sent. Sent earlier, a process that is
+    /// killed in between would leave the next to send an older event after a newer one.
+    Settled(Vec<DeliveryId>),
+    /// `confirm` mode: these are not waited for any more.
+    Withdraw(Vec<DeliveryId>),
+}
+
+/// Fetches what is needed to make a message.
+#[derive(Clone)]
+pub struct PayloadSource(pub(super) Arc<dyn FetchPayload>);
+
+pub(super) trait FetchPayload: Send + Sync {
+    /// From memory where possible; `Err` carries the answer that will come from the disk.
+    fn fetch(
+        &self,
+        delivery: DeliveryId,
+    ) -> Result<
+        Result<DeliveryPayload, PayloadUnavailable>,
+        oneshot::Receiver<Result<DeliveryPayload, PayloadUnavailable>>,
+    >;
+}
+
+/// Why there is no parcel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadUnavailable {
+    /// Its record is damaged on disk, counted and logged by the journal. Asking again does not help.
+    #[error("the journal's record is damaged")]
+    Unreadable,
+    /// The disk cannot be read now, or the journal is closing: nothing says that the record is damaged. Ask again later.
+    #[error("the journal cannot be read for now")]
+    NotNow,
+}
+
+impl PayloadSource {
+    /// The parcel of a delivery that is still owed.
+    ///
+    /// # Errors
+    /// [`PayloadUnavailable`]: whether to give up or to ask again.
+    pub async fn fetch(&self, delivery: DeliveryId) -> Result<DeliveryPayload, PayloadUnavailable> {
+        match self.0.fetch(delivery) {
+            Ok(payload) => payload,
+            Err(later) => later.await.unwrap_or(Err(PayloadUnavailable::NotNow)),
+        }
+    }
+}
+
+impl std::fmt::Debug for PayloadSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parcels")
+    }
+}
+
+/// Every destination that deliveries are or were owed to; grows only. What nothing refers to any more is left out at the
+/// next start.
+#[derive(Clone, Debug, Default)]
+pub struct Destinations(Arc<RwLock<DestinationTable>>);
+
+#[derive(Debug, Default)]
+struct DestinationTable {
+    /// By id.
+    rows: Vec<Option<DestinationRow>>,
+    ids: HashMap<Arc<Destination>, DestinationId>,
+    channels: Vec<String>,
+    channel_ids: HashMap<String, ChannelId>,
+    family_ids: HashMap<String, u32>,
+    shares: Vec<String>,
+    share_ids: HashMap<String, ShareId>,
+    /// How many routing keys this process has seen of each app.
+    keys: HashMap<AppName, usize>,
+}
+
+#[derive(Clone, Debug)]
+struct DestinationRow {
+    destination: Arc<Destination>,
+    channel: ChannelId,
+    family: u32,
+    share: ShareId,
+}
+
+/// What a share of the journal is counted for, see [`Destination::share_name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ShareId(pub(super) u32);
+
+/// A destination with the short names that the dispatcher knows it by.
+#[derive(Clone, Debug)]
+pub(super) struct KnownDestination {
+    pub(super) destination: Arc<Destination>,
+    pub(super) channel: ChannelId,
+    pub(super) family: u32,
+    pub(super) share: ShareId,
+}
+
+/// What [`Destinations::intern_bounded`] gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bound {
-    /// How much is pending already.
-    pub used: u64,
-    /// How much more the callback needs.
-    pub needed: u64,
-    /// How much may be.
-    pub limit: u64,
-    /// `bytes` or `deliveries`.
-    pub unit: &'static str,
+pub(super) enum Interning {
+    /// The destination itself.
+    Own(DestinationId),
+    /// The unrouted queue, because the app has too many routing keys.
+    Diverted(DestinationId),
 }
 
-/// Why a callback was not taken. Nothing of it is durable, and nothing of it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The journal holds as much as it may.
-    #[error("journal is full: {} of {} {} are pending", .0.used, .0.limit, .0.unit)]
-    Full(Bound),
-    /// As much is pending for one queue or exchange as may be (`journal.destination_share`).
-    #[error("{destination} is full: {} of its {} {} are pending", bound.used, bound.limit, bound.unit)]
-    DestinationFull {
-        /// The queue without its partition, or the exchange.
-        destination: String,
-        /// How much, and how much may be.
-        bound: Bound,
-    },
-    /// The callback alone is more than may be pending at once: trying again does not help.
-    #[error("the callback needs {} {} where at most {} may be pending", .0.needed, .0.unit, .0.limit)]
-    NeverFits(Bound),
-    /// No room on the disk; accepting resumes by itself.
-    #[error("no space left on the journal's disk")]
-    DiskFull,
-    /// A write or fsync failed; accepting is refused until restart.
-    #[error("the journal failed and takes nothing until restart")]
-    Failed,
-    /// A commit does not come to an end, or another program holds the database locked; accepting resumes by itself.
-    #[error("the journal is stalled")]
-    Stalled,
-    /// More callbacks wait for the writer than may.
-    #[error("too many callbacks wait for the journal")]
-    Busy,
-    /// The process is stopping.
-    #[error("shutting down")]
-    Closing,
-    /// `confirm` mode: the broker did not confirm every delivery in time.
-    #[error("the broker did not confirm in time")]
-    NotConfirmed,
+impl Destinations {
+    /// The destination with this id.
+    #[must_use]
+    pub fn get(&self, id: DestinationId) -> Option<Arc<Destination>> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|index| table.rows.get(index)?.as_ref())
+            .map(|row| row.destination.clone())
+    }
+
+    /// The name of a channel, as [`Destination::channel_name`] makes it.
+    #[must_use]
+    pub fn channel_name(&self, id: ChannelId) -> Option<String> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|index| table.channels.get(index).cloned())
+    }
+
+    /// All of them now.
+    #[must_use]
+    pub fn all(&self) -> Vec<(DestinationId, Arc<Destination>)> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        table
+            .ids
+            .iter()
+            .map(|(destination, id)| (*id, destination.clone()))
+            .collect()
+    }
+
+    /// The id of `destination`, a new one where it is seen for the first time.
+    pub(super) fn intern(&self, destination: Destination) -> DestinationId {
+        if let Some(id) = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ids
+            .get(&destination)
+        {
+            return *id;
+        }
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(destination)
+    }
+
+    /// Puts back a destination that had this id in an earlier process; in order of their ids. False where it cannot have
+    /// had it.
+    pub(super) fn restore(&self, id: DestinationId, destination: Destination) -> bool {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Ok(permit) = usize::try_from(id.0) else {
+            return false;
+        };
+        if permit < table.rows.len() || table.ids.contains_key(&destination) {
+            return false;
+        }
+        table.rows.resize(permit, None);
+        table.add(destination) == id
+    }
+
+    /// As [`Destinations::intern`], for a destination that an event of `app` just named. What stands here stays, so beyond
+    /// [`KEYS_LIMIT`] a new routing key of the app is [`Interning::Diverted`] to the unrouted queue.
+    pub(super) fn intern_bounded(&self, app: &AppName, destination: Destination) -> Interning {
+        if matches!(destination.address, Address::Exchange { .. }) {
+            let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            if !table.ids.contains_key(&destination) {
+                let keys = table.keys.entry(app.clone()).or_default();
+                if *keys >= KEYS_LIMIT {
+                    drop(table);
+                    return Interning::Diverted(self.intern(Target::unrouted().place(None)));
+                }
+                *keys += 1;
+            }
+        }
+        Interning::Own(self.intern(destination))
+    }
+
+    pub(super) fn interned(&self, id: DestinationId) -> Option<KnownDestination> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let row = table.rows.get(usize::try_from(id.0).ok()?)?.clone()?;
+        Some(KnownDestination {
+            destination: row.destination,
+            channel: row.channel,
+            family: row.family,
+            share: row.share,
+        })
+    }
+
+    pub(super) fn share(&self, id: DestinationId) -> Option<ShareId> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let row = table.rows.get(usize::try_from(id.0).ok()?)?.as_ref()?;
+        Some(row.share)
+    }
+
+    pub(super) fn share_name(&self, share: ShareId) -> Option<String> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        table.shares.get(usize::try_from(share.0).ok()?).cloned()
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        short(table.rows.len())
+    }
 }
 
-/// The facts of a record besides its bytes; stored as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
-    /// App.
-    pub app: AppName,
-    /// Call key; `None` for unkeyed events.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub call: Option<CallKey>,
-    /// Kind.
-    pub kind: Kind,
-    /// Generation, where known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generation: Option<Generation>,
-    /// Full wire type.
-    pub event_type: String,
-    /// Event id: AMQP `message_id`.
-    pub event_id: String,
-    /// AMQP `correlation_id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub correlation_id: Option<String>,
-    /// When it was accepted.
-    pub received: Timestamp,
-    /// `hookswitch-path`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// `hookswitch-query`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query: Option<String>,
-    /// `traceparent`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-    /// `tracestate`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tracestate: Option<String>,
-    /// Set when the event itself lies in quarantine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quarantine: Option<Quarantine>,
-    /// True for a record salvaged from a damaged journal: `hookswitch-recovered`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub recovered: bool,
+impl DestinationTable {
+    fn add(&mut self, destination: Destination) -> DestinationId {
+        let destination = Arc::new(destination);
+        let name = destination.channel_name();
+        let channel = match self.channel_ids.get(&name) {
+            Some(channel) => *channel,
+            None => {
+                let channel = ChannelId(short(self.channels.len()));
+                self.channels.push(name.clone());
+                self.channel_ids.insert(name, channel);
+                channel
+            }
+        };
+        let next_family = short(self.family_ids.len());
+        let family = *self
+            .family_ids
+            .entry(destination.family.clone())
+            .or_insert(next_family);
+        let share = self.share(destination.share_name());
+        let id = DestinationId(short(self.rows.len()));
+        self.ids.insert(destination.clone(), id);
+        self.rows.push(Some(DestinationRow {
+            destination,
+            channel,
+            family,
+            share,
+        }));
+        id
+    }
+
+    fn share(&mut self, name: String) -> ShareId {
+        if let Some(share) = self.share_ids.get(&name) {
+            return *share;
+        }
+        let share = ShareId(short(self.shares.len()));
+        self.shares.push(name.clone());
+        self.share_ids.insert(name, share);
+        share
+    }
 }
 
-/// An event as kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its row.
-    pub id: RecordId,
-    /// What is known of it.
-    pub facts: Facts,
-    /// What is published.
-    pub body: Bytes,
+fn short(count: usize) -> u32 {
+    u32::try_from(count).expect("there are far less than 2^32 destinations")
 }
 
-/// Everything the publisher needs to make the message of one delivery.
-#[derive(Clone, Debug)]
-pub struct Parcel {
-    /// The event.
-    pub record: Arc<Record>,
-    /// Where it goes.
-    pub destination: Arc<Destination>,
-    /// `hookswitch-sequence`; `None` for unkeyed events and in `confirm` mode.
-    pub sequence: Option<i64>,
-    /// Set when this delivery moved to quarantine because it could not be sent to where it was owed first.
-    pub moved: Option<Quarantine>,
+/// An open journal.
+#[derive(Debug)]
+pub struct OpenJournal {
+    /// The journal's UUID: `hookswitch-instance` and the name of the fence.
+    pub instance: uuid::Uuid,
+    /// Grows with every opening of this journal: makes `hookswitch-delivery` unique across restarts.
+    pub boot: u64,
+    /// For ingress.
+    pub intake: Intake,
+    /// For publish.
+    pub feed: Feed,
+    /// For publish.
+    pub settle: SettlementSender,
+    /// For publish.
+    pub payloads: PayloadSource,
+    /// For publish.
+    pub destinations: Destinations,
+    /// For app.
+    pub closer: JournalCloser,
 }
 
-/// What became of a delivery, for the journal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Settlement {
-    /// Confirmed by the broker.
-    Delivered(DeliveryId),
-    /// Moved to quarantine: in one transaction the delivery leaves and one owed to the quarantine takes its place.
-    Poisoned(DeliveryId, Refused),
-    /// Withdrawn in `confirm` mode.
-    Forgotten(DeliveryId),
+/// Closes the journal.
+#[derive(Debug)]
+pub struct JournalCloser {
+    pub(super) commands: Sender<WriterCommand>,
+    pub(super) thread: std::thread::JoinHandle<()>,
 }
 
-/// Why a journal cannot be opened or used.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The directory cannot be made or written.
-    #[error("cannot use {path} as journal directory")]
-    Directory {
-        /// Which one.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Another process has it.
-    #[error(
-        "the journal in {path} is in use by another process: give each instance its own journal.path"
-    )]
-    Locked {
-        /// Which one.
-        path: PathBuf,
-    },
-    /// It was written by a newer hookswitch.
-    #[error(
-        "the journal in {path} has format {found}, this hookswitch reads up to {known}: start the newer version again or drain it there"
-    )]
-    Newer {
-        /// Which one.
-        path: PathBuf,
-        /// Its format.
-        found: i64,
-        /// The newest that is known.
-        known: i64,
-    },
-    /// The database failed.
-    #[error("journal in {path}: cannot {doing}")]
-    Database {
-        /// Which one.
-        path: PathBuf,
-        /// What was being done.
-        doing: &'static str,
-        /// Why.
-        #[source]
-        source: rusqlite::Error,
-    },
+impl JournalCloser {
+    /// Takes no more callbacks, commits what was told before this call, closes the store and waits for its thread.
+    /// Blocking: call it from a blocking context.
+    pub fn close(self) {
+        drop(self.commands.send(WriterCommand::Close));
+        if self.thread.join().is_err() {
+            tracing::error!("the journal thread panicked");
+        }
+    }
 }
 
-/// The boards that a journal writes on.
-#[derive(Clone, Debug)]
-pub struct Boards {
-    /// The books of P3.
-    pub ledger: Arc<Ledger>,
-    /// How the journal stands.
-    pub health: Arc<Health>,
-    /// Lines for `hookswitch tail`.
-    pub live: LiveFeed,
-    /// Where its own metrics are registered, once.
-    pub registry: prometheus::Registry,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: usize) -> Destination {
+        let target = Target::Exchange {
+            exchange: "x".into(),
+            routing_key: format!("key.{n}").into(),
+        };
+        target.place(None)
+    }
+
+    fn app(name: &str) -> AppName {
+        AppName::try_from(name.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn routing_keys_without_end_divert_their_own_app_only() {
+        let destinations = Destinations::default();
+        for n in 0..KEYS_LIMIT {
+            destinations.intern_bounded(&app("a"), key(n));
+        }
+        let Interning::Own(known) = destinations.intern_bounded(&app("a"), key(7)) else {
+            panic!("a known key was diverted");
+        };
+        assert_eq!(*destinations.get(known).unwrap(), key(7));
+        for n in 0..100 {
+            let key = key(KEYS_LIMIT + n);
+            let Interning::Diverted(id) = destinations.intern_bounded(&app("a"), key.clone())
+            else {
+                panic!("{key:?} is its own");
+            };
+            let unrouted = Target::unrouted().place(None);
+            assert_eq!(*destinations.get(id).unwrap(), unrouted);
+        }
+        assert_eq!(destinations.all().len(), KEYS_LIMIT + 1);
+        let other = destinations.intern_bounded(&app("b"), key(KEYS_LIMIT));
+        assert!(matches!(other, Interning::Own(_)));
+    }
+
+    #[test]
+    fn ids_are_kept_across_destinations_that_were_left_out() {
+        let destinations = Destinations::default();
+        assert!(destinations.restore(DestinationId(2), key(2)));
+        assert!(destinations.restore(DestinationId(5), key(5)));
+        for (id, n) in [(5, 6), (4, 4), (9, 2)] {
+            assert!(!destinations.restore(DestinationId(id), key(n)), "{id}");
+        }
+        assert_eq!(*destinations.get(DestinationId(5)).unwrap(), key(5));
+        assert!(destinations.get(DestinationId(3)).is_none());
+        assert!(destinations.interned(DestinationId(0)).is_none());
+        assert_eq!(destinations.intern(key(6)), DestinationId(6));
+    }
 }

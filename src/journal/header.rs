@@ -19,10 +19,10 @@ const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const LOW_BITS: u32 = 31;
 
-/// The big-endian word at `place`; 0 beyond the end.
-pub(super) fn word(bytes: &[u8], place: usize) -> u32 {
+/// The big-endian word at `permit`; 0 beyond the end.
+pub(super) fn word(bytes: &[u8], permit: usize) -> u32 {
     let four = bytes
-        .get(place..place + 4)
+        .get(permit..permit + 4)
         .and_then(|four| four.try_into().ok());
     u32::from_be_bytes(four.unwrap_or_default())
 }
@@ -54,20 +54,20 @@ pub(super) fn store_number(connection: &Connection, number: u64) -> rusqlite::Re
 
 /// What the file of a database says of itself, the log left aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Base {
+pub(super) struct DatabaseFile {
     pub(super) bytes: u64,
     /// `None` where this is no header of an SQLite database.
-    pub(super) header: Option<Header>,
+    pub(super) header: Option<DatabaseHeader>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct DatabaseHeader {
     pub(super) number: u64,
     /// Size of the database, where it is known.
     pub(super) pages: Option<u32>,
 }
 
-impl Base {
+impl DatabaseFile {
     /// `None` where there is no such file. It must not be open in this process: closing a file gives up SQLite's locks.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let file = match File::open(path) {
@@ -81,7 +81,7 @@ impl Base {
         let is_header = head.len() == HEADER_BYTES && head.starts_with(MAGIC);
         Ok(Some(Self {
             bytes,
-            header: is_header.then(|| Header {
+            header: is_header.then(|| DatabaseHeader {
                 number: commit_number(&head),
                 // It counts where it was written together with the change counter.
                 pages: (word(&head, 24) == word(&head, 92)).then(|| word(&head, 28)),

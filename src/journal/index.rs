@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    admit::Slot,
+    admit::LruSlot,
     dispatch::{DeliveryId, RecordId},
     route::DestinationId,
 };
 
-use super::{Bound, doors::ShareId};
+use super::{LimitReached, handles::ShareId};
 
 /// A delivery that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Pending {
+pub(super) struct IndexedDelivery {
     pub(super) record: RecordId,
     pub(super) destination: DestinationId,
     /// Whose share of the journal it counts against.
     pub(super) share: ShareId,
     /// Its line; see [`crate::admit::Line`].
-    pub(super) line: Option<Slot>,
+    pub(super) line: Option<LruSlot>,
     /// Size of its record.
     pub(super) bytes: u32,
     /// Seconds since the epoch at which its record was received.
@@ -27,8 +27,8 @@ pub(super) struct Pending {
 
 /// Everything that is owed.
 #[derive(Debug, Default)]
-pub(super) struct Index {
-    pending: BTreeMap<DeliveryId, Pending>,
+pub(super) struct PendingIndex {
+    pending: BTreeMap<DeliveryId, IndexedDelivery>,
     /// Deliveries still owed of records that have more than one.
     shared: HashMap<RecordId, u32>,
     /// Records with a delivery that moved to quarantine: it stands apart from its siblings.
@@ -36,17 +36,17 @@ pub(super) struct Index {
     records: u64,
     bytes: u64,
     /// By share. A record counts once for each of its deliveries.
-    pending_by_share: Vec<Amount>,
+    pending_by_share: Vec<PendingAmount>,
 }
 
 /// So much of the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Amount {
+pub(super) struct PendingAmount {
     pub(super) bytes: u64,
     pub(super) deliveries: u64,
 }
 
-impl Amount {
+impl PendingAmount {
     /// One delivery of a record of this size.
     pub(super) fn delivery(bytes: u32) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Amount {
     }
 
     /// The bound of `limit` that would be exceeded if `needed` were added to this.
-    pub(super) fn exceeds(self, needed: Self, limit: Self) -> Option<Bound> {
+    pub(super) fn exceeds(self, needed: Self, limit: Self) -> Option<LimitReached> {
         [
             (self.bytes, needed.bytes, limit.bytes, "bytes"),
             (
@@ -73,7 +73,7 @@ impl Amount {
         ]
         .into_iter()
         .find(|(used, needed, limit, _)| used + needed > *limit)
-        .map(|(used, needed, limit, unit)| Bound {
+        .map(|(used, needed, limit, unit)| LimitReached {
             used,
             needed,
             limit,
@@ -87,12 +87,12 @@ impl Amount {
     }
 }
 
-impl Index {
+impl PendingIndex {
     /// Adds a delivery; in order of their ids. A record has the id of its first delivery and the others follow it,
     /// except those that `moved` to quarantine.
-    pub(super) fn add(&mut self, delivery: DeliveryId, pending: Pending, moved: bool) {
+    pub(super) fn add(&mut self, delivery: DeliveryId, pending: IndexedDelivery, moved: bool) {
         self.share_mut(pending.share)
-            .add(Amount::delivery(pending.bytes));
+            .add(PendingAmount::delivery(pending.bytes));
         let shared = if moved {
             !self.moved.insert(pending.record)
                 || self
@@ -115,10 +115,10 @@ impl Index {
     }
 
     /// Takes a delivery out; true beside it when that was the last one of its record.
-    pub(super) fn remove(&mut self, delivery: DeliveryId) -> Option<(Pending, bool)> {
+    pub(super) fn remove(&mut self, delivery: DeliveryId) -> Option<(IndexedDelivery, bool)> {
         let pending = self.pending.remove(&delivery)?;
         self.share_mut(pending.share)
-            .subtract(Amount::delivery(pending.bytes));
+            .subtract(PendingAmount::delivery(pending.bytes));
         let last = match self.shared.get_mut(&pending.record) {
             Some(count) if *count > 1 => {
                 *count -= 1;
@@ -149,7 +149,7 @@ impl Index {
         let Some(mut pending) = self.pending.remove(&old) else {
             return;
         };
-        let amount = Amount::delivery(pending.bytes);
+        let amount = PendingAmount::delivery(pending.bytes);
         self.share_mut(pending.share).subtract(amount);
         self.share_mut(share).add(amount);
         pending.destination = destination;
@@ -158,12 +158,12 @@ impl Index {
         self.pending.insert(new, pending);
     }
 
-    pub(super) fn get(&self, delivery: DeliveryId) -> Option<&Pending> {
+    pub(super) fn get(&self, delivery: DeliveryId) -> Option<&IndexedDelivery> {
         self.pending.get(&delivery)
     }
 
     /// Everything, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (DeliveryId, &Pending)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (DeliveryId, &IndexedDelivery)> {
         self.pending.iter().map(|(id, pending)| (*id, pending))
     }
 
@@ -180,15 +180,15 @@ impl Index {
     }
 
     /// Everything that is pending: each record's bytes once, and all deliveries.
-    pub(super) fn amount(&self) -> Amount {
-        Amount {
+    pub(super) fn amount(&self) -> PendingAmount {
+        PendingAmount {
             bytes: self.bytes,
             deliveries: self.deliveries(),
         }
     }
 
     /// What is pending for a queue with all its partitions, or an exchange with all its routing keys.
-    pub(super) fn pending_for(&self, share: ShareId) -> Amount {
+    pub(super) fn pending_for(&self, share: ShareId) -> PendingAmount {
         self.pending_by_share
             .get(share.0 as usize)
             .copied()
@@ -202,13 +202,14 @@ impl Index {
             .map(|(_, pending)| pending.received)
     }
 
-    fn share_mut(&mut self, share: ShareId) -> &mut Amount {
-        let place = share.0 as usize;
-        if self.pending_by_share.len() <= place {
-            self.pending_by_share.resize(place + 1, Amount::default());
+    fn share_mut(&mut self, share: ShareId) -> &mut PendingAmount {
+        let permit = share.0 as usize;
+        if self.pending_by_share.len() <= permit {
+            self.pending_by_share
+                .resize(permit + 1, PendingAmount::default());
         }
         self.pending_by_share
-            .get_mut(place)
+            .get_mut(permit)
             .expect("made long enough just above")
     }
 }
@@ -217,8 +218,8 @@ impl Index {
 mod tests {
     use super::*;
 
-    fn pending(record: u64, destination: u32) -> Pending {
-        Pending {
+    fn pending(record: u64, destination: u32) -> IndexedDelivery {
+        IndexedDelivery {
             record: RecordId(record),
             destination: DestinationId(destination),
             share: ShareId(destination / 2),
@@ -230,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_record_counts_once_in_total_and_once_for_each_delivery() {
-        let mut index = Index::default();
+        let mut index = PendingIndex::default();
         for (delivery, destination) in [(1, 0), (2, 1), (3, 2)] {
             index.add(DeliveryId(delivery), pending(1, destination), false);
         }
@@ -240,7 +241,7 @@ mod tests {
             (200, 2, 4)
         );
         // Destinations 0 and 1 are one share.
-        let amount = |bytes, deliveries| Amount { bytes, deliveries };
+        let amount = |bytes, deliveries| PendingAmount { bytes, deliveries };
         assert_eq!(index.pending_for(ShareId(0)), amount(300, 3));
         assert_eq!(index.pending_for(ShareId(1)), amount(100, 1));
         assert!(!index.remove(DeliveryId(2)).unwrap().1);
@@ -252,19 +253,19 @@ mod tests {
 
     #[test]
     fn a_delivery_that_moves_keeps_its_record_alive() {
-        let mut index = Index::default();
+        let mut index = PendingIndex::default();
         index.add(DeliveryId(1), pending(1, 0), false);
         index.add(DeliveryId(2), pending(2, 0), false);
         index.replace(DeliveryId(1), DeliveryId(3), DestinationId(4), ShareId(2));
         assert_eq!((index.bytes(), index.deliveries()), (200, 2));
-        assert_eq!(index.pending_for(ShareId(0)), Amount::delivery(100));
-        assert_eq!(index.pending_for(ShareId(2)), Amount::delivery(100));
+        assert_eq!(index.pending_for(ShareId(0)), PendingAmount::delivery(100));
+        assert_eq!(index.pending_for(ShareId(2)), PendingAmount::delivery(100));
         assert!(index.remove(DeliveryId(3)).unwrap().1);
     }
 
     #[test]
     fn deliveries_that_moved_before_a_restart_are_known_as_siblings() {
-        let mut index = Index::default();
+        let mut index = PendingIndex::default();
         index.add(DeliveryId(2), pending(1, 0), false);
         index.add(DeliveryId(4), pending(4, 0), false);
         index.add(DeliveryId(7), pending(1, 9), true);

@@ -5,10 +5,10 @@
 use std::io;
 
 use super::{
-    directory::Directory,
-    header::{Base, PAGE_BYTES},
-    log::{Commits, Log},
-    mark::Kept,
+    directory::JournalDirectory,
+    header::{DatabaseFile, PAGE_BYTES},
+    high_water_mark::StoredMark,
+    wal::{WalCommits, WalFile},
 };
 
 /// The page that SQLite never writes: it holds its locks (file format, 1.4).
@@ -16,33 +16,33 @@ const LOCK_PAGE: u32 = (1 << 30) / PAGE_BYTES + 1;
 
 /// The files of a journal that is not open.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct JournalFiles {
     /// `None` where the database is missing.
-    pub(super) base: Option<Base>,
+    pub(super) base: Option<DatabaseFile>,
     /// `None` where the log is missing or empty.
-    pub(super) log: Option<Log>,
-    pub(super) kept: Kept,
+    pub(super) log: Option<WalFile>,
+    pub(super) kept: StoredMark,
 }
 
-impl Files {
-    pub(super) fn read(directory: &Directory) -> io::Result<Self> {
+impl JournalFiles {
+    pub(super) fn read(directory: &JournalDirectory) -> io::Result<Self> {
         Ok(Self {
-            base: Base::read(&directory.database())?,
-            log: Log::read(&directory.log())?,
-            kept: Kept::read(&directory.mark())?,
+            base: DatabaseFile::read(&directory.database())?,
+            log: WalFile::read(&directory.log())?,
+            kept: StoredMark::read(&directory.mark())?,
         })
     }
 
     #[cfg(test)]
     pub(super) fn read_in(path: &std::path::Path) -> io::Result<Self> {
-        let directory = Directory::open(path).map_err(io::Error::other)?;
+        let directory = JournalDirectory::open(path).map_err(io::Error::other)?;
         Self::read(&directory)
     }
 
     /// Why these are not the files that the last process left, if so.
     pub(super) fn damage(&self) -> Option<String> {
         let log_has_commits =
-            |log: &Log| log.everything().frames > 0 || log.goes_on_behind_damage();
+            |log: &WalFile| log.everything().frames > 0 || log.goes_on_behind_damage();
         let Some(base) = self.base.filter(|base| base.bytes > 0) else {
             let what = if self.base.is_some() {
                 "empty"
@@ -50,10 +50,14 @@ impl Files {
                 "missing"
             };
             let was_there =
-                self.kept != Kept::Absent || self.log.as_ref().is_some_and(log_has_commits);
+                self.kept != StoredMark::Absent || self.log.as_ref().is_some_and(log_has_commits);
             return was_there.then(|| format!("its database is {what}"));
         };
-        if self.log.as_ref().is_some_and(Log::goes_on_behind_damage) {
+        if self
+            .log
+            .as_ref()
+            .is_some_and(WalFile::goes_on_behind_damage)
+        {
             return Some(
                 "its write-ahead log has commits behind a damaged place, at which SQLite stops"
                     .to_owned(),
@@ -83,34 +87,34 @@ impl Files {
         }
         let number = self.last_commit(commits);
         match self.kept {
-            Kept::Is(marked) if marked.commit > number => Some(format!(
+            StoredMark::Is(marked) if marked.commit > number => Some(format!(
                 "commit {} was answered, and it ends with commit {number}",
                 marked.commit
             )),
-            Kept::Absent if number > 0 => {
+            StoredMark::Absent if number > 0 => {
                 Some("its mark is missing: it may be an older copy".to_owned())
             }
-            Kept::Unreadable if number > 0 => {
+            StoredMark::Unreadable if number > 0 => {
                 Some("its mark cannot be read: it may be an older copy".to_owned())
             }
-            Kept::Is(_) | Kept::Absent | Kept::Unreadable => None,
+            StoredMark::Is(_) | StoredMark::Absent | StoredMark::Unreadable => None,
         }
     }
 
     /// What SQLite will take of the log.
-    fn commits(&self) -> Commits {
-        self.log.as_ref().map(Log::commits).unwrap_or_default()
+    fn commits(&self) -> WalCommits {
+        self.log.as_ref().map(WalFile::commits).unwrap_or_default()
     }
 
     /// The number of the last commit that SQLite will find.
-    fn last_commit(&self, commits: Commits) -> u64 {
+    fn last_commit(&self, commits: WalCommits) -> u64 {
         let header = self.base.and_then(|base| base.header);
         let of_base = header.map_or(0, |header| header.number);
         commits.last.unwrap_or(of_base)
     }
 
     /// Whether a page is missing at the end of the database that is not in the log either.
-    fn is_cut(&self, base: Base, pages: u32, commits: Commits) -> bool {
+    fn is_cut(&self, base: DatabaseFile, pages: u32, commits: WalCommits) -> bool {
         let first_missing = base.pages() + 1;
         let log = self.log.as_ref().filter(|_| commits.frames > 0);
         // A checkpoint that was cut short may have made the file shorter and not have got as far as its first page.
@@ -124,9 +128,9 @@ impl Files {
     }
 
     /// How much of the log belongs to what can be salvaged: more than SQLite would take where that was answered.
-    pub(super) fn readable(&self) -> Commits {
+    pub(super) fn readable(&self) -> WalCommits {
         let Some(log) = &self.log else {
-            return Commits::default();
+            return WalCommits::default();
         };
         let commits = self.commits();
         let answered = self.kept.marked().map_or(0, |marked| marked.commit);
@@ -146,7 +150,7 @@ impl Files {
             .last
             .is_some_and(|last| last > 0 && last <= in_base)
         {
-            return Commits::default();
+            return WalCommits::default();
         }
         readable
     }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, ErrorCode, Row};
 use uuid::Uuid;
 
 use crate::{
-    admit::{Admission, DuplicateRow, Limits, WindowName},
+    admit::{Admission, AdmissionLimits, DuplicateRow, DuplicateWindowName},
     dispatch::{DeliveryId, Lane, Owed, RecordId},
     event::{AppName, CallKey},
     route::DestinationId,
@@ -15,7 +15,7 @@ use crate::{
 use super::{
     Destinations,
     clock::Stamp,
-    index::{Index, Pending},
+    index::{IndexedDelivery, PendingIndex},
     store::{FORMAT, Store},
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Loaded {
     pub(super) admission: Admission,
     /// `None` in a journal of a version that stored none.
     pub(super) stamp: Option<Stamp>,
-    pub(super) index: Index,
+    pub(super) index: PendingIndex,
     /// The first delivery id that was never used, as far as this journal knows.
     pub(super) next_id: u64,
 }
@@ -52,7 +52,7 @@ pub(super) enum LoadError {
     #[error("the database failed")]
     Database(#[source] rusqlite::Error),
     #[error("its files cannot be used")]
-    Files(#[from] std::io::Error),
+    JournalFiles(#[from] std::io::Error),
 }
 
 impl From<rusqlite::Error> for LoadError {
@@ -82,7 +82,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 /// Loads the journal in `store`.
-pub(super) fn load(store: &Store, limits: Limits) -> Result<Loaded, LoadError> {
+pub(super) fn load(store: &Store, limits: AdmissionLimits) -> Result<Loaded, LoadError> {
     let connection = store.connection();
     let format: i64 = meta(connection, "format")?;
     if format > FORMAT {
@@ -174,12 +174,12 @@ fn load_destinations(connection: &Connection) -> Result<Destinations, LoadError>
 pub(super) fn load_admission(
     connection: &Connection,
     admission: &mut Admission,
-) -> Result<HashMap<i64, crate::admit::Slot>, LoadError> {
+) -> Result<HashMap<i64, crate::admit::LruSlot>, LoadError> {
     each(
         connection,
         "SELECT which, position, key, at FROM duplicate ORDER BY which, position",
         |row| {
-            let window = WindowName::from_number(row.get(0)?)
+            let window = DuplicateWindowName::from_number(row.get(0)?)
                 .ok_or_else(|| LoadError::Damaged("unknown duplicate window".to_owned()))?;
             admission.restore_duplicate(DuplicateRow {
                 window,
@@ -247,9 +247,9 @@ fn load_index(
     connection: &Connection,
     destinations: &Destinations,
     admission: &mut Admission,
-    sequences: &HashMap<i64, crate::admit::Slot>,
-) -> Result<(Index, u64), LoadError> {
-    let mut index = Index::default();
+    sequences: &HashMap<i64, crate::admit::LruSlot>,
+) -> Result<(PendingIndex, u64), LoadError> {
+    let mut index = PendingIndex::default();
     let mut last = 0;
     each(
         connection,
@@ -271,7 +271,7 @@ fn load_index(
             if let Some(line) = line {
                 admission.restore_owed(line);
             }
-            let pending = Pending {
+            let pending = IndexedDelivery {
                 record: RecordId(row.get::<_, i64>(1)?.cast_unsigned()),
                 destination,
                 share: interned.share,
@@ -290,7 +290,7 @@ fn load_index(
 /// How the dispatcher knows a delivery that an earlier process may have sent.
 pub(super) fn owed_before(
     delivery: DeliveryId,
-    pending: &Pending,
+    pending: &IndexedDelivery,
     destinations: &Destinations,
     admission: &Admission,
 ) -> Option<Owed> {

@@ -13,7 +13,7 @@ use prometheus::{
 
 /// Numbers that the writer keeps and a scrape reads.
 #[derive(Debug, Default)]
-pub(super) struct Gauges {
+pub(super) struct JournalGauges {
     pub(super) bytes: AtomicU64,
     pub(super) records: AtomicU64,
     /// Seconds since the epoch at which the oldest record was received; 0 where nothing is owed.
@@ -22,8 +22,8 @@ pub(super) struct Gauges {
 
 /// The journal's metrics.
 #[derive(Clone, Debug)]
-pub(super) struct Metrics {
-    pub(super) gauges: Arc<Gauges>,
+pub(super) struct JournalMetrics {
+    pub(super) gauges: Arc<JournalGauges>,
     pub(super) fsync_seconds: Histogram,
     pub(super) batch_size: Histogram,
     pub(super) write_errors: IntCounter,
@@ -37,7 +37,7 @@ pub(super) struct Metrics {
     pub(super) lost: IntCounter,
 }
 
-impl Metrics {
+impl JournalMetrics {
     /// Makes and registers them; once per registry.
     pub(super) fn register(registry: &Registry, limit_bytes: u64) -> prometheus::Result<Self> {
         let salvaged = IntCounterVec::new(
@@ -125,14 +125,14 @@ impl Metrics {
 /// The age must be right at the instant of the scrape, not at that of the last commit.
 #[derive(Debug)]
 struct GaugesCollector {
-    gauges: Arc<Gauges>,
+    gauges: Arc<JournalGauges>,
     bytes: IntGauge,
     records: IntGauge,
     age: Gauge,
 }
 
 impl GaugesCollector {
-    fn new(gauges: Arc<Gauges>) -> prometheus::Result<Self> {
+    fn new(gauges: Arc<JournalGauges>) -> prometheus::Result<Self> {
         Ok(Self {
             gauges,
             bytes: IntGauge::new(

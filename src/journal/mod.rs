@@ -7,28 +7,33 @@ mod cache;
 mod clock;
 #[cfg(test)]
 mod clock_tests;
+mod commit;
+mod confirm_store;
+#[cfg(test)]
+mod confirm_store_tests;
 #[cfg(test)]
 mod damage_tests;
 mod directory;
-mod doors;
 #[cfg(test)]
 mod durable_tests;
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 mod fault;
 mod file_limit;
+mod file_watch;
 mod handles;
 mod header;
+mod high_water_mark;
 mod index;
 mod inspect;
 mod load;
-mod log;
-mod mark;
 mod metrics;
 mod open;
-mod poison;
 mod private;
 #[cfg(test)]
 mod private_tests;
+mod quarantine;
 mod reader;
 #[cfg(test)]
 mod recovery_tests;
@@ -38,23 +43,21 @@ mod salvage;
 mod stage;
 #[cfg(test)]
 mod stall_tests;
-#[cfg(test)]
-pub(crate) mod stand_in;
 mod store;
 #[cfg(test)]
 mod testing;
-mod trouble;
-mod volatile;
-#[cfg(test)]
-mod volatile_tests;
-mod watch;
+mod types;
+mod wal;
 mod writer;
 
-pub use doors::{Closer, Destinations, Feed, FeedItem, Intake, NoParcel, Opened, Parcels, Settle};
+pub use confirm_store::volatile;
 pub use handles::{
-    Admitted, Boards, Bound, Callback, Facts, JournalError, Parcel, Receipt, Record, Refusal,
-    Settlement,
+    Destinations, Feed, FeedItem, Intake, JournalCloser, OpenJournal, PayloadSource,
+    PayloadUnavailable, SettlementSender,
 };
 pub use open::open;
-pub use reply::Mailbox;
-pub use volatile::volatile;
+pub use reply::ReplyReceiver;
+pub use types::{
+    Admitted, Callback, DeliveryPayload, JournalError, JournalRefusal, LimitReached, Receipt,
+    Record, RecordFacts, Settlement, StatusHandles,
+};

@@ -8,30 +8,31 @@ use std::{
 };
 
 use crate::{
-    admit::Limits,
+    admit::AdmissionLimits,
     config,
     dispatch::Owed,
     status::{StallDetector, StallLimits},
 };
 
 use super::{
-    Boards, Closer, FeedItem, Intake, JournalError, Opened, Parcels, Settle,
-    cache::Cache,
+    FeedItem, Intake, JournalCloser, JournalError, OpenJournal, PayloadSource, SettlementSender,
+    StatusHandles,
+    cache::PayloadCache,
     clock::{Clock, Machine},
-    directory::Directory,
+    commit::{DiskState, PanicGuard, is_disk_full},
+    directory::JournalDirectory,
     file_limit,
-    index::Amount,
-    inspect::Files,
+    file_watch::FileWatch,
+    high_water_mark::{HighWaterMark, MarkValue, StoredMark},
+    index::PendingAmount,
+    inspect::JournalFiles,
     load::{LoadError, Loaded, count_opening, load, owed_before},
-    mark::{Kept, Mark, Marked},
-    metrics::Metrics,
-    reader::{Desk, Reader},
+    metrics::JournalMetrics,
+    reader::{CachedPayloadSource, PayloadReader},
     routing_keys::RoutingKeys,
     salvage::salvage,
     store::{FORMAT, Store},
-    trouble::{Condition, PanicNotice, is_disk_full},
-    watch::Watch,
-    writer::{Booking, Bounds, Deletes, Writer},
+    writer::{AccountingDelta, JournalBounds, JournalWriter, PendingDeletes},
 };
 
 /// Deliveries in one item of the feed at start.
@@ -40,21 +41,21 @@ const FEED_BATCH: usize = 1_024;
 /// What only tests set otherwise.
 #[derive(Clone, Debug)]
 pub(super) struct Tuning {
-    pub(super) limits: Limits,
+    pub(super) limits: AdmissionLimits,
     pub(super) cache_bytes: usize,
     pub(super) machine: Machine,
     #[cfg(test)]
-    pub(super) fault: super::fault::Fault,
+    pub(super) fault: super::fault::FaultInjector,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
+            limits: AdmissionLimits::default(),
             cache_bytes: 64 * 1024 * 1024,
             machine: Machine::default(),
             #[cfg(test)]
-            fault: super::fault::Fault::default(),
+            fault: super::fault::FaultInjector::default(),
         }
     }
 }
@@ -64,8 +65,11 @@ impl Default for Tuning {
 ///
 /// # Errors
 /// [`JournalError`]: the directory cannot be used, is in use, or was written by a newer hookswitch.
-pub fn open(settings: &config::Journal, boards: &Boards) -> Result<Opened, JournalError> {
-    open_tuned(settings, boards, Tuning::default())
+pub fn open(
+    settings: &config::Journal,
+    status: &StatusHandles,
+) -> Result<OpenJournal, JournalError> {
+    open_tuned(settings, status, Tuning::default())
 }
 
 #[expect(
@@ -74,21 +78,21 @@ pub fn open(settings: &config::Journal, boards: &Boards) -> Result<Opened, Journ
 )]
 pub(super) fn open_tuned(
     settings: &config::Journal,
-    boards: &Boards,
+    status: &StatusHandles,
     tuning: Tuning,
-) -> Result<Opened, JournalError> {
-    let directory = Arc::new(Directory::open(&settings.path)?);
+) -> Result<OpenJournal, JournalError> {
+    let directory = Arc::new(JournalDirectory::open(&settings.path)?);
     if let Some(bytes) = file_limit::bytes() {
         tracing::warn!(bytes, path = %settings.path.display(), "files of this process have a limit (ulimit -f): to the journal it is a disk of that size");
     }
-    let metrics = Metrics::register(&boards.registry, settings.limit_bytes)
+    let metrics = JournalMetrics::register(&status.registry, settings.limit_bytes)
         .expect("the metrics are well named and a registry has one journal");
-    let Ready {
+    let LoadedStore {
         store,
         loaded,
         clock,
         mark,
-    } = load_or_salvage(&directory, &tuning, &metrics, boards)?;
+    } = load_or_salvage(&directory, &tuning, &metrics, status)?;
     #[cfg(test)]
     let store = store.with_fault(tuning.fault.clone());
 
@@ -104,7 +108,7 @@ pub(super) fn open_tuned(
         .wait_for_locks(settings.stall_timeout)
         .map_err(database("set its options"))?;
     let reader = Store::reader(&directory.database()).map_err(database("open it for reading"))?;
-    let mut condition = Condition::new();
+    let mut condition = DiskState::new();
     if let Err(error) = directory.make_reserve() {
         tracing::warn!(%error, path = %settings.path.display(), "no room for the journal's reserve file");
         condition.found_disk_full();
@@ -130,14 +134,14 @@ pub(super) fn open_tuned(
     if !batch.is_empty() {
         drop(feed_sender.send(FeedItem::Owed(batch)));
     }
-    boards.ledger.book(|counts| {
+    status.ledger.book(|counts| {
         counts.recovered = index.deliveries();
         counts.pending = index.deliveries();
     });
 
-    let cache = Arc::new(Cache::new(tuning.cache_bytes));
+    let cache = Arc::new(PayloadCache::new(tuning.cache_bytes));
     let (requests, asked) = mpsc::channel();
-    let reader = Reader {
+    let reader = PayloadReader {
         connection: reader,
         destinations: destinations.clone(),
         directory: directory.clone(),
@@ -145,7 +149,7 @@ pub(super) fn open_tuned(
         logged: HashSet::new(),
     };
     let reading = spawn("journal-reader", &settings.path, move || reader.run(&asked))?;
-    let watch = Watch::begin(&directory).map_err(|source| JournalError::Directory {
+    let watch = FileWatch::begin(&directory).map_err(|source| JournalError::JournalDirectory {
         path: settings.path.clone(),
         source,
     })?;
@@ -165,8 +169,8 @@ pub(super) fn open_tuned(
         stalled: settings.stall_timeout,
         dead: settings.liveness_timeout,
     }));
-    boards.health.watch(stall.clone());
-    let mut writer = Writer {
+    status.health.watch(stall.clone());
+    let mut writer = JournalWriter {
         directory,
         store,
         clock,
@@ -174,22 +178,22 @@ pub(super) fn open_tuned(
         index,
         routing_keys: RoutingKeys::new(
             destinations.clone(),
-            boards.health.clone(),
+            status.health.clone(),
             metrics.keys_diverted.clone(),
         ),
         destinations: destinations.clone(),
         stored_destinations,
         next_id,
         cache: cache.clone(),
-        boards: boards.clone(),
+        status: status.clone(),
         metrics,
         feed: feed_sender,
         bounds: bounds(settings),
         condition,
-        deletes: Deletes::default(),
+        deletes: PendingDeletes::default(),
         poisoned: Vec::new(),
         ended: Vec::new(),
-        booking: Booking::default(),
+        accounting: AccountingDelta::default(),
         last_group: 0,
         settle_due: None,
         lane_waits: false,
@@ -200,33 +204,33 @@ pub(super) fn open_tuned(
         stall: stall.clone(),
     };
     writer.show();
-    let health = boards.health.clone();
+    let health = status.health.clone();
     let writing = spawn("journal-writer", &settings.path, move || {
-        let _notice = PanicNotice(health);
+        let _notice = PanicGuard(health);
         writer.run(&told);
     })?;
-    Ok(Opened {
+    Ok(OpenJournal {
         instance,
         boot,
-        intake: Intake::new(commands.clone(), boards.ledger.clone(), stall),
+        intake: Intake::new(commands.clone(), status.ledger.clone(), stall),
         feed,
-        settle: Settle(commands.clone()),
-        parcels: Parcels(Arc::new(Desk { cache, requests })),
+        settle: SettlementSender(commands.clone()),
+        payloads: PayloadSource(Arc::new(CachedPayloadSource { cache, requests })),
         destinations,
-        closer: Closer {
+        closer: JournalCloser {
             commands,
             thread: writing,
         },
     })
 }
 
-fn bounds(settings: &config::Journal) -> Bounds {
-    Bounds {
-        total: Amount {
+fn bounds(settings: &config::Journal) -> JournalBounds {
+    JournalBounds {
+        total: PendingAmount {
             bytes: settings.limit_bytes,
             deliveries: settings.limit_deliveries,
         },
-        share: Amount {
+        share: PendingAmount {
             bytes: settings.destination_bytes(),
             deliveries: settings.destination_deliveries(),
         },
@@ -241,31 +245,31 @@ pub(super) fn spawn(
     thread::Builder::new()
         .name(name.to_owned())
         .spawn(work)
-        .map_err(|source| JournalError::Directory {
+        .map_err(|source| JournalError::JournalDirectory {
             path: path.to_owned(),
             source,
         })
 }
 
 /// An open store with everything that was loaded from it.
-struct Ready {
+struct LoadedStore {
     store: Store,
     loaded: Loaded,
     clock: Clock,
     /// `None` where there was no room for one: then commits are not numbered.
-    mark: Option<Mark>,
+    mark: Option<HighWaterMark>,
 }
 
 fn load_or_salvage(
-    directory: &Directory,
+    directory: &JournalDirectory,
     tuning: &Tuning,
-    metrics: &Metrics,
-    boards: &Boards,
-) -> Result<Ready, JournalError> {
+    metrics: &JournalMetrics,
+    status: &StatusHandles,
+) -> Result<LoadedStore, JournalError> {
     // A salvage that was cut short after its work was done.
     directory.take_salvaged()?;
-    let files = Files::read(directory);
-    let attempt = files.map_err(LoadError::Files).and_then(|files| {
+    let files = JournalFiles::read(directory);
+    let attempt = files.map_err(LoadError::JournalFiles).and_then(|files| {
         let in_use = || "damage was found while it was in use".to_owned();
         let damage = files.damage();
         match damage.or_else(|| directory.is_marked_damaged().then(in_use)) {
@@ -285,7 +289,7 @@ fn load_or_salvage(
     );
     let salvaged = in_spite_of_full_disk(directory, || {
         // Opening may have changed the log.
-        salvage(directory, &Files::read(directory)?, tuning.limits)
+        salvage(directory, &JournalFiles::read(directory)?, tuning.limits)
     })
     .map_err(|error| refusal(directory, error))?;
     let aside = directory.set_aside()?;
@@ -305,11 +309,11 @@ fn load_or_salvage(
         salvaged.lost,
         aside.display()
     );
-    boards.health.update(|view| view.notices.push(notice));
+    status.health.update(|view| view.notices.push(notice));
     try_load(directory, tuning).map_err(|error| refusal(directory, error))
 }
 
-fn try_load(directory: &Directory, tuning: &Tuning) -> Result<Ready, LoadError> {
+fn try_load(directory: &JournalDirectory, tuning: &Tuning) -> Result<LoadedStore, LoadError> {
     in_spite_of_full_disk(directory, || {
         let store = Store::open(&directory.database())?;
         let mut loaded = load(&store, tuning.limits)?;
@@ -320,7 +324,7 @@ fn try_load(directory: &Directory, tuning: &Tuning) -> Result<Ready, LoadError> 
             store.number_commits()?;
         }
         loaded.boot = count_opening(&store, &clock.opened())?;
-        let ready = Ready {
+        let ready = LoadedStore {
             store,
             loaded,
             clock,
@@ -331,7 +335,7 @@ fn try_load(directory: &Directory, tuning: &Tuning) -> Result<Ready, LoadError> 
     })
 }
 
-impl Ready {
+impl LoadedStore {
     fn set_mark(&self) {
         if let (Some(mark), Some(number)) = (&self.mark, self.store.number()) {
             mark.set(number, self.loaded.index.records());
@@ -340,23 +344,28 @@ impl Ready {
 }
 
 /// The mark of the journal that was loaded, a new one where there is none.
-fn find_mark(directory: &Directory, loaded: &Loaded) -> Result<Option<Mark>, LoadError> {
+fn find_mark(
+    directory: &JournalDirectory,
+    loaded: &Loaded,
+) -> Result<Option<HighWaterMark>, LoadError> {
     let path = directory.mark();
-    let made = match Kept::read(&path) {
-        Ok(Kept::Is(marked)) if marked.instance == loaded.instance => Mark::resume(&path, marked),
-        Ok(Kept::Is(marked)) => {
+    let made = match StoredMark::read(&path) {
+        Ok(StoredMark::Is(marked)) if marked.instance == loaded.instance => {
+            HighWaterMark::resume(&path, marked)
+        }
+        Ok(StoredMark::Is(marked)) => {
             return Err(LoadError::Damaged(format!(
                 "its database is of journal {}, its mark of journal {}",
                 loaded.instance, marked.instance
             )));
         }
-        Ok(Kept::Absent | Kept::Unreadable) => {
-            let marked = Marked {
+        Ok(StoredMark::Absent | StoredMark::Unreadable) => {
+            let marked = MarkValue {
                 instance: loaded.instance,
                 commit: 0,
                 records: loaded.index.records(),
             };
-            Mark::make(&path, marked)
+            HighWaterMark::make(&path, marked)
         }
         Err(error) => Err(error),
     };
@@ -372,7 +381,7 @@ fn find_mark(directory: &Directory, loaded: &Loaded) -> Result<Option<Mark>, Loa
 
 /// Opening writes a little, and a salvage more; the reserve is there to be given up.
 fn in_spite_of_full_disk<T>(
-    directory: &Directory,
+    directory: &JournalDirectory,
     attempt: impl Fn() -> Result<T, LoadError>,
 ) -> Result<T, LoadError> {
     match attempt() {
@@ -387,7 +396,7 @@ fn in_spite_of_full_disk<T>(
 fn is_full(error: &LoadError) -> bool {
     match error {
         LoadError::Database(error) => is_disk_full(error),
-        LoadError::Files(error) => matches!(
+        LoadError::JournalFiles(error) => matches!(
             error.kind(),
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::FileTooLarge
         ),
@@ -395,7 +404,7 @@ fn is_full(error: &LoadError) -> bool {
     }
 }
 
-fn refusal(directory: &Directory, error: LoadError) -> JournalError {
+fn refusal(directory: &JournalDirectory, error: LoadError) -> JournalError {
     let path = directory.path().to_owned();
     match error {
         LoadError::Newer(found) => JournalError::Newer {
@@ -416,6 +425,6 @@ fn refusal(directory: &Directory, error: LoadError) -> JournalError {
             doing: "open it",
             source,
         },
-        LoadError::Files(source) => JournalError::Directory { path, source },
+        LoadError::JournalFiles(source) => JournalError::JournalDirectory { path, source },
     }
 }

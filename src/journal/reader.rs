@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 use crate::dispatch::{DeliveryId, RecordId};
 
 use super::{
-    Destinations, Facts, Parcel, Record,
-    cache::Cache,
-    directory::Directory,
-    doors::{FetchParcel, NoParcel},
-    metrics::Metrics,
+    DeliveryPayload, Destinations, Record, RecordFacts,
+    cache::PayloadCache,
+    directory::JournalDirectory,
+    handles::{FetchPayload, PayloadUnavailable},
+    metrics::JournalMetrics,
     store::checksum,
 };
 
@@ -28,24 +28,30 @@ const LOGGED_LIMIT: usize = 1_000;
 /// What the reader is asked.
 #[derive(Debug)]
 pub(super) enum Request {
-    Fetch(DeliveryId, oneshot::Sender<Result<Parcel, NoParcel>>),
+    Fetch(
+        DeliveryId,
+        oneshot::Sender<Result<DeliveryPayload, PayloadUnavailable>>,
+    ),
     Stop,
 }
 
 /// Where publish asks: memory first, then the reader's thread.
 #[derive(Debug)]
-pub(super) struct Desk {
-    pub(super) cache: Arc<Cache>,
+pub(super) struct CachedPayloadSource {
+    pub(super) cache: Arc<PayloadCache>,
     pub(super) requests: Sender<Request>,
 }
 
-impl FetchParcel for Desk {
+impl FetchPayload for CachedPayloadSource {
     fn fetch(
         &self,
         delivery: DeliveryId,
-    ) -> Result<Result<Parcel, NoParcel>, oneshot::Receiver<Result<Parcel, NoParcel>>> {
-        if let Some(parcel) = self.cache.get(delivery) {
-            return Ok(Ok(parcel));
+    ) -> Result<
+        Result<DeliveryPayload, PayloadUnavailable>,
+        oneshot::Receiver<Result<DeliveryPayload, PayloadUnavailable>>,
+    > {
+        if let Some(payload) = self.cache.get(delivery) {
+            return Ok(Ok(payload));
         }
         let (reply, answer) = oneshot::channel();
         // After the journal has closed nobody answers, which reads as `NotNow`.
@@ -64,38 +70,38 @@ pub(super) enum ReadError {
     #[error("its checksum is wrong")]
     Checksum,
     #[error("its facts are no longer JSON of this format")]
-    Facts(#[from] serde_json::Error),
+    RecordFacts(#[from] serde_json::Error),
     #[error("its destination is unknown")]
     Destination,
 }
 
 /// The reader's thread.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct PayloadReader {
     pub(super) connection: Connection,
     pub(super) destinations: Destinations,
-    pub(super) directory: Arc<Directory>,
-    pub(super) metrics: Metrics,
+    pub(super) directory: Arc<JournalDirectory>,
+    pub(super) metrics: JournalMetrics,
     pub(super) logged: HashSet<DeliveryId>,
 }
 
-impl Reader {
+impl PayloadReader {
     pub(super) fn run(mut self, requests: &Receiver<Request>) {
         while let Ok(Request::Fetch(delivery, reply)) = requests.recv() {
             if reply.is_closed() {
                 continue;
             }
-            let parcel = match read_parcel(&self.connection, &self.destinations, delivery) {
-                Ok(parcel) => parcel.ok_or(NoParcel::Unreadable),
+            let payload = match read_parcel(&self.connection, &self.destinations, delivery) {
+                Ok(payload) => payload.ok_or(PayloadUnavailable::Unreadable),
                 Err(error) => Err(self.no_parcel(delivery, &error)),
             };
-            drop(reply.send(parcel));
+            drop(reply.send(payload));
         }
     }
 
     /// An error of the disk may pass, and what it hides is sent when it has; only what is wrong on the disk needs a
     /// salvage.
-    fn no_parcel(&mut self, delivery: DeliveryId, error: &ReadError) -> NoParcel {
+    fn no_parcel(&mut self, delivery: DeliveryId, error: &ReadError) -> PayloadUnavailable {
         if matches!(error, ReadError::Database(error) if !super::load::is_damage(error)) {
             tracing::warn!(
                 delivery = delivery.0,
@@ -103,7 +109,7 @@ impl Reader {
                 path = %self.directory.path().display(),
                 "the journal cannot be read for now"
             );
-            return NoParcel::NotNow;
+            return PayloadUnavailable::NotNow;
         }
         self.metrics.unreadable.inc();
         if self.logged.len() < LOGGED_LIMIT && self.logged.insert(delivery) {
@@ -115,7 +121,7 @@ impl Reader {
             );
             self.directory.mark_damaged();
         }
-        NoParcel::Unreadable
+        PayloadUnavailable::Unreadable
     }
 }
 
@@ -124,7 +130,7 @@ pub(super) fn read_parcel(
     connection: &Connection,
     destinations: &Destinations,
     delivery: DeliveryId,
-) -> Result<Option<Parcel>, ReadError> {
+) -> Result<Option<DeliveryPayload>, ReadError> {
     let row = connection
         .prepare_cached(
             "SELECT d.record, d.destination, d.sequence, d.moved, r.facts, r.body, r.crc \
@@ -155,7 +161,7 @@ pub(super) fn read_parcel(
     let destination = destinations
         .get(crate::route::DestinationId(destination))
         .ok_or(ReadError::Destination)?;
-    Ok(Some(Parcel {
+    Ok(Some(DeliveryPayload {
         record: Arc::new(record),
         destination,
         sequence,
@@ -173,7 +179,7 @@ pub(super) fn check_record(
     if checksum(facts, &body) != crc {
         return Err(ReadError::Checksum);
     }
-    let facts: Facts = serde_json::from_str(facts)?;
+    let facts: RecordFacts = serde_json::from_str(facts)?;
     Ok(Record {
         id: RecordId(id.cast_unsigned()),
         facts,
@@ -191,11 +197,11 @@ mod tests {
         let path = directory.path().join("locked.db");
         let holder = Connection::open(&path).unwrap();
         holder.execute_batch("CREATE TABLE t (a)").unwrap();
-        let mut reader = Reader {
+        let mut reader = PayloadReader {
             connection: Connection::open(&path).unwrap(),
             destinations: Destinations::default(),
-            directory: Arc::new(Directory::open(directory.path()).unwrap()),
-            metrics: Metrics::register(&prometheus::Registry::new(), 1).unwrap(),
+            directory: Arc::new(JournalDirectory::open(directory.path()).unwrap()),
+            metrics: JournalMetrics::register(&prometheus::Registry::new(), 1).unwrap(),
             logged: HashSet::new(),
         };
         reader
@@ -208,9 +214,9 @@ mod tests {
             (none, reader.directory.is_marked_damaged())
         };
         holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        assert_eq!(read(), (NoParcel::NotNow, false));
+        assert_eq!(read(), (PayloadUnavailable::NotNow, false));
         holder.execute_batch("ROLLBACK").unwrap();
         // There is no such table: that is damage.
-        assert_eq!(read(), (NoParcel::Unreadable, true));
+        assert_eq!(read(), (PayloadUnavailable::Unreadable, true));
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn closed(path: &Path, count: u32) {
 
 pub(super) fn salvaged(running: &Running, outcome: &str) -> u64 {
     let text = prometheus::TextEncoder::new()
-        .encode_to_string(&running.boards.registry.gather())
+        .encode_to_string(&running.status.registry.gather())
         .unwrap();
     let name = format!("hookswitch_journal_salvaged_records_total{{outcome=\"{outcome}\"}} ");
     let line = text.lines().find(|line| line.starts_with(&name)).unwrap();
@@ -46,26 +46,26 @@ pub(super) fn survivors(path: &Path) -> (u64, u64, bool) {
         let mut running = Running::open(path);
         let recovered = running.check_law().recovered;
         let lost = salvaged(&running, "lost");
-        let was_salvaged = !running.boards.health.view().notices.is_empty();
+        let was_salvaged = !running.status.health.view().notices.is_empty();
         let owed = running.owed(usize::try_from(recovered).unwrap()).await;
         let mut unreadable = 0;
         let mut last = std::collections::HashMap::new();
         for owed in owed {
-            let Ok(parcel) = running.journal.parcels.fetch(owed.delivery).await else {
+            let Ok(payload) = running.journal.payloads.fetch(owed.delivery).await else {
                 unreadable += 1;
                 continue;
             };
-            let facts = &parcel.record.facts;
-            assert_eq!(parcel.record.body, super::testing::body(&facts.event_id));
+            let facts = &payload.record.facts;
+            assert_eq!(payload.record.body, super::testing::body(&facts.event_id));
             assert_eq!(facts.recovered, was_salvaged);
             let call = facts.call.clone().unwrap();
             let (id, sequence) = last.entry(call).or_insert((String::new(), 0));
             assert!(*id < facts.event_id, "{id} before {}", facts.event_id);
             if was_salvaged {
-                assert_eq!(parcel.sequence, Some(*sequence + 1));
+                assert_eq!(payload.sequence, Some(*sequence + 1));
             }
             *id = facts.event_id.clone();
-            *sequence = parcel.sequence.unwrap();
+            *sequence = payload.sequence.unwrap();
         }
         // It is a working journal.
         running.accept(vec![event("new", "new", &["q"])]).await;
@@ -108,7 +108,7 @@ fn a_damaged_page_costs_its_records_and_the_rest_moves_to_a_new_journal() {
 fn survivors_again(path: &Path) -> (u64, u64, bool) {
     let running = Running::open(path);
     let recovered = running.check_law().recovered;
-    let was_salvaged = !running.boards.health.view().notices.is_empty();
+    let was_salvaged = !running.status.health.view().notices.is_empty();
     running.close();
     (recovered, 0, was_salvaged)
 }
@@ -178,10 +178,10 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let (mut bytes, mark) = sixty();
         let whole = bytes.clone();
-        for (place, value) in flips {
+        for (permit, value) in flips {
             #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a place in a small file")]
-            let place = (place * bytes.len() as f64) as usize;
-            bytes[place] = value;
+            let permit = (permit * bytes.len() as f64) as usize;
+            bytes[permit] = value;
         }
         if let Some(cut) = cut {
             #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a place in a small file")]
@@ -226,8 +226,8 @@ fn a_destroyed_first_page_costs_no_record() {
     closed(directory.path(), 100);
     let database = directory.path().join("journal.db");
     let mut bytes = fs::read(&database).unwrap();
-    for (place, byte) in bytes[..3_072].iter_mut().enumerate() {
-        *byte = u8::try_from(place * 7 % 251).unwrap();
+    for (permit, byte) in bytes[..3_072].iter_mut().enumerate() {
+        *byte = u8::try_from(permit * 7 % 251).unwrap();
     }
     fs::write(&database, bytes).unwrap();
     let (recovered, lost, salvaged) = survivors(directory.path());

@@ -8,25 +8,25 @@ use tokio::sync::{
     oneshot,
 };
 
-use super::{Receipt, Refusal};
+use super::{JournalRefusal, Receipt};
 
 /// What became of a callback.
-pub(super) type Answer = Result<Receipt, Refusal>;
+pub(super) type Answer = Result<Receipt, JournalRefusal>;
 
 type Answered = Vec<(oneshot::Sender<Answer>, Answer)>;
 
 /// Where one answer goes.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct PendingReply {
     pub(super) waiting: oneshot::Sender<Answer>,
     /// Of the thread that waits, where it has one.
-    pub(super) counter: Option<Counter>,
+    pub(super) counter: Option<ReplySender>,
 }
 
-impl Reply {
+impl PendingReply {
     /// Gives one answer. Whoever asked may have hung up; a resend is then a duplicate.
     pub(super) fn send(self, answer: Answer) {
-        let mut answers = Answers::default();
+        let mut answers = ReplyBatch::default();
         answers.add(self, answer);
         answers.send();
     }
@@ -34,27 +34,27 @@ impl Reply {
 
 /// Where the answers for one thread are left.
 #[derive(Clone, Debug)]
-pub(super) struct Counter(UnboundedSender<Answered>);
+pub(super) struct ReplySender(UnboundedSender<Answered>);
 
-impl Counter {
+impl ReplySender {
     #[expect(
         clippy::disallowed_methods,
         reason = "what waits is bounded by the places of the intake"
     )]
-    pub(super) fn open() -> (Self, Mailbox) {
+    pub(super) fn open() -> (Self, ReplyReceiver) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), Mailbox(receiver))
+        (Self(sender), ReplyReceiver(receiver))
     }
 }
 
 /// The other end of a counter.
 #[derive(Debug)]
-pub struct Mailbox(UnboundedReceiver<Answered>);
+pub struct ReplyReceiver(UnboundedReceiver<Answered>);
 
-impl Mailbox {
+impl ReplyReceiver {
     /// Hands out answers until the intake that it belongs to is gone and nothing waits any more. Run it on the thread
     /// on which the callbacks wait.
-    pub async fn hand_out(mut self) {
+    pub async fn deliver(mut self) {
         while let Some(answers) = self.0.recv().await {
             give(answers);
         }
@@ -63,14 +63,14 @@ impl Mailbox {
 
 /// Answers that are given together.
 #[derive(Debug, Default)]
-pub(super) struct Answers {
-    by_thread: Vec<(Counter, Answered)>,
+pub(super) struct ReplyBatch {
+    by_thread: Vec<(ReplySender, Answered)>,
     others: Answered,
 }
 
-impl Answers {
-    pub(super) fn add(&mut self, reply: Reply, answer: Answer) {
-        let Reply { waiting, counter } = reply;
+impl ReplyBatch {
+    pub(super) fn add(&mut self, reply: PendingReply, answer: Answer) {
+        let PendingReply { waiting, counter } = reply;
         let Some(counter) = counter else {
             self.others.push((waiting, answer));
             return;
@@ -107,21 +107,21 @@ fn give(answers: Answered) {
 mod tests {
     use super::*;
 
-    fn ask(counter: Option<&Counter>) -> (Reply, oneshot::Receiver<Answer>) {
+    fn ask(counter: Option<&ReplySender>) -> (PendingReply, oneshot::Receiver<Answer>) {
         let (waiting, answer) = oneshot::channel();
         let counter = counter.cloned();
-        (Reply { waiting, counter }, answer)
+        (PendingReply { waiting, counter }, answer)
     }
 
     #[tokio::test]
     async fn answers_for_one_thread_come_in_one_piece() {
-        let (counter, mut mailbox) = Counter::open();
-        let (other, mut other_mailbox) = Counter::open();
-        let mut answers = Answers::default();
+        let (counter, mut mailbox) = ReplySender::open();
+        let (other, mut other_mailbox) = ReplySender::open();
+        let mut answers = ReplyBatch::default();
         let mut waiting = Vec::new();
         for counter in [&counter, &other, &counter] {
             let (reply, answer) = ask(Some(counter));
-            answers.add(reply, Err(Refusal::Busy));
+            answers.add(reply, Err(JournalRefusal::Busy));
             waiting.push(answer);
         }
         answers.send();
@@ -131,29 +131,29 @@ mod tests {
         give(first);
         give(other_mailbox.0.recv().await.unwrap());
         for answer in waiting {
-            assert_eq!(answer.await.unwrap().unwrap_err(), Refusal::Busy);
+            assert_eq!(answer.await.unwrap().unwrap_err(), JournalRefusal::Busy);
         }
     }
 
     #[tokio::test]
     async fn an_answer_reaches_whoever_waits_although_nobody_hands_out() {
-        let (counter, mailbox) = Counter::open();
+        let (counter, mailbox) = ReplySender::open();
         drop(mailbox);
         let (reply, answer) = ask(Some(&counter));
-        reply.send(Err(Refusal::Closing));
-        assert_eq!(answer.await.unwrap().unwrap_err(), Refusal::Closing);
+        reply.send(Err(JournalRefusal::Closing));
+        assert_eq!(answer.await.unwrap().unwrap_err(), JournalRefusal::Closing);
         let (reply, answer) = ask(None);
-        reply.send(Err(Refusal::Busy));
-        assert_eq!(answer.await.unwrap().unwrap_err(), Refusal::Busy);
+        reply.send(Err(JournalRefusal::Busy));
+        assert_eq!(answer.await.unwrap().unwrap_err(), JournalRefusal::Busy);
     }
 
     #[tokio::test]
     async fn handing_out_ends_with_its_intake() {
-        let (counter, mailbox) = Counter::open();
+        let (counter, mailbox) = ReplySender::open();
         let (reply, answer) = ask(Some(&counter));
         drop(counter);
-        reply.send(Err(Refusal::Busy));
-        mailbox.hand_out().await;
-        assert_eq!(answer.await.unwrap().unwrap_err(), Refusal::Busy);
+        reply.send(Err(JournalRefusal::Busy));
+        mailbox.deliver().await;
+        assert_eq!(answer.await.unwrap().unwrap_err(), JournalRefusal::Busy);
     }
 }

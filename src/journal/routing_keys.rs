@@ -10,7 +10,7 @@ use crate::{
     status::Health,
 };
 
-use super::doors::{Destinations, Interning};
+use super::handles::{Destinations, Interning};
 
 /// Finds the ids of destinations that events name, and tells the operator of an app that names too many.
 #[derive(Debug)]

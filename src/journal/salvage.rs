@@ -14,22 +14,22 @@ use std::{
 use rusqlite::{Connection, Row, types::Value};
 
 use crate::{
-    admit::{Admission, Limits, Placed},
+    admit::{Admission, AdmissionLimits, PlacedDelivery},
     dispatch::RecordId,
     route::{Destination, DestinationId},
 };
 
 use super::{
     Destinations, Record,
-    directory::Directory,
+    directory::JournalDirectory,
     header::PAGE_BYTES,
-    inspect::Files,
+    inspect::JournalFiles,
     load::{LoadError, load_admission},
-    log::NewLog,
     private,
     reader::check_record,
     stage::new_record,
     store::Store,
+    wal::WalWriter,
 };
 
 /// Ids looked at beyond the last readable one where the last id itself cannot be read.
@@ -55,11 +55,11 @@ struct OldDelivery {
     moved: Option<String>,
 }
 
-/// Makes the new database next to the damaged one; see [`Directory::take_salvaged`].
+/// Makes the new database next to the damaged one; see [`JournalDirectory::take_salvaged`].
 pub(super) fn salvage(
-    directory: &Directory,
-    files: &Files,
-    limits: Limits,
+    directory: &JournalDirectory,
+    files: &JournalFiles,
+    limits: AdmissionLimits,
 ) -> Result<Salvaged, LoadError> {
     let target = directory.salvaging()?;
     // Closed once, so that its first page is in the file and not in the log.
@@ -84,8 +84,8 @@ pub(super) fn salvage(
 
 /// `None` where nothing can be read.
 fn open_damaged(
-    directory: &Directory,
-    files: &Files,
+    directory: &JournalDirectory,
+    files: &JournalFiles,
     fresh: Vec<u8>,
 ) -> io::Result<Option<Connection>> {
     let open = |path: &Path| {
@@ -125,8 +125,8 @@ fn open_damaged(
 /// its tables in the same order in an empty file, so they begin at the same pages, and a new journal's `first_page` fits
 /// an old one's file but for the size.
 fn make_readable(
-    directory: &Directory,
-    files: &Files,
+    directory: &JournalDirectory,
+    files: &JournalFiles,
     first_page: Option<Vec<u8>>,
 ) -> io::Result<Option<PathBuf>> {
     let base = files.base.filter(|base| base.bytes > 0);
@@ -150,8 +150,8 @@ fn make_readable(
     pages.retain(|page, _| *page <= size);
     let first_page = first_page.map(|mut page| {
         // Size in pages; no free pages are known.
-        for (place, value) in [(28, size), (32, 0), (36, 0)] {
-            if let Some(field) = page.get_mut(place..place + 4) {
+        for (permit, value) in [(28, size), (32, 0), (36, 0)] {
+            if let Some(field) = page.get_mut(permit..permit + 4) {
                 field.copy_from_slice(&value.to_be_bytes());
             }
         }
@@ -163,14 +163,14 @@ fn make_readable(
     }
     let mut wal = path.clone().into_os_string();
     wal.push("-wal");
-    let mut out = NewLog::create(Path::new(&wal), size.max(1))?;
+    let mut out = WalWriter::create(Path::new(&wal), size.max(1))?;
     if let Some(page) = first_page {
         out.add(1, &page, pages.is_empty())?;
     }
     let last = pages.keys().next_back().copied();
-    for (page, place) in pages {
+    for (page, permit) in pages {
         if let Some(log) = log {
-            out.add(page, &log.page(place)?, Some(page) == last)?;
+            out.add(page, &log.page(permit)?, Some(page) == last)?;
         }
     }
     out.finish()?;
@@ -180,7 +180,7 @@ fn make_readable(
 fn copy(
     damaged: &Connection,
     store: &Store,
-    limits: Limits,
+    limits: AdmissionLimits,
     salvaged: &mut Salvaged,
 ) -> Result<(), LoadError> {
     let mut admission = Admission::new(limits);
@@ -274,9 +274,9 @@ fn write_record(
         // What moved to quarantine keeps its number there and stands in no line.
         let in_line = old.moved.is_none() && record.facts.quarantine.is_none();
         let call = record.facts.call.as_ref().filter(|_| in_line);
-        let place: Placed = admission.readmit(&record.facts.app, call, id);
+        let permit: PlacedDelivery = admission.readmit(&record.facts.app, call, id);
         if let Some(interned) = destinations.interned(id) {
-            placed.push((place, interned));
+            placed.push((permit, interned));
             moved.push((old.moved, old.sequence));
         }
     }

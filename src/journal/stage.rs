@@ -6,17 +6,17 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    admit::{Offer, Placed},
+    admit::{Offer, PlacedDelivery},
     dispatch::{Lane, Owed},
     event::CallKey,
     route::{Address, Destination},
-    status::{LiveEvent, LiveStage, Outcome},
+    status::{EventOutcome, LiveEvent, LiveStage},
 };
 
 use super::{
-    Admitted, Callback, Facts, Parcel, Record,
-    doors::{Interned, ShareId},
-    reply::Reply,
+    Admitted, Callback, DeliveryPayload, Record, RecordFacts,
+    handles::{KnownDestination, ShareId},
+    reply::PendingReply,
     store::{DeliveryRow, json},
 };
 
@@ -35,14 +35,14 @@ pub(super) struct NewDelivery {
     pub(super) row: DeliveryRow,
     pub(super) owed: Owed,
     pub(super) share: ShareId,
-    pub(super) parcel: Parcel,
-    pub(super) line: Option<crate::admit::Slot>,
+    pub(super) payload: DeliveryPayload,
+    pub(super) line: Option<crate::admit::LruSlot>,
 }
 
 /// A callback with its fate.
 #[derive(Debug)]
-pub(super) struct Staged {
-    pub(super) reply: Reply,
+pub(super) struct StagedCallback {
+    pub(super) reply: PendingReply,
     /// Given back when the answer is.
     pub(super) _place: OwnedSemaphorePermit,
     pub(super) events: usize,
@@ -50,7 +50,7 @@ pub(super) struct Staged {
     pub(super) records: Vec<NewRecord>,
 }
 
-impl Staged {
+impl StagedCallback {
     /// Its deliveries, in order of admission.
     pub(super) fn deliveries(&self) -> impl Iterator<Item = &NewDelivery> {
         self.records.iter().flat_map(|record| &record.deliveries)
@@ -58,17 +58,17 @@ impl Staged {
 }
 
 /// How an outcome is booked.
-pub(super) fn outcome(admitted: Admitted) -> Outcome {
+pub(super) fn outcome(admitted: Admitted) -> EventOutcome {
     match admitted {
-        Admitted::Accepted => Outcome::Accepted,
-        Admitted::Duplicate => Outcome::Duplicate,
-        Admitted::Quarantined => Outcome::Quarantined,
+        Admitted::Accepted => EventOutcome::Accepted,
+        Admitted::Duplicate => EventOutcome::Duplicate,
+        Admitted::Quarantined => EventOutcome::Quarantined,
     }
 }
 
 /// The facts of an event of `callback`.
-pub(super) fn facts(callback: &Callback, offer: &Offer, call: Option<CallKey>) -> Facts {
-    Facts {
+pub(super) fn facts(callback: &Callback, offer: &Offer, call: Option<CallKey>) -> RecordFacts {
+    RecordFacts {
         app: callback.app.clone(),
         call,
         kind: offer.kind,
@@ -92,7 +92,10 @@ pub(super) fn own(body: &Bytes) -> Bytes {
 }
 
 /// A record with its deliveries; the first id is that of the record too.
-pub(super) fn new_record(record: Arc<Record>, placed: &[(Placed, Interned)]) -> NewRecord {
+pub(super) fn new_record(
+    record: Arc<Record>,
+    placed: &[(PlacedDelivery, KnownDestination)],
+) -> NewRecord {
     let facts = json(&record.facts);
     let bytes = u32::try_from(facts.len() + record.body.len()).unwrap_or(u32::MAX);
     let received = u32::try_from(record.facts.received.as_second().max(1)).unwrap_or(u32::MAX);
@@ -124,7 +127,7 @@ pub(super) fn new_record(record: Arc<Record>, placed: &[(Placed, Interned)]) -> 
                     unknown: false,
                 },
                 share: interned.share,
-                parcel: Parcel {
+                payload: DeliveryPayload {
                     record: record.clone(),
                     destination: interned.destination.clone(),
                     sequence: placed.line.map(|line| line.sequence),
@@ -142,7 +145,11 @@ pub(super) fn new_record(record: Arc<Record>, placed: &[(Placed, Interned)]) -> 
 }
 
 /// A line for `hookswitch tail`.
-pub(super) fn live_line(stage: LiveStage, facts: &Facts, place: Option<&Parcel>) -> LiveEvent {
+pub(super) fn live_line(
+    stage: LiveStage,
+    facts: &RecordFacts,
+    permit: Option<&DeliveryPayload>,
+) -> LiveEvent {
     LiveEvent {
         stage,
         at: jiff::Timestamp::now(),
@@ -151,8 +158,8 @@ pub(super) fn live_line(stage: LiveStage, facts: &Facts, place: Option<&Parcel>)
         kind: facts.kind.to_string(),
         event_type: facts.event_type.clone(),
         id: facts.event_id.clone(),
-        destination: place.map(|parcel| name(&parcel.destination)),
-        sequence: place.and_then(|parcel| parcel.sequence),
+        destination: permit.map(|payload| name(&payload.destination)),
+        sequence: permit.and_then(|payload| payload.sequence),
     }
 }
 

@@ -5,8 +5,8 @@ use std::{path::Path, pin::pin, time::Duration};
 use crate::{config, status::JournalState};
 
 use super::{
-    Refusal,
-    fault::{Fault, Trouble},
+    JournalRefusal,
+    fault::{FaultInjector, InjectedFault},
     open::Tuning,
     testing::{Running, callback, event, settings},
 };
@@ -25,7 +25,7 @@ impl Running {
     /// Waits until the board says that the journal is stalled, with this in its reason, and dead.
     async fn until_stalled(&self, reason: &str) {
         self.until("stalled", |_| {
-            let view = self.boards.health.view();
+            let view = self.status.health.view();
             let why = view.journal_why.unwrap_or_default();
             view.journal == JournalState::Stalled && why.contains(reason) && view.journal_dead
         })
@@ -34,7 +34,7 @@ impl Running {
 
     async fn until_writable(&self) {
         self.until("writable", |_| {
-            let view = self.boards.health.view();
+            let view = self.status.health.view();
             view.journal == JournalState::Writable && !view.journal_dead
         })
         .await;
@@ -44,13 +44,13 @@ impl Running {
 #[tokio::test]
 async fn a_commit_that_hangs_refuses_what_comes_after_and_is_over_by_itself() {
     let directory = tempfile::tempdir().unwrap();
-    let fault = Fault::default();
+    let fault = FaultInjector::default();
     let tuning = Tuning {
         fault: fault.clone(),
         ..Tuning::default()
     };
     let mut running = impatient(directory.path(), tuning);
-    fault.set(Some(Trouble::Hang));
+    fault.set(Some(InjectedFault::Hang));
     let intake = running.journal.intake.clone();
     let mut first = pin!(intake.submit(callback(vec![event("c", "1", &["q"])])));
     let overdue = running.journal.intake.overdue(Duration::from_secs(3_600));
@@ -59,7 +59,10 @@ async fn a_commit_that_hangs_refuses_what_comes_after_and_is_over_by_itself() {
         () = overdue => {}
     }
     let second = vec![event("c", "2", &["q"])];
-    assert_eq!(running.submit(second.clone()).await, Err(Refusal::Stalled));
+    assert_eq!(
+        running.submit(second.clone()).await,
+        Err(JournalRefusal::Stalled)
+    );
     running.until_stalled("has not finished a commit").await;
     fault.set(None);
     drop(first.await.expect("it is taken after all"));
@@ -82,7 +85,10 @@ async fn another_programs_write_lock_is_named_and_noticed_without_a_callback() {
         .until_stalled("another program has held a write lock")
         .await;
     let second = vec![event("c", "2", &["q"])];
-    assert_eq!(running.submit(second.clone()).await, Err(Refusal::Stalled));
+    assert_eq!(
+        running.submit(second.clone()).await,
+        Err(JournalRefusal::Stalled)
+    );
     other.execute_batch("ROLLBACK").unwrap();
     running.until_writable().await;
     running.accept(second).await;

@@ -63,7 +63,7 @@ pub(super) struct Store {
     number: Cell<Option<u64>>,
     /// Where tests let a commit fail.
     #[cfg(test)]
-    fault: super::fault::Fault,
+    fault: super::fault::FaultInjector,
 }
 
 impl Store {
@@ -89,7 +89,7 @@ impl Store {
             connection,
             number: Cell::new(None),
             #[cfg(test)]
-            fault: super::fault::Fault::default(),
+            fault: super::fault::FaultInjector::default(),
         };
         let tables: i64 =
             store
@@ -115,7 +115,7 @@ impl Store {
     }
 
     #[cfg(test)]
-    pub(super) fn with_fault(self, fault: super::fault::Fault) -> Self {
+    pub(super) fn with_fault(self, fault: super::fault::FaultInjector) -> Self {
         Self { fault, ..self }
     }
 

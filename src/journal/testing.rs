@@ -13,23 +13,24 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{
-    admit::{CallRule, Identity, Offer, Quarantine, QuarantineReason},
+    admit::{CallRule, EventIdentity, Offer, Quarantine, QuarantineReason},
     config,
     dispatch::{DeliveryId, Owed},
     event::{AppName, CallIds, Kind},
     route::{QueueType, Target},
-    status::{Counts, Health, Ledger, LiveFeed},
+    status::{Health, Ledger, LedgerCounts, LiveFeed},
 };
 
 use super::{
-    Admitted, Boards, Callback, FeedItem, JournalError, Opened, Receipt, Refusal, Settlement,
+    Admitted, Callback, FeedItem, JournalError, JournalRefusal, OpenJournal, Receipt, Settlement,
+    StatusHandles,
     open::{Tuning, open_tuned},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(super) fn boards() -> Boards {
-    Boards {
+pub(super) fn status() -> StatusHandles {
+    StatusHandles {
         ledger: Arc::new(Ledger::default()),
         health: Arc::new(Health::default()),
         live: LiveFeed::default(),
@@ -50,8 +51,8 @@ pub(super) fn settings(path: &Path) -> config::Journal {
 
 /// An open journal and the boards it writes on.
 pub(super) struct Running {
-    pub(super) journal: Opened,
-    pub(super) boards: Boards,
+    pub(super) journal: OpenJournal,
+    pub(super) status: StatusHandles,
 }
 
 impl Running {
@@ -62,21 +63,21 @@ impl Running {
     pub(super) fn tuned(settings: &config::Journal, tuning: Tuning) -> Result<Self, JournalError> {
         let deadline = std::time::Instant::now() + Duration::from_secs(2);
         loop {
-            let boards = boards();
-            match open_tuned(settings, &boards, tuning.clone()) {
+            let status = status();
+            match open_tuned(settings, &status, tuning.clone()) {
                 // A process that another test starts has a copy of every open file, locks included, until it has become
                 // another program.
                 Err(JournalError::Locked { .. }) if std::time::Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 opened => {
-                    return opened.map(|journal| Self { journal, boards });
+                    return opened.map(|journal| Self { journal, status });
                 }
             }
         }
     }
 
-    pub(super) async fn submit(&self, offers: Vec<Offer>) -> Result<Vec<Admitted>, Refusal> {
+    pub(super) async fn submit(&self, offers: Vec<Offer>) -> Result<Vec<Admitted>, JournalRefusal> {
         let receipt = tokio::time::timeout(PATIENCE, self.journal.intake.submit(callback(offers)))
             .await
             .expect("the journal answers in time");
@@ -130,20 +131,20 @@ impl Running {
     pub(super) async fn read(&self, owed: &[Owed]) -> Vec<(String, Option<i64>)> {
         let mut read = Vec::new();
         for owed in owed {
-            let parcel = self
+            let payload = self
                 .journal
-                .parcels
+                .payloads
                 .fetch(owed.delivery)
                 .await
                 .expect("it can be read");
-            assert_eq!(parcel.record.body, body(&parcel.record.facts.event_id));
-            read.push((parcel.record.facts.event_id.clone(), parcel.sequence));
+            assert_eq!(payload.record.body, body(&payload.record.facts.event_id));
+            read.push((payload.record.facts.event_id.clone(), payload.sequence));
         }
         read
     }
 
     /// Waits until the books say so.
-    pub(super) async fn until(&self, what: &str, holds: impl Fn(&Counts) -> bool) {
+    pub(super) async fn until(&self, what: &str, holds: impl Fn(&LedgerCounts) -> bool) {
         let waiting = async {
             loop {
                 let counts = self.check_law();
@@ -155,11 +156,11 @@ impl Running {
         };
         tokio::time::timeout(PATIENCE, waiting)
             .await
-            .unwrap_or_else(|_| panic!("{what}: {:?}", self.boards.ledger.snapshot()));
+            .unwrap_or_else(|_| panic!("{what}: {:?}", self.status.ledger.snapshot()));
     }
 
-    pub(super) fn check_law(&self) -> Counts {
-        let counts = self.boards.ledger.snapshot();
+    pub(super) fn check_law(&self) -> LedgerCounts {
+        let counts = self.status.ledger.snapshot();
         assert_eq!(
             counts.received,
             counts.accepted + counts.duplicate + counts.quarantined + counts.refused,
@@ -173,9 +174,9 @@ impl Running {
         counts
     }
 
-    pub(super) fn close(self) -> Counts {
+    pub(super) fn close(self) -> LedgerCounts {
         self.journal.closer.close();
-        let counts = self.boards.ledger.snapshot();
+        let counts = self.status.ledger.snapshot();
         assert_eq!(
             counts.owed + counts.recovered,
             counts.delivered + counts.moved + counts.pending
@@ -226,7 +227,7 @@ pub(super) fn event_of(ids: CallIds, id: &str, queues: &[&str]) -> Offer {
         kind: Kind::CallState,
         generation: None,
         correlation_id: None,
-        identity: Identity {
+        identity: EventIdentity {
             named: Some(("source".into(), id.into())),
             digest: xxhash_rust::xxh3::xxh3_128(id.as_bytes()),
         },

@@ -13,27 +13,27 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
-    admit::{Admission, Verdict},
+    admit::{Admission, AdmissionDecision},
     dispatch::{DeliveryId, Owed, RecordId, Refused},
-    status::{JournalState, LiveStage, Outcome, StallDetector},
+    status::{EventOutcome, JournalState, LiveStage, StallDetector},
 };
 
 use super::{
-    Admitted, Boards, Destinations, FeedItem, Receipt, Record, Refusal, Settlement,
-    cache::Cache,
+    Admitted, Destinations, FeedItem, JournalRefusal, Receipt, Record, Settlement, StatusHandles,
+    cache::PayloadCache,
     clock::Clock,
-    directory::Directory,
-    doors::{Append, Command, ShareId},
-    index::{Amount, Index, Pending},
-    mark::Mark,
-    metrics::Metrics,
+    commit::{DiskState, is_busy},
+    directory::JournalDirectory,
+    file_watch::FileWatch,
+    handles::{PendingCallback, ShareId, WriterCommand},
+    high_water_mark::HighWaterMark,
+    index::{IndexedDelivery, PendingAmount, PendingIndex},
+    metrics::JournalMetrics,
     reader::{Request, read_parcel},
-    reply::Answers,
+    reply::ReplyBatch,
     routing_keys::RoutingKeys,
-    stage::{NewRecord, Staged, facts, live_line, new_record, outcome, own},
+    stage::{NewRecord, StagedCallback, facts, live_line, new_record, outcome, own},
     store::Store,
-    trouble::{Condition, is_busy},
-    watch::Watch,
 };
 
 /// Commands that one commit may take.
@@ -58,23 +58,23 @@ const VACUUM_PAGES: u32 = 2_048;
 
 /// Bounds of what may be pending.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) total: Amount,
+pub(super) struct JournalBounds {
+    pub(super) total: PendingAmount,
     /// For one queue or exchange.
-    pub(super) share: Amount,
+    pub(super) share: PendingAmount,
 }
 
 /// Rows that are owed no more and still on disk.
 #[derive(Debug, Default)]
-pub(super) struct Deletes {
+pub(super) struct PendingDeletes {
     pub(super) deliveries: Vec<DeliveryId>,
     pub(super) records: Vec<RecordId>,
 }
 
 /// What changed in the books since they were last written.
 #[derive(Debug, Default)]
-pub(super) struct Booking {
-    outcomes: Vec<Outcome>,
+pub(super) struct AccountingDelta {
+    outcomes: Vec<EventOutcome>,
     owed: u64,
     delivered: u64,
     pub(super) moved: u64,
@@ -82,28 +82,28 @@ pub(super) struct Booking {
 
 /// The owner of the store.
 #[derive(Debug)]
-pub(super) struct Writer {
-    pub(super) directory: Arc<Directory>,
+pub(super) struct JournalWriter {
+    pub(super) directory: Arc<JournalDirectory>,
     pub(super) store: Store,
     pub(super) clock: Clock,
     pub(super) admission: Admission,
-    pub(super) index: Index,
+    pub(super) index: PendingIndex,
     pub(super) destinations: Destinations,
     pub(super) routing_keys: RoutingKeys,
     /// Destinations with a lower id are on disk.
     pub(super) stored_destinations: u32,
     pub(super) next_id: u64,
-    pub(super) cache: Arc<Cache>,
-    pub(super) boards: Boards,
-    pub(super) metrics: Metrics,
+    pub(super) cache: Arc<PayloadCache>,
+    pub(super) status: StatusHandles,
+    pub(super) metrics: JournalMetrics,
     pub(super) feed: UnboundedSender<FeedItem>,
-    pub(super) bounds: Bounds,
-    pub(super) condition: Condition,
-    pub(super) deletes: Deletes,
+    pub(super) bounds: JournalBounds,
+    pub(super) condition: DiskState,
+    pub(super) deletes: PendingDeletes,
     pub(super) poisoned: Vec<(DeliveryId, Refused)>,
     /// Deliveries of calls that ended: the dispatcher holds their lanes until that is on disk.
     pub(super) ended: Vec<DeliveryId>,
-    pub(super) booking: Booking,
+    pub(super) accounting: AccountingDelta,
     /// Callbacks in the group before.
     pub(super) last_group: usize,
     /// When what was delivered gets a commit of its own, if none comes before.
@@ -111,36 +111,36 @@ pub(super) struct Writer {
     /// A lane waits for the next commit.
     pub(super) lane_waits: bool,
     pub(super) reader: Option<(Sender<Request>, JoinHandle<()>)>,
-    pub(super) watch: Watch,
+    pub(super) watch: FileWatch,
     /// `None` where commits are not numbered.
-    pub(super) mark: Option<Mark>,
+    pub(super) mark: Option<HighWaterMark>,
     /// Stops when the sender is dropped.
     pub(super) mark_sync: Option<(Sender<()>, JoinHandle<()>)>,
     pub(super) stall: Arc<StallDetector>,
 }
 
 #[derive(Debug, Default)]
-struct Group {
-    appends: Vec<Append>,
+struct CommitGroup {
+    appends: Vec<PendingCallback>,
     settlements: Vec<Settlement>,
     closing: bool,
 }
 
-impl Group {
-    fn take(&mut self, command: Command) {
+impl CommitGroup {
+    fn take(&mut self, command: WriterCommand) {
         match command {
-            Command::Append(append) => self.appends.push(append),
-            Command::Settle(settlements) => self.settlements.extend(settlements),
-            Command::Close => self.closing = true,
+            WriterCommand::PendingCallback(append) => self.appends.push(append),
+            WriterCommand::SettlementSender(settlements) => self.settlements.extend(settlements),
+            WriterCommand::Close => self.closing = true,
         }
     }
 }
 
-impl Writer {
+impl JournalWriter {
     /// Runs until it is told to close or nobody is left to tell it anything.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+    pub(super) fn run(mut self, commands: &Receiver<WriterCommand>) {
         loop {
-            let mut group = Group::default();
+            let mut group = CommitGroup::default();
             let patience = self
                 .settle_due
                 .map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
@@ -148,7 +148,7 @@ impl Writer {
                 Ok(command) => group.take(command),
                 Err(RecvTimeoutError::Timeout) => {
                     if self.settle_due.is_some() {
-                        self.process(Group::default());
+                        self.process(CommitGroup::default());
                     } else {
                         self.idle();
                     }
@@ -190,8 +190,8 @@ impl Writer {
         !overdue && !self.lane_waits && self.poisoned.is_empty()
     }
 
-    fn process(&mut self, group: Group) {
-        let Group { mut appends, .. } = group;
+    fn process(&mut self, group: CommitGroup) {
+        let CommitGroup { mut appends, .. } = group;
         self.stall.begin();
         self.settle_due = None;
         self.lane_waits = false;
@@ -221,7 +221,7 @@ impl Writer {
                 (Ok(()), owed)
             }
             Err(refusal) => {
-                for delivery in staged.iter().flat_map(Staged::deliveries) {
+                for delivery in staged.iter().flat_map(StagedCallback::deliveries) {
                     self.index.remove(delivery.row.id);
                 }
                 self.admission.roll_back();
@@ -232,7 +232,7 @@ impl Writer {
         for callback in &staged {
             match &answers {
                 Ok(()) => self
-                    .booking
+                    .accounting
                     .outcomes
                     .extend(callback.outcomes.iter().copied().map(outcome)),
                 Err(_) => self.book_refused(callback.events),
@@ -243,7 +243,7 @@ impl Writer {
         }
         self.show();
 
-        let mut replies = Answers::default();
+        let mut replies = ReplyBatch::default();
         for callback in staged {
             let answer = match &answers {
                 Ok(()) => Ok(Receipt {
@@ -257,7 +257,7 @@ impl Writer {
             replies.add(callback.reply, Err(refusal));
         }
         replies.send();
-        self.hand_out(owed);
+        self.deliver(owed);
         self.let_lanes_go_on();
     }
 
@@ -279,7 +279,7 @@ impl Writer {
     }
 
     /// What is owed from now on goes to the dispatcher.
-    fn hand_out(&self, owed: Vec<Owed>) {
+    fn deliver(&self, owed: Vec<Owed>) {
         if !owed.is_empty() {
             // Nobody publishes any more: it stays owed for the next process.
             drop(self.feed.send(FeedItem::Owed(owed)));
@@ -287,9 +287,9 @@ impl Writer {
     }
 
     fn book_refused(&mut self, events: usize) {
-        self.booking
+        self.accounting
             .outcomes
-            .extend(std::iter::repeat_n(Outcome::Refused, events));
+            .extend(std::iter::repeat_n(EventOutcome::Refused, events));
     }
 
     /// Takes note of what became of deliveries. That is true whatever becomes of the next commit.
@@ -324,7 +324,7 @@ impl Writer {
         let Some((pending, last)) = self.index.remove(delivery) else {
             return;
         };
-        self.booking.delivered += 1;
+        self.accounting.delivered += 1;
         if let Some(line) = pending.line {
             self.lane_waits |= self.admission.settled(line);
             self.ended.push(delivery);
@@ -336,35 +336,35 @@ impl Writer {
             }
         }
         let cached = self.cache.remove(delivery);
-        if self.boards.live.has_listeners()
-            && let Some(parcel) = cached.or_else(|| {
+        if self.status.live.has_listeners()
+            && let Some(payload) = cached.or_else(|| {
                 read_parcel(self.store.connection(), &self.destinations, delivery)
                     .ok()
                     .flatten()
             })
         {
-            self.boards
+            self.status
                 .live
-                .send(|| live_line(LiveStage::Delivered, &parcel.record.facts, Some(&parcel)));
+                .send(|| live_line(LiveStage::Delivered, &payload.record.facts, Some(&payload)));
         }
     }
 
     /// Admits one callback, all or nothing.
-    fn stage(&mut self, append: Append) -> (Staged, Result<(), Refusal>) {
-        let Append {
+    fn stage(&mut self, append: PendingCallback) -> (StagedCallback, Result<(), JournalRefusal>) {
+        let PendingCallback {
             callback,
             reply,
-            place,
+            permit,
         } = append;
-        let mut staged = Staged {
+        let mut staged = StagedCallback {
             reply,
-            _place: place,
+            _place: permit,
             events: callback.offers.len(),
             outcomes: Vec::with_capacity(callback.offers.len()),
             records: Vec::new(),
         };
         if !self.condition.writes() || self.condition.files_gone() {
-            return (staged, Err(Refusal::Failed));
+            return (staged, Err(JournalRefusal::Failed));
         }
         let mark = self.admission.mark();
         for offer in &callback.offers {
@@ -374,7 +374,7 @@ impl Writer {
                 .decide(&callback.app, offer, &mut |destination| {
                     routing_keys.id(&callback.app, destination)
                 });
-            let Verdict::New { call, placed } = verdict else {
+            let AdmissionDecision::New { call, placed } = verdict else {
                 staged.outcomes.push(Admitted::Duplicate);
                 continue;
             };
@@ -405,7 +405,7 @@ impl Writer {
         for delivery in staged.deliveries() {
             self.index.add(
                 delivery.row.id,
-                Pending {
+                IndexedDelivery {
                     record: delivery.row.record,
                     destination: delivery.row.destination,
                     share: delivery.share,
@@ -420,18 +420,18 @@ impl Writer {
     }
 
     /// Why these records cannot be taken, if so. No records need no room: duplicates are always welcome.
-    fn no_room(&mut self, records: &[NewRecord]) -> Option<Refusal> {
+    fn no_room(&mut self, records: &[NewRecord]) -> Option<JournalRefusal> {
         if records.is_empty() {
             return None;
         }
         if self.condition.disk_full() {
-            return Some(Refusal::DiskFull);
+            return Some(JournalRefusal::DiskFull);
         }
-        let mut needed = Amount::default();
-        let mut shares: Vec<(ShareId, Amount)> = Vec::new();
+        let mut needed = PendingAmount::default();
+        let mut shares: Vec<(ShareId, PendingAmount)> = Vec::new();
         for record in records {
-            for (place, delivery) in record.deliveries.iter().enumerate() {
-                let amount = Amount::delivery(delivery.row.bytes);
+            for (permit, delivery) in record.deliveries.iter().enumerate() {
+                let amount = PendingAmount::delivery(delivery.row.bytes);
                 match shares
                     .iter_mut()
                     .find(|(share, _)| *share == delivery.share)
@@ -440,26 +440,26 @@ impl Writer {
                     None => shares.push((delivery.share, amount)),
                 }
                 needed.deliveries += 1;
-                if place == 0 {
+                if permit == 0 {
                     needed.bytes += amount.bytes;
                 }
             }
         }
         let total = self.bounds.total;
-        if let Some(bound) = Amount::default().exceeds(needed, total) {
-            return Some(Refusal::NeverFits(bound));
+        if let Some(bound) = PendingAmount::default().exceeds(needed, total) {
+            return Some(JournalRefusal::NeverFits(bound));
         }
         if let Some(bound) = self.index.amount().exceeds(needed, total) {
             self.condition.found_full(needed);
-            return Some(Refusal::Full(bound));
+            return Some(JournalRefusal::Full(bound));
         }
         shares.into_iter().find_map(|(share, needed)| {
             let limit = self.bounds.share;
-            if let Some(bound) = Amount::default().exceeds(needed, limit) {
-                return Some(Refusal::NeverFits(bound));
+            if let Some(bound) = PendingAmount::default().exceeds(needed, limit) {
+                return Some(JournalRefusal::NeverFits(bound));
             }
             let bound = self.index.pending_for(share).exceeds(needed, limit)?;
-            Some(Refusal::DestinationFull {
+            Some(JournalRefusal::DestinationFull {
                 destination: self.destinations.share_name(share).unwrap_or_default(),
                 bound,
             })
@@ -467,22 +467,22 @@ impl Writer {
     }
 
     /// The group is durable: the publisher can have it.
-    fn committed(&mut self, staged: &[Staged]) -> Vec<Owed> {
+    fn committed(&mut self, staged: &[StagedCallback]) -> Vec<Owed> {
         let mut owed = Vec::new();
-        let mut parcels = Vec::new();
+        let mut payloads = Vec::new();
         let mut events = 0_u32;
         for record in staged.iter().flat_map(|callback| &callback.records) {
             events += 1;
             for delivery in &record.deliveries {
                 owed.push(delivery.owed);
-                parcels.push((delivery.owed.delivery, delivery.parcel.clone()));
+                payloads.push((delivery.owed.delivery, delivery.payload.clone()));
             }
             let facts = &record.record.facts;
-            self.boards.live.send(|| match facts.quarantine {
+            self.status.live.send(|| match facts.quarantine {
                 Some(_) => live_line(
                     LiveStage::Quarantined,
                     facts,
-                    record.deliveries.first().map(|delivery| &delivery.parcel),
+                    record.deliveries.first().map(|delivery| &delivery.payload),
                 ),
                 None => live_line(LiveStage::Accepted, facts, None),
             });
@@ -490,20 +490,20 @@ impl Writer {
         if events > 0 {
             self.metrics.batch_size.observe(f64::from(events));
         }
-        self.booking.owed += owed.len() as u64;
-        self.cache.insert_all(parcels);
+        self.accounting.owed += owed.len() as u64;
+        self.cache.insert_all(payloads);
         owed
     }
 
     /// Writes the books, the gauges and the health board.
     pub(super) fn show(&mut self) {
-        let booking = std::mem::take(&mut self.booking);
+        let accounting = std::mem::take(&mut self.accounting);
         let pending = self.index.deliveries();
-        self.boards.ledger.book(|counts| {
-            counts.decide(booking.outcomes);
-            counts.owed += booking.owed;
-            counts.delivered += booking.delivered;
-            counts.moved += booking.moved;
+        self.status.ledger.book(|counts| {
+            counts.decide(accounting.outcomes);
+            counts.owed += accounting.owed;
+            counts.delivered += accounting.delivered;
+            counts.moved += accounting.moved;
             counts.pending = pending;
         });
         let gauges = &self.metrics.gauges;
@@ -526,7 +526,7 @@ impl Writer {
         if let Some(state) = self.condition.news(&self.index, &self.bounds) {
             tracing::info!(?state, "journal state");
             let why = self.condition.why();
-            self.boards.health.update(|view| {
+            self.status.health.update(|view| {
                 view.journal = state;
                 view.journal_why = why;
             });
@@ -534,8 +534,8 @@ impl Writer {
     }
 
     pub(super) fn book_moved(&mut self, moved: u64) {
-        self.booking.moved += moved;
-        self.booking.owed += moved;
+        self.accounting.moved += moved;
+        self.accounting.owed += moved;
     }
 
     /// Nothing to do for a while: tries again what failed for lack of room, gives free pages back.
@@ -546,7 +546,7 @@ impl Writer {
         if self.has_leftovers() {
             let owed = self.write_leftovers();
             self.show();
-            self.hand_out(owed);
+            self.deliver(owed);
             self.let_lanes_go_on();
         } else if self.condition.state() == JournalState::Writable
             && self

@@ -15,20 +15,20 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    dispatch::{AttemptId, ChannelId, Loss, Outcome, Outstanding, Refused},
+    dispatch::{AttemptId, ChannelId, ChannelLoss, PublishOutcome, Refused, UnconfirmedPublishes},
     status::DestinationState,
 };
 
 use super::{
     backoff::Backoff,
+    broker_object::BrokerObject,
+    connection::BrokerConnection,
     error::chain,
-    line::{LinkWatch, pause},
-    link::Link,
-    loss::Cause,
-    place::Place,
-    publication::{Ending, Press, Sheet, publish},
-    surveyor::Survey,
-    topology::Verdict,
+    loss::LossCause,
+    publish_request::{PublishContext, PublishEnd, PublishRequest, publish},
+    supervisor::{ConnectionWatch, pause},
+    topology::TopologyCheck,
+    topology_checker::TopologyChecker,
 };
 
 /// channel.open and confirm.select.
@@ -36,23 +36,23 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// After one publish failed because the channel is gone, the others fail within moments.
 const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Close-Ok at the end of the process; what is unconfirmed then is the next process's to send again.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Orders taken in one turn.
 const BATCH: usize = 64;
 
 /// What the engine tells a channel's task.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum ChannelCommand {
     /// Publish. `epoch`: the opening of the channel that it is meant for; a later one ignores it, because the
     /// dispatcher has been told that the earlier one was lost and sends again what it wants sent.
-    Publish { epoch: u64, sheet: Sheet },
+    Publish { epoch: u64, request: PublishRequest },
     /// It stalls: close it.
     Close { epoch: u64 },
 }
 
 /// Who tells: a channel that was let go may be needed again while its former task still says its last words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Teller {
+pub(super) struct TaskId {
     pub(super) channel: ChannelId,
     /// Which task of that channel: no number is given twice.
     pub(super) task: u64,
@@ -60,31 +60,31 @@ pub(super) struct Teller {
 
 /// What a channel's task tells the engine, in this order.
 #[derive(Debug)]
-pub(super) enum ChannelNews {
+pub(super) enum ChannelEvent {
     /// Open on connection `link`, topology checked.
     Opened { epoch: u64, link: u64 },
     /// These publishes ended.
-    Ended(Vec<Ended>),
+    EndedAttempt(Vec<EndedAttempt>),
     /// It is gone; what has not ended has not.
-    Lost { loss: Loss, why: String },
+    Lost { loss: ChannelLoss, why: String },
     /// It cannot be opened, for now.
-    Standing(DestinationState, Option<String>),
+    TopologyStatus(DestinationState, Option<String>),
 }
 
 /// One publish that ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct EndedAttempt {
     pub(super) attempt: AttemptId,
-    pub(super) how: How,
+    pub(super) how: AttemptEnd,
     /// From the hand-over to the answer.
     pub(super) took: Duration,
 }
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum How {
+pub(super) enum AttemptEnd {
     /// The broker said.
-    Outcome(Outcome),
+    PublishOutcome(PublishOutcome),
     /// It can never be sent.
     Unsendable(Refused),
     /// It was not sent, because the journal could not give it just now.
@@ -92,19 +92,19 @@ pub(super) enum How {
 }
 
 /// What a channel's task works with.
-pub(super) struct Desk {
-    pub(super) teller: Teller,
-    pub(super) place: Place,
-    pub(super) press: Arc<Press>,
-    pub(super) survey: Survey,
-    pub(super) line: LinkWatch,
-    pub(super) news: mpsc::Sender<(Teller, ChannelNews)>,
+pub(super) struct ChannelTask {
+    pub(super) task_id: TaskId,
+    pub(super) object: BrokerObject,
+    pub(super) context: Arc<PublishContext>,
+    pub(super) topology_checker: TopologyChecker,
+    pub(super) line: ConnectionWatch,
+    pub(super) news: mpsc::Sender<(TaskId, ChannelEvent)>,
     pub(super) halt: CancellationToken,
 }
 
-impl Desk {
+impl ChannelTask {
     /// Opens the channel whenever there is a connection, and publishes until `halt`.
-    pub(super) async fn serve(mut self, mut orders: mpsc::Receiver<Order>) {
+    pub(super) async fn serve(mut self, mut orders: mpsc::Receiver<ChannelCommand>) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let mut epoch = 0;
         let halt = self.halt.clone();
@@ -116,13 +116,14 @@ impl Desk {
             let (link, channel) = match opened {
                 Ok(open) => open,
                 Err((state, why)) => {
-                    self.tell(ChannelNews::Standing(state, Some(why))).await;
+                    self.tell(ChannelEvent::TopologyStatus(state, Some(why)))
+                        .await;
                     pause(&mut backoff, &self.halt).await;
                     continue;
                 }
             };
             epoch += 1;
-            self.tell(ChannelNews::Opened {
+            self.tell(ChannelEvent::Opened {
                 epoch,
                 link: link.number,
             })
@@ -131,12 +132,12 @@ impl Desk {
             let (cause, why) = self.publish(&link, &channel, epoch, &mut orders).await;
             let loss = cause.loss();
             tracing::debug!(
-                destination = self.place.name(),
+                destination = self.object.name(),
                 ?loss,
                 why,
                 "a publishing channel is gone"
             );
-            self.tell(ChannelNews::Lost { loss, why }).await;
+            self.tell(ChannelEvent::Lost { loss, why }).await;
             // A channel that stood for a while is opened again at once; one that falls as soon as it stands is not.
             if opened.elapsed() > Duration::from_secs(5) {
                 backoff.reset();
@@ -145,13 +146,15 @@ impl Desk {
         }
     }
 
-    async fn tell(&self, news: ChannelNews) {
+    async fn tell(&self, news: ChannelEvent) {
         // The engine outlives its channels; where it does not, nobody is left to be told.
-        drop(self.news.send((self.teller, news)).await);
+        drop(self.news.send((self.task_id, news)).await);
     }
 
     /// A channel in confirm mode on the present connection, its topology found good.
-    async fn open(&mut self) -> Result<(Arc<Link>, Channel), (DestinationState, String)> {
+    async fn open(
+        &mut self,
+    ) -> Result<(Arc<BrokerConnection>, Channel), (DestinationState, String)> {
         let link = loop {
             let link = self.line.borrow_and_update().clone();
             match link {
@@ -164,8 +167,8 @@ impl Desk {
                 }
             }
         };
-        match self.survey.ask(self.place.clone()).await {
-            Verdict::Good => {}
+        match self.topology_checker.ask(self.object.clone()).await {
+            TopologyCheck::Good => {}
             verdict => {
                 let (state, why) = verdict.standing();
                 return Err((state, why.unwrap_or_default()));
@@ -191,64 +194,66 @@ impl Desk {
     /// Publishes on an open channel until it is gone, and says how it went.
     async fn publish(
         &self,
-        link: &Arc<Link>,
+        link: &Arc<BrokerConnection>,
         channel: &Channel,
         epoch: u64,
-        orders: &mut mpsc::Receiver<Order>,
-    ) -> (Cause, String) {
-        let mut bench = Bench::default();
+        orders: &mut mpsc::Receiver<ChannelCommand>,
+    ) -> (LossCause, String) {
+        let mut pending = PendingPublishes::default();
         let mut batch = Vec::with_capacity(BATCH);
         let mut closing: Option<Pin<Box<dyn Future<Output = lapin::Result<()>> + Send>>> = None;
         let mut leaving = false;
         loop {
             let turn = tokio::select! {
                 biased;
-                () = link.lost.cancelled() => Turn::LineLost,
-                () = bench.polled(), if bench.has_work() => Turn::Polled,
-                closed = poll_closing(&mut closing), if closing.is_some() => Turn::Closed(closed),
-                () = self.halt.cancelled(), if !leaving => Turn::Leave,
-                _ = orders.recv_many(&mut batch, BATCH), if !leaving => Turn::Orders,
+                () = link.lost.cancelled() => ChannelWake::LineLost,
+                () = pending.polled(), if pending.has_work() => ChannelWake::Polled,
+                closed = poll_closing(&mut closing), if closing.is_some() => ChannelWake::Closed(closed),
+                () = self.halt.cancelled(), if !leaving => ChannelWake::Leave,
+                _ = orders.recv_many(&mut batch, BATCH), if !leaving => ChannelWake::Orders,
             };
             match turn {
-                Turn::Orders if batch.is_empty() => {
+                ChannelWake::Orders if batch.is_empty() => {
                     // The engine let go of this channel: it owes nothing any more.
                     leaving = true;
                 }
-                Turn::Orders => {
+                ChannelWake::Orders => {
                     for order in batch.drain(..) {
                         match order {
-                            Order::Publish {
+                            ChannelCommand::Publish {
                                 epoch: meant,
-                                sheet,
+                                request,
                             } if meant == epoch => {
                                 let publication =
-                                    publish(self.press.clone(), channel.clone(), sheet);
-                                bench.add(sheet.attempt, Box::pin(publication));
+                                    publish(self.context.clone(), channel.clone(), request);
+                                pending.add(request.attempt, Box::pin(publication));
                             }
-                            Order::Close { epoch: meant } if meant == epoch => {
+                            ChannelCommand::Close { epoch: meant } if meant == epoch => {
                                 closing.get_or_insert_with(|| close(channel.clone()));
                             }
-                            Order::Publish { .. } | Order::Close { .. } => {}
+                            ChannelCommand::Publish { .. } | ChannelCommand::Close { .. } => {}
                         }
                     }
                 }
-                Turn::Leave => leaving = true,
-                Turn::Polled => {
-                    let ended = bench.take();
+                ChannelWake::Leave => leaving = true,
+                ChannelWake::Polled => {
+                    let ended = pending.take();
                     if !ended.is_empty() {
-                        self.tell(ChannelNews::Ended(ended)).await;
+                        self.tell(ChannelEvent::EndedAttempt(ended)).await;
                     }
-                    if bench.failure.is_some() {
-                        return self.gone(link, &mut bench, None).await;
+                    if pending.failure.is_some() {
+                        return self.gone(link, &mut pending, None).await;
                     }
                 }
-                Turn::Closed(closed) => return self.gone(link, &mut bench, Some(closed)).await,
-                Turn::LineLost => {
+                ChannelWake::Closed(closed) => {
+                    return self.gone(link, &mut pending, Some(closed)).await;
+                }
+                ChannelWake::LineLost => {
                     let silence = Some(Err(lapin::ErrorKind::InvalidConnectionState(
                         lapin::ConnectionState::Error,
                     )
                     .into()));
-                    return self.gone(link, &mut bench, silence).await;
+                    return self.gone(link, &mut pending, silence).await;
                 }
             }
             if leaving && closing.is_none() {
@@ -260,37 +265,37 @@ impl Desk {
     /// The channel is gone or closed: what was confirmed until then counts, and the rest fails.
     async fn gone(
         &self,
-        link: &Arc<Link>,
-        bench: &mut Bench,
+        link: &Arc<BrokerConnection>,
+        pending: &mut PendingPublishes,
         closed: Option<lapin::Result<()>>,
-    ) -> (Cause, String) {
+    ) -> (LossCause, String) {
         let rest = async {
-            while bench.has_work() {
-                bench.polled().await;
+            while pending.has_work() {
+                pending.polled().await;
             }
         };
         // What is still unresolved after that is unknown, and that is what the loss says.
         drop(tokio::time::timeout(FAIL_TIMEOUT, rest).await);
-        let ended = bench.take();
+        let ended = pending.take();
         if !ended.is_empty() {
-            self.tell(ChannelNews::Ended(ended)).await;
+            self.tell(ChannelEvent::EndedAttempt(ended)).await;
         }
         let connected = link.connected();
         let mut cause = match &closed {
-            Some(Ok(())) => Cause::Channel(None),
-            Some(Err(error)) => Cause::of(error.kind(), connected),
-            None => Cause::Channel(None),
+            Some(Ok(())) => LossCause::Channel(None),
+            Some(Err(error)) => LossCause::of(error.kind(), connected),
+            None => LossCause::Channel(None),
         };
         let mut why = closed
             .and_then(Result::err)
             .map_or_else(|| "the channel was closed".to_owned(), |e| chain(&e));
-        for error in bench
+        for error in pending
             .failure
             .take()
             .into_iter()
-            .chain(bench.failures.drain(..))
+            .chain(pending.failures.drain(..))
         {
-            let other = Cause::of(error.kind(), connected);
+            let other = LossCause::of(error.kind(), connected);
             if cause.or(other) != cause {
                 why = chain(&error);
             }
@@ -300,7 +305,7 @@ impl Desk {
     }
 }
 
-enum Turn {
+enum ChannelWake {
     Orders,
     Polled,
     Closed(lapin::Result<()>),
@@ -316,7 +321,7 @@ fn close(channel: Channel) -> Closing {
 
 /// Closing at the end waits a little only: whatever is not answered then is sent again by the next process.
 async fn farewell(channel: Channel) -> lapin::Result<()> {
-    tokio::time::timeout(FAREWELL_TIMEOUT, channel.close(200, "OK".into()))
+    tokio::time::timeout(CLOSE_TIMEOUT, channel.close(200, "OK".into()))
         .await
         .unwrap_or_else(|_| {
             Err(lapin::ErrorKind::InvalidConnectionState(lapin::ConnectionState::Closing).into())
@@ -330,24 +335,24 @@ async fn poll_closing(closing: &mut Option<Closing>) -> lapin::Result<()> {
     }
 }
 
-type Publication = Pin<Box<dyn Future<Output = Ending> + Send>>;
+type Publication = Pin<Box<dyn Future<Output = PublishEnd> + Send>>;
 
 /// The publishes of one opening of a channel.
 ///
 /// They are polled all together, in rounds, and not by who was woken: only so is it known which returns were in hand
-/// when a confirmation resolved (see [`Outstanding`]).
+/// when a confirmation resolved (see [`UnconfirmedPublishes`]).
 #[derive(Default)]
-struct Bench {
+struct PendingPublishes {
     publications: Vec<(AttemptId, Publication)>,
-    outstanding: Outstanding,
+    outstanding: UnconfirmedPublishes,
     /// How long those took that the broker answered and that are not attributed yet.
     answered: HashMap<AttemptId, Duration>,
-    ended: Vec<Ended>,
+    ended: Vec<EndedAttempt>,
     failure: Option<lapin::Error>,
     failures: Vec<lapin::Error>,
 }
 
-impl Bench {
+impl PendingPublishes {
     fn add(&mut self, attempt: AttemptId, publication: Publication) {
         self.outstanding.sent(attempt);
         self.publications.push((attempt, publication));
@@ -391,7 +396,7 @@ impl Bench {
             drop(self.publications.swap_remove(index));
             resolved = true;
             match ending {
-                Ending::Answered {
+                PublishEnd::Answered {
                     verdict,
                     attached,
                     took,
@@ -400,23 +405,23 @@ impl Bench {
                     self.outstanding
                         .resolved(attempt, verdict, attached, &mut certain);
                 }
-                Ending::Unsendable(refused) => {
+                PublishEnd::Unsendable(refused) => {
                     self.outstanding.not_sent(attempt);
-                    self.ended.push(Ended {
+                    self.ended.push(EndedAttempt {
                         attempt,
-                        how: How::Unsendable(refused),
+                        how: AttemptEnd::Unsendable(refused),
                         took: Duration::ZERO,
                     });
                 }
-                Ending::NotNow => {
+                PublishEnd::NotNow => {
                     self.outstanding.not_sent(attempt);
-                    self.ended.push(Ended {
+                    self.ended.push(EndedAttempt {
                         attempt,
-                        how: How::NotNow,
+                        how: AttemptEnd::NotNow,
                         took: Duration::ZERO,
                     });
                 }
-                Ending::Failed(error) => {
+                PublishEnd::Failed(error) => {
                     self.outstanding.failed(attempt);
                     if self.failure.is_none() {
                         self.failure = Some(error);
@@ -429,16 +434,16 @@ impl Bench {
         let again = self.outstanding.round_over(&mut certain);
         for (attempt, outcome) in certain {
             let took = self.answered.remove(&attempt).unwrap_or_default();
-            self.ended.push(Ended {
+            self.ended.push(EndedAttempt {
                 attempt,
-                how: How::Outcome(outcome),
+                how: AttemptEnd::PublishOutcome(outcome),
                 took,
             });
         }
         (again, resolved)
     }
 
-    fn take(&mut self) -> Vec<Ended> {
+    fn take(&mut self) -> Vec<EndedAttempt> {
         std::mem::take(&mut self.ended)
     }
 }

@@ -4,14 +4,14 @@ use crate::config::Config;
 
 use super::{
     PublishError,
-    link::Dialer,
-    place::{Place, places},
-    topology::{CHECK_TIMEOUT, Depth, Verdict, check},
+    broker_object::{BrokerObject, broker_objects},
+    connection::Dialer,
+    topology::{CHECK_TIMEOUT, CheckDepth, TopologyCheck, check},
 };
 
 /// How a configured destination stands on the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TopologyStatus {
     /// It is there, as configured.
     Good,
     /// It is not there, and `serve` will declare it.
@@ -24,7 +24,7 @@ pub enum Standing {
     Unclear,
 }
 
-impl Standing {
+impl TopologyStatus {
     /// Whether deliveries would be held.
     #[must_use]
     pub const fn is_fault(self) -> bool {
@@ -50,7 +50,7 @@ pub struct TopologyFinding {
     /// `queue contoso.calls.0` or `exchange calls`.
     pub destination: String,
     /// How it stands.
-    pub standing: Standing,
+    pub standing: TopologyStatus,
     /// The broker's words, which name both sides of a mismatch; empty where there is nothing to say.
     pub detail: String,
 }
@@ -61,50 +61,52 @@ pub struct TopologyFinding {
 /// # Errors
 /// Where no broker can be reached, by the last of the configured URLs, or a connection is lost to a check.
 pub async fn compare(config: &Config) -> Result<Vec<TopologyFinding>, PublishError> {
-    let (places, broker) = (places(&config.routes), &config.broker);
+    let (broker_objects, broker) = (broker_objects(&config.routes), &config.broker);
     let mut dialer = Dialer::new(broker.clone(), "hookswitch check-config".to_owned());
     let link = dialer.dial_any().await?;
-    let mut findings = Vec::with_capacity(places.len());
-    for place in &places {
+    let mut topology_reports = Vec::with_capacity(broker_objects.len());
+    for object in &broker_objects {
         let look = |depth| {
-            let checking = check(&link.connection, place, broker, depth);
+            let checking = check(&link.connection, object, broker, depth);
             async move {
                 match tokio::time::timeout(CHECK_TIMEOUT, checking).await {
                     Ok(verdict) => {
                         verdict.map_err(|error| PublishError::broker("check a destination", error))
                     }
-                    Err(_) => Ok(Verdict::Held(format!("no answer within {CHECK_TIMEOUT:?}"))),
+                    Err(_) => Ok(TopologyCheck::Held(format!(
+                        "no answer within {CHECK_TIMEOUT:?}"
+                    ))),
                 }
             }
         };
-        let mut verdict = look(Depth::Look).await?;
-        let declares = broker.declare && matches!(place, Place::Queue { .. });
-        if verdict == Verdict::Good && declares {
-            verdict = look(Depth::Compare).await?;
+        let mut verdict = look(CheckDepth::Look).await?;
+        let declares = broker.declare && matches!(object, BrokerObject::Queue { .. });
+        if verdict == TopologyCheck::Good && declares {
+            verdict = look(CheckDepth::Compare).await?;
         }
         let (standing, detail) = match verdict {
-            Verdict::Good => (Standing::Good, String::new()),
-            Verdict::Missing(_) if declares && is_queue_missing(&verdict, place) => {
-                (Standing::ToBeDeclared, String::new())
+            TopologyCheck::Good => (TopologyStatus::Good, String::new()),
+            TopologyCheck::Missing(_) if declares && is_queue_missing(&verdict, object) => {
+                (TopologyStatus::ToBeDeclared, String::new())
             }
-            Verdict::Missing(detail) => (Standing::Missing, detail),
-            Verdict::Mismatched(detail) => (Standing::Mismatched, detail),
-            Verdict::Held(detail) => (Standing::Unclear, detail),
+            TopologyCheck::Missing(detail) => (TopologyStatus::Missing, detail),
+            TopologyCheck::Mismatched(detail) => (TopologyStatus::Mismatched, detail),
+            TopologyCheck::Held(detail) => (TopologyStatus::Unclear, detail),
         };
-        findings.push(TopologyFinding {
-            destination: place.name(),
+        topology_reports.push(TopologyFinding {
+            destination: object.name(),
             standing,
             detail,
         });
     }
     link.close().await;
-    Ok(findings)
+    Ok(topology_reports)
 }
 
 /// A queue's check looks for `broker.exchange` first, which is never declared; the broker's text tells the two apart.
-fn is_queue_missing(verdict: &Verdict, place: &Place) -> bool {
-    match (verdict, place) {
-        (Verdict::Missing(text), Place::Queue { .. }) => !text.contains("no exchange"),
+fn is_queue_missing(verdict: &TopologyCheck, object: &BrokerObject) -> bool {
+    match (verdict, object) {
+        (TopologyCheck::Missing(text), BrokerObject::Queue { .. }) => !text.contains("no exchange"),
         _ => false,
     }
 }

@@ -9,25 +9,28 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    dispatch::{AttemptId, ChannelId, DeliveryId, Input, Outcome, Output, Owed, Refused},
+    dispatch::{
+        AttemptId, ChannelId, DeliveryId, DispatcherInput, DispatcherOutput, Owed, PublishOutcome,
+        Refused,
+    },
     journal::{FeedItem, Settlement},
     route::DestinationId,
     status::DestinationState,
 };
 
 use super::{
-    alone::AloneNews,
-    board::Board,
-    channel::{ChannelNews, Desk, Ended, How, Order, Teller},
-    line::LineNews,
+    broker_object::BrokerObject,
+    channel::{AttemptEnd, ChannelCommand, ChannelEvent, ChannelTask, EndedAttempt, TaskId},
+    channel_slots::{ChannelOpening, ChannelSlot, ChannelSlots, InFlight},
+    channel_status::{shown, stalled, status_of},
+    destination_status::DestinationStatuses,
+    engine_parts::EngineParts,
+    isolated::IsolatedEvent,
     metrics::PublishResult,
-    parts::Parts,
-    place::Place,
-    publication::Sheet,
-    slots::{Flight, Opening, Slot, Slots},
-    standing::{shown, stalled, standing_of},
-    surveyor::{Finding, watch},
-    topology::Verdict,
+    publish_request::PublishRequest,
+    supervisor::ConnectionEvent,
+    topology::TopologyCheck,
+    topology_checker::{TopologyReport, watch},
 };
 
 /// Beside a window of publishes, a channel can be ordered to close.
@@ -35,20 +38,20 @@ const SPARE_ORDERS: usize = 8;
 
 /// The engine: everything here is changed by one task only.
 pub(super) struct Engine {
-    parts: Parts,
-    pub(super) board: Board,
+    parts: EngineParts,
+    pub(super) board: DestinationStatuses,
     /// The channels' tasks.
-    pub(super) desks: JoinSet<()>,
+    pub(super) channel_tasks: JoinSet<()>,
     /// Rechecks and surveys under way.
     pub(super) helpers: JoinSet<()>,
     origin: Instant,
-    slots: Slots,
-    outputs: Vec<Output>,
+    slots: ChannelSlots,
+    outputs: Vec<DispatcherOutput>,
     /// Inputs that handling outputs made necessary.
-    inputs: VecDeque<Input>,
+    inputs: VecDeque<DispatcherInput>,
     settlements: Vec<Settlement>,
     /// Messages to be sent alone, one after the other.
-    waiting: VecDeque<Sheet>,
+    waiting: VecDeque<PublishRequest>,
     sending_alone: bool,
     /// Quarantine messages whose body the broker refused even alone.
     without_body: HashSet<DeliveryId>,
@@ -61,15 +64,19 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(parts: Parts) -> Self {
-        let board = Board::new(parts.health.clone(), parts.metrics.clone(), &parts.places);
+    pub(super) fn new(parts: EngineParts) -> Self {
+        let board = DestinationStatuses::new(
+            parts.health.clone(),
+            parts.metrics.clone(),
+            &parts.broker_objects,
+        );
         let mut engine = Self {
             parts,
             board,
-            desks: JoinSet::new(),
+            channel_tasks: JoinSet::new(),
             helpers: JoinSet::new(),
             origin: Instant::now(),
-            slots: Slots::default(),
+            slots: ChannelSlots::default(),
             outputs: Vec::new(),
             inputs: VecDeque::new(),
             settlements: Vec::new(),
@@ -100,7 +107,7 @@ impl Engine {
 
     /// The dispatcher's clock has come to its deadline.
     pub(super) fn tick(&mut self) {
-        self.step(Input::Tick);
+        self.step(DispatcherInput::Tick);
     }
 
     /// News of the journal.
@@ -109,26 +116,26 @@ impl Engine {
             FeedItem::Owed(owed) => {
                 for owed in owed {
                     self.seat(&owed);
-                    self.step(Input::Accepted(owed));
+                    self.step(DispatcherInput::Accepted(owed));
                 }
             }
             FeedItem::Settled(deliveries) => {
                 for delivery in deliveries {
-                    self.step(Input::Settled { delivery });
+                    self.step(DispatcherInput::Settled { delivery });
                 }
             }
             FeedItem::Withdraw(deliveries) => {
                 for delivery in deliveries {
-                    self.step(Input::Withdraw { delivery });
+                    self.step(DispatcherInput::Withdraw { delivery });
                 }
             }
         }
     }
 
     /// News of the publishing connection.
-    pub(super) fn line(&mut self, news: LineNews) {
+    pub(super) fn line(&mut self, news: ConnectionEvent) {
         match news {
-            LineNews::Fenced(link) => {
+            ConnectionEvent::Fenced(link) => {
                 self.connected = true;
                 if std::mem::take(&mut self.lost_before) {
                     self.parts.metrics.reconnects.inc();
@@ -138,87 +145,87 @@ impl Engine {
                 self.pass_fence();
                 self.survey_all();
             }
-            LineNews::Lost(why) => {
+            ConnectionEvent::Lost(why) => {
                 self.lost_before = true;
                 self.slots.unfenced();
-                self.step(Input::Blocked(false));
+                self.step(DispatcherInput::Blocked(false));
                 self.down(&why);
             }
-            LineNews::Trouble(why) => self.down(&why),
-            LineNews::Blocked(reason) => {
+            ConnectionEvent::Trouble(why) => self.down(&why),
+            ConnectionEvent::Blocked(reason) => {
                 self.broker(true, reason.is_some());
-                self.step(Input::Blocked(reason.is_some()));
+                self.step(DispatcherInput::Blocked(reason.is_some()));
             }
         }
     }
 
     /// News of a channel.
-    pub(super) fn channel(&mut self, teller: Teller, news: ChannelNews) {
-        let id = teller.channel;
+    pub(super) fn channel(&mut self, task_id: TaskId, news: ChannelEvent) {
+        let id = task_id.channel;
         if self
             .slots
             .all
             .get(&id)
-            .is_none_or(|slot| slot.task != teller.task)
+            .is_none_or(|slot| slot.task != task_id.task)
         {
             // The last words of a task that was let go: its loss was booked then.
             return;
         }
         match news {
-            ChannelNews::Opened { epoch, link } => {
-                self.slots.opened(id, Opening { epoch, link });
+            ChannelEvent::Opened { epoch, link } => {
+                self.slots.opened(id, ChannelOpening { epoch, link });
                 self.stand(id, DestinationState::Ready, None);
-                self.step(Input::Opened { channel: id });
+                self.step(DispatcherInput::Opened { channel: id });
             }
-            ChannelNews::Ended(all) => {
+            ChannelEvent::EndedAttempt(all) => {
                 for ended in all {
                     self.ended(ended);
                 }
             }
-            ChannelNews::Lost { loss, why } => {
+            ChannelEvent::Lost { loss, why } => {
                 for _ in 0..self.slots.lost(id, loss) {
                     self.parts.metrics.published(PublishResult::Lost);
                 }
                 self.stand(id, DestinationState::Held, Some(why));
-                self.step(Input::ChannelLost { channel: id, loss });
+                self.step(DispatcherInput::ChannelLost { channel: id, loss });
                 self.pass_fence();
             }
-            ChannelNews::Standing(state, why) => self.stand(id, state, why),
+            ChannelEvent::TopologyStatus(state, why) => self.stand(id, state, why),
         }
     }
 
     /// News of the message that is sent alone.
-    pub(super) fn alone(&mut self, news: AloneNews) {
+    pub(super) fn alone(&mut self, news: IsolatedEvent) {
         self.sending_alone = false;
         match news {
-            AloneNews::Ended(ended) => self.ended(ended),
-            AloneNews::Refused { attempt, refused } => {
+            IsolatedEvent::EndedAttempt(ended) => self.ended(ended),
+            IsolatedEvent::Refused { attempt, refused } => {
                 self.parts.metrics.published(PublishResult::Error);
                 self.refused(attempt, refused);
             }
-            AloneNews::NotSent { attempt, why } => {
+            IsolatedEvent::NotSent { attempt, why } => {
                 tracing::warn!(error = why, "a message sent alone was not taken");
                 self.parts.metrics.published(PublishResult::Error);
                 self.slots.flights.remove(&attempt);
-                self.step(Input::NotSent { attempt });
+                self.step(DispatcherInput::NotSent { attempt });
             }
-            AloneNews::Unknown { attempt } => {
+            IsolatedEvent::Unknown { attempt } => {
                 self.parts.metrics.published(PublishResult::Lost);
                 self.slots.flights.remove(&attempt);
-                self.step(Input::AloneUnknown { attempt });
+                self.step(DispatcherInput::AloneUnknown { attempt });
             }
         }
         self.next_alone();
     }
 
     /// An answer of the survey.
-    pub(super) fn found(&mut self, finding: Finding) {
+    pub(super) fn found(&mut self, finding: TopologyReport) {
         match finding {
-            Finding::Rechecked(destination, verdict) => {
-                let usable = verdict == Verdict::Good;
+            TopologyReport::Rechecked(destination, verdict) => {
+                let usable = verdict == TopologyCheck::Good;
                 let name = self
                     .parts
-                    .press
+                    .context
                     .destinations
                     .get(destination)
                     .map(|destination| destination.channel_name());
@@ -230,16 +237,16 @@ impl Engine {
                 {
                     slot.found = Some(verdict);
                 }
-                self.step(Input::Rechecked {
+                self.step(DispatcherInput::Rechecked {
                     destination,
                     usable,
                 });
             }
-            Finding::Surveyed(place, verdict) => {
-                let name = place.name();
+            TopologyReport::Surveyed(object, verdict) => {
+                let name = object.name();
                 // A destination that has a channel speaks for itself.
                 let has_channel = self.slots.all.values().any(|slot| slot.name == name);
-                if !has_channel && (self.connected || verdict != Verdict::Good) {
+                if !has_channel && (self.connected || verdict != TopologyCheck::Good) {
                     let (state, why) = verdict.standing();
                     self.board.set(&name, state, why);
                 }
@@ -267,7 +274,7 @@ impl Engine {
             if view.owed == 0 && !self.board.is_configured(&slot.name) {
                 gone.push(view.channel);
             } else if slot.open.is_some() {
-                standing.push((view.channel, standing_of(slot, &view)));
+                standing.push((view.channel, status_of(slot, &view)));
             }
         }
         self.parts
@@ -286,9 +293,9 @@ impl Engine {
                 slot.halt.cancel();
                 self.board.remove(&slot.name);
                 // Its task says so too, but to an engine that does not know it any more.
-                self.step(Input::ChannelLost {
+                self.step(DispatcherInput::ChannelLost {
                     channel: id,
-                    loss: crate::dispatch::Loss::Settled,
+                    loss: crate::dispatch::ChannelLoss::Settled,
                 });
             }
         }
@@ -309,41 +316,41 @@ impl Engine {
         self.report();
     }
 
-    fn ended(&mut self, ended: Ended) {
+    fn ended(&mut self, ended: EndedAttempt) {
         let attempt = ended.attempt;
         match ended.how {
-            How::Outcome(outcome) => {
+            AttemptEnd::PublishOutcome(outcome) => {
                 let flight = self.slots.flights.remove(&attempt);
                 if let Some(flight) = flight {
                     self.without_body.remove(&flight.delivery);
                 }
                 let metrics = &self.parts.metrics;
                 let input = match outcome {
-                    Outcome::Confirmed => {
+                    PublishOutcome::Confirmed => {
                         metrics.published(PublishResult::Ack);
                         if let Some(slot) =
                             flight.and_then(|flight| self.slots.all.get(&flight.channel))
                         {
                             slot.confirm_duration.observe(ended.took.as_secs_f64());
                         }
-                        Input::Confirmed { attempt }
+                        DispatcherInput::Confirmed { attempt }
                     }
-                    Outcome::Nacked => {
+                    PublishOutcome::Nacked => {
                         metrics.published(PublishResult::Nack);
-                        Input::Nacked { attempt }
+                        DispatcherInput::Nacked { attempt }
                     }
-                    Outcome::Returned => {
+                    PublishOutcome::Returned => {
                         metrics.published(PublishResult::Returned);
-                        Input::Returned { attempt }
+                        DispatcherInput::Returned { attempt }
                     }
                 };
                 self.step(input);
             }
-            How::NotNow => {
+            AttemptEnd::NotNow => {
                 self.slots.flights.remove(&attempt);
-                self.step(Input::NotSent { attempt });
+                self.step(DispatcherInput::NotSent { attempt });
             }
-            How::Unsendable(refused) => {
+            AttemptEnd::Unsendable(refused) => {
                 self.parts.metrics.published(PublishResult::Error);
                 self.refused(attempt, refused);
             }
@@ -354,7 +361,7 @@ impl Engine {
     fn refused(&mut self, attempt: AttemptId, refused: Refused) {
         let flight = self.slots.flights.remove(&attempt);
         if let Some(flight) = flight
-            && self.parts.press.is_quarantine(flight.destination)
+            && self.parts.context.is_quarantine(flight.destination)
             && self.without_body.insert(flight.delivery)
         {
             tracing::warn!(
@@ -362,7 +369,7 @@ impl Engine {
                 reason = refused.text,
                 "the broker refuses a quarantined event: sending what is known of it without its body"
             );
-            self.step(Input::AloneUnknown { attempt });
+            self.step(DispatcherInput::AloneUnknown { attempt });
             return;
         }
         tracing::warn!(
@@ -370,10 +377,10 @@ impl Engine {
             reason = refused.text,
             "a message cannot be sent: it goes to quarantine"
         );
-        self.step(Input::AloneRefused { attempt, refused });
+        self.step(DispatcherInput::AloneRefused { attempt, refused });
     }
 
-    fn step(&mut self, input: Input) {
+    fn step(&mut self, input: DispatcherInput) {
         self.inputs.push_back(input);
         while let Some(input) = self.inputs.pop_front() {
             let mut outputs = std::mem::take(&mut self.outputs);
@@ -387,9 +394,9 @@ impl Engine {
         }
     }
 
-    fn carry_out(&mut self, output: Output) {
+    fn carry_out(&mut self, output: DispatcherOutput) {
         match output {
-            Output::Publish {
+            DispatcherOutput::Publish {
                 attempt,
                 delivery,
                 destination,
@@ -397,7 +404,7 @@ impl Engine {
                 count,
                 alone,
             } => {
-                let sheet = Sheet {
+                let request = PublishRequest {
                     attempt,
                     delivery,
                     destination,
@@ -406,7 +413,7 @@ impl Engine {
                 };
                 self.slots.flights.insert(
                     attempt,
-                    Flight {
+                    InFlight {
                         channel,
                         delivery,
                         destination,
@@ -414,27 +421,29 @@ impl Engine {
                     },
                 );
                 if alone {
-                    self.waiting.push_back(sheet);
+                    self.waiting.push_back(request);
                     self.next_alone();
-                } else if !self.order(channel, |epoch| Order::Publish { epoch, sheet }) {
+                } else if !self.order(channel, |epoch| ChannelCommand::Publish { epoch, request }) {
                     self.slots.flights.remove(&attempt);
-                    self.inputs.push_back(Input::NotSent { attempt });
+                    self.inputs.push_back(DispatcherInput::NotSent { attempt });
                 }
             }
-            Output::Done { delivery } => self.settlements.push(Settlement::Delivered(delivery)),
-            Output::Poisoned { delivery, refused } => self
+            DispatcherOutput::Done { delivery } => {
+                self.settlements.push(Settlement::Delivered(delivery))
+            }
+            DispatcherOutput::Poisoned { delivery, refused } => self
                 .settlements
                 .push(Settlement::Poisoned(delivery, refused)),
-            Output::Forgotten { delivery } => {
+            DispatcherOutput::Forgotten { delivery } => {
                 self.settlements.push(Settlement::Forgotten(delivery));
             }
-            Output::Recheck { destination } => self.recheck(destination),
-            Output::CloseChannel { channel } => {
+            DispatcherOutput::Recheck { destination } => self.recheck(destination),
+            DispatcherOutput::CloseChannel { channel } => {
                 let (state, why) = stalled();
                 self.stand(channel, state, why);
-                self.order(channel, |epoch| Order::Close { epoch });
+                self.order(channel, |epoch| ChannelCommand::Close { epoch });
             }
-            Output::CutConnection => {
+            DispatcherOutput::CutConnection => {
                 tracing::warn!("the broker does not answer channel.close: cutting the connection");
                 if let Some(link) = &*self.parts.line.borrow() {
                     link.cut();
@@ -445,7 +454,7 @@ impl Engine {
 
     /// Gives an order to an open channel. The queue has room for a whole window and more, and the dispatcher never has
     /// more under way, so that failing is either a channel that is just ending or a bug.
-    fn order(&self, channel: ChannelId, order: impl FnOnce(u64) -> Order) -> bool {
+    fn order(&self, channel: ChannelId, order: impl FnOnce(u64) -> ChannelCommand) -> bool {
         let Some(slot) = self.slots.all.get(&channel) else {
             return false;
         };
@@ -465,11 +474,11 @@ impl Engine {
         if self.sending_alone {
             return;
         }
-        if let Some(sheet) = self.waiting.pop_front() {
-            self.sending_alone = self.parts.alone.try_send(sheet).is_ok();
+        if let Some(request) = self.waiting.pop_front() {
+            self.sending_alone = self.parts.alone.try_send(request).is_ok();
             if !self.sending_alone {
                 tracing::error!("the task that sends messages alone takes no orders");
-                self.waiting.push_front(sheet);
+                self.waiting.push_front(request);
             }
         }
     }
@@ -479,32 +488,32 @@ impl Engine {
         if self.slots.all.contains_key(&owed.channel) {
             return;
         }
-        let Some(destination) = self.parts.press.destinations.get(owed.destination) else {
+        let Some(destination) = self.parts.context.destinations.get(owed.destination) else {
             tracing::error!(
                 destination = owed.destination.0,
                 "the journal owes something to a destination that it does not know"
             );
             return;
         };
-        let place = Place::of(&destination);
-        let name = place.name();
+        let object = BrokerObject::of(&destination);
+        let name = object.name();
         // A window that was lost with the channel may still lie in the queue when the next window comes.
         let (orders, taken) = mpsc::channel(2 * self.parts.window + SPARE_ORDERS);
-        let halt = self.parts.halt_desks.child_token();
+        let halt = self.parts.halt_channels.child_token();
         self.tasks += 1;
-        let desk = Desk {
-            teller: Teller {
+        let channel_task = ChannelTask {
+            task_id: TaskId {
                 channel: owed.channel,
                 task: self.tasks,
             },
-            place: place.clone(),
-            press: self.parts.press.clone(),
-            survey: self.parts.survey.clone(),
+            object: object.clone(),
+            context: self.parts.context.clone(),
+            topology_checker: self.parts.topology_checker.clone(),
             line: self.parts.line.clone(),
-            news: self.parts.channel_news.clone(),
+            news: self.parts.channel_events.clone(),
             halt: halt.clone(),
         };
-        self.desks.spawn(desk.serve(taken));
+        self.channel_tasks.spawn(channel_task.serve(taken));
         let why = if self.connected {
             "its channel is being opened"
         } else {
@@ -514,8 +523,8 @@ impl Engine {
             .set(&name, DestinationState::Held, Some(why.to_owned()));
         self.slots.all.insert(
             owed.channel,
-            Slot {
-                place,
+            ChannelSlot {
+                object,
                 confirm_duration: self.board.confirm_duration(&name),
                 name,
                 task: self.tasks,
@@ -528,13 +537,20 @@ impl Engine {
     }
 
     fn recheck(&mut self, id: DestinationId) {
-        let Some(destination) = self.parts.press.destinations.get(id) else {
+        let Some(destination) = self.parts.context.destinations.get(id) else {
             return;
         };
-        let (survey, findings) = (self.parts.survey.clone(), self.parts.findings.clone());
+        let (topology_checker, topology_reports) = (
+            self.parts.topology_checker.clone(),
+            self.parts.topology_reports.clone(),
+        );
         self.helpers.spawn(async move {
-            let verdict = survey.ask(Place::of(&destination)).await;
-            drop(findings.send(Finding::Rechecked(id, verdict)).await);
+            let verdict = topology_checker.ask(BrokerObject::of(&destination)).await;
+            drop(
+                topology_reports
+                    .send(TopologyReport::Rechecked(id, verdict))
+                    .await,
+            );
         });
     }
 
@@ -542,18 +558,22 @@ impl Engine {
     /// owed something: a consumer may come before the first event.
     fn survey_all(&mut self) {
         self.survey_round.cancel();
-        let round = self.parts.halt_desks.child_token();
+        let round = self.parts.halt_channels.child_token();
         self.survey_round = round.clone();
-        for place in self.parts.places.clone() {
-            let (survey, findings) = (self.parts.survey.clone(), self.parts.findings.clone());
+        for object in self.parts.broker_objects.clone() {
+            let (topology_checker, topology_reports) = (
+                self.parts.topology_checker.clone(),
+                self.parts.topology_reports.clone(),
+            );
             let round = round.clone();
-            self.helpers.spawn(watch(place, survey, findings, round));
+            self.helpers
+                .spawn(watch(object, topology_checker, topology_reports, round));
         }
     }
 
     fn pass_fence(&mut self) {
         if self.slots.take_fence() {
-            self.step(Input::Fenced);
+            self.step(DispatcherInput::Fenced);
         }
     }
 
@@ -570,9 +590,9 @@ impl Engine {
         self.broker(false, false);
         let names: Vec<_> = self
             .parts
-            .places
+            .broker_objects
             .iter()
-            .map(Place::name)
+            .map(BrokerObject::name)
             .chain(self.slots.all.values().map(|slot| slot.name.clone()))
             .collect();
         for name in names {

@@ -103,7 +103,7 @@ pub enum PublishError {
     Metrics(#[from] prometheus::Error),
     /// A part of the publisher ended before it was told to: a bug.
     #[error("the publisher's {part} ended before it was told to")]
-    Ended {
+    EndedAttempt {
         /// Which one.
         part: &'static str,
     },

@@ -26,7 +26,7 @@ use tokio::{net::TcpStream, time::Instant};
 use super::{
     PublishError,
     backoff::Backoff,
-    link::{HEARTBEAT_SECONDS, Link},
+    connection::{BrokerConnection, HEARTBEAT_SECONDS},
 };
 
 /// Names of each kind of connection. A name is spent while the node that its holder was connected to is away; a cluster
@@ -42,7 +42,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a fence is waited for, by what is known of its holder.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+struct FenceTimeouts {
     /// The address that the holder was connected to refuses connections: the broker's process is gone, and so is
     /// whatever it had not handed on to other nodes. What it had handed on is in their sockets.
     refused: Duration,
@@ -53,7 +53,7 @@ struct Patience {
     any: Duration,
 }
 
-const PATIENCE: Patience = Patience {
+const FENCE_TIMEOUTS: FenceTimeouts = FenceTimeouts {
     refused: Duration::from_millis(1_500),
     silent: Duration::from_secs(10),
     any: Duration::from_secs(3 * HEARTBEAT_SECONDS as u64 + 5),
@@ -119,12 +119,12 @@ pub(super) struct Fence {
     holder: Option<SocketAddr>,
     /// When the first connection after the last loss found the fence held.
     waiting_since: Option<Instant>,
-    patience: Patience,
+    timeouts: FenceTimeouts,
 }
 
 /// How the wait for one fence ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wait {
+enum FenceWait {
     /// This connection holds it.
     Taken,
     /// It was passed by, now or before.
@@ -140,7 +140,7 @@ impl Fence {
             left_behind,
             holder: None,
             waiting_since: None,
-            patience: PATIENCE,
+            timeouts: FENCE_TIMEOUTS,
         }
     }
 
@@ -152,16 +152,16 @@ impl Fence {
     /// # Cancel safety
     /// Dropping it leaves at most a channel that closes by itself, and perhaps a fence held by this connection. How long
     /// was waited is kept, so that the next call waits for the rest only.
-    pub(super) async fn take(&mut self, link: &Link) -> Result<(), PublishError> {
+    pub(super) async fn take(&mut self, link: &BrokerConnection) -> Result<(), PublishError> {
         self.skip_free(link).await?;
         while let Some(n) = self.left_behind.last().copied() {
-            if self.wait(link, n).await? == Wait::Taken {
+            if self.wait(link, n).await? == FenceWait::Taken {
                 self.release(link, n).await?;
             }
             self.left_behind.pop();
         }
         let mut tried = 0;
-        while self.wait(link, self.number).await? == Wait::Passed {
+        while self.wait(link, self.number).await? == FenceWait::Passed {
             self.number = next(self.kind, self.number);
             tried += 1;
             if tried % NAMES_EACH == 0 {
@@ -176,7 +176,7 @@ impl Fence {
 
     /// Strikes out what nobody left behind, as a rule everything: one question each on one channel, so that a process whose
     /// connections do not last still comes to publish.
-    async fn skip_free(&mut self, link: &Link) -> Result<(), PublishError> {
+    async fn skip_free(&mut self, link: &BrokerConnection) -> Result<(), PublishError> {
         if self.left_behind.is_empty() {
             return Ok(());
         }
@@ -201,20 +201,20 @@ impl Fence {
         Ok(())
     }
 
-    async fn wait(&mut self, link: &Link, n: u8) -> Result<Wait, PublishError> {
+    async fn wait(&mut self, link: &BrokerConnection, n: u8) -> Result<FenceWait, PublishError> {
         let name = self.fences.name(n);
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
         let mut refused_since = None;
         let mut silent_since: Option<Instant> = None;
-        let mut question: Option<Question> = None;
+        let mut question: Option<Request> = None;
         let mut logged = false;
         let ended = loop {
             if declare(link, &name).await? {
                 self.fences.with_passed(|passed| passed.remove(&n));
-                break Wait::Taken;
+                break FenceWait::Taken;
             }
             if self.fences.is_passed(n) {
-                break Wait::Passed;
+                break FenceWait::Passed;
             }
             if !std::mem::replace(&mut logged, true) {
                 tracing::warn!(
@@ -232,7 +232,7 @@ impl Fence {
             };
             let mut asked = match question.take() {
                 Some(asked) => asked,
-                None => Question::ask(link, name.clone()).await?,
+                None => Request::ask(link, name.clone()).await?,
             };
             let pause = tokio::time::sleep(backoff.wait());
             tokio::pin!(pause);
@@ -252,14 +252,14 @@ impl Fence {
             } else {
                 silent_since.or(Some(Instant::now()))
             };
-            let waited = Waited {
+            let waited = HolderSilence {
                 refused: refused_since.map(|since| since.elapsed()),
                 silent: silent_since.map(|since| since.elapsed()),
                 any: since.elapsed(),
             };
-            if let Some(why) = self.patience.ends(waited) {
+            if let Some(why) = self.timeouts.ends(waited) {
                 self.pass(n, &name, why, since);
-                break Wait::Passed;
+                break FenceWait::Passed;
             }
         };
         if let Some(question) = question {
@@ -282,7 +282,7 @@ impl Fence {
     }
 
     /// Leaves a fence to whoever needs it next.
-    async fn release(&self, link: &Link, n: u8) -> Result<(), PublishError> {
+    async fn release(&self, link: &BrokerConnection, n: u8) -> Result<(), PublishError> {
         let doing = "give the fence queue up";
         let channel = open(link, doing).await?;
         let deleting =
@@ -307,7 +307,7 @@ fn next(kind: u8, n: u8) -> u8 {
 
 /// How long it has been so.
 #[derive(Clone, Copy, Debug)]
-struct Waited {
+struct HolderSilence {
     /// The holder's address refuses connections.
     refused: Option<Duration>,
     /// The holder's node does not say that the fence is held.
@@ -316,9 +316,9 @@ struct Waited {
     any: Duration,
 }
 
-impl Patience {
+impl FenceTimeouts {
     /// Why a fence is not waited for any longer, if it is not.
-    fn ends(&self, waited: Waited) -> Option<&'static str> {
+    fn ends(&self, waited: HolderSilence) -> Option<&'static str> {
         if waited.refused.is_some_and(|time| time >= self.refused) {
             Some("the address of its broker node refuses connections")
         } else if waited.silent.is_some_and(|time| time >= self.silent) {
@@ -333,14 +333,14 @@ impl Patience {
 
 /// A passive declare of a fence that another connection holds. The node of that connection has to answer it, which takes
 /// no time where it is alive; otherwise the broker tries for a minute.
-struct Question {
+struct Request {
     channel: Channel,
     /// Whether the node says that the queue is held.
     answered: Pin<Box<dyn Future<Output = bool> + Send>>,
 }
 
-impl Question {
-    async fn ask(link: &Link, name: String) -> Result<Self, PublishError> {
+impl Request {
+    async fn ask(link: &BrokerConnection, name: String) -> Result<Self, PublishError> {
         let channel = open(link, "ask for the fence queue").await?;
         let asked = channel.clone();
         let answered = async move {
@@ -368,7 +368,7 @@ async fn refuses(address: SocketAddr) -> bool {
 }
 
 /// Declares a fence; false where another connection holds it.
-async fn declare(link: &Link, name: &str) -> Result<bool, PublishError> {
+async fn declare(link: &BrokerConnection, name: &str) -> Result<bool, PublishError> {
     let channel = open(link, "declare the fence queue").await?;
     let held = declare_on(&channel, name).await?;
     if held {
@@ -392,7 +392,7 @@ async fn declare_on(channel: &Channel, name: &str) -> Result<bool, PublishError>
     }
 }
 
-async fn open(link: &Link, doing: &'static str) -> Result<Channel, PublishError> {
+async fn open(link: &BrokerConnection, doing: &'static str) -> Result<Channel, PublishError> {
     within(doing, link.connection.create_channel())
         .await?
         .map_err(|source| PublishError::broker(doing, source))
@@ -459,12 +459,12 @@ mod tests {
     fn a_fence_is_waited_for_as_long_as_its_holder_may_live() {
         let seconds = Duration::from_secs;
         let check = |refused, silent, any, passed| {
-            let waited = Waited {
+            let waited = HolderSilence {
                 refused,
                 silent,
                 any,
             };
-            assert_eq!(PATIENCE.ends(waited).is_some(), passed, "{waited:?}");
+            assert_eq!(FENCE_TIMEOUTS.ends(waited).is_some(), passed, "{waited:?}");
         };
         check(None, None, seconds(0), false);
         check(Some(seconds(1)), None, seconds(9), false);

@@ -6,7 +6,7 @@ use lapin::{
     protocol::{AMQPError, AMQPErrorKind},
 };
 
-use crate::dispatch::{Loss, Refused};
+use crate::dispatch::{ChannelLoss, Refused};
 
 /// Reply codes of AMQP 0-9-1 (1.8) with which a broker says that it would not take what it was sent.
 mod code {
@@ -20,7 +20,7 @@ mod code {
 
 /// What the broker, or the line to it, said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum LossCause {
     /// The channel was closed by the broker with this code, or Close-Ok came: nothing can land any more.
     Channel(Option<u16>),
     /// The connection was closed by the broker with this code.
@@ -29,7 +29,7 @@ pub(super) enum Cause {
     Silence,
 }
 
-impl Cause {
+impl LossCause {
     /// Reads an error that a publish or a close ended with. `connected`: whether the connection still stood when the
     /// error was seen; the library marks the connection before its channels, so a channel that is closed while its
     /// connection stands was closed alone.
@@ -65,12 +65,12 @@ impl Cause {
     }
 
     /// What the dispatcher is told of a channel of the shared connection.
-    pub(super) fn loss(self) -> Loss {
+    pub(super) fn loss(self) -> ChannelLoss {
         match self {
             Self::Channel(Some(code::CONTENT_TOO_LARGE | code::PRECONDITION_FAILED)) => {
-                Loss::Refused { settled: true }
+                ChannelLoss::Refused { settled: true }
             }
-            Self::Channel(_) => Loss::Settled,
+            Self::Channel(_) => ChannelLoss::Settled,
             // Which channel the message came on is not said, so the unconfirmed of all of them are sent alone. An
             // internal error is among them: a message that crashes the broker's channel would otherwise be sent
             // again for ever, and everything with it.
@@ -79,29 +79,29 @@ impl Cause {
                 | code::SYNTAX_ERROR
                 | code::UNEXPECTED_FRAME
                 | code::INTERNAL_ERROR,
-            ) => Loss::Refused { settled: false },
-            Self::Connection(_) | Self::Silence => Loss::Unfenced,
+            ) => ChannelLoss::Refused { settled: false },
+            Self::Connection(_) | Self::Silence => ChannelLoss::Unfenced,
         }
     }
 
     /// Whether a message that was alone on its connection was refused for what it is.
-    pub(super) fn refused_alone(self) -> Verdict {
+    pub(super) fn refused_alone(self) -> IsolatedLoss {
         match self {
             Self::Channel(Some(code::CONTENT_TOO_LARGE | code::PRECONDITION_FAILED))
             | Self::Connection(code::FRAME_ERROR | code::SYNTAX_ERROR | code::UNEXPECTED_FRAME) => {
-                Verdict::Refused
+                IsolatedLoss::Refused
             }
             // May be the message, may be a broker in trouble: refused only if it happens again and again.
-            Self::Connection(code::INTERNAL_ERROR) => Verdict::Suspect,
-            Self::Channel(_) => Verdict::NotLanded,
-            Self::Connection(_) | Self::Silence => Verdict::Unknown,
+            Self::Connection(code::INTERNAL_ERROR) => IsolatedLoss::Suspect,
+            Self::Channel(_) => IsolatedLoss::NotLanded,
+            Self::Connection(_) | Self::Silence => IsolatedLoss::Unknown,
         }
     }
 }
 
 /// What became of a message that was sent alone and was not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum IsolatedLoss {
     /// Poison.
     Refused,
     /// Perhaps poison.
@@ -134,58 +134,78 @@ mod tests {
     fn only_a_refused_message_makes_suspects() {
         let check = |error: ErrorKind, connected, expected| {
             assert_eq!(
-                Cause::of(&error, connected).loss(),
+                LossCause::of(&error, connected).loss(),
                 expected,
                 "{error:?} {connected}"
             );
         };
-        check(closed(AMQPSoftError::NOTFOUND), true, Loss::Settled);
-        check(closed(AMQPSoftError::ACCESSREFUSED), true, Loss::Settled);
+        check(closed(AMQPSoftError::NOTFOUND), true, ChannelLoss::Settled);
+        check(
+            closed(AMQPSoftError::ACCESSREFUSED),
+            true,
+            ChannelLoss::Settled,
+        );
         check(
             closed(AMQPSoftError::PRECONDITIONFAILED),
             true,
-            Loss::Refused { settled: true },
+            ChannelLoss::Refused { settled: true },
         );
         check(
             closed(AMQPHardError::FRAMEERROR),
             false,
-            Loss::Refused { settled: false },
+            ChannelLoss::Refused { settled: false },
         );
         check(
             closed(AMQPHardError::CONNECTIONFORCED),
             false,
-            Loss::Unfenced,
+            ChannelLoss::Unfenced,
         );
-        check(ErrorKind::MissingHeartbeatError, false, Loss::Unfenced);
+        check(
+            ErrorKind::MissingHeartbeatError,
+            false,
+            ChannelLoss::Unfenced,
+        );
     }
 
     #[test]
     fn a_closed_channel_is_settled_only_while_its_connection_stands() {
         let error =
             ErrorKind::InvalidChannelState(ChannelState::Closed, "channel.close-ok received");
-        assert_eq!(Cause::of(&error, true).loss(), Loss::Settled);
-        assert_eq!(Cause::of(&error, false).loss(), Loss::Unfenced);
+        assert_eq!(LossCause::of(&error, true).loss(), ChannelLoss::Settled);
+        assert_eq!(LossCause::of(&error, false).loss(), ChannelLoss::Unfenced);
         let error = ErrorKind::InvalidChannelState(ChannelState::Error, "basic.publish");
-        assert_eq!(Cause::of(&error, true).loss(), Loss::Unfenced);
+        assert_eq!(LossCause::of(&error, true).loss(), ChannelLoss::Unfenced);
     }
 
     #[test]
     fn the_brokers_word_counts_more_than_the_state_it_left_behind() {
-        let refused = Cause::Channel(Some(406));
-        assert_eq!(Cause::Channel(None).or(refused), refused);
-        assert_eq!(refused.or(Cause::Channel(None)), refused);
+        let refused = LossCause::Channel(Some(406));
+        assert_eq!(LossCause::Channel(None).or(refused), refused);
+        assert_eq!(refused.or(LossCause::Channel(None)), refused);
         // A line that went while the channel was closing: its word cannot be trusted to be the last.
-        assert_eq!(Cause::Channel(None).or(Cause::Silence), Cause::Silence);
+        assert_eq!(
+            LossCause::Channel(None).or(LossCause::Silence),
+            LossCause::Silence
+        );
     }
 
     #[test]
     fn an_internal_error_is_poison_only_when_it_repeats() {
-        assert_eq!(Cause::Connection(541).refused_alone(), Verdict::Suspect);
-        assert_eq!(Cause::Connection(501).refused_alone(), Verdict::Refused);
         assert_eq!(
-            Cause::Channel(Some(404)).refused_alone(),
-            Verdict::NotLanded
+            LossCause::Connection(541).refused_alone(),
+            IsolatedLoss::Suspect
         );
-        assert_eq!(Cause::Connection(320).refused_alone(), Verdict::Unknown);
+        assert_eq!(
+            LossCause::Connection(501).refused_alone(),
+            IsolatedLoss::Refused
+        );
+        assert_eq!(
+            LossCause::Channel(Some(404)).refused_alone(),
+            IsolatedLoss::NotLanded
+        );
+        assert_eq!(
+            LossCause::Connection(320).refused_alone(),
+            IsolatedLoss::Unknown
+        );
     }
 }

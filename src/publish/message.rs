@@ -12,7 +12,7 @@ use crate::{
     admit::ERRORS_LIMIT_BYTES,
     dispatch::{AttemptId, DeliveryId, Refused},
     event::Fault,
-    journal::Parcel,
+    journal::DeliveryPayload,
     route::{Address, Destination, QUARANTINE},
 };
 
@@ -27,7 +27,7 @@ const CONTENT_TOO_LARGE: u16 = 311;
 
 /// What is true of one publish and not of the delivery.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stamp<'a> {
+pub(super) struct AttemptInfo<'a> {
     /// The journal's UUID.
     pub(super) instance: &'a str,
     /// This opening of the journal.
@@ -38,7 +38,7 @@ pub(super) struct Stamp<'a> {
     pub(super) count: u32,
 }
 
-impl Stamp<'_> {
+impl AttemptInfo<'_> {
     /// `hookswitch-delivery`: unique across attempts and, with the boot, across restarts.
     fn tag(&self) -> String {
         format!("{}-{}-{}", self.boot, self.delivery.0, self.attempt.0)
@@ -47,7 +47,7 @@ impl Stamp<'_> {
 
 /// What the broker side bounds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules<'a> {
+pub(super) struct MessageOptions<'a> {
     /// Exchange of queue destinations.
     pub(super) exchange: &'a str,
     /// `broker.max_message_bytes`.
@@ -77,12 +77,12 @@ pub(super) fn is_quarantine(destination: &Destination) -> bool {
 /// quarantine: there the body is cut to what fits, and long headers too, because what is refused by the last place
 /// would be lost.
 pub(super) fn compose(
-    parcel: &Parcel,
-    stamp: &Stamp<'_>,
-    rules: &Rules<'_>,
+    payload: &DeliveryPayload,
+    attempt_info: &AttemptInfo<'_>,
+    rules: &MessageOptions<'_>,
 ) -> Result<Message, Refused> {
-    let last_resort = is_quarantine(&parcel.destination);
-    let whole = parcel.record.body.len();
+    let last_resort = is_quarantine(&payload.destination);
+    let whole = payload.record.body.len();
     let fits = if rules.without_body {
         0
     } else {
@@ -94,8 +94,8 @@ pub(super) fn compose(
             text: format!("body of {whole} bytes is over broker.max_message_bytes = {fits}"),
         });
     }
-    let body = parcel.record.body.slice(..whole.min(fits));
-    let mut message = assemble(parcel, stamp, rules, body, usize::MAX);
+    let body = payload.record.body.slice(..whole.min(fits));
+    let mut message = assemble(payload, attempt_info, rules, body, usize::MAX);
     let size = header_frame_bytes(&message.properties);
     if size > HEADER_FRAME_LIMIT_BYTES {
         if !last_resort {
@@ -107,24 +107,27 @@ pub(super) fn compose(
             });
         }
         let body = message.body;
-        message = assemble(parcel, stamp, rules, body, CUT_HEADER_BYTES);
+        message = assemble(payload, attempt_info, rules, body, CUT_HEADER_BYTES);
     }
     Ok(message)
 }
 
 /// What goes to quarantine in place of a record that the journal cannot read any more: nothing vanishes silently.
-pub(super) fn tombstone(stamp: &Stamp<'_>, rules: &Rules<'_>) -> Message {
+pub(super) fn tombstone(attempt_info: &AttemptInfo<'_>, rules: &MessageOptions<'_>) -> Message {
     let mut headers = Headers::new(usize::MAX);
-    headers.text("hookswitch-instance", stamp.instance);
-    headers.text("hookswitch-delivery", &stamp.tag());
-    headers.number("hookswitch-attempt", stamp.count.into());
+    headers.text("hookswitch-instance", attempt_info.instance);
+    headers.text("hookswitch-delivery", &attempt_info.tag());
+    headers.number("hookswitch-attempt", attempt_info.count.into());
     headers.text("hookswitch-reason", "unreadable");
     headers.text(
         "hookswitch-errors",
         &errors_json(
             [Fault::new(
                 "",
-                format!("the journal could not read delivery {}", stamp.delivery.0),
+                format!(
+                    "the journal could not read delivery {}",
+                    attempt_info.delivery.0
+                ),
             )]
             .iter(),
         ),
@@ -164,21 +167,21 @@ pub(super) fn attempt_of(properties: &BasicProperties, boot: u64) -> Option<Atte
 }
 
 fn assemble(
-    parcel: &Parcel,
-    stamp: &Stamp<'_>,
-    rules: &Rules<'_>,
+    payload: &DeliveryPayload,
+    attempt_info: &AttemptInfo<'_>,
+    rules: &MessageOptions<'_>,
     body: Bytes,
     cut: usize,
 ) -> Message {
-    let facts = &parcel.record.facts;
+    let facts = &payload.record.facts;
     let mut headers = Headers::new(cut);
-    headers.text("hookswitch-instance", stamp.instance);
-    headers.text("hookswitch-delivery", &stamp.tag());
-    headers.number("hookswitch-attempt", stamp.count.into());
+    headers.text("hookswitch-instance", attempt_info.instance);
+    headers.text("hookswitch-delivery", &attempt_info.tag());
+    headers.number("hookswitch-attempt", attempt_info.count.into());
     headers.text("hookswitch-app", facts.app.as_str());
     headers.text("hookswitch-kind", facts.kind.as_str());
     headers.text("hookswitch-received", &format!("{:.3}", facts.received));
-    if let Some(sequence) = parcel.sequence {
+    if let Some(sequence) = payload.sequence {
         headers.number("hookswitch-sequence", sequence);
     }
     for (name, value) in [
@@ -206,20 +209,20 @@ fn assemble(
         headers.flag("hookswitch-recovered");
     }
     // A delivery that moved says why it moved first; an event that was quarantined at the door says what was wrong.
-    let reasons = [parcel.moved.as_ref(), facts.quarantine.as_ref()];
+    let reasons = [payload.moved.as_ref(), facts.quarantine.as_ref()];
     if let Some(first) = reasons.into_iter().flatten().next() {
         headers.text("hookswitch-reason", first.reason.as_str());
         let faults = reasons.into_iter().flatten().flat_map(|why| &why.faults);
         // Cut by whole entries already, so that it stays JSON.
         headers.whole("hookswitch-errors", &errors_json(faults));
     }
-    if body.len() < parcel.record.body.len() {
+    if body.len() < payload.record.body.len() {
         headers.number(
             "hookswitch-body-bytes",
-            i64::try_from(parcel.record.body.len()).unwrap_or(i64::MAX),
+            i64::try_from(payload.record.body.len()).unwrap_or(i64::MAX),
         );
     }
-    let (exchange, routing_key) = headers.address(rules.exchange, &parcel.destination.address);
+    let (exchange, routing_key) = headers.address(rules.exchange, &payload.destination.address);
     let mut properties = BasicProperties::default()
         .with_content_type("application/cloudevents+json".into())
         .with_delivery_mode(2)

@@ -6,13 +6,13 @@ use crate::{
     admit::{Quarantine, QuarantineReason},
     dispatch::RecordId,
     event::{AppName, CallKey, Generation, Kind},
-    journal::{Facts, Record},
+    journal::{Record, RecordFacts},
     route::QueueType,
 };
 
 use super::*;
 
-const STAMP: Stamp<'static> = Stamp {
+const STAMP: AttemptInfo<'static> = AttemptInfo {
     instance: "7f3c",
     boot: 4,
     delivery: DeliveryId(17),
@@ -20,14 +20,14 @@ const STAMP: Stamp<'static> = Stamp {
     count: 2,
 };
 
-const RULES: Rules<'static> = Rules {
+const RULES: MessageOptions<'static> = MessageOptions {
     exchange: "",
     max_message_bytes: 1_000,
     without_body: false,
 };
 
-fn parcel(queue: &str, change: impl FnOnce(&mut Facts)) -> Parcel {
-    let mut facts = Facts {
+fn payload(queue: &str, change: impl FnOnce(&mut RecordFacts)) -> DeliveryPayload {
+    let mut facts = RecordFacts {
         app: AppName::try_from("contoso".to_owned()).unwrap(),
         call: CallKey::new("call-1"),
         kind: Kind::CallState,
@@ -44,7 +44,7 @@ fn parcel(queue: &str, change: impl FnOnce(&mut Facts)) -> Parcel {
         recovered: false,
     };
     change(&mut facts);
-    Parcel {
+    DeliveryPayload {
         record: Arc::new(Record {
             id: RecordId(1),
             facts,
@@ -78,7 +78,7 @@ fn short(value: &Option<ShortString>) -> Option<&str> {
 
 #[test]
 fn every_property_and_header_is_as_the_contract_says() {
-    let message = compose(&parcel("calls.0", |_| {}), &STAMP, &RULES).unwrap();
+    let message = compose(&payload("calls.0", |_| {}), &STAMP, &RULES).unwrap();
     assert_eq!(message.exchange.as_str(), "");
     assert_eq!(message.routing_key.as_str(), "calls.0");
     assert_eq!(&message.body[..], br#"{"id":"e-1"}"#);
@@ -127,7 +127,7 @@ fn every_property_and_header_is_as_the_contract_says() {
 
 #[test]
 fn an_unkeyed_event_has_no_call_and_an_event_without_correlation_none() {
-    let mut unkeyed = parcel("q", |facts| {
+    let mut unkeyed = payload("q", |facts| {
         facts.call = None;
         facts.correlation_id = None;
         facts.recovered = true;
@@ -146,7 +146,7 @@ fn an_unkeyed_event_has_no_call_and_an_event_without_correlation_none() {
 
 #[test]
 fn a_returned_message_names_its_attempt_and_no_one_elses() {
-    let message = compose(&parcel("q", |_| {}), &STAMP, &RULES).unwrap();
+    let message = compose(&payload("q", |_| {}), &STAMP, &RULES).unwrap();
     assert_eq!(
         attempt_of(&message.properties, STAMP.boot),
         Some(AttemptId(99))
@@ -159,7 +159,7 @@ fn a_returned_message_names_its_attempt_and_no_one_elses() {
 fn what_is_too_long_for_a_property_becomes_a_digest_and_a_header() {
     let long = "é".repeat(128);
     let message = compose(
-        &parcel("q", |facts| facts.event_id.clone_from(&long)),
+        &payload("q", |facts| facts.event_id.clone_from(&long)),
         &STAMP,
         &RULES,
     )
@@ -169,7 +169,7 @@ fn what_is_too_long_for_a_property_becomes_a_digest_and_a_header() {
     assert_eq!(header(&message, "hookswitch-message-id"), Some(long));
     // 255 bytes still fit.
     let message = compose(
-        &parcel("q", |facts| facts.event_id = "x".repeat(255)),
+        &payload("q", |facts| facts.event_id = "x".repeat(255)),
         &STAMP,
         &RULES,
     )
@@ -179,25 +179,25 @@ fn what_is_too_long_for_a_property_becomes_a_digest_and_a_header() {
 
 #[test]
 fn what_no_broker_takes_is_refused_before_it_is_sent() {
-    let small = Rules {
+    let small = MessageOptions {
         max_message_bytes: 11,
         ..RULES
     };
-    let refused = compose(&parcel("q", |_| {}), &STAMP, &small).unwrap_err();
+    let refused = compose(&payload("q", |_| {}), &STAMP, &small).unwrap_err();
     assert_eq!(refused.code, 311);
     assert!(refused.text.contains("12 bytes"), "{}", refused.text);
-    let long = |facts: &mut Facts| facts.query = Some("q".repeat(70_000));
-    let refused = compose(&parcel("q", long), &STAMP, &RULES).unwrap_err();
+    let long = |facts: &mut RecordFacts| facts.query = Some("q".repeat(70_000));
+    let refused = compose(&payload("q", long), &STAMP, &RULES).unwrap_err();
     assert!(refused.text.contains("headers"), "{}", refused.text);
 }
 
 #[test]
 fn the_quarantine_always_gets_something_that_fits() {
-    let small = Rules {
+    let small = MessageOptions {
         max_message_bytes: 5,
         ..RULES
     };
-    let quarantined = |facts: &mut Facts| {
+    let quarantined = |facts: &mut RecordFacts| {
         facts.query = Some("ß".repeat(70_000));
         facts.quarantine = Some(Quarantine {
             reason: QuarantineReason::Invalid,
@@ -206,7 +206,7 @@ fn the_quarantine_always_gets_something_that_fits() {
                 .collect(),
         });
     };
-    let message = compose(&parcel(QUARANTINE, quarantined), &STAMP, &small).unwrap();
+    let message = compose(&payload(QUARANTINE, quarantined), &STAMP, &small).unwrap();
     assert_eq!(&message.body[..], br#"{"id""#);
     assert_eq!(
         header(&message, "hookswitch-body-bytes").as_deref(),
@@ -221,17 +221,17 @@ fn the_quarantine_always_gets_something_that_fits() {
     let errors: Vec<Fault> = serde_json::from_str(&errors).unwrap();
     assert!(errors.len() > 50);
     assert!(header_frame_bytes(&message.properties) <= HEADER_FRAME_LIMIT_BYTES);
-    let bodyless = Rules {
+    let bodyless = MessageOptions {
         without_body: true,
         ..RULES
     };
-    let message = compose(&parcel(QUARANTINE, |_| {}), &STAMP, &bodyless).unwrap();
+    let message = compose(&payload(QUARANTINE, |_| {}), &STAMP, &bodyless).unwrap();
     assert!(message.body.is_empty());
 }
 
 #[test]
 fn a_moved_delivery_says_why_it_moved() {
-    let mut moved = parcel(QUARANTINE, |_| {});
+    let mut moved = payload(QUARANTINE, |_| {});
     moved.moved = Some(Quarantine {
         reason: QuarantineReason::Unsendable,
         faults: vec![Fault::new("", "the broker refused it: 406")],
@@ -253,7 +253,7 @@ fn a_moved_delivery_says_why_it_moved() {
 
 #[test]
 fn the_size_of_the_header_frame_is_never_underestimated() {
-    let message = compose(&parcel("q", |_| {}), &STAMP, &RULES).unwrap();
+    let message = compose(&payload("q", |_| {}), &STAMP, &RULES).unwrap();
     let mut wire = Vec::new();
     for (name, value) in message.properties.headers().as_ref().unwrap().inner() {
         wire.extend(name.as_str().bytes());

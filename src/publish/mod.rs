@@ -4,34 +4,34 @@
 //! connection, the topology connection and the connection for messages sent alone are three more. The journal's doors
 //! are all that this room knows of what came before.
 
-mod alone;
 mod backoff;
-mod board;
+mod broker_object;
 mod channel;
+mod channel_slots;
+mod channel_status;
 mod compare;
+mod connection;
+mod destination_status;
 mod engine;
+mod engine_parts;
 mod error;
 mod fence;
-mod line;
-mod link;
+mod isolated;
 mod loss;
 mod message;
 mod metrics;
-mod one_line;
-mod parts;
-mod place;
-mod publication;
+mod ndjson_body;
+mod publish_request;
 mod run;
-mod slots;
-mod standing;
 mod stdout;
-mod surveyor;
-mod tap;
+mod supervisor;
+mod take;
 mod tls;
 mod topology;
+mod topology_checker;
 
-pub use compare::{Standing, TopologyFinding, compare};
+pub use compare::{TopologyFinding, TopologyStatus, compare};
 pub use error::PublishError;
-pub use one_line::OneLine;
+pub use ndjson_body::NdjsonBody;
 pub use run::{Publisher, run};
-pub use tap::{Enough, Event, take};
+pub use take::{TakeLimit, TakenEvent, take};

@@ -12,38 +12,38 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{AcceptAfter, Broker, BrokerEndpoint, Delivery},
-    dispatch::{Dispatcher, Settings},
-    journal::{Destinations, Feed, Parcels, Settle},
+    dispatch::{Dispatcher, DispatcherSettings},
+    journal::{Destinations, Feed, PayloadSource, SettlementSender},
     route::Route,
     status::Health,
 };
 
 use super::{
     PublishError,
-    alone::{AloneNews, Booth},
-    channel::{ChannelNews, Teller},
+    broker_object::broker_objects,
+    channel::{ChannelEvent, TaskId},
+    connection::Dialer,
     engine::Engine,
+    engine_parts::EngineParts,
     fence::Fences,
-    line::{self, LineNews},
-    link::Dialer,
+    isolated::{IsolatedEvent, IsolatedPublisher},
     metrics::PublishMetrics,
-    parts::Parts,
-    place::places,
-    publication::Press,
+    publish_request::PublishContext,
     stdout,
-    surveyor::{Finding, survey},
+    supervisor::{self, ConnectionEvent},
+    topology_checker::{TopologyReport, topology_checker},
 };
 
 /// News of channels that may wait for the engine; whoever has more waits with it.
-const NEWS_LIMIT: usize = 1_024;
+const EVENT_LIMIT: usize = 1_024;
 /// Feed items taken in one turn.
 const FEED_BATCH: usize = 64;
 /// News taken in one turn.
-const NEWS_BATCH: usize = 256;
+const EVENT_BATCH: usize = 256;
 /// How often boards and gauges are brought up to date.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Channels, and after them connections, are given so long to close.
-const FAREWELL: Duration = Duration::from_secs(4);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What the publisher works with: its doors of an open journal, its part of the configuration, its boards.
 #[derive(Debug)]
@@ -55,9 +55,9 @@ pub struct Publisher {
     /// What is owed.
     pub feed: Feed,
     /// Where outcomes are reported.
-    pub settle: Settle,
+    pub settle: SettlementSender,
     /// Where bodies and facts are fetched.
-    pub parcels: Parcels,
+    pub payloads: PayloadSource,
     /// Where deliveries go.
     pub destinations: Destinations,
     /// `server.instance`: in the broker's list of connections.
@@ -78,7 +78,7 @@ pub struct Publisher {
 /// absent is waited for. Nothing that was owed when it returns is lost: the journal's next process owes it.
 ///
 /// # Errors
-/// [`PublishError::Stdout`] where deliveries go to standard output and that is gone, [`PublishError::Ended`] for a
+/// [`PublishError::Stdout`] where deliveries go to standard output and that is gone, [`PublishError::EndedAttempt`] for a
 /// bug, [`PublishError::Metrics`] on a second run with one registry. The broker's troubles are no errors here.
 ///
 /// # Cancel safety
@@ -92,57 +92,59 @@ pub async fn run(
     if publisher.broker.endpoint == BrokerEndpoint::Stdout {
         return stdout::run(publisher, &metrics, drain, stop).await;
     }
-    Office::open(publisher, metrics).run(drain, stop).await
+    PublisherLoop::open(publisher, metrics)
+        .run(drain, stop)
+        .await
 }
 
 /// Everything that runs.
-struct Office {
+struct PublisherLoop {
     engine: Engine,
     feed: Feed,
-    line_news: mpsc::Receiver<LineNews>,
-    channel_news: mpsc::Receiver<(Teller, ChannelNews)>,
-    alone_news: mpsc::Receiver<AloneNews>,
-    findings: mpsc::Receiver<Finding>,
+    connection_events: mpsc::Receiver<ConnectionEvent>,
+    channel_events: mpsc::Receiver<(TaskId, ChannelEvent)>,
+    isolated_events: mpsc::Receiver<IsolatedEvent>,
+    topology_reports: mpsc::Receiver<TopologyReport>,
     /// The line, the survey and the booth.
     links: JoinSet<&'static str>,
-    halt_desks: CancellationToken,
+    halt_channels: CancellationToken,
     halt_links: CancellationToken,
 }
 
-impl Office {
+impl PublisherLoop {
     fn open(publisher: Publisher, metrics: PublishMetrics) -> Self {
         let (broker, delivery) = (publisher.broker, publisher.delivery);
         let instance = publisher.instance.to_string();
         let name = publisher.name;
-        let settings = Settings {
+        let settings = DispatcherSettings {
             window: delivery.window,
             stall_timeout: delivery.stall_timeout,
             // As long again for Close-Ok (docs/src/internals/delivery.md, "Unknown outcomes").
             close_timeout: delivery.stall_timeout,
             await_settled: delivery.accept_after == AcceptAfter::Journal,
-            ..Settings::default()
+            ..DispatcherSettings::default()
         };
-        let press = Arc::new(Press {
-            parcels: publisher.parcels,
+        let context = Arc::new(PublishContext {
+            payloads: publisher.payloads,
             destinations: publisher.destinations,
             instance: instance.clone(),
             boot: publisher.boot,
             exchange: broker.exchange.clone(),
             max_message_bytes: broker.max_message_bytes,
         });
-        let halt_desks = CancellationToken::new();
+        let halt_channels = CancellationToken::new();
         let halt_links = CancellationToken::new();
         let dialer = |what: &str| Dialer::new(broker.clone(), format!("hookswitch {name}{what}"));
         let mut links = JoinSet::new();
 
         let (line_sender, line_watch) = watch::channel(None);
-        let (line_news_sender, line_news) = mpsc::channel(NEWS_LIMIT);
+        let (connection_event_sender, connection_events) = mpsc::channel(EVENT_LIMIT);
         let fences = Fences::new(&instance, metrics.fences_passed.clone());
-        let holding = line::hold(
+        let holding = supervisor::hold(
             dialer(""),
             fences.publishing(),
             line_sender,
-            line_news_sender,
+            connection_event_sender,
             halt_links.clone(),
         );
         links.spawn(async move {
@@ -150,54 +152,55 @@ impl Office {
             "publishing connection"
         });
 
-        let (survey, answering) = survey(dialer(" topology"), broker.clone(), halt_links.clone());
+        let (topology_checker, answering) =
+            topology_checker(dialer(" topology"), broker.clone(), halt_links.clone());
         links.spawn(async move {
             answering.await;
             "topology connection"
         });
 
         let (alone, alone_orders) = mpsc::channel(1);
-        let (alone_news_sender, alone_news) = mpsc::channel(1);
-        let booth = Booth {
+        let (alone_news_sender, isolated_events) = mpsc::channel(1);
+        let isolated_publisher = IsolatedPublisher {
             dialer: dialer(" alone"),
             fence: fences.single_messages(),
-            press: press.clone(),
+            context: context.clone(),
             stall_timeout: settings.stall_timeout,
             close_timeout: settings.close_timeout,
             news: alone_news_sender,
             halt: halt_links.clone(),
         };
         links.spawn(async move {
-            booth.serve(alone_orders).await;
+            isolated_publisher.serve(alone_orders).await;
             "connection for single messages"
         });
 
-        let (channel_news_sender, channel_news) = mpsc::channel(NEWS_LIMIT);
-        let (findings_sender, findings) = mpsc::channel(NEWS_LIMIT);
-        let engine = Engine::new(Parts {
+        let (channel_event_sender, channel_events) = mpsc::channel(EVENT_LIMIT);
+        let (findings_sender, topology_reports) = mpsc::channel(EVENT_LIMIT);
+        let engine = Engine::new(EngineParts {
             dispatcher: Dispatcher::new(settings),
             window: usize::try_from(settings.window).unwrap_or(usize::MAX),
-            press,
-            survey,
+            context,
+            topology_checker,
             line: line_watch,
             settle: publisher.settle,
             health: publisher.health,
             metrics,
-            places: places(&publisher.routes),
-            channel_news: channel_news_sender,
-            findings: findings_sender,
+            broker_objects: broker_objects(&publisher.routes),
+            channel_events: channel_event_sender,
+            topology_reports: findings_sender,
             alone,
-            halt_desks: halt_desks.clone(),
+            halt_channels: halt_channels.clone(),
         });
         Self {
             engine,
             feed: publisher.feed,
-            line_news,
-            channel_news,
-            alone_news,
-            findings,
+            connection_events,
+            channel_events,
+            isolated_events,
+            topology_reports,
             links,
-            halt_desks,
+            halt_channels,
             halt_links,
         }
     }
@@ -220,7 +223,7 @@ impl Office {
         let mut second = interval(LOOK_EVERY);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut items = Vec::with_capacity(FEED_BATCH);
-        let mut news = Vec::with_capacity(NEWS_BATCH);
+        let mut news = Vec::with_capacity(EVENT_BATCH);
         let mut feeding = true;
         let mut draining = false;
         loop {
@@ -232,19 +235,19 @@ impl Office {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(line) = self.line_news.recv() => self.engine.line(line),
-                _ = self.channel_news.recv_many(&mut news, NEWS_BATCH) => {
-                    for (teller, news) in news.drain(..) {
-                        self.engine.channel(teller, news);
+                Some(line) = self.connection_events.recv() => self.engine.line(line),
+                _ = self.channel_events.recv_many(&mut news, EVENT_BATCH) => {
+                    for (task_id, news) in news.drain(..) {
+                        self.engine.channel(task_id, news);
                     }
                 }
-                Some(alone) = self.alone_news.recv() => self.engine.alone(alone),
-                Some(finding) = self.findings.recv() => self.engine.found(finding),
+                Some(alone) = self.isolated_events.recv() => self.engine.alone(alone),
+                Some(finding) = self.topology_reports.recv() => self.engine.found(finding),
                 () = until(deadline) => self.engine.tick(),
                 _ = second.tick() => self.engine.look(),
                 () = drain.cancelled(), if !draining => draining = true,
                 Some(ended) = self.links.join_next() => return Err(early(ended)),
-                Some(ended) = self.engine.desks.join_next() => expected(ended)?,
+                Some(ended) = self.engine.channel_tasks.join_next() => expected(ended)?,
                 Some(ended) = self.engine.helpers.join_next() => expected(ended)?,
                 taken = self.feed.recv_many(&mut items, FEED_BATCH), if feeding => {
                     // A journal that has closed owes nothing new, but what it owed is still sent.
@@ -259,33 +262,33 @@ impl Office {
 
     /// Channels first, so that what the broker still confirms counts; their connections last.
     async fn close(&mut self) {
-        self.halt_desks.cancel();
+        self.halt_channels.cancel();
         let engine = &mut self.engine;
-        let channel_news = &mut self.channel_news;
+        let channel_events = &mut self.channel_events;
         let closing = async {
             loop {
                 tokio::select! {
                     biased;
-                    Some((teller, news)) = channel_news.recv() => engine.channel(teller, news),
-                    ended = engine.desks.join_next() => if ended.is_none() { break },
+                    Some((task_id, news)) = channel_events.recv() => engine.channel(task_id, news),
+                    ended = engine.channel_tasks.join_next() => if ended.is_none() { break },
                 }
             }
         };
-        if tokio::time::timeout(FAREWELL, closing).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
             tracing::warn!(
-                channels = self.engine.desks.len(),
+                channels = self.engine.channel_tasks.len(),
                 "channels did not close in time"
             );
         }
-        while let Ok((teller, news)) = self.channel_news.try_recv() {
-            self.engine.channel(teller, news);
+        while let Ok((task_id, news)) = self.channel_events.try_recv() {
+            self.engine.channel(task_id, news);
         }
         self.engine.stopped();
-        self.engine.desks.shutdown().await;
+        self.engine.channel_tasks.shutdown().await;
         self.engine.helpers.shutdown().await;
         self.halt_links.cancel();
         let closing = async { while self.links.join_next().await.is_some() {} };
-        if tokio::time::timeout(FAREWELL, closing).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
             tracing::warn!("connections did not close in time");
         }
         self.links.shutdown().await;
@@ -303,16 +306,16 @@ async fn until(deadline: Option<std::time::Instant>) {
 fn expected(ended: Result<(), JoinError>) -> Result<(), PublishError> {
     ended.map_err(|error| {
         tracing::error!(%error, "a task of the publisher failed");
-        PublishError::Ended { part: "task" }
+        PublishError::EndedAttempt { part: "task" }
     })
 }
 
 fn early(ended: Result<&'static str, JoinError>) -> PublishError {
     match ended {
-        Ok(part) => PublishError::Ended { part },
+        Ok(part) => PublishError::EndedAttempt { part },
         Err(error) => {
             tracing::error!(%error, "a connection's task failed");
-            PublishError::Ended { part: "connection" }
+            PublishError::EndedAttempt { part: "connection" }
         }
     }
 }

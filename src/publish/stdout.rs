@@ -8,18 +8,18 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     dispatch::{DeliveryId, Owed, Refused},
     event::Fault,
-    journal::{FeedItem, NoParcel, Parcel, Settlement},
+    journal::{DeliveryPayload, FeedItem, PayloadUnavailable, Settlement},
     route::{Address, Destination, QUARANTINE},
     status::DestinationState,
 };
 
 use super::{
     PublishError, Publisher,
-    board::Board,
+    broker_object::broker_objects,
+    destination_status::DestinationStatuses,
     message::is_quarantine,
     metrics::{PublishMetrics, PublishResult},
-    one_line::OneLine,
-    place::places,
+    ndjson_body::NdjsonBody,
 };
 
 /// Feed items printed and settled together.
@@ -30,7 +30,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// One delivery, under the names of the AMQP headers without their prefix.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct DeliveryLine<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ struct Line<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<&'a Fault>,
-    event: OneLine<'a>,
+    event: NdjsonBody<'a>,
 }
 
 /// Prints everything that is owed, one line each and in order, until `stop`, or after `drain` until nothing is owed.
@@ -73,10 +73,11 @@ pub(super) async fn run(
     drain: CancellationToken,
     stop: CancellationToken,
 ) -> Result<(), PublishError> {
-    let places = places(&publisher.routes);
-    let mut board = Board::new(publisher.health.clone(), metrics.clone(), &places);
-    for place in &places {
-        board.set(&place.name(), DestinationState::Ready, None);
+    let broker_objects = broker_objects(&publisher.routes);
+    let mut board =
+        DestinationStatuses::new(publisher.health.clone(), metrics.clone(), &broker_objects);
+    for object in &broker_objects {
+        board.set(&object.name(), DestinationState::Ready, None);
     }
     publisher.health.update(|view| view.broker.connected = true);
     metrics.connected.set(1);
@@ -111,7 +112,7 @@ pub(super) async fn run(
             // A reader that has stopped reading blocks the write for as long as it likes; what was not printed stays owed.
             tokio::select! {
                 written = writing => written
-                    .map_err(|_| PublishError::Ended { part: "printer" })?
+                    .map_err(|_| PublishError::EndedAttempt { part: "printer" })?
                     .map_err(PublishError::Stdout)?,
                 () = stop.cancelled() => return Ok(()),
             }
@@ -132,8 +133,8 @@ async fn print(publisher: &Publisher, instance: &str, owed: &[Owed]) -> (String,
     for owed in owed {
         let delivery = owed.delivery;
         match fetch(publisher, delivery).await {
-            Some(parcel) => {
-                text.push_str(&line(&parcel, instance, publisher.boot, delivery));
+            Some(payload) => {
+                text.push_str(&line(&payload, instance, publisher.boot, delivery));
                 settlements.push(Settlement::Delivered(delivery));
             }
             // As on AMQP: it moves to quarantine, and leaves that with a line that says so.
@@ -157,12 +158,12 @@ async fn print(publisher: &Publisher, instance: &str, owed: &[Owed]) -> (String,
 }
 
 /// `None` where the record is damaged; a disk that cannot be read for now is waited for.
-async fn fetch(publisher: &Publisher, delivery: DeliveryId) -> Option<Parcel> {
+async fn fetch(publisher: &Publisher, delivery: DeliveryId) -> Option<DeliveryPayload> {
     loop {
-        match publisher.parcels.fetch(delivery).await {
-            Ok(parcel) => return Some(parcel),
-            Err(NoParcel::Unreadable) => return None,
-            Err(NoParcel::NotNow) => tokio::time::sleep(READ_AGAIN).await,
+        match publisher.payloads.fetch(delivery).await {
+            Ok(payload) => return Some(payload),
+            Err(PayloadUnavailable::Unreadable) => return None,
+            Err(PayloadUnavailable::NotNow) => tokio::time::sleep(READ_AGAIN).await,
         }
     }
 }
@@ -174,17 +175,17 @@ fn in_quarantine(publisher: &Publisher, owed: &Owed) -> bool {
         .is_some_and(|destination| is_quarantine(&destination))
 }
 
-fn line(parcel: &Parcel, instance: &str, boot: u64, delivery: DeliveryId) -> String {
-    let facts = &parcel.record.facts;
-    let (queue, exchange, routing_key) = address(&parcel.destination);
-    let reasons = [parcel.moved.as_ref(), facts.quarantine.as_ref()];
-    let body = &parcel.record.body;
-    let line = Line {
+fn line(payload: &DeliveryPayload, instance: &str, boot: u64, delivery: DeliveryId) -> String {
+    let facts = &payload.record.facts;
+    let (queue, exchange, routing_key) = address(&payload.destination);
+    let reasons = [payload.moved.as_ref(), facts.quarantine.as_ref()];
+    let body = &payload.record.body;
+    let line = DeliveryLine {
         queue,
         exchange,
         routing_key,
         call: facts.call.as_ref().map(|call| call.as_str()),
-        sequence: parcel.sequence,
+        sequence: payload.sequence,
         app: facts.app.as_str(),
         kind: facts.kind.as_str(),
         event_type: &facts.event_type,
@@ -210,7 +211,7 @@ fn line(parcel: &Parcel, instance: &str, boot: u64, delivery: DeliveryId) -> Str
             .flatten()
             .flat_map(|why| &why.faults)
             .collect(),
-        event: OneLine::of(body),
+        event: NdjsonBody::of(body),
     };
     let mut text = serde_json::to_string(&line).expect("text, numbers and checked JSON");
     text.push('\n');
@@ -234,17 +235,17 @@ mod tests {
     use crate::{
         dispatch::RecordId,
         event::{AppName, CallKey, Kind},
-        journal::{Facts, Record},
+        journal::{Record, RecordFacts},
         route::QueueType,
     };
 
     use super::*;
 
     fn shown(body: &'static str) -> serde_json::Value {
-        let parcel = Parcel {
+        let payload = DeliveryPayload {
             record: Arc::new(Record {
                 id: RecordId(1),
-                facts: Facts {
+                facts: RecordFacts {
                     app: AppName::try_from("dev".to_owned()).unwrap(),
                     call: CallKey::new("c"),
                     kind: Kind::Hold,
@@ -272,7 +273,7 @@ mod tests {
             sequence: Some(3),
             moved: None,
         };
-        let text = line(&parcel, "i", 1, DeliveryId(2));
+        let text = line(&payload, "i", 1, DeliveryId(2));
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         serde_json::from_str(&text).unwrap()
     }

@@ -12,14 +12,14 @@ use lapin::{
 
 use crate::{config::Broker, route::QueueType, status::DestinationState};
 
-use super::place::Place;
+use super::broker_object::BrokerObject;
 
 /// A queue whose members have no majority does not answer a declare.
 pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How a place was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum TopologyCheck {
     /// It can be published to.
     Good,
     /// It does not exist.
@@ -30,7 +30,7 @@ pub(super) enum Verdict {
     Held(String),
 }
 
-impl Verdict {
+impl TopologyCheck {
     /// For the boards.
     pub(super) fn standing(&self) -> (DestinationState, Option<String>) {
         match self {
@@ -44,7 +44,7 @@ impl Verdict {
 
 /// How much may be done to find out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Depth {
+pub(super) enum CheckDepth {
     /// Only look whether it is there.
     Look,
     /// Declare it, which compares its arguments; a queue that is there already stays as it is.
@@ -56,17 +56,17 @@ pub(super) enum Depth {
 /// Checks one place on a throw-away channel of `connection`.
 ///
 /// # Errors
-/// Where the connection itself is in trouble; what the broker says about the place is a [`Verdict`].
+/// Where the connection itself is in trouble; what the broker says about the place is a [`TopologyCheck`].
 pub(super) async fn check(
     connection: &Connection,
-    place: &Place,
+    object: &BrokerObject,
     broker: &Broker,
-    depth: Depth,
-) -> Result<Verdict, lapin::Error> {
+    depth: CheckDepth,
+) -> Result<TopologyCheck, lapin::Error> {
     let channel = connection.create_channel().await?;
-    let outcome = match place {
-        Place::Exchange { name } => look_for_exchange(&channel, name).await,
-        Place::Queue { name, queue_type } => {
+    let outcome = match object {
+        BrokerObject::Exchange { name } => look_for_exchange(&channel, name).await,
+        BrokerObject::Queue { name, queue_type } => {
             queue(&channel, name, *queue_type, &broker.exchange, depth).await
         }
     };
@@ -76,7 +76,7 @@ pub(super) async fn check(
             if let Err(error) = channel.close(200, "OK".into()).await {
                 tracing::debug!(%error, "closing a check's channel failed");
             }
-            Ok(Verdict::Good)
+            Ok(TopologyCheck::Good)
         }
         Err(error) => match error.kind() {
             ErrorKind::ProtocolError(said) => verdict_of(said).ok_or(error),
@@ -90,20 +90,20 @@ async fn queue(
     name: &str,
     queue_type: QueueType,
     exchange: &str,
-    depth: Depth,
+    depth: CheckDepth,
 ) -> Result<(), lapin::Error> {
     if !exchange.is_empty() {
         look_for_exchange(channel, exchange).await?;
     }
     let options = QueueDeclareOptions {
-        passive: depth == Depth::Look,
+        passive: depth == CheckDepth::Look,
         durable: true,
         ..QueueDeclareOptions::default()
     };
     channel
         .queue_declare(name.into(), options, arguments(queue_type))
         .await?;
-    if !exchange.is_empty() && depth == Depth::Declare {
+    if !exchange.is_empty() && depth == CheckDepth::Declare {
         channel
             .queue_bind(
                 name.into(),
@@ -144,12 +144,14 @@ fn arguments(queue_type: QueueType) -> FieldTable {
     arguments
 }
 
-fn verdict_of(said: &AMQPError) -> Option<Verdict> {
+fn verdict_of(said: &AMQPError) -> Option<TopologyCheck> {
     let text = said.get_message().to_string();
     match said.kind() {
-        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Some(Verdict::Missing(text)),
-        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => Some(Verdict::Mismatched(text)),
-        AMQPErrorKind::Soft(_) => Some(Verdict::Held(text)),
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Some(TopologyCheck::Missing(text)),
+        AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED) => {
+            Some(TopologyCheck::Mismatched(text))
+        }
+        AMQPErrorKind::Soft(_) => Some(TopologyCheck::Held(text)),
         AMQPErrorKind::Hard(_) => None,
     }
 }

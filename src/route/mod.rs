@@ -12,7 +12,7 @@ pub use destination::{
 };
 pub use filter::{Filter, FilterError};
 pub use partition::partition;
-pub use router::{Explanation, Router, Verdict};
+pub use router::{Explanation, RouteMatch, Router};
 pub use rule::{Route, Sink};
 pub use template::{Template, TemplateError};
 

@@ -9,19 +9,19 @@ use super::{Route, Sink, Target, Template};
 /// The configured routes, ready for use.
 #[derive(Clone, Debug)]
 pub struct Router {
-    lines: Vec<Line>,
+    lines: Vec<CompiledRoute>,
     unrouted: Target,
 }
 
 /// A route with what can be made of its sink before any event is seen.
 #[derive(Clone, Debug)]
-struct Line {
+struct CompiledRoute {
     route: Route,
-    aim: Aim,
+    aim: RouteTarget,
 }
 
 #[derive(Clone, Debug)]
-enum Aim {
+enum RouteTarget {
     /// Cloned for each event: two reference counts.
     Fixed(Target),
     /// Rendered for each event.
@@ -37,12 +37,12 @@ pub struct Explanation {
     /// The route's name.
     pub route: String,
     /// Whether it takes the event.
-    pub verdict: Verdict,
+    pub verdict: RouteMatch,
 }
 
 /// Whether a route takes an event, else the first part of it that does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RouteMatch {
     /// It does, and delivers here.
     Matched(Target),
     /// It is for another app.
@@ -57,7 +57,7 @@ pub enum Verdict {
     Filter(String),
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for RouteMatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Matched(_) => f.write_str("matches"),
@@ -76,8 +76,8 @@ impl Router {
     pub fn new(routes: Vec<Route>) -> Self {
         let lines = routes
             .into_iter()
-            .map(|route| Line {
-                aim: Aim::of(&route.sink),
+            .map(|route| CompiledRoute {
+                aim: RouteTarget::of(&route.sink),
                 route,
             })
             .collect();
@@ -137,15 +137,17 @@ impl Router {
                         let mut filters = line.route.filters.iter();
                         filters
                             .find_map(|filter| filter.why_not(event))
-                            .map(Verdict::Filter)
+                            .map(RouteMatch::Filter)
                     })
-                    .unwrap_or_else(|| Verdict::Matched(line.target(app, event, kind, generation))),
+                    .unwrap_or_else(|| {
+                        RouteMatch::Matched(line.target(app, event, kind, generation))
+                    }),
             })
             .collect()
     }
 }
 
-impl Line {
+impl CompiledRoute {
     /// The first part besides the filters that keeps the event out.
     fn refusal(
         &self,
@@ -153,7 +155,7 @@ impl Line {
         event: &Event,
         kind: Kind,
         generation: Option<&Generation>,
-    ) -> Option<Verdict> {
+    ) -> Option<RouteMatch> {
         let Route {
             app: wanted_app,
             kinds,
@@ -162,22 +164,22 @@ impl Line {
             ..
         } = &self.route;
         if wanted_app.as_ref().is_some_and(|wanted| wanted != app) {
-            Some(Verdict::App)
+            Some(RouteMatch::App)
         } else if !kinds.is_empty() && !kinds.contains(&kind) {
-            Some(Verdict::Kind)
+            Some(RouteMatch::Kind)
         } else if !types.is_empty() && !types.iter().any(|name| is_type(event, name)) {
-            Some(Verdict::Type)
+            Some(RouteMatch::Type)
         } else if !generations.is_empty()
             && !generation.is_some_and(|generation| generations.contains(generation))
         {
-            Some(Verdict::Generation)
+            Some(RouteMatch::Generation)
         } else {
             None
         }
     }
 }
 
-impl Line {
+impl CompiledRoute {
     /// Where an event goes that the route takes.
     ///
     /// A type that neither the catalogue nor the route knows is `Unknown` in a routing key: the word would be the sender's,
@@ -190,8 +192,8 @@ impl Line {
         generation: Option<&Generation>,
     ) -> Target {
         match &self.aim {
-            Aim::Fixed(target) => target.clone(),
-            Aim::Rendered {
+            RouteTarget::Fixed(target) => target.clone(),
+            RouteTarget::Rendered {
                 exchange,
                 routing_key,
             } => {
@@ -213,7 +215,7 @@ fn is_type(event: &Event, name: &str) -> bool {
     event.attributes.event_type == name || event.attributes.short_type() == name
 }
 
-impl Aim {
+impl RouteTarget {
     fn of(sink: &Sink) -> Self {
         match sink {
             Sink::Queue {
@@ -408,7 +410,7 @@ mod tests {
             let (app, event) = (app("contoso"), event("T"));
             let targets = router.route(&app, &event, Kind::Unknown, generation.as_ref());
             let explained = router.explain(&app, &event, Kind::Unknown, generation.as_ref());
-            let matched = matches!(explained[0].verdict, Verdict::Matched(_));
+            let matched = matches!(explained[0].verdict, RouteMatch::Matched(_));
             assert_eq!(matched, targets != [Target::unrouted()]);
             matched
         };
@@ -474,7 +476,7 @@ mod tests {
                 "matched matches",
             ]
         );
-        let Verdict::Matched(target) = &explained[5].verdict else {
+        let RouteMatch::Matched(target) = &explained[5].verdict else {
             panic!("{explained:?}")
         };
         assert_eq!(target.addresses().len(), 4);

@@ -13,7 +13,7 @@ const SERIES_LIMIT: usize = 1_000;
 
 /// Counts drift by (event type, JSON Pointer), bounded.
 #[derive(Debug, Default)]
-pub struct DriftBoard(Mutex<DriftView>);
+pub struct DriftCounts(Mutex<DriftView>);
 
 /// What `/drift` shows.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -26,7 +26,7 @@ pub struct DriftView {
     count: usize,
 }
 
-impl DriftBoard {
+impl DriftCounts {
     /// Counts one occurrence.
     pub fn note(&self, event_type: &str, pointer: &str) {
         let mut view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,12 +63,12 @@ mod tests {
 
     #[test]
     fn the_board_is_bounded_and_says_what_it_dropped() {
-        let board = DriftBoard::default();
+        let state = DriftCounts::default();
         for n in 0..SERIES_LIMIT + 5 {
-            board.note("T", &format!("/data/{n}"));
+            state.note("T", &format!("/data/{n}"));
         }
-        board.note("T", "/data/0");
-        let view = board.view();
+        state.note("T", "/data/0");
+        let view = state.view();
         assert_eq!(view.dropped, 5);
         assert_eq!(view.series["T"]["/data/0"], 2);
     }

@@ -109,12 +109,12 @@ pub struct HealthView {
 /// Where rooms write how they stand. Cheap enough to write on every change.
 #[derive(Debug, Default)]
 pub struct Health {
-    board: Mutex<Board>,
+    state: Mutex<HealthState>,
     stall: OnceLock<Arc<StallDetector>>,
 }
 
 #[derive(Debug, Default)]
-struct Board {
+struct HealthState {
     view: HealthView,
     broker: Hysteresis,
 }
@@ -122,10 +122,10 @@ struct Board {
 impl Health {
     /// Changes the board.
     pub fn update(&self, change: impl FnOnce(&mut HealthView)) {
-        let mut board = self.board();
-        change(&mut board.view);
-        let usable = board.view.broker.connected && !board.view.broker.blocked;
-        board.broker.tell(usable, Instant::now());
+        let mut state = self.state();
+        change(&mut state.view);
+        let usable = state.view.broker.connected && !state.view.broker.blocked;
+        state.broker.tell(usable, Instant::now());
     }
 
     /// Sets one destination's state, with a reason for people.
@@ -143,7 +143,7 @@ impl Health {
     /// What stands on the board now.
     #[must_use]
     pub fn view(&self) -> HealthView {
-        let mut view = self.board().view.clone();
+        let mut view = self.state().view.clone();
         let takes_records = matches!(
             view.journal,
             JournalState::Writable | JournalState::Full | JournalState::DiskFull
@@ -160,13 +160,13 @@ impl Health {
         view
     }
 
-    fn board(&self) -> MutexGuard<'_, Board> {
-        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, HealthState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the broker counts as there at `now`, short absences overlooked: what readiness follows in `confirm` mode.
     #[must_use]
     pub fn broker_counts(&self, now: Instant) -> bool {
-        self.board().broker.says(now)
+        self.state().broker.says(now)
     }
 }

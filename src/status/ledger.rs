@@ -10,7 +10,7 @@ use prometheus::{
 
 /// What became of one event at the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum EventOutcome {
     /// Durable and owed to its destinations.
     Accepted,
     /// Known already.
@@ -24,7 +24,7 @@ pub enum Outcome {
 /// The numbers of both laws (P3; docs/src/operator/health.md, "Conservation laws"). Counters are per process, gauges
 /// are now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct LedgerCounts {
     /// Events whose fate at the door is decided.
     pub received: u64,
     /// … accepted.
@@ -47,39 +47,39 @@ pub struct Counts {
     pub pending: u64,
 }
 
-impl Counts {
+impl LedgerCounts {
     /// The only place where an event is counted at the door: as received and under its outcome, in one step.
-    pub fn decide(&mut self, outcomes: impl IntoIterator<Item = Outcome>) {
+    pub fn decide(&mut self, outcomes: impl IntoIterator<Item = EventOutcome>) {
         for outcome in outcomes {
             self.received += 1;
             match outcome {
-                Outcome::Accepted => self.accepted += 1,
-                Outcome::Duplicate => self.duplicate += 1,
-                Outcome::Quarantined => self.quarantined += 1,
-                Outcome::Refused => self.refused += 1,
+                EventOutcome::Accepted => self.accepted += 1,
+                EventOutcome::Duplicate => self.duplicate += 1,
+                EventOutcome::Quarantined => self.quarantined += 1,
+                EventOutcome::Refused => self.refused += 1,
             }
         }
     }
 }
 
-/// One lock around all of [`Counts`], so that a scrape never sees half a step.
+/// One lock around all of [`LedgerCounts`], so that a scrape never sees half a step.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Counts>);
+pub struct Ledger(Mutex<LedgerCounts>);
 
 impl Ledger {
     /// Books the decided outcomes of one callback's events.
-    pub fn decide(&self, outcomes: impl IntoIterator<Item = Outcome>) {
+    pub fn decide(&self, outcomes: impl IntoIterator<Item = EventOutcome>) {
         self.book(|counts| counts.decide(outcomes));
     }
 
     /// Changes several numbers in one step that no snapshot can split.
-    pub fn book<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
+    pub fn book<T>(&self, change: impl FnOnce(&mut LedgerCounts) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// All numbers at one instant.
     #[must_use]
-    pub fn snapshot(&self) -> Counts {
+    pub fn snapshot(&self) -> LedgerCounts {
         self.book(|counts| *counts)
     }
 }
@@ -97,7 +97,7 @@ impl LedgerCollector {
     /// # Errors
     /// Only if a metric name is malformed, which a test rules out.
     pub fn new(ledger: std::sync::Arc<Ledger>) -> prometheus::Result<Self> {
-        let families = Families::of(Counts::default())?;
+        let families = LedgerFamilies::of(LedgerCounts::default())?;
         let descs = families
             .collectors()
             .iter()
@@ -113,7 +113,7 @@ impl Collector for LedgerCollector {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        Families::of(self.ledger.snapshot())
+        LedgerFamilies::of(self.ledger.snapshot())
             .map(|families| {
                 families
                     .collectors()
@@ -125,7 +125,7 @@ impl Collector for LedgerCollector {
     }
 }
 
-struct Families {
+struct LedgerFamilies {
     received: IntCounter,
     events: IntCounterVec,
     owed: IntCounter,
@@ -134,8 +134,8 @@ struct Families {
     pending: IntGauge,
 }
 
-impl Families {
-    fn of(counts: Counts) -> prometheus::Result<Self> {
+impl LedgerFamilies {
+    fn of(counts: LedgerCounts) -> prometheus::Result<Self> {
         let families = Self {
             received: IntCounter::new(
                 "hookswitch_events_received_total",
@@ -221,7 +221,7 @@ mod tests {
         registry
             .register(Box::new(LedgerCollector::new(ledger.clone()).unwrap()))
             .unwrap();
-        ledger.decide([Outcome::Accepted, Outcome::Refused]);
+        ledger.decide([EventOutcome::Accepted, EventOutcome::Refused]);
         ledger.book(|counts| {
             counts.owed += 2;
             counts.pending = 2;

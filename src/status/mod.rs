@@ -12,9 +12,9 @@ mod live;
 mod registry;
 mod stall;
 
-pub use drift::{DriftBoard, DriftView};
+pub use drift::{DriftCounts, DriftView};
 pub use health::{BrokerState, DestinationState, Health, HealthView, JournalState};
-pub use ledger::{Counts, Ledger, LedgerCollector, Outcome};
+pub use ledger::{EventOutcome, Ledger, LedgerCollector, LedgerCounts};
 pub use live::{LiveEvent, LiveFeed, LiveStage};
 pub use registry::new_registry;
 pub use stall::{Stall, StallDetector, StallLimits};

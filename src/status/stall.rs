@@ -45,11 +45,11 @@ impl Stall {
 #[derive(Debug)]
 pub struct StallDetector {
     limits: StallLimits,
-    work: Mutex<Work>,
+    work: Mutex<WriterWork>,
 }
 
 #[derive(Debug, Default)]
-struct Work {
+struct WriterWork {
     /// The writer is at work, or was refused, since then.
     since: Option<Instant>,
     waits_for_lock: bool,
@@ -109,7 +109,7 @@ impl StallDetector {
         {
             tracing::warn!(seconds = since.elapsed().as_secs(), "the journal goes on");
         }
-        *work = Work::default();
+        *work = WriterWork::default();
     }
 
     /// What is wrong now, if anything.
@@ -138,7 +138,7 @@ impl StallDetector {
         since.checked_add(self.limits.stalled)
     }
 
-    fn work(&self) -> MutexGuard<'_, Work> {
+    fn work(&self) -> MutexGuard<'_, WriterWork> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,11 +4,11 @@
 //! applications, `wire` gives its events the form that the service gives them, `delivery` posts them, and `service` runs it all. It shares no code with
 //! the receiver: programs that share a decoder share its mistakes.
 
+mod activity;
+mod api_error;
 mod delivery;
 mod event;
-mod fault;
 mod identity;
-mod news;
 mod rest;
 mod scenario;
 mod service;
@@ -16,8 +16,8 @@ mod settings;
 mod wire;
 mod world;
 
-pub use delivery::{Attempt, Misbehaviour, MisbehaviourError, Outcome};
-pub use news::{Item, Missed, News, Request};
+pub use activity::{Activity, ActivityFeed, AnsweredRequest, MissedActivity};
+pub use delivery::{Attempt, AttemptOutcome, Misbehaviour, MisbehaviourError};
 pub use scenario::Scenario;
 pub use service::{Emulator, EmulatorError};
 pub use settings::{DEFAULT_ACCESS_KEY, EventGrid, GridSchema, Settings, Summary, default_retries};

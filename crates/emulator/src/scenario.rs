@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Scenario {
     /// What holds for everybody.
     #[serde(default)]
-    pub(crate) line: Line,
+    pub(crate) line: LineBehaviour,
     /// Callees; the first whose `match` fits is taken.
     #[serde(default, rename = "callee")]
     pub(crate) callees: Vec<Callee>,
@@ -27,7 +27,7 @@ pub struct Scenario {
 /// What holds for everybody.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Line {
+pub(crate) struct LineBehaviour {
     /// How long a file plays.
     #[serde(deserialize_with = "duration")]
     pub(crate) prompt: Duration,
@@ -41,12 +41,12 @@ pub(crate) struct Line {
     #[serde(deserialize_with = "duration")]
     pub(crate) ring: Duration,
     /// Files that cannot be fetched, by their URI: what plays them fails.
-    pub(crate) broken_files: Vec<Pattern>,
+    pub(crate) broken_files: Vec<NumberPattern>,
     /// Whether recordings start.
     pub(crate) recording: bool,
 }
 
-impl Default for Line {
+impl Default for LineBehaviour {
     fn default() -> Self {
         Self {
             prompt: Duration::from_secs(2),
@@ -65,7 +65,7 @@ impl Default for Line {
 pub(crate) struct Callee {
     /// A phone number or raw id; `*` stands for any characters, `?` for one.
     #[serde(rename = "match")]
-    pub(crate) who: Pattern,
+    pub(crate) who: NumberPattern,
     /// What becomes of a call or an invitation to it.
     #[serde(default)]
     pub(crate) answer: Answering,
@@ -98,7 +98,7 @@ pub(crate) struct Callee {
 impl Default for Callee {
     fn default() -> Self {
         Self {
-            who: Pattern::any(),
+            who: NumberPattern::any(),
             answer: Answering::Accept,
             after: one_second(),
             press: Vec::new(),
@@ -148,9 +148,9 @@ pub(crate) struct Incoming {
 /// A glob over phone numbers and raw ids.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Pattern(String);
+pub(crate) struct NumberPattern(String);
 
-impl Pattern {
+impl NumberPattern {
     fn any() -> Self {
         Self("*".to_owned())
     }
@@ -223,13 +223,13 @@ fn half_second() -> Duration {
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_str(Span)
+    deserializer.deserialize_str(DurationText)
 }
 
 /// A duration as people write it.
-struct Span;
+struct DurationText;
 
-impl Visitor<'_> for Span {
+impl Visitor<'_> for DurationText {
     type Value = Duration;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn patterns_fit_as_in_file_names_whatever_the_length() {
-        let fits = |pattern: &str, text: &str| Pattern(pattern.to_owned()).fits(text);
+        let fits = |pattern: &str, text: &str| NumberPattern(pattern.to_owned()).fits(text);
         for (pattern, text, expected) in [
             ("", "", true),
             ("*", "", true),

@@ -22,14 +22,14 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    delivery::{Deliveries, Dress, Form, Options, StartError, Waits},
+    activity::{ActivityFeed, AnsweredRequest},
+    api_error::ApiError,
+    delivery::{Deliveries, EventTarget, Form, Options, RetryDelays, StartError},
     event::{GridNotice, Notice},
-    fault::Fault,
-    news::{News, Request},
-    rest::{self, Backend, Documents, Door, Identity, TlsError},
+    rest::{self, Backend, Documents, RestApi, ServerCertificate, TlsError},
     settings::{GridSchema, Settings, Summary},
     wire::{self, Body, Rendered, Resource},
-    world::{Setup, Told, World},
+    world::{QueuedNotice, Setup, World},
 };
 
 #[cfg(test)]
@@ -119,7 +119,7 @@ struct Inner {
     deliveries: Deliveries,
     access_key: Option<Vec<u8>>,
     documents: Documents,
-    requests: broadcast::Sender<Arc<Request>>,
+    requests: broadcast::Sender<Arc<AnsweredRequest>>,
 }
 
 impl Service {
@@ -147,8 +147,8 @@ impl Service {
         let at = Timestamp::now().max(self.0.epoch);
         for told in world.take() {
             match told {
-                Told::Call(notice) => self.0.deliveries.tell(&notice, at),
-                Told::Grid(notice) => self.0.deliveries.tell_grid(&notice, at),
+                QueuedNotice::Call(notice) => self.0.deliveries.tell(&notice, at),
+                QueuedNotice::Grid(notice) => self.0.deliveries.tell_grid(&notice, at),
             }
         }
     }
@@ -187,7 +187,10 @@ impl Drop for Planned<'_> {
 }
 
 impl Backend for Service {
-    fn ask<T>(&self, request: impl FnOnce(&mut World) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn ask<T>(
+        &self,
+        request: impl FnOnce(&mut World) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         // Also if this panics: then the clock finds the world broken, and the emulator ends.
         let _planned = Planned(&self.0.planned);
         let mut world = self.lock();
@@ -225,7 +228,7 @@ impl Backend for Service {
     }
 
     fn answered(&self, method: &str, path: &str, status: u16) {
-        let request = Request {
+        let request = AnsweredRequest {
             time: Timestamp::now(),
             method: method.to_owned(),
             path: path.to_owned(),
@@ -241,7 +244,7 @@ impl Emulator {
     ///
     /// # Errors
     /// Those of [`EmulatorError`]; nothing runs then.
-    pub async fn start(settings: Settings) -> Result<(Self, News), EmulatorError> {
+    pub async fn start(settings: Settings) -> Result<(Self, ActivityFeed), EmulatorError> {
         if settings.access_key.as_deref() == Some("") {
             return Err(EmulatorError::NoAccessKey);
         }
@@ -265,7 +268,7 @@ impl Emulator {
                 seed: settings.seed,
                 speed: settings.speed,
                 misbehave: settings.misbehave,
-                waits: Waits::with(settings.retries),
+                waits: RetryDelays::with(settings.retries),
                 resource_id: settings.resource_id.clone(),
                 event_grid: settings.event_grid,
                 topic: resource.topic().to_owned(),
@@ -280,7 +283,7 @@ impl Emulator {
             jwks: deliveries.signer().keys(),
         };
         let requests = broadcast::Sender::new(NEWS);
-        let news = News::new(requests.subscribe(), deliveries.log().follow());
+        let news = ActivityFeed::new(requests.subscribe(), deliveries.log().follow());
         let epoch = Timestamp::now();
         let service = Service(Arc::new(Inner {
             world: Mutex::new(World::new(Setup {
@@ -301,7 +304,7 @@ impl Emulator {
             requests,
         }));
 
-        let door = web::Data::new(Door::new(service.clone()));
+        let door = web::Data::new(RestApi::new(service.clone()));
         let failed = |source| EmulatorError::Listen { address, source };
         let mut server =
             HttpServer::new(move || App::new().configure(rest::configure(door.clone())))
@@ -395,10 +398,10 @@ impl Form for Wire {
         wire::render_grid(notice, id, at, &self.resource, schema)
     }
 
-    fn body(&self, dress: Dress, events: &[&Rendered]) -> Body {
+    fn body(&self, dress: EventTarget, events: &[&Rendered]) -> Body {
         match dress {
-            Dress::Callback(generation) => wire::body(generation, events),
-            Dress::Grid(schema) => wire::grid_body(schema, events),
+            EventTarget::Callback(generation) => wire::body(generation, events),
+            EventTarget::Grid(schema) => wire::grid_body(schema, events),
         }
     }
 }
@@ -427,7 +430,7 @@ fn secure(
 ) -> Result<(TcpListener, SocketAddr, ServerConfig), EmulatorError> {
     // First: another emulator may be there, whose authority is in the file.
     let (listener, address) = listen(wanted)?;
-    let identity = Identity::make(wanted.ip())?;
+    let identity = ServerCertificate::make(wanted.ip())?;
     if let Some(path) = ca_out {
         identity.write_ca(path)?;
     }

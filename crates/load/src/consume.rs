@@ -16,10 +16,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BrokerTls, LoadError, Watch,
+    BrokerTls, ConsumePlan, LoadError,
     clock::Clock,
-    judge::{Message, Ruling},
     state::Shared,
+    verifier::{Message, MessageOrigin},
 };
 
 /// Messages that a queue may give before one is acknowledged.
@@ -46,7 +46,7 @@ struct Dialer {
 }
 
 impl Dialer {
-    async fn new(watch: &Watch) -> Result<Self, LoadError> {
+    async fn new(watch: &ConsumePlan) -> Result<Self, LoadError> {
         let mut uri: AMQPUri =
             watch
                 .url
@@ -116,7 +116,7 @@ async fn tls(files: &BrokerTls) -> Result<OwnedTLSConfig, LoadError> {
 
 /// Looks at every queue before anything is sent: it must be there, and nobody else may read it. Unless messages are
 /// expected, it must be empty, because verifying consumes what it finds.
-pub(super) async fn inspect(watch: &Watch, may_hold_messages: bool) -> Result<(), LoadError> {
+pub(super) async fn inspect(watch: &ConsumePlan, may_hold_messages: bool) -> Result<(), LoadError> {
     let connection = Dialer::new(watch).await?.dial().await?;
     let result = async {
         for queue in &watch.queues {
@@ -185,7 +185,7 @@ async fn close(connection: &Connection) {
 
 /// Consumes until `halt`, over as many connections as it takes.
 pub(super) async fn consume(
-    watch: Arc<Watch>,
+    watch: Arc<ConsumePlan>,
     shared: Shared,
     clock: Clock,
     halt: CancellationToken,
@@ -201,8 +201,8 @@ pub(super) async fn consume(
                 session(&connection, &watch, &shared, clock, &halt).await?;
                 let mut state = shared.lock();
                 state.connected_us = None;
-                if let Some(judge) = &mut state.judge {
-                    judge.connection_lost();
+                if let Some(verifier) = &mut state.verifier {
+                    verifier.connection_lost();
                 }
             }
             Err(error) => tracing::debug!(%error, "consuming again later"),
@@ -218,7 +218,7 @@ pub(super) async fn consume(
 /// Consumes every queue on one connection until that is lost or `halt`. Only what no new connection would mend is an error.
 async fn session(
     connection: &Connection,
-    watch: &Watch,
+    watch: &ConsumePlan,
     shared: &Shared,
     clock: Clock,
     halt: &CancellationToken,
@@ -251,7 +251,7 @@ async fn session(
     };
     tokio::select! {
         ended = readers.join_next() => {
-            if let Some(Ok(End::OnlyForeign(number))) = ended {
+            if let Some(Ok(ReadEnd::OnlyForeign(number))) = ended {
                 let queue = watch.queues.get(number).map(|queue| queue.name.clone());
                 result = Err(LoadError::OnlyForeign { queue: queue.unwrap_or_default() });
             }
@@ -294,22 +294,22 @@ struct Reader {
 }
 
 /// Why a queue is read no more.
-enum End {
+enum ReadEnd {
     Over,
     /// Every message that it may give unacknowledged is somebody else's.
     OnlyForeign(usize),
 }
 
 impl Reader {
-    async fn read(mut self, consumer: lapin::Consumer, over: CancellationToken) -> End {
+    async fn read(mut self, consumer: lapin::Consumer, over: CancellationToken) -> ReadEnd {
         let mut chunks = consumer.ready_chunks(CHUNK);
         loop {
             let chunk = tokio::select! {
                 chunk = chunks.next() => chunk,
-                () = over.cancelled() => return End::Over,
+                () = over.cancelled() => return ReadEnd::Over,
             };
             let Some(chunk) = chunk else {
-                return End::Over;
+                return ReadEnd::Over;
             };
             let mut broken = false;
             let mut ours = Vec::with_capacity(chunk.len());
@@ -318,13 +318,13 @@ impl Reader {
                 let state = &mut *state;
                 let at_us = self.clock.now_us();
                 for delivery in chunk {
-                    let (Ok(delivery), Some(judge)) = (delivery, &mut state.judge) else {
+                    let (Ok(delivery), Some(verifier)) = (delivery, &mut state.verifier) else {
                         broken = true;
                         break;
                     };
                     let message = message(self.number, &delivery, at_us);
-                    let ruling = judge.take(&mut state.book, &message);
-                    if ruling == Ruling::Ours || self.drain_foreign {
+                    let ruling = verifier.take(&mut state.sent_events, &message);
+                    if ruling == MessageOrigin::Ours || self.drain_foreign {
                         ours.push(delivery.delivery_tag);
                     } else {
                         self.held += 1;
@@ -332,10 +332,10 @@ impl Reader {
                 }
             }
             if broken || self.acknowledge(&ours).await.is_err() {
-                return End::Over;
+                return ReadEnd::Over;
             }
             if self.held >= PREFETCH {
-                return End::OnlyForeign(self.number);
+                return ReadEnd::OnlyForeign(self.number);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The generations of the API and what the events of a call are about in each.
 
-use super::shapes::{self, Shape};
+use super::shapes::{self, EventShape};
 
 /// A line of the API; its events have one form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,9 +34,9 @@ pub(super) enum Form {
 
 /// The events of one call: the first, those in between in turn, the last.
 pub(super) struct Script {
-    pub(super) first: &'static [Shape],
-    pub(super) middle: &'static [Shape],
-    pub(super) last: &'static [Shape],
+    pub(super) first: &'static [EventShape],
+    pub(super) middle: &'static [EventShape],
+    pub(super) last: &'static [EventShape],
 }
 
 impl Generation {

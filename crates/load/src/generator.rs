@@ -65,7 +65,7 @@ impl Generator {
             .generations
             .iter()
             .map(|generation| {
-                let templates = |shapes: &[super::shapes::Shape]| {
+                let templates = |shapes: &[super::shapes::EventShape]| {
                     shapes
                         .iter()
                         .map(|shape| Template::new(shape, *generation, content.bytes))

@@ -2,7 +2,7 @@
 
 /// What the next message of a lane did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum LaneStep {
     /// It is above everything before it.
     Forward,
     /// It is the event just before it once more.
@@ -39,15 +39,15 @@ impl Lane {
     }
 
     /// Takes the next message. `first_time` says whether the event is new in this destination.
-    pub(super) fn step(&mut self, index: u32, first_time: bool) -> Step {
+    pub(super) fn step(&mut self, index: u32, first_time: bool) -> LaneStep {
         let step = if first_time && index >= self.highest {
-            Step::Forward
+            LaneStep::Forward
         } else if first_time {
-            Step::Inverted
+            LaneStep::Inverted
         } else if index == self.last {
-            Step::RepeatInARow
+            LaneStep::RepeatInARow
         } else {
-            Step::RepeatApart
+            LaneStep::RepeatApart
         };
         self.last = index;
         self.highest = self.highest.max(index);
@@ -60,7 +60,7 @@ impl Lane {
         &mut self,
         instance: u128,
         sequence: i64,
-        step: Step,
+        step: LaneStep,
         other: impl FnOnce(u128, Option<(u128, i64)>) -> i64,
     ) -> bool {
         if instance != self.instance {
@@ -70,9 +70,9 @@ impl Lane {
         }
         let good = match step {
             // A repeat is told by its event; a copy must have the number of the original, which is not above the last.
-            Step::RepeatInARow => sequence == self.sequence,
-            Step::RepeatApart => return true,
-            Step::Forward | Step::Inverted => sequence == self.sequence + 1,
+            LaneStep::RepeatInARow => sequence == self.sequence,
+            LaneStep::RepeatApart => return true,
+            LaneStep::Forward | LaneStep::Inverted => sequence == self.sequence + 1,
         };
         self.sequence = self.sequence.max(sequence);
         good
@@ -85,10 +85,10 @@ mod tests {
 
     #[test]
     fn order_and_repeats_are_told_apart() {
-        let check = |indices: &[u32], expected: &[Step]| {
+        let check = |indices: &[u32], expected: &[LaneStep]| {
             let mut seen = std::collections::HashSet::new();
             let mut lane: Option<Lane> = None;
-            let steps: Vec<Step> = indices
+            let steps: Vec<LaneStep> = indices
                 .iter()
                 .map(|index| {
                     let first_time = seen.insert(*index);
@@ -98,7 +98,7 @@ mod tests {
                 .collect();
             assert_eq!(steps, expected, "{indices:?}");
         };
-        use Step::{Forward, Inverted, RepeatApart, RepeatInARow};
+        use LaneStep::{Forward, Inverted, RepeatApart, RepeatInARow};
         check(&[0, 1, 2], &[Forward; 3]);
         check(&[0, 3, 9], &[Forward; 3]);
         check(

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Generation, LoadError,
-    book::{Book, Entry, Standing},
     generator::Made,
     identity::EventName,
+    sent_events::{SendStatus, SentEvent, SentEvents},
 };
 
 /// One event.
 #[derive(Debug, Serialize, Deserialize)]
-struct Line<'l> {
+struct LedgerLine<'l> {
     call: u32,
     event: u32,
     id: &'l str,
@@ -69,12 +69,12 @@ fn failed(what: &'static str, path: &Path, source: io::Error) -> LoadError {
 }
 
 /// Writes every event that was sent.
-pub(super) fn write(file: File, path: &Path, book: &Book) -> Result<(), LoadError> {
+pub(super) fn write(file: File, path: &Path, sent_events: &SentEvents) -> Result<(), LoadError> {
     let mut out = BufWriter::with_capacity(1 << 18, file);
-    for (name, generation, entry, mapped) in book.sent_events() {
+    for (name, generation, entry, mapped) in sent_events.sent_events() {
         let id = name.text();
-        let answered = matches!(entry.standing, Standing::Accepted | Standing::Refused);
-        let line = Line {
+        let answered = matches!(entry.standing, SendStatus::Accepted | SendStatus::Refused);
+        let line = LedgerLine {
             call: name.call,
             event: name.index,
             id: &id,
@@ -94,17 +94,17 @@ pub(super) fn write(file: File, path: &Path, book: &Book) -> Result<(), LoadErro
 }
 
 /// One event as read, before the book's size is known.
-struct Read {
+struct LedgerEntry {
     name: EventName,
     generation: Generation,
     made: Made,
-    entry: Entry,
+    entry: SentEvent,
 }
 
 /// Reads a ledger into a book.
-pub(super) fn read(path: &Path) -> Result<Book, LoadError> {
+pub(super) fn read(path: &Path) -> Result<SentEvents, LoadError> {
     let file = File::open(path).map_err(|source| failed("read", path, source))?;
-    let mut events: Vec<Read> = Vec::new();
+    let mut events: Vec<LedgerEntry> = Vec::new();
     for (number, text) in BufReader::new(file).lines().enumerate() {
         let text = text.map_err(|source| failed("read", path, source))?;
         let event = parse(&text, events.first().map(|first| first.name)).map_err(|reason| {
@@ -137,26 +137,26 @@ pub(super) fn read(path: &Path) -> Result<Book, LoadError> {
             *length = (*length).max(event.name.index + 1);
         }
     }
-    let mut book = Book::new(run, lengths);
-    for Read {
+    let mut sent_events = SentEvents::new(run, lengths);
+    for LedgerEntry {
         name, made, entry, ..
     } in &events
     {
-        book.sent(name.call, name.index, made, entry.sent_us);
-        if entry.standing != Standing::Unanswered {
+        sent_events.sent(name.call, name.index, made, entry.sent_us);
+        if entry.standing != SendStatus::Unanswered {
             let after = entry.answered_after_us.into();
-            book.answered(name.call, name.index, entry.standing, entry.status, after);
+            sent_events.answered(name.call, name.index, entry.standing, entry.status, after);
         }
     }
-    Ok(book)
+    Ok(sent_events)
 }
 
 /// Calls and events of a call beyond this are taken for a damaged line: the book has a place for each number up to the
 /// highest.
 const LARGEST_NUMBER: u32 = 100_000_000;
 
-fn parse(text: &str, first: Option<EventName>) -> Result<Read, String> {
-    let line: Line<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+fn parse(text: &str, first: Option<EventName>) -> Result<LedgerEntry, String> {
+    let line: LedgerLine<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let generation = Generation::named(line.generation)
         .ok_or_else(|| format!("there is no generation {:?}", line.generation))?;
     let name = EventName::read(line.id.as_bytes())
@@ -172,22 +172,22 @@ fn parse(text: &str, first: Option<EventName>) -> Result<Read, String> {
         return Err(format!("run {} is another one than before", name.run));
     }
     let standing = match line.answer {
-        None => Standing::Unanswered,
-        Some(status) if (200..300).contains(&status) => Standing::Accepted,
-        Some(_) => Standing::Refused,
+        None => SendStatus::Unanswered,
+        Some(status) if (200..300).contains(&status) => SendStatus::Accepted,
+        Some(_) => SendStatus::Refused,
     };
     let after = line
         .answered_us
         .unwrap_or(line.sent_us)
         .saturating_sub(line.sent_us);
-    Ok(Read {
+    Ok(LedgerEntry {
         name,
         generation,
         made: Made {
             digest: line.digest.0,
             mapped: line.mapped.map(|mapped| mapped.0),
         },
-        entry: Entry {
+        entry: SentEvent {
             digest: line.digest.0,
             sent_us: line.sent_us,
             answered_after_us: u32::try_from(after).unwrap_or(u32::MAX),
@@ -205,27 +205,29 @@ mod tests {
 
     #[test]
     fn a_ledger_is_read_as_it_was_written() {
-        let mut book = Book::new(RunId(9), [(Generation::Ga, 3), (Generation::EventGrid, 1)]);
+        let mut sent_events =
+            SentEvents::new(RunId(9), [(Generation::Ga, 3), (Generation::EventGrid, 1)]);
         let made = |digest, mapped| Made { digest, mapped };
-        book.sent(0, 0, &made(u128::MAX - 1, None), 1_000);
-        book.answered(0, 0, Standing::Accepted, 202, 17);
-        book.sent(0, 1, &made(2, None), 2_000);
-        book.answered(0, 1, Standing::Refused, 503, 18);
-        book.sent(1, 0, &made(3, Some(4)), 3_000);
+        sent_events.sent(0, 0, &made(u128::MAX - 1, None), 1_000);
+        sent_events.answered(0, 0, SendStatus::Accepted, 202, 17);
+        sent_events.sent(0, 1, &made(2, None), 2_000);
+        sent_events.answered(0, 1, SendStatus::Refused, 503, 18);
+        sent_events.sent(1, 0, &made(3, Some(4)), 3_000);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");
-        write(create(&path).unwrap(), &path, &book).unwrap();
+        write(create(&path).unwrap(), &path, &sent_events).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 3, "{text}");
         let again = read(&path).unwrap();
-        let all = |book: &Book| {
-            book.sent_events()
+        let all = |sent_events: &SentEvents| {
+            sent_events
+                .sent_events()
                 .map(|(name, generation, entry, mapped)| {
                     format!("{name:?} {generation:?} {entry:?} {mapped:?}")
                 })
                 .collect::<Vec<_>>()
         };
-        assert_eq!(all(&again), all(&book));
+        assert_eq!(all(&again), all(&sent_events));
         assert_eq!(again.accepted(), 1);
     }
 

@@ -11,10 +11,10 @@ use std::{
 };
 
 use super::{
-    LoadError, Pace,
+    LoadError, SendSchedule,
     clock::{Clock, whole_us},
-    desk::{Desk, Job},
     generator::Content,
+    send_queue::{Job, SendQueue},
 };
 
 /// A sleep is not shorter than this: at many thousand callbacks a second the thread would wake for each.
@@ -31,19 +31,23 @@ struct Due {
 }
 
 /// Everything that is due, in order of time.
-fn schedule(pace: Pace, content: &Content, active: u32) -> Box<dyn Iterator<Item = Due> + Send> {
+fn schedule(
+    pace: SendSchedule,
+    content: &Content,
+    active: u32,
+) -> Box<dyn Iterator<Item = Due> + Send> {
     let (calls, events, batch) = (content.calls, content.events, content.batch);
     let per_call = events.div_ceil(batch);
     match pace {
-        Pace::Closed => Box::new(std::iter::empty()),
-        Pace::Rate(rate) => {
+        SendSchedule::Closed => Box::new(std::iter::empty()),
+        SendSchedule::Rate(rate) => {
             let count = u64::from(calls) * u64::from(per_call);
             Box::new((0..count).map(move |number| Due {
                 after_us: moment(number, rate),
                 callback: None,
             }))
         }
-        Pace::Burst(interval) => {
+        SendSchedule::Burst(interval) => {
             // Lanes of calls one behind the other, all with the same beat, which they share out evenly.
             let lanes = u64::from(active.min(calls).max(1));
             let beat_us = whole_us(interval);
@@ -82,10 +86,10 @@ pub(super) struct Pacer {
 impl Pacer {
     /// Starts to lay callbacks on the desk at their times, the first one now.
     pub(super) fn start(
-        pace: Pace,
+        pace: SendSchedule,
         content: &Content,
         active: u32,
-        desk: Arc<Desk>,
+        send_queue: Arc<SendQueue>,
         clock: Clock,
     ) -> Result<Self, LoadError> {
         let stop = Arc::new(AtomicBool::new(false));
@@ -94,7 +98,7 @@ impl Pacer {
             let stop = stop.clone();
             thread::Builder::new()
                 .name("schedule".into())
-                .spawn(move || follow(due, &desk, clock, &stop))
+                .spawn(move || follow(due, &send_queue, clock, &stop))
                 .map_err(LoadError::Thread)?
         };
         Ok(Self {
@@ -114,7 +118,7 @@ impl Drop for Pacer {
     }
 }
 
-fn follow(due: impl Iterator<Item = Due>, desk: &Desk, clock: Clock, stop: &AtomicBool) {
+fn follow(due: impl Iterator<Item = Due>, send_queue: &SendQueue, clock: Clock, stop: &AtomicBool) {
     let start_us = clock.now_us();
     for next in due {
         let due_us = start_us + next.after_us;
@@ -130,8 +134,8 @@ fn follow(due: impl Iterator<Item = Due>, desk: &Desk, clock: Clock, stop: &Atom
             thread::sleep(wait.clamp(SHORTEST_SLEEP, LONGEST_SLEEP));
         }
         match next.callback {
-            None => desk.tick(due_us),
-            Some((call, first)) => desk.put(Job {
+            None => send_queue.tick(due_us),
+            Some((call, first)) => send_queue.put(Job {
                 call,
                 first,
                 due_us: Some(due_us),
@@ -160,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_an_even_schedule() {
-        let due: Vec<u64> = schedule(Pace::Rate(4_000.0), &content(2, 3, 2), 2)
+        let due: Vec<u64> = schedule(SendSchedule::Rate(4_000.0), &content(2, 3, 2), 2)
             .map(|due| due.after_us)
             .collect();
         assert_eq!(due, [0, 250, 500, 750]);
@@ -168,8 +172,12 @@ mod tests {
 
     #[test]
     fn a_burst_sends_the_events_of_a_call_in_order_and_evenly() {
-        let due: Vec<Due> =
-            schedule(Pace::Burst(Duration::from_millis(2)), &content(3, 3, 1), 2).collect();
+        let due: Vec<Due> = schedule(
+            SendSchedule::Burst(Duration::from_millis(2)),
+            &content(3, 3, 1),
+            2,
+        )
+        .collect();
         let expected: [(u64, u32, u32); 9] = [
             (0, 0, 0),
             (1_000, 1, 0),

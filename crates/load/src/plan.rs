@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use super::{Content, Target, Watched};
+use super::{Content, Target, WatchedQueue};
 
 /// One run.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct Plan {
     /// What was or will be sent.
     pub source: Source,
     /// What is read and verified; `None`: only send.
-    pub watch: Option<Watch>,
+    pub watch: Option<ConsumePlan>,
     /// Inversions that are no breach.
     pub inverted_allowed: u64,
 }
@@ -41,14 +41,14 @@ pub struct Traffic {
     /// Calls in progress at the same time.
     pub active: NonZeroU32,
     /// When they are due.
-    pub pace: Pace,
+    pub pace: SendSchedule,
     /// How often a callback is sent at most until it is answered 2xx.
     pub attempts: NonZeroU32,
 }
 
 /// When callbacks are due.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
+pub enum SendSchedule {
     /// Closed loop: each connection posts the next one as soon as it has its answer.
     Closed,
     /// Open loop: so many a second on a fixed schedule.
@@ -59,13 +59,13 @@ pub enum Pace {
 
 /// What is consumed.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub struct ConsumePlan {
     /// The broker.
     pub url: String,
     /// For `amqps`.
     pub tls: BrokerTls,
     /// Every queue that an event may come out of.
-    pub queues: Vec<Watched>,
+    pub queues: Vec<WatchedQueue>,
     /// Whether messages of nobody in this run are acknowledged too.
     pub drain_foreign: bool,
     /// How long nothing may come while something is missing.

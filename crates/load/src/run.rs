@@ -6,19 +6,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LoadError, Pace, Plan, Source, Summary, Traffic,
-    book::Book,
+    LoadError, Plan, SendSchedule, Source, Summary, Traffic,
     clock::{Clock, whole_us},
     consume,
-    desk::Desk,
     generator::Generator,
-    judge::Judge,
+    http_connection::HttpConnection,
     ledger,
-    line::Line,
     pace::Pacer,
     send::Sender,
+    send_queue::SendQueue,
+    sent_events::SentEvents,
     state::Shared,
-    summary::Circumstances,
+    summary::RunFacts,
+    verifier::Verifier,
 };
 
 /// How long nothing may come after everything did, before it is taken for all: copies come late.
@@ -48,18 +48,18 @@ pub async fn run(
 ) -> Result<Summary, LoadError> {
     let clock = Clock::start();
     let begun_us = clock.now_us();
-    let (book, traffic, ledger_file) = match &plan.source {
+    let (sent_events, traffic, ledger_file) = match &plan.source {
         Source::Ledger(path) => (ledger::read(path)?, None, None),
         Source::Send { traffic, ledger } => {
             let generator = Generator::new(traffic.content.clone());
             let content = generator.content();
             let calls = (0..content.calls).map(|call| (generator.generation(call), content.events));
-            let book = Book::new(content.run, calls);
+            let sent_events = SentEvents::new(content.run, calls);
             let file = match ledger {
                 Some(path) => Some((ledger::create(path)?, path)),
                 None => None,
             };
-            (book, Some((traffic, generator)), file)
+            (sent_events, Some((traffic, generator)), file)
         }
     };
     if let Some((traffic, _)) = &traffic {
@@ -68,15 +68,15 @@ pub async fn run(
     if let Some(watch) = &plan.watch {
         consume::inspect(watch, traffic.is_none()).await?;
     }
-    let judge = plan
+    let verifier = plan
         .watch
         .as_ref()
-        .map(|watch| Judge::new(&watch.queues, book.room(), consume::PREFETCH));
+        .map(|watch| Verifier::new(&watch.queues, sent_events.room(), consume::PREFETCH));
     let planned = match traffic {
-        Some(_) => book.room() as u64,
-        None => book.accepted(),
+        Some(_) => sent_events.room() as u64,
+        None => sent_events.accepted(),
     };
-    let shared = Shared::new(book, judge);
+    let shared = Shared::new(sent_events, verifier);
     let watch = plan.watch.map(Arc::new);
     let halt = CancellationToken::new();
     let mut consuming = JoinSet::new();
@@ -90,7 +90,7 @@ pub async fn run(
     }
     let mut seed = None;
     let mut sending_us = None;
-    let mut watching = Watching {
+    let mut watching = ProgressReporter {
         shared: &shared,
         clock,
         planned,
@@ -108,7 +108,7 @@ pub async fn run(
         sending_us = Some(clock.now_us() - since_us);
     }
     if let Some((file, path)) = ledger_file {
-        ledger::write(file, path, &shared.lock().book)?;
+        ledger::write(file, path, &shared.lock().sent_events)?;
     }
     if let Some(watch) = &watch {
         tokio::select! {
@@ -122,7 +122,7 @@ pub async fn run(
             return Err(error);
         }
     }
-    let circumstances = Circumstances {
+    let circumstances = RunFacts {
         seed,
         sending_us,
         total_us: clock.now_us() - begun_us,
@@ -174,17 +174,17 @@ async fn send(
 ) -> Result<(), LoadError> {
     let content = &traffic.content;
     let active = traffic.active.get();
-    let desk = Arc::new(match traffic.pace {
-        Pace::Burst(_) => {
+    let send_queue = Arc::new(match traffic.pace {
+        SendSchedule::Burst(_) => {
             let per_call = content.events.div_ceil(content.batch);
-            Desk::for_bursts(u64::from(content.calls) * u64::from(per_call))
+            SendQueue::for_bursts(u64::from(content.calls) * u64::from(per_call))
         }
-        pace => Desk::new(
+        pace => SendQueue::new(
             content.calls,
             content.events,
             content.batch,
             active,
-            matches!(pace, Pace::Rate(_)),
+            matches!(pace, SendSchedule::Rate(_)),
         ),
     });
     let generator = Arc::new(generator);
@@ -192,7 +192,8 @@ async fn send(
     // cannot be made now is made when it is needed.
     let targets = traffic.targets.iter().cycle();
     let lines = (0..traffic.connections.get()).zip(targets);
-    let lines = lines.map(async |(number, target)| (number, target, Line::open(target).await.ok()));
+    let lines = lines
+        .map(async |(number, target)| (number, target, HttpConnection::open(target).await.ok()));
     let lines = futures_util::future::join_all(lines).await;
     let mut senders = JoinSet::new();
     for (number, target, line) in lines {
@@ -200,7 +201,7 @@ async fn send(
             number,
             target: target.clone(),
             generator: generator.clone(),
-            desk: desk.clone(),
+            send_queue: send_queue.clone(),
             shared: shared.clone(),
             clock,
             attempts: traffic.attempts.get(),
@@ -209,15 +210,21 @@ async fn send(
         senders.spawn(sender.work(line));
     }
     let pacer = match traffic.pace {
-        Pace::Closed => None,
-        pace => Some(Pacer::start(pace, content, active, desk.clone(), clock)?),
+        SendSchedule::Closed => None,
+        pace => Some(Pacer::start(
+            pace,
+            content,
+            active,
+            send_queue.clone(),
+            clock,
+        )?),
     };
     let all = async { while senders.join_next().await.is_some() {} };
     tokio::pin!(all);
     tokio::select! {
         () = &mut all => {}
         () = stop.cancelled() => {
-            desk.close();
+            send_queue.close();
             all.await;
         }
     }
@@ -226,14 +233,14 @@ async fn send(
 }
 
 /// Looks at the state from time to time.
-struct Watching<'w, T> {
+struct ProgressReporter<'w, T> {
     shared: &'w Shared,
     clock: Clock,
     planned: u64,
     tell: &'w mut T,
 }
 
-impl<T: FnMut(Progress)> Watching<'_, T> {
+impl<T: FnMut(Progress)> ProgressReporter<'_, T> {
     async fn for_ever(&mut self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -246,8 +253,11 @@ impl<T: FnMut(Progress)> Watching<'_, T> {
             let state = self.shared.lock();
             Progress {
                 planned: self.planned,
-                accepted: state.book.accepted(),
-                delivered: state.judge.as_ref().map(|_| state.book.delivered()),
+                accepted: state.sent_events.accepted(),
+                delivered: state
+                    .verifier
+                    .as_ref()
+                    .map(|_| state.sent_events.delivered()),
             }
         };
         (self.tell)(progress);
@@ -262,15 +272,15 @@ impl<T: FnMut(Progress)> Watching<'_, T> {
             let now_us = self.clock.now_us();
             let state = self.shared.lock();
             let last_us = state
-                .judge
+                .verifier
                 .as_ref()
-                .map_or(0, |judge| judge.last_message_us);
+                .map_or(0, |verifier| verifier.last_message_us);
             let quiet_us = now_us.saturating_sub(last_us.max(from_us));
             let settled = state.connected_us.is_some_and(|connected_us| {
                 let connected_for_us = now_us.saturating_sub(connected_us);
                 quiet_us.min(connected_for_us) >= whole_us(SETTLE)
             });
-            if state.book.nothing_is_missing() && settled || quiet_us >= whole_us(idle) {
+            if state.sent_events.nothing_is_missing() && settled || quiet_us >= whole_us(idle) {
                 return;
             }
         }

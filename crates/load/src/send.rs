@@ -7,11 +7,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
     Target,
-    book::Standing,
     clock::Clock,
-    desk::{Desk, Job},
     generator::{Callback, Generator},
-    line::{Answer, Line, Lost},
+    http_connection::{ConnectionLost, HttpAnswer, HttpConnection},
+    send_queue::{Job, SendQueue},
+    sent_events::SendStatus,
     state::Shared,
 };
 
@@ -28,7 +28,7 @@ pub(super) struct Sender {
     pub(super) number: u32,
     pub(super) target: Target,
     pub(super) generator: Arc<Generator>,
-    pub(super) desk: Arc<Desk>,
+    pub(super) send_queue: Arc<SendQueue>,
     pub(super) shared: Shared,
     pub(super) clock: Clock,
     pub(super) attempts: u32,
@@ -36,7 +36,7 @@ pub(super) struct Sender {
 }
 
 /// What became of a callback.
-enum Outcome {
+enum SendOutcome {
     Accepted(u16),
     /// The last status; 0: the connection was lost.
     Refused(u16),
@@ -46,30 +46,30 @@ enum Outcome {
 
 impl Sender {
     /// Sends until the desk is empty.
-    pub(super) async fn work(self, mut line: Option<Line>) {
+    pub(super) async fn work(self, mut line: Option<HttpConnection>) {
         loop {
             let job = match &mut line {
                 Some(open) => tokio::select! {
                     biased;
-                    job = self.desk.next() => job,
+                    job = self.send_queue.next() => job,
                     // Found closed while nothing was under way: nothing is lost.
                     () = open.until_over() => {
                         line = None;
                         continue;
                     }
                 },
-                None => self.desk.next().await,
+                None => self.send_queue.next().await,
             };
             let Some(job) = job else {
                 return;
             };
             let given_up = self.send(&mut line, job).await;
-            self.desk.done(job, given_up);
+            self.send_queue.done(job, given_up);
         }
     }
 
     /// Sends one callback until it is answered, and says whether it was given up.
-    async fn send(&self, line: &mut Option<Line>, job: Job) -> bool {
+    async fn send(&self, line: &mut Option<HttpConnection>, job: Job) -> bool {
         let callback = self.generator.callback(job.call, job.first);
         let now_us = self.clock.now_us();
         let due_us = job.due_us.unwrap_or(now_us);
@@ -81,24 +81,24 @@ impl Sender {
             state.tally.callbacks += 1;
             state.tally.events += callback.events.len() as u64;
             for (index, made) in (job.first..).zip(&callback.events) {
-                state.book.sent(job.call, index, made, due_us);
+                state.sent_events.sent(job.call, index, made, due_us);
             }
         }
         let outcome = self.until_answered(line, job, &callback).await;
         let after_us = self.clock.now_us().saturating_sub(due_us);
         let (standing, status) = match outcome {
-            Outcome::Accepted(status) => (Standing::Accepted, status),
-            Outcome::Refused(status) => (Standing::Refused, status),
-            Outcome::Open => return true,
+            SendOutcome::Accepted(status) => (SendStatus::Accepted, status),
+            SendOutcome::Refused(status) => (SendStatus::Refused, status),
+            SendOutcome::Open => return true,
         };
         {
             let mut state = self.shared.lock();
             for (index, _) in (job.first..).zip(&callback.events) {
-                let book = &mut state.book;
-                book.answered(job.call, index, standing, status, after_us);
+                let sent_events = &mut state.sent_events;
+                sent_events.answered(job.call, index, standing, status, after_us);
             }
             let tally = &mut state.tally;
-            if standing == Standing::Accepted {
+            if standing == SendStatus::Accepted {
                 tally.latency.record(after_us);
             } else {
                 tally.refused += callback.events.len() as u64;
@@ -113,7 +113,7 @@ impl Sender {
                 }
             }
         }
-        if standing == Standing::Refused {
+        if standing == SendStatus::Refused {
             return true;
         }
         if self.generator.is_sent_twice(job.call, job.first) {
@@ -126,10 +126,10 @@ impl Sender {
 
     async fn until_answered(
         &self,
-        line: &mut Option<Line>,
+        line: &mut Option<HttpConnection>,
         job: Job,
         callback: &Callback,
-    ) -> Outcome {
+    ) -> SendOutcome {
         let mut last = 0;
         for attempt in 1..=self.attempts {
             if attempt > 1 {
@@ -137,17 +137,17 @@ impl Sender {
             }
             let wait = match self.post(line, callback).await {
                 Ok(answer) if (200..300).contains(&answer.status) => {
-                    return Outcome::Accepted(answer.status);
+                    return SendOutcome::Accepted(answer.status);
                 }
                 Ok(answer) => {
                     last = answer.status;
                     // Anything else would be answered the same again.
                     if !matches!(answer.status, 408 | 429 | 500..) {
-                        return Outcome::Refused(last);
+                        return SendOutcome::Refused(last);
                     }
                     answer.retry_after.map(|wait| wait.min(LONGEST_RETRY_AFTER))
                 }
-                Err(Lost) => {
+                Err(ConnectionLost) => {
                     last = 0;
                     None
                 }
@@ -158,10 +158,10 @@ impl Sender {
             let wait = wait.unwrap_or_else(|| self.back_off(job, attempt));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.stop.cancelled() => return Outcome::Open,
+                () = self.stop.cancelled() => return SendOutcome::Open,
             }
         }
-        Outcome::Refused(last)
+        SendOutcome::Refused(last)
     }
 
     /// Twice as long each time, and different for each connection, so that they do not come back all at once.
@@ -175,19 +175,23 @@ impl Sender {
     }
 
     /// One attempt, on a new connection where the one before is gone.
-    async fn post(&self, line: &mut Option<Line>, callback: &Callback) -> Result<Answer, Lost> {
+    async fn post(
+        &self,
+        line: &mut Option<HttpConnection>,
+        callback: &Callback,
+    ) -> Result<HttpAnswer, ConnectionLost> {
         let answer = async {
-            if line.as_ref().is_none_or(Line::is_over) {
-                *line = Some(Line::open(&self.target).await?);
+            if line.as_ref().is_none_or(HttpConnection::is_over) {
+                *line = Some(HttpConnection::open(&self.target).await?);
             }
-            let open = line.as_mut().ok_or(Lost)?;
+            let open = line.as_mut().ok_or(ConnectionLost)?;
             open.post(callback.body.clone()).await
         }
         .await;
         let tally = &mut self.shared.lock().tally;
         match &answer {
             Ok(answer) => *tally.answers.entry(answer.status).or_default() += 1,
-            Err(Lost) => {
+            Err(ConnectionLost) => {
                 tally.lost_connections += 1;
                 *line = None;
             }

@@ -9,21 +9,21 @@ use super::generation::{Generation, Script};
 
 /// An event: the last part of its type, the last part of its `source` or `subject` where the generation has one, and the
 /// members of `data` that are its own.
-pub(super) struct Shape {
+pub(super) struct EventShape {
     pub(super) name: &'static str,
     place: &'static str,
     members: &'static str,
 }
 
-const fn shape(name: &'static str, place: &'static str, members: &'static str) -> Shape {
-    Shape {
+const fn shape(name: &'static str, place: &'static str, members: &'static str) -> EventShape {
+    EventShape {
         name,
         place,
         members,
     }
 }
 
-impl Shape {
+impl EventShape {
     /// The whole event.
     pub(super) fn text(&self, generation: Generation) -> String {
         let (name, place, members) = (self.name, self.place, self.members);
@@ -114,7 +114,7 @@ pub(super) const GA: Script = Script {
 };
 
 /// An event of ga that says how something went and nothing else.
-const fn ga(name: &'static str, place: &'static str) -> Shape {
+const fn ga(name: &'static str, place: &'static str) -> EventShape {
     shape(
         name,
         place,
@@ -136,7 +136,7 @@ pub(super) const PREVIEW_2023: Script = Script {
     last: &[dialog("DialogCompleted")],
 };
 
-const fn dialog(name: &'static str) -> Shape {
+const fn dialog(name: &'static str) -> EventShape {
     shape(
         name,
         "",
@@ -179,7 +179,7 @@ pub(super) const BETA_2022: Script = Script {
     last: &[beta("CallDisconnected")],
 };
 
-const fn beta(name: &'static str) -> Shape {
+const fn beta(name: &'static str) -> EventShape {
     shape(
         name,
         "",
@@ -200,7 +200,7 @@ pub(super) const LATE_2021: Script = Script {
     last: &[late("disconnected")],
 };
 
-const fn late(state: &'static str) -> Shape {
+const fn late(state: &'static str) -> EventShape {
     shape(
         "CallConnectionStateChanged",
         "callState",

@@ -6,17 +6,17 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{book::Book, judge::Judge, latency::Latency};
+use super::{latency::Latency, sent_events::SentEvents, verifier::Verifier};
 
 /// See the module.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<State>>);
+pub(super) struct Shared(Arc<Mutex<RunState>>);
 
-pub(super) struct State {
-    pub(super) book: Book,
+pub(super) struct RunState {
+    pub(super) sent_events: SentEvents,
     pub(super) tally: Tally,
     /// `None` where nothing is verified.
-    pub(super) judge: Option<Judge>,
+    pub(super) verifier: Option<Verifier>,
     /// Since when the consumers are connected, Unix time in microseconds; `None` while they are not.
     pub(super) connected_us: Option<u64>,
 }
@@ -44,16 +44,16 @@ pub(super) struct Tally {
 }
 
 impl Shared {
-    pub(super) fn new(book: Book, judge: Option<Judge>) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            book,
+    pub(super) fn new(sent_events: SentEvents, verifier: Option<Verifier>) -> Self {
+        Self(Arc::new(Mutex::new(RunState {
+            sent_events,
             tally: Tally::default(),
-            judge,
+            verifier,
             connected_us: None,
         })))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, RunState> {
         // Nothing in here is left half done by a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

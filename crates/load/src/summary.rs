@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    judge::{Breach, Judge},
     latency::Percentiles,
-    state::State,
+    state::RunState,
+    verifier::{Breach, Verifier},
 };
 
 /// What a run found; parts that were not done are `null`.
@@ -59,7 +59,7 @@ struct QueueSummary {
 }
 
 /// What the run knows beside its state.
-pub(super) struct Circumstances {
+pub(super) struct RunFacts {
     /// `None` where a ledger was verified.
     pub(super) seed: Option<u64>,
     pub(super) sending_us: Option<u64>,
@@ -69,15 +69,20 @@ pub(super) struct Circumstances {
 }
 
 impl Summary {
-    pub(super) fn new(state: &State, circumstances: &Circumstances) -> Self {
-        let State {
-            book, tally, judge, ..
+    pub(super) fn new(state: &RunState, circumstances: &RunFacts) -> Self {
+        let RunState {
+            sent_events,
+            tally,
+            verifier,
+            ..
         } = state;
         let sent = circumstances.sending_us.is_some();
         let seconds_sending = circumstances.sending_us.map(seconds);
         let seconds_total = seconds(circumstances.total_us);
         let mut breaches = Vec::new();
-        let found = judge.as_ref().map(|judge| judge.verdict(book));
+        let found = verifier
+            .as_ref()
+            .map(|verifier| verifier.verdict(sent_events));
         let count = |breach: Breach| {
             let found = found.as_ref()?;
             Some(found.get(&breach).map_or(0, |findings| findings.count))
@@ -93,11 +98,11 @@ impl Summary {
                 breaches.push(said(breach.as_str(), findings.count, &findings.examples));
             }
         }
-        let counts = Counts::of(state);
+        let counts = SummaryCounts::of(state);
         if counts.refused > 0 {
             breaches.push(said("refused", counts.refused, &tally.refusals));
         }
-        let verified = |value: fn(&Judge) -> u64| judge.as_ref().map(value);
+        let verified = |value: fn(&Verifier) -> u64| verifier.as_ref().map(value);
         let mut answers: BTreeMap<String, u64> = tally
             .answers
             .iter()
@@ -109,47 +114,49 @@ impl Summary {
         Self {
             command: "load",
             seed: circumstances.seed,
-            run: book.run().to_string(),
+            run: sent_events.run().to_string(),
             calls: counts.calls,
             events_sent: counts.events,
             callbacks: sent.then_some(tally.callbacks),
             answers: sent.then_some(answers),
-            accepted: book.accepted(),
+            accepted: sent_events.accepted(),
             duplicates: sent.then_some(tally.duplicates),
             refused: counts.refused,
             resent: sent.then_some(tally.resent),
-            delivered: judge.as_ref().map(|_| book.delivered()),
-            unanswered_present: judge.as_ref().map(|_| counts.unanswered_present),
-            messages: verified(|judge| judge.messages),
-            lost: count(Breach::Lost),
+            delivered: verifier.as_ref().map(|_| sent_events.delivered()),
+            unanswered_present: verifier.as_ref().map(|_| counts.unanswered_present),
+            messages: verified(|verifier| verifier.messages),
+            lost: count(Breach::ConnectionLost),
             unknown: count(Breach::Unknown),
             altered: count(Breach::Altered),
             misplaced: count(Breach::Misplaced),
             inverted: count(Breach::Inverted),
-            repeats: verified(|judge| judge.repeats),
+            repeats: verified(|verifier| verifier.repeats),
             repeats_apart: count(Breach::RepeatsApart),
             sequence_gaps: count(Breach::SequenceGaps),
             quarantined: count(Breach::Quarantined),
-            foreign: verified(|judge| judge.foreign),
-            redelivered: verified(|judge| judge.redelivered),
+            foreign: verified(|verifier| verifier.foreign),
+            redelivered: verified(|verifier| verifier.redelivered),
             seconds_sending,
             seconds_total,
-            events_per_second: seconds_sending.map(|seconds| rate(book.accepted(), seconds)),
-            delivered_per_second: judge
+            events_per_second: seconds_sending.map(|seconds| rate(sent_events.accepted(), seconds)),
+            delivered_per_second: verifier
                 .as_ref()
-                .map(|judge| rate(book.delivered(), seconds(judge.span_us()))),
+                .map(|verifier| rate(sent_events.delivered(), seconds(verifier.span_us()))),
             answer_ms: tally.latency.percentiles(),
             late_ms: tally.late.percentiles(),
-            delivery_ms: judge.as_ref().and_then(|judge| judge.latency.percentiles()),
-            queues: judge.as_ref().map(|judge| {
-                let queue = |queue: &super::judge::QueueBoard| {
+            delivery_ms: verifier
+                .as_ref()
+                .and_then(|verifier| verifier.latency.percentiles()),
+            queues: verifier.as_ref().map(|verifier| {
+                let queue = |queue: &super::verifier::QueueProgress| {
                     let summary = QueueSummary {
                         messages: queue.messages,
                         delivery_ms: queue.latency.percentiles(),
                     };
                     (queue.watched.name.clone(), summary)
                 };
-                judge.queues.iter().map(queue).collect()
+                verifier.queues.iter().map(queue).collect()
             }),
             interrupted: circumstances.interrupted,
             ok: breaches.is_empty(),
@@ -181,8 +188,8 @@ impl Summary {
         serde_json::to_string(self).expect("text and numbers")
     }
 
-    pub(super) fn facts(&self) -> Facts<'_> {
-        Facts {
+    pub(super) fn facts(&self) -> SummaryFacts<'_> {
+        SummaryFacts {
             run: &self.run,
             seed: self.seed,
             calls: self.calls,
@@ -207,7 +214,7 @@ impl Summary {
 }
 
 /// What people are shown.
-pub(super) struct Facts<'s> {
+pub(super) struct SummaryFacts<'s> {
     pub(super) run: &'s str,
     pub(super) seed: Option<u64>,
     pub(super) calls: u64,
@@ -226,24 +233,24 @@ pub(super) struct Facts<'s> {
 
 /// What is counted by going through the book once.
 #[derive(Default)]
-struct Counts {
+struct SummaryCounts {
     calls: u64,
     events: u64,
     refused: u64,
     unanswered_present: u64,
 }
 
-impl Counts {
-    fn of(state: &State) -> Self {
-        use super::book::Standing;
+impl SummaryCounts {
+    fn of(state: &RunState) -> Self {
+        use super::sent_events::SendStatus;
         let mut counts = Self::default();
         let mut last = None;
-        for (name, _, entry, _) in state.book.sent_events() {
+        for (name, _, entry, _) in state.sent_events.sent_events() {
             counts.events += 1;
             counts.calls += u64::from(last != Some(name.call));
             last = Some(name.call);
-            counts.refused += u64::from(entry.standing == Standing::Refused);
-            let open = matches!(entry.standing, Standing::Refused | Standing::Unanswered);
+            counts.refused += u64::from(entry.standing == SendStatus::Refused);
+            let open = matches!(entry.standing, SendStatus::Refused | SendStatus::Unanswered);
             counts.unanswered_present += u64::from(open && entry.seen);
         }
         counts

@@ -3,11 +3,11 @@
 use super::{
     generation::{Form, Generation},
     identity::{CallIds, EventName},
-    shapes::Shape,
+    shapes::EventShape,
 };
 
 /// One piece of an event.
-enum Part {
+enum TemplatePart {
     Text(Vec<u8>),
     Event,
     Call,
@@ -20,7 +20,7 @@ enum Part {
 
 /// An event without its ids.
 pub(super) struct Template {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
     bytes: usize,
 }
 
@@ -29,7 +29,7 @@ const FILLING: &str = " Nothing else is known about it.";
 
 impl Template {
     /// Cuts a shape into its parts and fills it up to about `bytes`; one that is longer by itself stays so.
-    pub(super) fn new(shape: &Shape, generation: Generation, bytes: usize) -> Self {
+    pub(super) fn new(shape: &EventShape, generation: Generation, bytes: usize) -> Self {
         let text = shape.text(generation);
         let bare = Self::cut(&text.replace("<pad>", ""));
         let missing = bytes.saturating_sub(bare.bytes);
@@ -62,13 +62,13 @@ impl Template {
             let rest = match piece.split_once('>') {
                 Some((name, rest)) if number > 0 => {
                     parts.push(match name {
-                        "event" => Part::Event,
-                        "call" => Part::Call,
-                        "server" => Part::Server,
-                        "correlation" => Part::Correlation,
-                        "recording" => Part::Recording,
-                        "n" => Part::Number,
-                        "ticks" => Part::Ticks,
+                        "event" => TemplatePart::Event,
+                        "call" => TemplatePart::Call,
+                        "server" => TemplatePart::Server,
+                        "correlation" => TemplatePart::Correlation,
+                        "recording" => TemplatePart::Recording,
+                        "n" => TemplatePart::Number,
+                        "ticks" => TemplatePart::Ticks,
                         other => unreachable!("no shape has <{other}>"),
                     });
                     rest
@@ -76,7 +76,7 @@ impl Template {
                 _ => piece,
             };
             if !rest.is_empty() {
-                parts.push(Part::Text(rest.as_bytes().to_vec()));
+                parts.push(TemplatePart::Text(rest.as_bytes().to_vec()));
             }
         }
         let mut template = Self { parts, bytes: 0 };
@@ -101,15 +101,15 @@ impl Template {
         let ids = CallIds::new(name.run, name.call);
         for part in &self.parts {
             match part {
-                Part::Text(text) => out.extend_from_slice(text),
-                Part::Event => name.write(out),
-                Part::Call => ids.connection(out),
-                Part::Server => ids.server(out),
-                Part::Correlation => ids.correlation(out),
-                Part::Recording => ids.recording(out),
-                Part::Number => write_decimal(out, u64::from(name.index) + 1, 1),
+                TemplatePart::Text(text) => out.extend_from_slice(text),
+                TemplatePart::Event => name.write(out),
+                TemplatePart::Call => ids.connection(out),
+                TemplatePart::Server => ids.server(out),
+                TemplatePart::Correlation => ids.correlation(out),
+                TemplatePart::Recording => ids.recording(out),
+                TemplatePart::Number => write_decimal(out, u64::from(name.index) + 1, 1),
                 // Seven digits of a second: the same for the same event in every run, and never earlier than the event before.
-                Part::Ticks => write_decimal(out, u64::from(name.index) % 10_000_000, 7),
+                TemplatePart::Ticks => write_decimal(out, u64::from(name.index) % 10_000_000, 7),
             }
         }
     }
@@ -147,7 +147,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn every() -> impl Iterator<Item = (Generation, &'static Shape)> {
+    fn every() -> impl Iterator<Item = (Generation, &'static EventShape)> {
         Generation::ALL.into_iter().flat_map(|generation| {
             let script = generation.script();
             let all = script.first.iter().chain(script.middle).chain(script.last);

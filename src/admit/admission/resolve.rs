@@ -1,12 +1,12 @@
 //! Which call an event belongs to, what its other ids are bound to, and the sequence it gets there.
 
 use crate::{
-    admit::shelf::Slot,
+    admit::lru_table::LruSlot,
     event::{AppName, CallIds, CallKey, ServerCallKey},
     route::DestinationId,
 };
 
-use super::{Admission, Bound, Call, Line, Sequence, SequenceKey, Step};
+use super::{Admission, Binding, CallEntry, Sequence, SequenceKey, SequencePlace, StagedStep};
 
 impl Admission {
     /// The call of an event, and what the event teaches about its other ids.
@@ -14,7 +14,7 @@ impl Admission {
     /// A connection id is its own key, wherever the other ids are bound: two legs of an app share their server call.
     /// Without one the first of the other ids that is bound already names the call, and only if none is does the first
     /// of them become a key. So an id that nothing is known of does not hide one that is known.
-    pub(super) fn resolve(&mut self, app: &AppName, ids: &CallIds) -> Option<Slot> {
+    pub(super) fn resolve(&mut self, app: &AppName, ids: &CallIds) -> Option<LruSlot> {
         let server = ids.server_call.as_deref().map(|id| {
             let folded = ServerCallKey::new(id);
             (self.digester.binding(app, "server", folded.as_str()), id)
@@ -47,9 +47,9 @@ impl Admission {
             // A context alone names a call only while one call has used it; being asked for counts as a use.
             let slot = self.bindings.find(&context?)?;
             let call = self.bound_call(slot);
-            self.stage.push(Step::BindingUsed(slot));
+            self.stage.push(StagedStep::BindingUsed(slot));
             if let Some(call) = call {
-                self.stage.push(Step::CallUsed(call));
+                self.stage.push(StagedStep::CallUsed(call));
             }
             return call;
         };
@@ -65,87 +65,87 @@ impl Admission {
 
     /// The call that the connection id of an event names. The endpoint of a recording is a connection only where the app
     /// has a call with that key already; otherwise it names nothing and is not remembered.
-    fn call_of_connection(&mut self, app: &AppName, ids: &CallIds) -> Option<Slot> {
+    fn call_of_connection(&mut self, app: &AppName, ids: &CallIds) -> Option<LruSlot> {
         if let Some(key) = ids.connection.as_deref().and_then(CallKey::new) {
             return Some(self.use_call(app, &key));
         }
         let key = CallKey::new(ids.recording_endpoint.as_deref()?)?;
         let call = self.calls.find(&self.digester.call(app, &key))?;
-        self.stage.push(Step::CallUsed(call));
+        self.stage.push(StagedStep::CallUsed(call));
         Some(call)
     }
 
     /// The call that an id is bound to.
-    fn use_binding(&mut self, binding: u128) -> Option<Slot> {
+    fn use_binding(&mut self, binding: u128) -> Option<LruSlot> {
         let slot = self.bindings.find(&binding)?;
         let call = self.bound_call(slot)?;
-        self.stage.push(Step::BindingUsed(slot));
-        self.stage.push(Step::CallUsed(call));
+        self.stage.push(StagedStep::BindingUsed(slot));
+        self.stage.push(StagedStep::CallUsed(call));
         Some(call)
     }
 
     /// The first binding of an id wins.
-    fn learn(&mut self, binding: u128, call: Slot) {
+    fn learn(&mut self, binding: u128, call: LruSlot) {
         match self.bindings.find(&binding) {
             Some(slot) => match self.bound_call(slot) {
                 // A binding keeps its call, be it another one, as long as itself.
                 Some(bound) => {
-                    self.stage.push(Step::BindingUsed(slot));
-                    self.stage.push(Step::CallUsed(bound));
+                    self.stage.push(StagedStep::BindingUsed(slot));
+                    self.stage.push(StagedStep::CallUsed(bound));
                 }
                 // Its call was forgotten early.
-                None => self.rebind(slot, Bound::One(call, self.calls.row(call))),
+                None => self.rebind(slot, Binding::One(call, self.calls.row(call))),
             },
             None => self.bind(binding, call),
         }
     }
 
-    fn learn_context(&mut self, binding: u128, call: Slot) {
+    fn learn_context(&mut self, binding: u128, call: LruSlot) {
         match self.bindings.find(&binding) {
             Some(slot) => match *self.bindings.value(slot) {
-                Bound::One(other, row) if (other, row) != (call, self.calls.row(call)) => {
-                    self.rebind(slot, Bound::Many);
+                Binding::One(other, row) if (other, row) != (call, self.calls.row(call)) => {
+                    self.rebind(slot, Binding::Many);
                 }
-                Bound::One(..) | Bound::Many => self.stage.push(Step::BindingUsed(slot)),
+                Binding::One(..) | Binding::Many => self.stage.push(StagedStep::BindingUsed(slot)),
             },
             None => self.bind(binding, call),
         }
     }
 
-    fn bind(&mut self, binding: u128, call: Slot) {
-        let bound = Bound::One(call, self.calls.row(call));
+    fn bind(&mut self, binding: u128, call: LruSlot) {
+        let bound = Binding::One(call, self.calls.row(call));
         let slot = self.bindings.insert(binding, bound, self.now);
-        self.stage.push(Step::BindingAdded(slot));
+        self.stage.push(StagedStep::BindingAdded(slot));
     }
 
-    fn rebind(&mut self, slot: Slot, bound: Bound) {
+    fn rebind(&mut self, slot: LruSlot, bound: Binding) {
         let before = std::mem::replace(self.bindings.value_mut(slot), bound);
-        self.stage.push(Step::BindingChanged(slot, before));
+        self.stage.push(StagedStep::BindingChanged(slot, before));
     }
 
-    fn bound_call(&self, binding: Slot) -> Option<Slot> {
+    fn bound_call(&self, binding: LruSlot) -> Option<LruSlot> {
         match *self.bindings.value(binding) {
-            Bound::One(call, row) => self.calls.holds(call, row).then_some(call),
-            Bound::Many => None,
+            Binding::One(call, row) => self.calls.holds(call, row).then_some(call),
+            Binding::Many => None,
         }
     }
 
-    pub(super) fn use_call(&mut self, app: &AppName, key: &CallKey) -> Slot {
+    pub(super) fn use_call(&mut self, app: &AppName, key: &CallKey) -> LruSlot {
         let hash = self.digester.call(app, key);
         if let Some(slot) = self.calls.find(&hash) {
-            self.stage.push(Step::CallUsed(slot));
+            self.stage.push(StagedStep::CallUsed(slot));
             return slot;
         }
-        let call = Call {
+        let call = CallEntry {
             app: app.clone(),
             key: key.clone(),
         };
         let slot = self.calls.insert(hash, Some(call), self.now);
-        self.stage.push(Step::CallAdded(slot));
+        self.stage.push(StagedStep::CallAdded(slot));
         slot
     }
 
-    pub(super) fn take(&mut self, call: Slot, destination: DestinationId) -> Line {
+    pub(super) fn take(&mut self, call: LruSlot, destination: DestinationId) -> SequencePlace {
         let row = self.calls.row(call);
         let key = SequenceKey {
             call: row,
@@ -155,14 +155,14 @@ impl Admission {
             let slot = self
                 .sequences
                 .insert(key, Sequence { call, next: 1 }, self.now);
-            self.stage.push(Step::SequenceAdded(slot));
+            self.stage.push(StagedStep::SequenceAdded(slot));
             slot
         });
         let value = self.sequences.value_mut(slot);
         let sequence = value.next;
         value.next += 1;
-        self.stage.push(Step::SequenceTaken(slot));
-        Line {
+        self.stage.push(StagedStep::SequenceTaken(slot));
+        SequencePlace {
             sequence,
             slot,
             row: self.sequences.row(slot),

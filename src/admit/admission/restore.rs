@@ -1,12 +1,12 @@
 //! Fills admission with what was on disk when the journal was opened.
 
 use crate::{
-    admit::{changes::DuplicateRow, shelf::Slot},
+    admit::{changes::DuplicateRow, lru_table::LruSlot},
     event::{AppName, CallKey},
     route::DestinationId,
 };
 
-use super::{Admission, Bound, Call, Sequence, SequenceKey, USE_GRAIN};
+use super::{Admission, Binding, CallEntry, Sequence, SequenceKey, USE_GRAIN};
 
 impl Admission {
     /// A duplicate key; in order of position.
@@ -18,12 +18,12 @@ impl Admission {
     }
 
     /// A call key; least lately used first.
-    pub fn restore_call(&mut self, row: i64, app: AppName, key: CallKey, used: i64) -> Slot {
+    pub fn restore_call(&mut self, row: i64, app: AppName, key: CallKey, used: i64) -> LruSlot {
         self.now = self.now.max(used);
         let hash = self.digester.call(&app, &key);
         let slot = self.calls.restore(
             hash,
-            Some(Call { app, key }),
+            Some(CallEntry { app, key }),
             row,
             used.saturating_add(USE_GRAIN),
         );
@@ -32,9 +32,11 @@ impl Admission {
     }
 
     /// A binding; least lately used first. `call` is what [`Admission::restore_call`] gave, `None` for an ambiguous one.
-    pub fn restore_binding(&mut self, row: i64, id: u128, call: Option<Slot>, used: i64) {
+    pub fn restore_binding(&mut self, row: i64, id: u128, call: Option<LruSlot>, used: i64) {
         self.now = self.now.max(used);
-        let bound = call.map_or(Bound::Many, |slot| Bound::One(slot, self.calls.row(slot)));
+        let bound = call.map_or(Binding::Many, |slot| {
+            Binding::One(slot, self.calls.row(slot))
+        });
         let slot = self
             .bindings
             .restore(id, bound, row, used.saturating_add(USE_GRAIN));
@@ -57,11 +59,11 @@ impl Admission {
     pub fn restore_sequence(
         &mut self,
         row: i64,
-        call: Slot,
+        call: LruSlot,
         destination: DestinationId,
         next: i64,
         used: i64,
-    ) -> Slot {
+    ) -> LruSlot {
         self.now = self.now.max(used);
         let key = SequenceKey {
             call: self.calls.row(call),
@@ -72,13 +74,13 @@ impl Admission {
     }
 
     /// A delivery that is still owed has this sequence.
-    pub fn restore_owed(&mut self, sequence: Slot) {
+    pub fn restore_owed(&mut self, sequence: LruSlot) {
         self.pin(sequence);
     }
 
-    /// The call of a sequence, as `Line::call` names it.
+    /// The call of a sequence, as `SequencePlace::call` names it.
     #[must_use]
-    pub fn call_of(&self, sequence: Slot) -> u64 {
+    pub fn call_of(&self, sequence: LruSlot) -> u64 {
         self.sequences.key(sequence).call.cast_unsigned()
     }
 }

@@ -6,7 +6,9 @@ use anstyle::{AnsiColor, Style};
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
 
-use hookswitch_emulator::{Attempt, DEFAULT_ACCESS_KEY, Emulator, Item, Request, Summary};
+use hookswitch_emulator::{
+    Activity, AnsweredRequest, Attempt, DEFAULT_ACCESS_KEY, Emulator, Summary,
+};
 
 /// Colours that calls take in turn.
 const COLOURS: [AnsiColor; 6] = [
@@ -20,7 +22,7 @@ const COLOURS: [AnsiColor; 6] = [
 
 /// How things are printed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shown {
+pub(super) struct OutputStyle {
     json: bool,
     colour: bool,
 }
@@ -56,7 +58,7 @@ impl Access {
     }
 }
 
-impl Shown {
+impl OutputStyle {
     /// Colours on a terminal only, and not where `NO_COLOR` is set.
     pub(super) fn new(json: bool, terminal: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -102,15 +104,15 @@ impl Shown {
         out.flush()
     }
 
-    pub(super) fn item(&self, item: &Item, out: &mut dyn Write) -> io::Result<()> {
+    pub(super) fn item(&self, item: &Activity, out: &mut dyn Write) -> io::Result<()> {
         if self.json {
             serde_json::to_writer(&mut *out, item)?;
             writeln!(out)?;
         } else {
             match item {
-                Item::Request(request) => self.request(request, out)?,
-                Item::Delivery(attempt) => self.delivery(attempt, out)?,
-                Item::Missed(missed) => writeln!(
+                Activity::AnsweredRequest(request) => self.request(request, out)?,
+                Activity::Delivery(attempt) => self.delivery(attempt, out)?,
+                Activity::MissedActivity(missed) => writeln!(
                     out,
                     "{} more happened than could be printed: see /_emulator/callbacks",
                     missed.count
@@ -120,7 +122,7 @@ impl Shown {
         out.flush()
     }
 
-    fn request(&self, request: &Request, out: &mut dyn Write) -> io::Result<()> {
+    fn request(&self, request: &AnsweredRequest, out: &mut dyn Write) -> io::Result<()> {
         let style = self.style(if request.status < 400 {
             Style::new().bold()
         } else {

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::dispatch::{Attached, AttemptId, DeliveryId, Outcome, Outstanding, Verdict};
+use crate::dispatch::{
+    AttemptId, BrokerReply, DeliveryId, PublishOutcome, ReturnedMessage, UnconfirmedPublishes,
+};
 
 /// A random source that is a function of its seed, so that a schedule is nothing but its list of numbers.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct RandomSource(u64);
 
-impl Dice {
+impl RandomSource {
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -27,7 +29,7 @@ impl Dice {
 
 /// How a queue behaves now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(super) enum QueueBehaviour {
     /// It takes messages.
     Well,
     /// It does not exist: returns, then acks.
@@ -40,7 +42,7 @@ pub(super) enum Mood {
 
 /// A message on its way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Message {
+pub(super) struct SentMessage {
     pub(super) attempt: AttemptId,
     pub(super) delivery: DeliveryId,
     pub(super) queue: usize,
@@ -49,9 +51,9 @@ pub(super) struct Message {
 }
 
 /// What became of one message at the broker.
-pub(super) enum Taken {
+pub(super) enum MessageFate {
     /// It is in the queue.
-    Landed(Message),
+    Landed(SentMessage),
     /// It is not.
     Not,
     /// The channel is closed because of it.
@@ -60,25 +62,25 @@ pub(super) enum Taken {
 
 /// One open channel: the socket, the broker's side, the library's side, and the publisher's use of it.
 #[derive(Debug, Default)]
-pub(super) struct Session {
+pub(super) struct ModelChannel {
     /// Written, and not seen by the broker yet.
-    pub(super) socket: VecDeque<Message>,
+    pub(super) socket: VecDeque<SentMessage>,
     /// Seen by the broker, which owes the ack or nack.
-    owes: Vec<(Message, Verdict)>,
+    owes: Vec<(SentMessage, BrokerReply)>,
     /// The library's waiting returns.
     returns: VecDeque<AttemptId>,
     /// Confirmations that the library has resolved and nobody has polled.
-    resolved: BTreeMap<AttemptId, (Verdict, Attached)>,
+    resolved: BTreeMap<AttemptId, (BrokerReply, ReturnedMessage)>,
     /// The publisher's side: who still has to be polled in this round …
     round: Vec<AttemptId>,
     /// … and those whose confirmations it holds.
     held: Vec<AttemptId>,
-    pub(super) outstanding: Outstanding,
+    pub(super) outstanding: UnconfirmedPublishes,
     /// Returns that were taken along by another message's confirmation.
     pub(super) mispaired: u64,
 }
 
-impl Session {
+impl ModelChannel {
     pub(super) fn new(polls_all: bool) -> Self {
         let mut session = Self::default();
         session.outstanding.skips_polling = !polls_all;
@@ -86,24 +88,26 @@ impl Session {
     }
 
     /// The publisher hands a message to the library.
-    pub(super) fn send(&mut self, message: Message) {
+    pub(super) fn send(&mut self, message: SentMessage) {
         self.outstanding.sent(message.attempt);
         self.held.push(message.attempt);
         self.socket.push_back(message);
     }
 
     /// The broker reads one message.
-    pub(super) fn read(&mut self, mood: impl Fn(usize) -> Mood) -> Option<Taken> {
+    pub(super) fn read(&mut self, mood: impl Fn(usize) -> QueueBehaviour) -> Option<MessageFate> {
         let message = self.socket.pop_front()?;
         if message.poison {
-            return Some(Taken::Refused);
+            return Some(MessageFate::Refused);
         }
         let (taken, verdict) = match mood(message.queue) {
-            Mood::Well | Mood::Stuck => (Taken::Landed(message), Verdict::Ack),
-            Mood::Full => (Taken::Not, Verdict::Nack),
-            Mood::Missing => {
+            QueueBehaviour::Well | QueueBehaviour::Stuck => {
+                (MessageFate::Landed(message), BrokerReply::Ack)
+            }
+            QueueBehaviour::Full => (MessageFate::Not, BrokerReply::Nack),
+            QueueBehaviour::Missing => {
                 self.returns.push_back(message.attempt);
-                (Taken::Not, Verdict::Ack)
+                (MessageFate::Not, BrokerReply::Ack)
             }
         };
         self.owes.push((message, verdict));
@@ -111,21 +115,25 @@ impl Session {
     }
 
     /// The broker answers: one message, or several at once, which the library then resolves in any order.
-    pub(super) fn answer(&mut self, dice: &mut Dice, mood: impl Fn(usize) -> Mood) {
+    pub(super) fn answer(
+        &mut self,
+        dice: &mut RandomSource,
+        mood: impl Fn(usize) -> QueueBehaviour,
+    ) {
         let several = 1 + if dice.one_in(3) { dice.below(6) } else { 0 };
         for _ in 0..several {
             let ready: Vec<_> = (0..self.owes.len())
-                .filter(|index| mood(self.owes[*index].0.queue) != Mood::Stuck)
+                .filter(|index| mood(self.owes[*index].0.queue) != QueueBehaviour::Stuck)
                 .collect();
             if ready.is_empty() {
                 return;
             }
             let (message, verdict) = self.owes.remove(ready[dice.below(ready.len())]);
             let attached = match self.returns.pop_front() {
-                None => Attached::Nothing,
+                None => ReturnedMessage::Nothing,
                 Some(returned) => {
                     self.mispaired += u64::from(returned != message.attempt);
-                    Attached::Return(returned)
+                    ReturnedMessage::Return(returned)
                 }
             };
             self.resolved.insert(message.attempt, (verdict, attached));
@@ -135,9 +143,9 @@ impl Session {
     /// The publisher polls some of its confirmations, one after the other, in any order.
     pub(super) fn poll(
         &mut self,
-        dice: &mut Dice,
+        dice: &mut RandomSource,
         polls: usize,
-        out: &mut Vec<(AttemptId, Outcome)>,
+        out: &mut Vec<(AttemptId, PublishOutcome)>,
     ) {
         for _ in 0..polls {
             if self.round.is_empty() {
@@ -158,7 +166,11 @@ impl Session {
     }
 
     /// The channel is gone: what the publisher can still learn from what the library had resolved before.
-    pub(super) fn last_words(&mut self, dice: &mut Dice, out: &mut Vec<(AttemptId, Outcome)>) {
+    pub(super) fn last_words(
+        &mut self,
+        dice: &mut RandomSource,
+        out: &mut Vec<(AttemptId, PublishOutcome)>,
+    ) {
         for attempt in self.held.clone() {
             if !self.resolved.contains_key(&attempt) {
                 self.held.retain(|held| *held != attempt);

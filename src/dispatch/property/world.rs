@@ -11,9 +11,10 @@ use std::{
 
 use crate::route::DestinationId;
 
-use super::broker::{Dice, Message, Mood, Session};
+use super::broker::{ModelChannel, QueueBehaviour, RandomSource, SentMessage};
 use crate::dispatch::{
-    AttemptId, ChannelId, DeliveryId, Dispatcher, Input, Lane, Outcome, Output, Owed, Settings,
+    AttemptId, ChannelId, DeliveryId, Dispatcher, DispatcherInput, DispatcherOutput,
+    DispatcherSettings, Lane, Owed, PublishOutcome,
 };
 
 /// Channel and family of each destination: a queue of two partitions, a plain queue, an exchange with three keys of
@@ -24,7 +25,7 @@ pub(super) const CHANNELS: usize = 5;
 
 /// The rules that can be taken out.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kept {
+pub(super) struct EnabledRules {
     pub(super) one_per_lane: bool,
     pub(super) fence: bool,
     pub(super) poll_all: bool,
@@ -33,7 +34,7 @@ pub(super) struct Kept {
     pub(super) drop_repeats: bool,
 }
 
-impl Kept {
+impl EnabledRules {
     pub(super) const ALL: Self = Self {
         one_per_lane: true,
         fence: true,
@@ -114,26 +115,26 @@ impl Figures {
 }
 
 pub(super) struct World {
-    kept: Kept,
+    kept: EnabledRules,
     /// `confirm` mode: deliveries are withdrawn, and there is no restart from a journal.
     confirm_mode: bool,
     dispatcher: Dispatcher,
-    settings: Settings,
+    settings: DispatcherSettings,
     window: usize,
     now: Duration,
-    inbox: VecDeque<Input>,
+    inbox: VecDeque<DispatcherInput>,
     accepted: Vec<Accepted>,
     /// The deliveries of each lane in order of admission, and the place of the one that landed last.
     lanes: BTreeMap<(u32, u64), (Vec<usize>, Option<usize>)>,
-    moods: [Mood; DESTINATIONS.len()],
-    sessions: Vec<Option<Session>>,
+    moods: [QueueBehaviour; DESTINATIONS.len()],
+    sessions: Vec<Option<ModelChannel>>,
     /// A channel that does not open.
     shut: [bool; CHANNELS],
     /// Streams of copies on lost connections.
-    late: Vec<VecDeque<Message>>,
+    late: Vec<VecDeque<SentMessage>>,
     /// The same of connections whose fence was passed by: they may land at any time, or never.
-    strays: Vec<VecDeque<Message>>,
-    alone: Vec<Message>,
+    strays: Vec<VecDeque<SentMessage>>,
+    alone: Vec<SentMessage>,
     rechecks: Vec<DestinationId>,
     closing: Vec<usize>,
     cut: bool,
@@ -147,10 +148,10 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(kept: Kept, seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
+    pub(super) fn new(kept: EnabledRules, seed: u64) -> Self {
+        let mut dice = RandomSource::new(seed);
         let confirm_mode = dice.one_in(4);
-        let settings = Settings {
+        let settings = DispatcherSettings {
             window: u32::try_from(1 + dice.below(8)).unwrap(),
             stall_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(10),
@@ -168,7 +169,7 @@ impl World {
             inbox: VecDeque::new(),
             accepted: Vec::new(),
             lanes: BTreeMap::new(),
-            moods: [Mood::Well; DESTINATIONS.len()],
+            moods: [QueueBehaviour::Well; DESTINATIONS.len()],
             sessions: (0..CHANNELS).map(|_| None).collect(),
             shut: [false; CHANNELS],
             late: Vec::new(),
@@ -198,16 +199,16 @@ impl World {
     }
 
     /// Gives the dispatcher what has become known, and does what it says.
-    fn deliver(&mut self, dice: &mut Dice) {
+    fn deliver(&mut self, dice: &mut RandomSource) {
         if self.inbox.is_empty() {
-            self.inbox.push_back(Input::Tick);
+            self.inbox.push_back(DispatcherInput::Tick);
         }
         let mut out = Vec::new();
         while let Some(input) = self.inbox.pop_front() {
             match &input {
-                Input::Blocked(blocked) => self.told_blocked = *blocked,
-                Input::Opened { channel } => self.tell_open(*channel, true),
-                Input::ChannelLost { channel, .. } => self.tell_open(*channel, false),
+                DispatcherInput::Blocked(blocked) => self.told_blocked = *blocked,
+                DispatcherInput::Opened { channel } => self.tell_open(*channel, true),
+                DispatcherInput::ChannelLost { channel, .. } => self.tell_open(*channel, false),
                 _ => {}
             }
             self.dispatcher.step(self.now, input, &mut out);
@@ -234,9 +235,9 @@ impl World {
             .count()
     }
 
-    fn obey(&mut self, output: Output, dice: &mut Dice) {
+    fn obey(&mut self, output: DispatcherOutput, dice: &mut RandomSource) {
         match output {
-            Output::Publish {
+            DispatcherOutput::Publish {
                 attempt,
                 delivery,
                 destination,
@@ -247,7 +248,7 @@ impl World {
                 self.figures.publishes += 1;
                 let queue = usize::try_from(destination.0).unwrap();
                 let known = &self.accepted[usize::try_from(delivery.0).unwrap()];
-                let message = Message {
+                let message = SentMessage {
                     attempt,
                     delivery,
                     queue,
@@ -266,17 +267,17 @@ impl World {
                 }
                 // The channel is gone, and the dispatcher will hear of it in a moment: nothing can be sent on it.
                 let gone = self.inbox.iter().any(
-                    |input| matches!(input, Input::ChannelLost { channel, .. } if *channel == name),
+                    |input| matches!(input, DispatcherInput::ChannelLost { channel, .. } if *channel == name),
                 );
                 if gone && !alone {
                     return;
                 }
                 if dice.one_in(30) {
-                    self.inbox.push_back(Input::NotSent { attempt });
+                    self.inbox.push_back(DispatcherInput::NotSent { attempt });
                 } else if alone {
                     self.figures.alone += 1;
                     let same =
-                        |other: &Message| DESTINATIONS[other.queue].0 == DESTINATIONS[queue].0;
+                        |other: &SentMessage| DESTINATIONS[other.queue].0 == DESTINATIONS[queue].0;
                     if self.alone.iter().any(same) {
                         self.broken("two of one channel are sent alone".to_owned());
                     }
@@ -288,15 +289,15 @@ impl World {
                     }
                 }
             }
-            Output::Done { delivery } => self.end(delivery, State::Done),
-            Output::Poisoned { delivery, .. } => self.end(delivery, State::Poisoned),
-            Output::Forgotten { delivery } => self.end(delivery, State::Forgotten),
-            Output::Recheck { destination } => self.rechecks.push(destination),
-            Output::CloseChannel { channel } => {
+            DispatcherOutput::Done { delivery } => self.end(delivery, State::Done),
+            DispatcherOutput::Poisoned { delivery, .. } => self.end(delivery, State::Poisoned),
+            DispatcherOutput::Forgotten { delivery } => self.end(delivery, State::Forgotten),
+            DispatcherOutput::Recheck { destination } => self.rechecks.push(destination),
+            DispatcherOutput::CloseChannel { channel } => {
                 self.figures.closes += 1;
                 self.closing.push(usize::try_from(channel.0).unwrap());
             }
-            Output::CutConnection => {
+            DispatcherOutput::CutConnection => {
                 self.figures.cuts += 1;
                 self.cut = true;
             }
@@ -329,7 +330,7 @@ impl World {
     /// A message enters its queue. This is where P2 can be broken. `stray`: it comes from behind a fence that was passed
     /// by, so it may be an older one after a newer one, if it is nothing but a repeat to a consumer that goes by the
     /// sequence: of one that landed, or of one that was refused to the sender.
-    fn land(&mut self, message: Message, stray: bool) {
+    fn land(&mut self, message: SentMessage, stray: bool) {
         let id = usize::try_from(message.delivery.0).unwrap();
         let stray = stray && self.kept.drop_repeats;
         self.figures.landed += 1;
@@ -367,7 +368,7 @@ impl World {
 
     fn tell_accepted(&mut self, id: usize, unknown: bool) {
         let delivery = &self.accepted[id];
-        self.inbox.push_back(Input::Accepted(Owed {
+        self.inbox.push_back(DispatcherInput::Accepted(Owed {
             delivery: DeliveryId(id as u64),
             destination: DestinationId(u32::try_from(delivery.destination).unwrap()),
             channel: ChannelId(DESTINATIONS[delivery.destination].0),
@@ -376,17 +377,17 @@ impl World {
         }));
     }
 
-    fn tell(&mut self, outcomes: Vec<(AttemptId, Outcome)>) {
+    fn tell(&mut self, outcomes: Vec<(AttemptId, PublishOutcome)>) {
         for (attempt, outcome) in outcomes {
             self.inbox.push_back(match outcome {
-                Outcome::Confirmed => Input::Confirmed { attempt },
-                Outcome::Nacked => {
+                PublishOutcome::Confirmed => DispatcherInput::Confirmed { attempt },
+                PublishOutcome::Nacked => {
                     self.figures.nacks += 1;
-                    Input::Nacked { attempt }
+                    DispatcherInput::Nacked { attempt }
                 }
-                Outcome::Returned => {
+                PublishOutcome::Returned => {
                     self.figures.returns += 1;
-                    Input::Returned { attempt }
+                    DispatcherInput::Returned { attempt }
                 }
             });
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookswitch::{
-    publish::{Enough, take},
+    publish::{TakeLimit, take},
     route::QueueType,
 };
 use tokio_util::sync::CancellationToken;
@@ -80,7 +80,7 @@ async fn consume_shows_events_in_order_and_leaves_what_it_did_not_show() {
     world.until_delivered().await;
     let mut shown = Vec::new();
     for (count, idle) in [(Some(4), None), (None, Some(Duration::from_secs(1)))] {
-        let enough = Enough { count, idle };
+        let enough = TakeLimit { count, idle };
         let stop = CancellationToken::new();
         take(&plan.broker, &queue, enough, &stop, |event| {
             shown.push(serde_json::to_value(event).map_err(std::io::Error::other)?);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookswitch::{
     config::Config,
-    publish::{Standing, compare},
+    publish::{TopologyStatus, compare},
     route::{QueueType, Target},
     status::DestinationState,
 };
@@ -250,11 +250,14 @@ async fn check_config_compares_and_changes_nothing() {
             .unwrap();
         (finding.standing, finding.detail.clone())
     };
-    assert_eq!(standing(true, &good).await.0, Standing::Good);
-    assert_eq!(standing(true, &absent).await.0, Standing::ToBeDeclared);
-    assert_eq!(standing(false, &absent).await.0, Standing::Missing);
+    assert_eq!(standing(true, &good).await.0, TopologyStatus::Good);
+    assert_eq!(
+        standing(true, &absent).await.0,
+        TopologyStatus::ToBeDeclared
+    );
+    assert_eq!(standing(false, &absent).await.0, TopologyStatus::Missing);
     let (found, detail) = standing(true, &wrong).await;
-    assert_eq!(found, Standing::Mismatched);
+    assert_eq!(found, TopologyStatus::Mismatched);
     assert!(
         detail.contains("quorum") && detail.contains("classic"),
         "{detail}"

@@ -9,10 +9,10 @@ use std::{
 };
 
 use hookswitch::{
-    admit::{CallRule, Identity, Offer},
+    admit::{CallRule, EventIdentity, Offer},
     config::{AcceptAfter, Broker, BrokerEndpoint, Delivery, Journal, Secret, Tls},
     event::{AppName, CallKey, Kind},
-    journal::{self, Boards, Callback, Closer, Intake},
+    journal::{self, Callback, Intake, JournalCloser, StatusHandles},
     publish::{self, PublishError, Publisher},
     route::{QueueType, Route, Sink, Target},
     status::{DestinationState, Health, Ledger, LiveFeed},
@@ -95,7 +95,7 @@ pub(crate) struct World {
     publisher: JoinSet<Result<(), PublishError>>,
     drain: CancellationToken,
     stop: CancellationToken,
-    closer: Closer,
+    closer: JournalCloser,
 }
 
 impl World {
@@ -125,7 +125,7 @@ impl World {
                 stall_timeout: Duration::from_secs(3),
                 liveness_timeout: Duration::from_secs(60),
             },
-            &Boards {
+            &StatusHandles {
                 ledger: ledger.clone(),
                 health: health.clone(),
                 live: LiveFeed::default(),
@@ -142,7 +142,7 @@ impl World {
                 boot: opened.boot,
                 feed: opened.feed,
                 settle: opened.settle,
-                parcels: opened.parcels,
+                payloads: opened.payloads,
                 destinations: opened.destinations,
                 name: "it".to_owned(),
                 broker: plan.broker.clone(),
@@ -202,7 +202,7 @@ impl World {
             kind: Kind::Unknown,
             generation: None,
             correlation_id: None,
-            identity: Identity {
+            identity: EventIdentity {
                 named: Some(("it".to_owned(), id.clone())),
                 digest: uuid::Uuid::new_v4().as_u128(),
             },

@@ -8,7 +8,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::oneshot, time::timeout};
 
-use super::misbehave::Cut;
+use super::misbehave::ConnectionDrop;
 
 /// How long a connection that is to be dropped when it is answered waits for that.
 const ANSWERED: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ pub(super) async fn cut(
     url: &Url,
     headers: &HeaderMap,
     body: Bytes,
-    how: Cut,
+    how: ConnectionDrop,
 ) -> io::Result<()> {
     if url.scheme() != "http" {
         return cut_tls(client, url, headers, body, how).await;
@@ -127,7 +127,7 @@ pub(super) async fn cut(
     request.extend_from_slice(&body);
     stream.write_all(&request).await?;
     stream.flush().await?;
-    if how == Cut::WhenAnswered {
+    if how == ConnectionDrop::WhenAnswered {
         // Whether it is answered in time makes no difference: nothing is read either way.
         drop(timeout(ANSWERED, stream.readable()).await);
     }
@@ -139,7 +139,7 @@ async fn cut_tls(
     url: &Url,
     headers: &HeaderMap,
     body: Bytes,
-    how: Cut,
+    how: ConnectionDrop,
 ) -> io::Result<()> {
     let (handed_over, sent) = oneshot::channel();
     let length = body.len();
@@ -155,8 +155,8 @@ async fn cut_tls(
         .body(reqwest::Body::wrap_stream(whole))
         .send();
     let patience = match how {
-        Cut::AtOnce => SENT,
-        Cut::WhenAnswered => ANSWERED,
+        ConnectionDrop::AtOnce => SENT,
+        ConnectionDrop::WhenAnswered => ANSWERED,
     };
     let given_up = async {
         match sent.await {

@@ -14,7 +14,7 @@ pub(super) use super::super::wire::{Body, Rendered};
 
 /// Whose events share a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dress {
+pub(crate) enum EventTarget {
     Callback(Generation),
     Grid(GridSchema),
 }
@@ -26,18 +26,18 @@ pub(crate) trait Form: Send + Sync + 'static {
     /// Of Event Grid.
     fn grid(&self, notice: &GridNotice, id: Uuid, at: Timestamp, schema: GridSchema) -> Rendered;
     /// At least one event.
-    fn body(&self, dress: Dress, events: &[&Rendered]) -> Body;
+    fn body(&self, dress: EventTarget, events: &[&Rendered]) -> Body;
 }
 
 /// An event on its way, and what became of it.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct InFlightEvent {
     pub(super) rendered: Rendered,
     accepted: AtomicBool,
     lost: AtomicBool,
 }
 
-impl Told {
+impl InFlightEvent {
     pub(super) fn new(rendered: Rendered) -> Self {
         Self {
             rendered,

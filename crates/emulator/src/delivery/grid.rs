@@ -16,7 +16,7 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     super::settings::{EventGrid, GridSchema},
     client,
-    log::{Attempt, Outcome, milliseconds},
+    log::{Attempt, AttemptOutcome, milliseconds},
     post::{Poster, shown},
 };
 /// `aeg-subscription-name`.
@@ -58,8 +58,8 @@ impl Handshake {
             let (status, refused) =
                 asked.unwrap_or_else(|_| (None, Some("no answer within 30 s".to_owned())));
             let outcome = match refused {
-                None => Outcome::Accepted,
-                Some(_) => Outcome::Retried,
+                None => AttemptOutcome::Accepted,
+                Some(_) => AttemptOutcome::Retried,
             };
             let finished = Attempt {
                 time,
@@ -77,7 +77,7 @@ impl Handshake {
                 misbehaviour: Vec::new(),
             };
             poster.log.finished(finished, &[]);
-            if outcome == Outcome::Accepted {
+            if outcome == AttemptOutcome::Accepted {
                 self.consent.send_replace(true);
                 return;
             }

@@ -13,16 +13,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::{Builder, Uuid};
 
 use super::{
-    event::{Dress, Rendered, Told},
-    misbehave::{Act, Coordinates, Fate, Misbehaviour, randomness},
-    plan::{Planner, Step},
-    post::{Addressee, Poster},
+    event::{EventTarget, InFlightEvent, Rendered},
+    misbehave::{EventCoordinates, EventFate, Misbehaviour, MisbehaviourKind, randomness},
+    plan::{Planner, PlannerStep},
+    post::{Poster, Recipient},
 };
 use rand::RngExt;
 
 /// All lanes of a run.
 pub(super) struct Lanes {
-    state: Mutex<State>,
+    state: Mutex<DeliveryState>,
     pub(super) poster: Poster,
     pub(super) seed: u64,
     pub(super) misbehave: Misbehaviour,
@@ -36,9 +36,9 @@ pub(super) struct Lanes {
 }
 
 #[derive(Default)]
-struct State {
-    calls: HashMap<Call, HashMap<String, Lane>>,
-    /// Events told so far, by `Coordinates` without the index. Kept for good: ids are made of them.
+struct DeliveryState {
+    calls: HashMap<LaneKey, HashMap<String, Lane>>,
+    /// Events told so far, by `EventCoordinates` without the index. Kept for good: ids are made of them.
     told: HashMap<(bool, u64), u64>,
     /// Nothing is held any more.
     closing: bool,
@@ -46,14 +46,14 @@ struct State {
 
 /// A call leg by its connection id, or a conversation at Event Grid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Call {
+struct LaneKey {
     grid: bool,
     connection: String,
 }
 
 struct Lane {
     /// Bounded by what the calls of the run have to tell: an event leaves when it is accepted or given up.
-    planner: Planner<Arc<Told>>,
+    planner: Planner<Arc<InFlightEvent>>,
     runs: bool,
     wake: Arc<Notify>,
 }
@@ -85,20 +85,20 @@ impl Lanes {
     /// that the event itself is.
     pub(super) fn tell(
         self: &Arc<Self>,
-        to: Addressee,
-        extra: Option<Act>,
+        to: Recipient,
+        extra: Option<MisbehaviourKind>,
         render: impl FnOnce(Uuid) -> Option<Rendered>,
     ) {
-        let grid = matches!(to.dress, Dress::Grid(_));
+        let grid = matches!(to.dress, EventTarget::Grid(_));
         let now = self.poster.pace.now();
         let mut state = self.lock();
-        let State {
+        let DeliveryState {
             calls,
             told,
             closing,
         } = &mut *state;
         let index = told.entry((grid, to.ordinal)).or_default();
-        let of = Coordinates {
+        let of = EventCoordinates {
             grid,
             ordinal: to.ordinal,
             index: *index,
@@ -108,7 +108,7 @@ impl Lanes {
         };
         *index += 1;
         self.poster.log.told();
-        let call = Call {
+        let call = LaneKey {
             grid,
             connection: to.connection.clone(),
         };
@@ -119,12 +119,12 @@ impl Lanes {
             runs: false,
             wake: Arc::default(),
         });
-        let fate = Fate {
+        let fate = EventFate {
             extra,
             ..self.misbehave.fate(self.seed, of)
         };
         lane.planner
-            .push(Arc::new(Told::new(rendered)), fate, last, now);
+            .push(Arc::new(InFlightEvent::new(rendered)), fate, last, now);
         if !lane.runs {
             lane.runs = true;
             self.busy.send_modify(|busy| *busy += 1);
@@ -161,7 +161,7 @@ impl Lanes {
         drop(busy.wait_for(|busy| *busy == 0).await);
     }
 
-    async fn run(self: Arc<Self>, call: Call, to: Addressee, wake: Arc<Notify>) {
+    async fn run(self: Arc<Self>, call: LaneKey, to: Recipient, wake: Arc<Notify>) {
         // `None`: stopped from outside with something left.
         self.stop
             .run_until_cancelled(self.work(&call, &to, &wake))
@@ -169,7 +169,7 @@ impl Lanes {
         self.busy.send_modify(|busy| *busy -= 1);
     }
 
-    async fn work(&self, call: &Call, to: &Addressee, wake: &Notify) {
+    async fn work(&self, call: &LaneKey, to: &Recipient, wake: &Notify) {
         if call.grid {
             // Events gather until the webhook consents. An error: it never will, as the run ends.
             let mut consent = self.consent.clone();
@@ -179,21 +179,21 @@ impl Lanes {
         }
         loop {
             match self.step(call, &to.url) {
-                Step::Post(post) => self.poster.deliver(to, &post).await,
-                Step::Wait(until) => {
+                PlannerStep::PlannedPost(post) => self.poster.deliver(to, &post).await,
+                PlannerStep::Wait(until) => {
                     let wait = until.saturating_sub(self.poster.pace.now());
                     tokio::select! {
                         () = tokio::time::sleep(self.poster.pace.real(wait)) => {}
                         () = wake.notified() => {}
                     }
                 }
-                Step::Idle => return,
+                PlannerStep::Idle => return,
             }
         }
     }
 
     /// What the lane does next. A lane without anything is marked so under the lock: `tell` starts it again.
-    fn step(&self, call: &Call, url: &str) -> Step<Arc<Told>> {
+    fn step(&self, call: &LaneKey, url: &str) -> PlannerStep<Arc<InFlightEvent>> {
         let now = self.poster.pace.now();
         let mut state = self.lock();
         let lane = state
@@ -201,19 +201,19 @@ impl Lanes {
             .get_mut(call)
             .and_then(|lanes| lanes.get_mut(url));
         let Some(lane) = lane else {
-            return Step::Idle;
+            return PlannerStep::Idle;
         };
         let step = lane.planner.next(now);
-        lane.runs = !matches!(step, Step::Idle);
+        lane.runs = !matches!(step, PlannerStep::Idle);
         step
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DeliveryState> {
         self.state.lock().expect("nobody panics while planning")
     }
 }
 
 /// Looks like a UUID of version 4, and is the same in a repetition of the run.
-fn id(seed: u64, of: Coordinates) -> Uuid {
+fn id(seed: u64, of: EventCoordinates) -> Uuid {
     Builder::from_random_bytes(randomness(seed, of, b'i').random()).into_uuid()
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use super::{super::settings::Summary, event::Told, misbehave::Act};
+use super::{super::settings::Summary, event::InFlightEvent, misbehave::MisbehaviourKind};
 
 /// How many attempts are kept for `GET /_emulator/callbacks`.
 const KEPT: usize = 10_000;
@@ -46,7 +46,7 @@ pub struct Attempt {
     /// From the request to the answer, or to where it was given up.
     pub milliseconds: u64,
     /// What became of the events.
-    pub outcome: Outcome,
+    pub outcome: AttemptOutcome,
     /// Names of what was done to them on purpose.
     pub misbehaviour: Vec<&'static str>,
 }
@@ -54,7 +54,7 @@ pub struct Attempt {
 /// What an attempt came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// The receiver took them.
     Accepted,
     /// They will be posted again.
@@ -64,21 +64,21 @@ pub enum Outcome {
 }
 
 /// The record; bounded.
-pub(crate) struct Log {
-    state: Mutex<State>,
+pub(crate) struct DeliveryLog {
+    state: Mutex<DeliveryState>,
     news: broadcast::Sender<Arc<Attempt>>,
 }
 
 #[derive(Default)]
-struct State {
+struct DeliveryState {
     attempts: VecDeque<Arc<Attempt>>,
     summary: Summary,
 }
 
-impl Log {
+impl DeliveryLog {
     pub(super) fn new(seed: u64) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(DeliveryState {
                 attempts: VecDeque::new(),
                 summary: Summary {
                     seed,
@@ -110,7 +110,7 @@ impl Log {
     }
 
     /// What was done on purpose to the events of one request; once for each request, not for each attempt.
-    pub(super) fn misbehaved(&self, acts: &[Act], inversions: u64) {
+    pub(super) fn misbehaved(&self, acts: &[MisbehaviourKind], inversions: u64) {
         let summary = &mut self.lock().summary;
         for act in acts {
             *summary.misbehaved.entry(act.name()).or_default() += 1;
@@ -119,10 +119,10 @@ impl Log {
     }
 
     /// An attempt is finished. `of`: its events, none for a handshake.
-    pub(super) fn finished(&self, attempt: Attempt, of: &[Arc<Told>]) {
+    pub(super) fn finished(&self, attempt: Attempt, of: &[Arc<InFlightEvent>]) {
         let attempt = Arc::new(attempt);
         {
-            let State { attempts, summary } = &mut *self.lock();
+            let DeliveryState { attempts, summary } = &mut *self.lock();
             summary.posts += 1;
             *summary
                 .answers
@@ -140,22 +140,22 @@ impl Log {
         drop(self.news.send(attempt));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DeliveryState> {
         self.state.lock().expect("nobody panics while counting")
     }
 }
 
 /// Each event is counted once, however often it was posted: it is given up only while no post of it was accepted.
-fn settle(event: &Told, outcome: Outcome, summary: &mut Summary) {
+fn settle(event: &InFlightEvent, outcome: AttemptOutcome, summary: &mut Summary) {
     match outcome {
-        Outcome::Accepted => {
+        AttemptOutcome::Accepted => {
             if let (true, lost) = event.accept() {
                 summary.accepted += 1;
                 summary.given_up -= u64::from(lost);
             }
         }
-        Outcome::GivenUp => summary.given_up += u64::from(event.lose()),
-        Outcome::Retried => {}
+        AttemptOutcome::GivenUp => summary.given_up += u64::from(event.lose()),
+        AttemptOutcome::Retried => {}
     }
 }
 
@@ -168,7 +168,7 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
 mod tests {
     use super::{super::super::wire::Rendered, *};
 
-    fn attempt(outcome: Outcome) -> Attempt {
+    fn attempt(outcome: AttemptOutcome) -> Attempt {
         Attempt {
             time: Timestamp::UNIX_EPOCH,
             event_grid: false,
@@ -188,18 +188,18 @@ mod tests {
 
     #[test]
     fn an_event_is_given_up_only_while_no_copy_of_it_is_accepted() {
-        let log = Log::new(5);
-        let event = Arc::new(Told::new(Rendered::for_tests("a", false)));
+        let log = DeliveryLog::new(5);
+        let event = Arc::new(InFlightEvent::new(Rendered::for_tests("a", false)));
         log.told();
         let count = || (log.summary().accepted, log.summary().given_up);
-        log.finished(attempt(Outcome::Retried), &[Arc::clone(&event)]);
+        log.finished(attempt(AttemptOutcome::Retried), &[Arc::clone(&event)]);
         assert_eq!(count(), (0, 0));
-        log.finished(attempt(Outcome::GivenUp), &[Arc::clone(&event)]);
+        log.finished(attempt(AttemptOutcome::GivenUp), &[Arc::clone(&event)]);
         assert_eq!(count(), (0, 1));
-        log.finished(attempt(Outcome::Accepted), &[Arc::clone(&event)]);
+        log.finished(attempt(AttemptOutcome::Accepted), &[Arc::clone(&event)]);
         assert_eq!(count(), (1, 0));
-        log.finished(attempt(Outcome::Accepted), &[Arc::clone(&event)]);
-        log.finished(attempt(Outcome::GivenUp), &[event]);
+        log.finished(attempt(AttemptOutcome::Accepted), &[Arc::clone(&event)]);
+        log.finished(attempt(AttemptOutcome::GivenUp), &[event]);
         assert_eq!(count(), (1, 0));
         let summary = log.summary();
         assert_eq!((summary.seed, summary.events, summary.posts), (5, 1, 5));
@@ -208,9 +208,9 @@ mod tests {
 
     #[test]
     fn only_the_last_attempts_are_kept() {
-        let log = Log::new(0);
+        let log = DeliveryLog::new(0);
         for number in 0..KEPT + 5 {
-            let mut attempt = attempt(Outcome::Accepted);
+            let mut attempt = attempt(AttemptOutcome::Accepted);
             attempt.call = number as u64;
             log.finished(attempt, &[]);
         }

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 /// Something that the real service does now and then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Act {
+pub(super) enum MisbehaviourKind {
     /// A pair of neighbours is swapped.
     Reorder,
     /// The same event, with the same id, is posted again.
@@ -24,7 +24,7 @@ pub(super) enum Act {
     Inactive,
 }
 
-impl Act {
+impl MisbehaviourKind {
     /// What is done to events on their way.
     const TO_EVENTS: [Self; 6] = [
         Self::Reorder,
@@ -59,7 +59,7 @@ impl Act {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Misbehaviour {
     /// Zero rates are left out.
-    rates: BTreeMap<Act, f64>,
+    rates: BTreeMap<MisbehaviourKind, f64>,
 }
 
 /// Why rates of misbehaviour cannot be read.
@@ -94,7 +94,7 @@ impl FromStr for Misbehaviour {
                 .split_once('=')
                 .ok_or_else(|| MisbehaviourError::NoRate(entry.to_owned()))?;
             let (name, given) = (name.trim(), given.trim());
-            let acts: Vec<Act> = Act::all()
+            let acts: Vec<MisbehaviourKind> = MisbehaviourKind::all()
                 .filter(|act| name == "all" || name == act.name())
                 .collect();
             if acts.is_empty() {
@@ -130,7 +130,7 @@ impl fmt::Display for Misbehaviour {
 
 /// Where an event is in a run, which with the seed decides about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Coordinates {
+pub(super) struct EventCoordinates {
     /// Event Grid's deliveries, or a call's callbacks.
     pub(super) grid: bool,
     /// Of the call.
@@ -140,7 +140,7 @@ pub(super) struct Coordinates {
 }
 
 /// Randomness for one event: the same for the same seed, place and purpose, whatever other events there were.
-pub(super) fn randomness(seed: u64, of: Coordinates, purpose: u8) -> StdRng {
+pub(super) fn randomness(seed: u64, of: EventCoordinates, purpose: u8) -> StdRng {
     let parts = [
         seed.to_le_bytes(),
         of.ordinal.to_le_bytes(),
@@ -156,22 +156,22 @@ pub(super) fn randomness(seed: u64, of: Coordinates, purpose: u8) -> StdRng {
 
 /// What shall happen to one event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fate {
+pub(super) struct EventFate {
     /// One of reorder, batch and late at most: they contradict each other.
-    pub(super) place: Place,
+    pub(super) place: OrderChange,
     /// The event comes again.
-    pub(super) again: Option<Again>,
+    pub(super) again: Option<CopyTiming>,
     /// Before its callback is posted, in call time.
     pub(super) delay: Option<Duration>,
     /// Its callback's first attempt loses its connection.
-    pub(super) cut: Option<Cut>,
+    pub(super) cut: Option<ConnectionDrop>,
     /// The event itself is this misbehaviour. The caller sets it; nothing is drawn for it here.
-    pub(super) extra: Option<Act>,
+    pub(super) extra: Option<MisbehaviourKind>,
 }
 
 /// Where an event is put among the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum OrderChange {
     #[default]
     InOrder,
     /// Behind the next.
@@ -184,7 +184,7 @@ pub(super) enum Place {
 
 /// When the copy of an event is posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum CopyTiming {
     /// Behind the following event.
     BehindNext,
     /// After a second.
@@ -193,7 +193,7 @@ pub(super) enum Again {
 
 /// When a connection is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cut {
+pub(super) enum ConnectionDrop {
     /// As soon as the request is sent.
     AtOnce,
     /// When an answer has come, unread.
@@ -203,38 +203,39 @@ pub(super) enum Cut {
 impl Misbehaviour {
     /// The share of recordings that are reported as `inactive` before they start.
     pub(crate) fn inactive_first(&self) -> f64 {
-        self.rate(Act::Inactive)
+        self.rate(MisbehaviourKind::Inactive)
     }
 
-    fn rate(&self, act: Act) -> f64 {
+    fn rate(&self, act: MisbehaviourKind) -> f64 {
         self.rates.get(&act).copied().unwrap_or_default()
     }
 
     /// Everything is drawn whatever the rates are, so that a change of one rate leaves the others' victims alone.
-    pub(super) fn fate(&self, seed: u64, of: Coordinates) -> Fate {
+    pub(super) fn fate(&self, seed: u64, of: EventCoordinates) -> EventFate {
         let mut random = randomness(seed, of, b'f');
-        let [reorder, duplicate, batch, late, delay, drop] = Act::TO_EVENTS.map(|act| {
-            // Not `random_bool`: it draws nothing where the rate is 0 or 1.
-            random.random::<f64>() < self.rate(act)
-        });
+        let [reorder, duplicate, batch, late, delay, drop] =
+            MisbehaviourKind::TO_EVENTS.map(|act| {
+                // Not `random_bool`: it draws nothing where the rate is 0 or 1.
+                random.random::<f64>() < self.rate(act)
+            });
         let together = random.random_range(2..=4);
         let again = if random.random_bool(0.5) {
-            Again::BehindNext
+            CopyTiming::BehindNext
         } else {
-            Again::InASecond
+            CopyTiming::InASecond
         };
         let pause = Duration::from_millis(random.random_range(100..=3000));
         let cut = if random.random_bool(0.5) {
-            Cut::AtOnce
+            ConnectionDrop::AtOnce
         } else {
-            Cut::WhenAnswered
+            ConnectionDrop::WhenAnswered
         };
-        Fate {
+        EventFate {
             place: match (late, reorder, batch) {
-                (true, _, _) => Place::BehindLast,
-                (_, true, _) => Place::BehindNext,
-                (_, _, true) => Place::With(together),
-                _ => Place::InOrder,
+                (true, _, _) => OrderChange::BehindLast,
+                (_, true, _) => OrderChange::BehindNext,
+                (_, _, true) => OrderChange::With(together),
+                _ => OrderChange::InOrder,
             },
             again: duplicate.then_some(again),
             delay: delay.then_some(pause),
@@ -281,8 +282,8 @@ mod tests {
         }
     }
 
-    fn of(index: u64) -> Coordinates {
-        Coordinates {
+    fn of(index: u64) -> EventCoordinates {
+        EventCoordinates {
             grid: false,
             ordinal: 7,
             index,
@@ -292,7 +293,7 @@ mod tests {
     #[test]
     fn a_rate_is_the_part_of_the_events_that_it_happens_to() {
         let rates: Misbehaviour = "drop=0.1,duplicate=0.5".parse().unwrap();
-        let fates: Vec<Fate> = (0..4000).map(|index| rates.fate(3, of(index))).collect();
+        let fates: Vec<EventFate> = (0..4000).map(|index| rates.fate(3, of(index))).collect();
         let cut = fates.iter().filter(|fate| fate.cut.is_some()).count();
         let again = fates.iter().filter(|fate| fate.again.is_some()).count();
         assert!((320..480).contains(&cut), "{cut}");
@@ -308,7 +309,7 @@ mod tests {
         assert_eq!(inactive_first("all=0.25,inactive=0").to_string(), "0");
         assert_eq!(inactive_first("drop=1").to_string(), "0");
         let rates: Misbehaviour = "inactive=1".parse().unwrap();
-        assert!((0..200).all(|index| rates.fate(1, of(index)) == Fate::default()));
+        assert!((0..200).all(|index| rates.fate(1, of(index)) == EventFate::default()));
     }
 
     #[test]

@@ -25,20 +25,20 @@ use super::{
     settings::{EventGrid, Summary},
 };
 
-pub use self::log::{Attempt, Outcome};
+pub use self::log::{Attempt, AttemptOutcome};
 pub use self::misbehave::{Misbehaviour, MisbehaviourError};
 pub(crate) use self::{
     client::ClientError,
-    event::{Dress, Form},
-    log::Log,
-    post::Waits,
+    event::{EventTarget, Form},
+    log::DeliveryLog,
+    post::RetryDelays,
     token::{NoKey, Signer},
 };
 use self::{
     grid::Handshake,
     lane::Lanes,
-    misbehave::{Act, Coordinates, randomness},
-    post::{Addressee, Pace, Poster},
+    misbehave::{EventCoordinates, MisbehaviourKind, randomness},
+    post::{Poster, Recipient, TimeScale},
 };
 
 /// How deliveries are made.
@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// How many times faster than real time calls go; its delays are shorter by it.
     pub(crate) speed: f64,
     pub(crate) misbehave: Misbehaviour,
-    pub(crate) waits: Waits,
+    pub(crate) waits: RetryDelays,
     /// The audience of tokens.
     pub(crate) resource_id: String,
     pub(crate) event_grid: Option<EventGrid>,
@@ -73,7 +73,7 @@ pub(crate) enum StartError {
 pub(crate) struct Deliveries {
     lanes: Arc<Lanes>,
     signer: Arc<Signer>,
-    log: Arc<Log>,
+    log: Arc<DeliveryLog>,
     handshake: Option<Arc<Handshake>>,
 }
 
@@ -88,14 +88,14 @@ impl Deliveries {
         runtime: &Handle,
     ) -> Result<Self, StartError> {
         let signer = Arc::new(Signer::new(&options.resource_id).map_err(StartError::Key)?);
-        let log = Arc::new(Log::new(options.seed));
+        let log = Arc::new(DeliveryLog::new(options.seed));
         let client = client::client(options.callback_ca.as_deref()).map_err(StartError::Client)?;
         let poster = Poster {
             client,
             signer: Arc::clone(&signer),
             form: Box::new(form),
             log: Arc::clone(&log),
-            pace: Pace::new(options.speed),
+            pace: TimeScale::new(options.speed),
             waits: options.waits,
         };
         // A webhook that need not be asked has consented.
@@ -142,12 +142,12 @@ impl Deliveries {
     /// Tells an application something that happened `at` this time.
     pub(crate) fn tell(&self, notice: &Notice, at: Timestamp) {
         let call = &notice.call;
-        let to = Addressee::callback(call.ordinal, &call.connection, &notice.to, call.generation);
+        let to = Recipient::callback(call.ordinal, &call.connection, &notice.to, call.generation);
         let form = &self.lanes.poster.form;
         let extra = notice
             .happened
             .is_unstarted_recording()
-            .then_some(Act::Inactive);
+            .then_some(MisbehaviourKind::Inactive);
         self.lanes
             .tell(to, extra, |id| form.callback(notice, id, at));
     }
@@ -157,7 +157,7 @@ impl Deliveries {
         let Some(handshake) = &self.handshake else {
             return;
         };
-        let to = Addressee::grid(notice.ordinal, &notice.server_call, &handshake.to);
+        let to = Recipient::grid(notice.ordinal, &notice.server_call, &handshake.to);
         let form = &self.lanes.poster.form;
         self.lanes.tell(to, None, |id| {
             Some(form.grid(notice, id, at, handshake.to.schema))
@@ -181,7 +181,7 @@ impl Deliveries {
     }
 
     /// Every attempt.
-    pub(crate) fn log(&self) -> &Log {
+    pub(crate) fn log(&self) -> &DeliveryLog {
         &self.log
     }
 
@@ -211,7 +211,7 @@ impl Deliveries {
 
 /// The validation code of the run.
 fn code(seed: u64) -> String {
-    let of = Coordinates {
+    let of = EventCoordinates {
         grid: true,
         ordinal: 0,
         index: 0,

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::misbehave::{Act, Again, Cut, Fate, Place};
+use super::misbehave::{ConnectionDrop, CopyTiming, EventFate, MisbehaviourKind, OrderChange};
 
 /// Nothing is held longer, even if nothing follows: an application that waits for an event shall not wait for ever.
 const HOLD: Duration = Duration::from_secs(2);
@@ -12,9 +12,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Events of one call to one URL.
 #[derive(Debug)]
 pub(super) struct Planner<E> {
-    ready: VecDeque<Post<E>>,
-    held: Vec<Held<E>>,
-    gathering: Option<Gathering<E>>,
+    ready: VecDeque<PlannedPost<E>>,
+    held: Vec<HeldEvent<E>>,
+    gathering: Option<BatchInProgress<E>>,
     /// Events told so far.
     told: u64,
     /// The call's last event was told, to this lane or to another one of the call.
@@ -23,23 +23,23 @@ pub(super) struct Planner<E> {
 
 /// One request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Post<E> {
+pub(super) struct PlannedPost<E> {
     /// One or more, in the order of the array.
     pub(super) events: Vec<E>,
     /// Before the first attempt, in call time.
     pub(super) delay: Duration,
     /// Of the first attempt.
-    pub(super) cut: Option<Cut>,
+    pub(super) cut: Option<ConnectionDrop>,
     /// What was done to the events.
-    pub(super) acts: Vec<Act>,
+    pub(super) acts: Vec<MisbehaviourKind>,
     /// Pairs of events whose later one was posted first, counted where the earlier one comes.
     pub(super) inversions: u64,
 }
 
 /// What a lane does now.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step<E> {
-    Post(Post<E>),
+pub(super) enum PlannerStep<E> {
+    PlannedPost(PlannedPost<E>),
     /// Something is held until then, or until another event comes.
     Wait(Duration),
     /// Nothing is left.
@@ -47,24 +47,24 @@ pub(super) enum Step<E> {
 }
 
 #[derive(Debug)]
-struct Held<E> {
-    what: Item<E>,
-    until: Until,
+struct HeldEvent<E> {
+    what: PlannedEvent<E>,
+    until: HeldUntil,
     deadline: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Until {
+enum HeldUntil {
     Next,
     Last,
     Time,
 }
 
 #[derive(Clone, Debug)]
-struct Item<E> {
+struct PlannedEvent<E> {
     event: E,
     index: u64,
-    fate: Fate,
+    fate: EventFate,
     /// Posted before.
     copy: bool,
     /// Events told later that were put before it.
@@ -72,8 +72,8 @@ struct Item<E> {
 }
 
 #[derive(Debug)]
-struct Gathering<E> {
-    post: Post<E>,
+struct BatchInProgress<E> {
+    post: PlannedPost<E>,
     room: usize,
     deadline: Duration,
 }
@@ -92,8 +92,8 @@ impl<E: Clone> Default for Planner<E> {
 
 impl<E: Clone> Planner<E> {
     /// Takes the next event of the lane; `last`: it ends the call.
-    pub(super) fn push(&mut self, event: E, fate: Fate, last: bool, now: Duration) {
-        let item = Item {
+    pub(super) fn push(&mut self, event: E, fate: EventFate, last: bool, now: Duration) {
+        let item = PlannedEvent {
             event,
             index: self.told,
             fate,
@@ -104,17 +104,19 @@ impl<E: Clone> Planner<E> {
         // The last event has nothing to wait for, and what comes after it neither.
         let may_wait = !last && !self.over;
         match item.fate.place {
-            Place::BehindLast if may_wait => return self.hold(item, Until::Last, now + HOLD),
+            OrderChange::BehindLast if may_wait => {
+                return self.hold(item, HeldUntil::Last, now + HOLD);
+            }
             // One at a time: a pair is swapped, not a crowd.
-            Place::BehindNext if may_wait && !self.swaps() => {
-                return self.hold(item, Until::Next, now + HOLD);
+            OrderChange::BehindNext if may_wait && !self.swaps() => {
+                return self.hold(item, HeldUntil::Next, now + HOLD);
             }
             _ => {}
         }
         let index = item.index;
         self.put(item, now);
         // Not the copy that was just made of it.
-        for held in self.release(|held| held.until == Until::Next && held.what.index < index) {
+        for held in self.release(|held| held.until == HeldUntil::Next && held.what.index < index) {
             self.leave(held, now);
         }
         if last {
@@ -125,7 +127,7 @@ impl<E: Clone> Planner<E> {
     /// The call is over: what waited for that leaves.
     pub(super) fn end(&mut self, now: Duration) {
         self.over = true;
-        for held in self.release(|held| held.until == Until::Last) {
+        for held in self.release(|held| held.until == HeldUntil::Last) {
             self.leave(held, now);
         }
         self.close();
@@ -144,7 +146,7 @@ impl<E: Clone> Planner<E> {
     }
 
     /// What to do at `now`.
-    pub(super) fn next(&mut self, now: Duration) -> Step<E> {
+    pub(super) fn next(&mut self, now: Duration) -> PlannerStep<E> {
         for held in self.release(|held| held.deadline <= now) {
             self.leave(held, now);
         }
@@ -156,48 +158,48 @@ impl<E: Clone> Planner<E> {
             self.close();
         }
         if let Some(post) = self.ready.pop_front() {
-            return Step::Post(post);
+            return PlannerStep::PlannedPost(post);
         }
         let gathered = self.gathering.iter().map(|gathering| gathering.deadline);
         let deadlines = self.held.iter().map(|held| held.deadline).chain(gathered);
-        deadlines.min().map_or(Step::Idle, Step::Wait)
+        deadlines.min().map_or(PlannerStep::Idle, PlannerStep::Wait)
     }
 
     fn swaps(&self) -> bool {
         self.held
             .iter()
-            .any(|held| held.until == Until::Next && !held.what.copy)
+            .any(|held| held.until == HeldUntil::Next && !held.what.copy)
     }
 
-    fn hold(&mut self, what: Item<E>, until: Until, deadline: Duration) {
-        self.held.push(Held {
+    fn hold(&mut self, what: PlannedEvent<E>, until: HeldUntil, deadline: Duration) {
+        self.held.push(HeldEvent {
             what,
             until,
             deadline,
         });
     }
 
-    fn release(&mut self, whom: impl Fn(&Held<E>) -> bool) -> Vec<Held<E>> {
+    fn release(&mut self, whom: impl Fn(&HeldEvent<E>) -> bool) -> Vec<HeldEvent<E>> {
         self.held.extract_if(.., |held| whom(held)).collect()
     }
 
     /// Puts what was held. What nothing overtook was only late in time.
-    fn leave(&mut self, held: Held<E>, now: Duration) {
+    fn leave(&mut self, held: HeldEvent<E>, now: Duration) {
         let act = match (held.what.copy, held.until) {
-            (true, _) => Act::Duplicate,
-            (false, _) if held.what.overtaken == 0 => Act::Delay,
-            (false, Until::Last) if self.over => Act::Late,
-            (false, _) => Act::Reorder,
+            (true, _) => MisbehaviourKind::Duplicate,
+            (false, _) if held.what.overtaken == 0 => MisbehaviourKind::Delay,
+            (false, HeldUntil::Last) if self.over => MisbehaviourKind::Late,
+            (false, _) => MisbehaviourKind::Reorder,
         };
         self.put_as(held.what, Some(act), now);
     }
 
-    fn put(&mut self, item: Item<E>, now: Duration) {
+    fn put(&mut self, item: PlannedEvent<E>, now: Duration) {
         self.put_as(item, None, now);
     }
 
-    fn put_as(&mut self, item: Item<E>, act: Option<Act>, now: Duration) {
-        let mut post = Post {
+    fn put_as(&mut self, item: PlannedEvent<E>, act: Option<MisbehaviourKind>, now: Duration) {
+        let mut post = PlannedPost {
             events: vec![item.event.clone()],
             delay: Duration::ZERO,
             cut: None,
@@ -212,34 +214,36 @@ impl<E: Clone> Planner<E> {
             }
             post.inversions = item.overtaken;
             post.delay = item.fate.delay.unwrap_or_default();
-            post.acts.extend(item.fate.delay.map(|_| Act::Delay));
+            post.acts
+                .extend(item.fate.delay.map(|_| MisbehaviourKind::Delay));
             post.cut = item.fate.cut;
-            post.acts.extend(item.fate.cut.map(|_| Act::Drop));
-            if let Place::With(many) = item.fate.place
+            post.acts
+                .extend(item.fate.cut.map(|_| MisbehaviourKind::Drop));
+            if let OrderChange::With(many) = item.fate.place
                 && !self.over
             {
                 wanted = many;
             }
             if let Some(again) = item.fate.again {
                 let (until, deadline) = match again {
-                    Again::BehindNext => (Until::Next, now + HOLD),
-                    Again::InASecond => (Until::Time, now + SECOND),
+                    CopyTiming::BehindNext => (HeldUntil::Next, now + HOLD),
+                    CopyTiming::InASecond => (HeldUntil::Time, now + SECOND),
                 };
-                self.hold(Item { copy: true, ..item }, until, deadline);
+                self.hold(PlannedEvent { copy: true, ..item }, until, deadline);
             }
         }
         self.join(post, wanted, now + HOLD);
     }
 
     /// Into the array that is being gathered, or as a request of its own, or as the first of an array.
-    fn join(&mut self, post: Post<E>, wanted: usize, deadline: Duration) {
+    fn join(&mut self, post: PlannedPost<E>, wanted: usize, deadline: Duration) {
         let gathering = match self.gathering.take() {
             Some(mut gathering) => {
                 gathering.post.take(post);
                 gathering.room -= 1;
                 gathering
             }
-            None => Gathering {
+            None => BatchInProgress {
                 post,
                 room: wanted - 1,
                 deadline,
@@ -253,23 +257,25 @@ impl<E: Clone> Planner<E> {
     }
 
     fn close(&mut self) {
-        if let Some(Gathering { mut post, .. }) = self.gathering.take() {
+        if let Some(BatchInProgress { mut post, .. }) = self.gathering.take() {
             if post.events.len() > 1 {
-                post.acts.push(Act::Batch);
+                post.acts.push(MisbehaviourKind::Batch);
             }
             self.ready.push_back(post);
         }
     }
 }
 
-impl<E> Post<E> {
+impl<E> PlannedPost<E> {
     fn take(&mut self, other: Self) {
         self.events.extend(other.events);
         self.delay = self.delay.max(other.delay);
         self.cut = self.cut.or(other.cut);
         // A request is delayed once and dropped once, whoever of its events it is for.
         for act in other.acts {
-            if !matches!(act, Act::Delay | Act::Drop) || !self.acts.contains(&act) {
+            if !matches!(act, MisbehaviourKind::Delay | MisbehaviourKind::Drop)
+                || !self.acts.contains(&act)
+            {
                 self.acts.push(act);
             }
         }
@@ -282,7 +288,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::misbehave::{Coordinates, Misbehaviour},
+        super::misbehave::{EventCoordinates, Misbehaviour},
         *,
     };
 
@@ -292,13 +298,13 @@ mod tests {
         seed: u64,
         count: u64,
         apart: Duration,
-    ) -> Vec<(Duration, Post<u64>)> {
+    ) -> Vec<(Duration, PlannedPost<u64>)> {
         let mut planner = Planner::default();
         let mut made = Vec::new();
         let mut now = Duration::ZERO;
         for index in 0..count {
             let next = now + apart;
-            let of = Coordinates {
+            let of = EventCoordinates {
                 grid: false,
                 ordinal: 1,
                 index,
@@ -307,7 +313,10 @@ mod tests {
             now = read(&mut planner, now, next, &mut made);
         }
         read(&mut planner, now, now + Duration::from_secs(10), &mut made);
-        assert_eq!(planner.next(now + Duration::from_secs(10)), Step::Idle);
+        assert_eq!(
+            planner.next(now + Duration::from_secs(10)),
+            PlannerStep::Idle
+        );
         made
     }
 
@@ -315,12 +324,12 @@ mod tests {
         planner: &mut Planner<u64>,
         mut now: Duration,
         until: Duration,
-        made: &mut Vec<(Duration, Post<u64>)>,
+        made: &mut Vec<(Duration, PlannedPost<u64>)>,
     ) -> Duration {
         loop {
             match planner.next(now) {
-                Step::Post(post) => made.push((now, post)),
-                Step::Wait(at) if at < until => {
+                PlannerStep::PlannedPost(post) => made.push((now, post)),
+                PlannerStep::Wait(at) if at < until => {
                     assert!(at > now && at <= now + HOLD, "held until {at:?} at {now:?}");
                     now = at;
                 }
@@ -329,7 +338,7 @@ mod tests {
         }
     }
 
-    fn firsts(made: &[(Duration, Post<u64>)]) -> Vec<u64> {
+    fn firsts(made: &[(Duration, PlannedPost<u64>)]) -> Vec<u64> {
         let mut firsts = Vec::new();
         for event in made.iter().flat_map(|(_, post)| &post.events) {
             if !firsts.contains(event) {
@@ -361,7 +370,7 @@ mod tests {
             let copies = made
                 .iter()
                 .flat_map(|(_, post)| &post.acts)
-                .filter(|act| **act == Act::Duplicate)
+                .filter(|act| **act == MisbehaviourKind::Duplicate)
                 .count();
             prop_assert_eq!(posted, usize::try_from(count).unwrap() + copies);
         }
@@ -410,21 +419,21 @@ mod tests {
             let mut last_seen = false;
             for (_, post) in &made {
                 last_seen |= post.events.contains(&(count - 1));
-                prop_assert!(last_seen || !post.acts.contains(&Act::Late));
+                prop_assert!(last_seen || !post.acts.contains(&MisbehaviourKind::Late));
             }
         }
     }
 
-    fn fate(place: Place) -> Fate {
-        Fate {
+    fn fate(place: OrderChange) -> EventFate {
+        EventFate {
             place,
-            ..Fate::default()
+            ..EventFate::default()
         }
     }
 
-    fn drain(planner: &mut Planner<u64>, now: Duration) -> Vec<(Vec<u64>, Vec<Act>)> {
+    fn drain(planner: &mut Planner<u64>, now: Duration) -> Vec<(Vec<u64>, Vec<MisbehaviourKind>)> {
         let mut made = Vec::new();
-        while let Step::Post(post) = planner.next(now) {
+        while let PlannerStep::PlannedPost(post) = planner.next(now) {
             made.push((post.events, post.acts));
         }
         made
@@ -434,60 +443,67 @@ mod tests {
     fn neighbours_are_swapped_joined_repeated_and_held_to_the_end() {
         let now = Duration::ZERO;
         let mut planner = Planner::default();
-        planner.push(0, fate(Place::BehindLast), false, now);
-        planner.push(1, fate(Place::BehindNext), false, now);
-        planner.push(2, Fate::default(), false, now);
-        planner.push(3, fate(Place::With(2)), false, now);
-        let again = Fate {
-            again: Some(Again::BehindNext),
-            ..Fate::default()
+        planner.push(0, fate(OrderChange::BehindLast), false, now);
+        planner.push(1, fate(OrderChange::BehindNext), false, now);
+        planner.push(2, EventFate::default(), false, now);
+        planner.push(3, fate(OrderChange::With(2)), false, now);
+        let again = EventFate {
+            again: Some(CopyTiming::BehindNext),
+            ..EventFate::default()
         };
         planner.push(4, again, false, now);
-        planner.push(5, Fate::default(), true, now);
+        planner.push(5, EventFate::default(), true, now);
         assert_eq!(
             drain(&mut planner, now),
             [
                 (vec![2], vec![]),
-                (vec![1], vec![Act::Reorder]),
-                (vec![3, 4], vec![Act::Batch]),
+                (vec![1], vec![MisbehaviourKind::Reorder]),
+                (vec![3, 4], vec![MisbehaviourKind::Batch]),
                 (vec![5], vec![]),
-                (vec![4], vec![Act::Duplicate]),
-                (vec![0], vec![Act::Late]),
+                (vec![4], vec![MisbehaviourKind::Duplicate]),
+                (vec![0], vec![MisbehaviourKind::Late]),
             ]
         );
-        assert_eq!(planner.next(now), Step::Idle);
+        assert_eq!(planner.next(now), PlannerStep::Idle);
     }
 
     #[test]
     fn what_an_event_itself_is_counts_once_whatever_happens_to_it() {
         let now = Duration::ZERO;
         let mut planner = Planner::default();
-        let extra = Fate {
-            place: Place::BehindNext,
-            again: Some(Again::InASecond),
-            extra: Some(Act::Inactive),
-            ..Fate::default()
+        let extra = EventFate {
+            place: OrderChange::BehindNext,
+            again: Some(CopyTiming::InASecond),
+            extra: Some(MisbehaviourKind::Inactive),
+            ..EventFate::default()
         };
         planner.push(0, extra, false, now);
-        planner.push(1, Fate::default(), false, now);
+        planner.push(1, EventFate::default(), false, now);
         let mut made = drain(&mut planner, now);
         made.extend(drain(&mut planner, SECOND));
         assert_eq!(
             made,
             [
                 (vec![1], vec![]),
-                (vec![0], vec![Act::Reorder, Act::Inactive]),
-                (vec![0], vec![Act::Duplicate]),
+                (
+                    vec![0],
+                    vec![MisbehaviourKind::Reorder, MisbehaviourKind::Inactive]
+                ),
+                (vec![0], vec![MisbehaviourKind::Duplicate]),
             ]
         );
     }
 
     #[test]
     fn what_nothing_follows_leaves_after_two_seconds() {
-        for place in [Place::BehindLast, Place::BehindNext, Place::With(3)] {
+        for place in [
+            OrderChange::BehindLast,
+            OrderChange::BehindNext,
+            OrderChange::With(3),
+        ] {
             let mut planner = Planner::default();
             planner.push(0, fate(place), false, Duration::ZERO);
-            assert_eq!(planner.next(Duration::ZERO), Step::Wait(HOLD));
+            assert_eq!(planner.next(Duration::ZERO), PlannerStep::Wait(HOLD));
             assert_eq!(drain(&mut planner, HOLD).len(), 1, "{place:?}");
         }
     }
@@ -495,10 +511,10 @@ mod tests {
     #[test]
     fn a_flush_lets_everything_go_copies_too() {
         let mut planner = Planner::default();
-        let twice = Fate {
-            place: Place::BehindLast,
-            again: Some(Again::InASecond),
-            ..Fate::default()
+        let twice = EventFate {
+            place: OrderChange::BehindLast,
+            again: Some(CopyTiming::InASecond),
+            ..EventFate::default()
         };
         planner.push(0, twice, false, Duration::ZERO);
         planner.flush(Duration::ZERO);
@@ -507,6 +523,6 @@ mod tests {
             made.iter().map(|(events, _)| events.len()).sum::<usize>(),
             2
         );
-        assert_eq!(planner.next(Duration::ZERO), Step::Idle);
+        assert_eq!(planner.next(Duration::ZERO), PlannerStep::Idle);
     }
 }

@@ -23,11 +23,11 @@ use super::{
         settings::{EventGrid, GridSchema},
     },
     client,
-    event::{Body, Dress, Form, Told},
+    event::{Body, EventTarget, Form, InFlightEvent},
     grid,
-    log::{Attempt, Log, Outcome, milliseconds},
-    misbehave::Cut,
-    plan::Post,
+    log::{Attempt, AttemptOutcome, DeliveryLog, milliseconds},
+    misbehave::ConnectionDrop,
+    plan::PlannedPost,
     token::Signer,
 };
 /// For the answer to a callback, real time: the receiver does not run faster because calls do.
@@ -39,23 +39,23 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Whom a lane is for.
 #[derive(Clone, Debug)]
-pub(super) struct Addressee {
+pub(super) struct Recipient {
     /// Of the call.
     pub(super) ordinal: u64,
     /// `callConnectionId`, or `serverCallId` for Event Grid.
     pub(super) connection: String,
     /// The callback URL, or the webhook of the subscription.
     pub(super) url: String,
-    pub(super) dress: Dress,
+    pub(super) dress: EventTarget,
 }
 
-impl Addressee {
+impl Recipient {
     pub(super) fn callback(ordinal: u64, connection: &str, url: &str, of: Generation) -> Self {
         Self {
             ordinal,
             connection: connection.to_owned(),
             url: url.to_owned(),
-            dress: Dress::Callback(of),
+            dress: EventTarget::Callback(of),
         }
     }
 
@@ -64,14 +64,14 @@ impl Addressee {
             ordinal,
             connection: server_call.to_owned(),
             url: to.url.clone(),
-            dress: Dress::Grid(to.schema),
+            dress: EventTarget::Grid(to.schema),
         }
     }
 }
 
 /// How long to wait before something is sent once more, in real time: the receiver does not run faster because calls do.
 #[derive(Clone, Debug)]
-pub(crate) struct Waits {
+pub(crate) struct RetryDelays {
     /// Between the attempts of a callback; one more attempt than there are waits.
     pub(super) callback: Vec<Duration>,
     /// Between those of Event Grid.
@@ -80,7 +80,7 @@ pub(crate) struct Waits {
     pub(super) consent: Duration,
 }
 
-impl Waits {
+impl RetryDelays {
     /// Event Grid's own schedule, as far as anybody waits for it at a desk.
     pub(crate) fn with(callback: Vec<Duration>) -> Self {
         Self {
@@ -93,12 +93,12 @@ impl Waits {
 
 /// Call time and real time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct TimeScale {
     start: Instant,
     speed: f64,
 }
 
-impl Pace {
+impl TimeScale {
     pub(super) fn new(speed: f64) -> Self {
         // Outside of this a wait would be no time, or for ever.
         let speed = if speed.is_finite() { speed } else { 1.0 };
@@ -124,13 +124,13 @@ pub(super) struct Poster {
     pub(super) client: Client,
     pub(super) signer: Arc<Signer>,
     pub(super) form: Box<dyn Form>,
-    pub(super) log: Arc<Log>,
-    pub(super) pace: Pace,
-    pub(super) waits: Waits,
+    pub(super) log: Arc<DeliveryLog>,
+    pub(super) pace: TimeScale,
+    pub(super) waits: RetryDelays,
 }
 
 /// What came back.
-enum Answer {
+enum PostResult {
     Status(u16, Option<Duration>),
     /// Why nothing did.
     Nothing(String),
@@ -140,14 +140,14 @@ enum Answer {
 
 impl Poster {
     /// Posts until the events are accepted or given up.
-    pub(super) async fn deliver(&self, to: &Addressee, post: &Post<Arc<Told>>) {
+    pub(super) async fn deliver(&self, to: &Recipient, post: &PlannedPost<Arc<InFlightEvent>>) {
         self.log.misbehaved(&post.acts, post.inversions);
         tokio::time::sleep(self.pace.real(post.delay)).await;
         let events: Vec<_> = post.events.iter().map(|event| &event.rendered).collect();
         let body = self.form.body(to.dress, &events);
         let mut waits = match to.dress {
-            Dress::Callback(_) => self.waits.callback.iter(),
-            Dress::Grid(_) => self.waits.grid.iter(),
+            EventTarget::Callback(_) => self.waits.callback.iter(),
+            EventTarget::Grid(_) => self.waits.grid.iter(),
         };
         let mut attempt = 1;
         loop {
@@ -156,12 +156,12 @@ impl Poster {
             let answer = self.attempt(to, &body, attempt, cut).await;
             let (outcome, wait) = judge(to.dress, &answer, &mut waits);
             let (status, error) = match answer {
-                Answer::Status(status, _) => (Some(status), None),
-                Answer::Nothing(error) | Answer::Never(error) => (None, Some(error)),
+                PostResult::Status(status, _) => (Some(status), None),
+                PostResult::Nothing(error) | PostResult::Never(error) => (None, Some(error)),
             };
             let finished = Attempt {
                 time,
-                event_grid: matches!(to.dress, Dress::Grid(_)),
+                event_grid: matches!(to.dress, EventTarget::Grid(_)),
                 call: to.ordinal,
                 connection: to.connection.clone(),
                 url: shown(&to.url),
@@ -175,7 +175,7 @@ impl Poster {
                 misbehaviour: post.acts.iter().map(|act| act.name()).collect(),
             };
             self.log.finished(finished, &post.events);
-            if outcome != Outcome::Retried {
+            if outcome != AttemptOutcome::Retried {
                 return;
             }
             tokio::time::sleep(wait).await;
@@ -183,25 +183,33 @@ impl Poster {
         }
     }
 
-    async fn attempt(&self, to: &Addressee, body: &Body, attempt: u32, cut: Option<Cut>) -> Answer {
+    async fn attempt(
+        &self,
+        to: &Recipient,
+        body: &Body,
+        attempt: u32,
+        cut: Option<ConnectionDrop>,
+    ) -> PostResult {
         let url = match target(&to.url) {
             Ok(url) => url,
-            Err(error) => return Answer::Never(error),
+            Err(error) => return PostResult::Never(error),
         };
         let headers = self.headers(to.dress, body.content_type, attempt);
         let bytes = body.bytes.clone();
         let (posting, limit) = match to.dress {
-            Dress::Callback(_) => (CALLBACK_TIMEOUT, "10 s"),
-            Dress::Grid(_) => (GRID_TIMEOUT, "30 s"),
+            EventTarget::Callback(_) => (CALLBACK_TIMEOUT, "10 s"),
+            EventTarget::Grid(_) => (GRID_TIMEOUT, "30 s"),
         };
         let posting = tokio::time::timeout(posting, async {
             match cut {
                 Some(how) => client::cut(&self.client, &url, &headers, bytes, how)
                     .await
                     .map_or_else(
-                        |error| Answer::Nothing(format!("{:#}", anyhow::Error::new(error))),
+                        |error| PostResult::Nothing(format!("{:#}", anyhow::Error::new(error))),
                         |()| {
-                            Answer::Nothing("connection dropped before the answer was read".into())
+                            PostResult::Nothing(
+                                "connection dropped before the answer was read".into(),
+                            )
                         },
                     ),
                 None => self.post(url, headers, bytes).await,
@@ -209,10 +217,10 @@ impl Poster {
         });
         posting
             .await
-            .unwrap_or_else(|_| Answer::Nothing(format!("no answer within {limit}")))
+            .unwrap_or_else(|_| PostResult::Nothing(format!("no answer within {limit}")))
     }
 
-    async fn post(&self, url: Url, headers: HeaderMap, body: bytes::Bytes) -> Answer {
+    async fn post(&self, url: Url, headers: HeaderMap, body: bytes::Bytes) -> PostResult {
         let sent = self.client.post(url).headers(headers).body(body).send();
         match sent.await {
             Ok(response) => {
@@ -220,17 +228,17 @@ impl Poster {
                 let retry_after = response.headers().get(RETRY_AFTER).and_then(retry_after);
                 // Read to its end, so that the connection can be used again; the status says all that counts.
                 drop(response.bytes().await);
-                Answer::Status(status, retry_after)
+                PostResult::Status(status, retry_after)
             }
-            Err(error) => Answer::Nothing(client::chain(error)),
+            Err(error) => PostResult::Nothing(client::chain(error)),
         }
     }
 
-    fn headers(&self, dress: Dress, content_type: &'static str, attempt: u32) -> HeaderMap {
+    fn headers(&self, dress: EventTarget, content_type: &'static str, attempt: u32) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         match dress {
-            Dress::Callback(_) => {
+            EventTarget::Callback(_) => {
                 let mut bearer = HeaderValue::try_from(format!(
                     "Bearer {}",
                     self.signer.token(Timestamp::now())
@@ -239,7 +247,7 @@ impl Poster {
                 bearer.set_sensitive(true);
                 headers.insert(AUTHORIZATION, bearer);
             }
-            Dress::Grid(GridSchema::EventGrid) => {
+            EventTarget::Grid(GridSchema::EventGrid) => {
                 let named = |name| HeaderName::from_static(name);
                 headers.insert(
                     named("aeg-event-type"),
@@ -253,7 +261,7 @@ impl Poster {
                 headers.insert(named("aeg-data-version"), HeaderValue::from_static("1.0"));
                 headers.insert(named("aeg-metadata-version"), HeaderValue::from_static("1"));
             }
-            Dress::Grid(GridSchema::CloudEvents) => {
+            EventTarget::Grid(GridSchema::CloudEvents) => {
                 headers.insert(
                     reqwest::header::ORIGIN,
                     HeaderValue::from_static(grid::ORIGIN),
@@ -266,33 +274,33 @@ impl Poster {
 
 /// What an answer means, and how long to wait in real time before the next attempt.
 fn judge<'w>(
-    dress: Dress,
-    answer: &Answer,
+    dress: EventTarget,
+    answer: &PostResult,
     waits: &mut impl Iterator<Item = &'w Duration>,
-) -> (Outcome, Duration) {
+) -> (AttemptOutcome, Duration) {
     let (accepted, again) = match (answer, dress) {
-        (Answer::Nothing(_), _) => (false, true),
-        (Answer::Never(_), _) => (false, false),
-        (Answer::Status(status, _), Dress::Callback(_)) => (
+        (PostResult::Nothing(_), _) => (false, true),
+        (PostResult::Never(_), _) => (false, false),
+        (PostResult::Status(status, _), EventTarget::Callback(_)) => (
             (200..300).contains(status),
             matches!(status, 408 | 429 | 500..=599),
         ),
-        (Answer::Status(status, _), Dress::Grid(_)) => (
+        (PostResult::Status(status, _), EventTarget::Grid(_)) => (
             (200..=204).contains(status),
             !matches!(status, 400 | 401 | 403 | 413),
         ),
     };
     if accepted {
-        return (Outcome::Accepted, Duration::ZERO);
+        return (AttemptOutcome::Accepted, Duration::ZERO);
     }
     let Some(wait) = again.then(|| waits.next()).flatten() else {
-        return (Outcome::GivenUp, Duration::ZERO);
+        return (AttemptOutcome::GivenUp, Duration::ZERO);
     };
     let asked = match answer {
-        Answer::Status(_, Some(asked)) => (*asked).min(LONGEST_RETRY_AFTER),
+        PostResult::Status(_, Some(asked)) => (*asked).min(LONGEST_RETRY_AFTER),
         _ => Duration::ZERO,
     };
-    (Outcome::Retried, (*wait).max(asked))
+    (AttemptOutcome::Retried, (*wait).max(asked))
 }
 /// The URL without user information, which would make a second `Authorization` header.
 fn target(url: &str) -> Result<Url, String> {
@@ -358,12 +366,12 @@ mod tests {
 
     #[test]
     fn speed_shortens_waits() {
-        let pace = Pace::new(20.0);
+        let pace = TimeScale::new(20.0);
         assert_eq!(
             pace.real(Duration::from_secs(10)),
             Duration::from_millis(500)
         );
-        let real = Pace::new(f64::NAN).real(Duration::from_secs(1));
+        let real = TimeScale::new(f64::NAN).real(Duration::from_secs(1));
         assert_eq!(real, Duration::from_secs(1));
     }
 }

@@ -58,12 +58,12 @@ impl Seen {
 }
 
 /// What a request is answered with, when it is its turn; 202 when nothing is left.
-type Answer = Box<dyn Fn(&Seen) -> HttpResponse + Send>;
+type PostResult = Box<dyn Fn(&Seen) -> HttpResponse + Send>;
 
 struct Shared {
     seen: Mutex<Vec<Seen>>,
     count: watch::Sender<usize>,
-    answers: Mutex<VecDeque<Answer>>,
+    answers: Mutex<VecDeque<PostResult>>,
 }
 
 struct Receiver {
@@ -73,11 +73,11 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn start(answers: Vec<Answer>) -> Self {
+    fn start(answers: Vec<PostResult>) -> Self {
         Self::listen(answers, None)
     }
 
-    fn listen(answers: Vec<Answer>, tls: Option<rustls::ServerConfig>) -> Self {
+    fn listen(answers: Vec<PostResult>, tls: Option<rustls::ServerConfig>) -> Self {
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
             count: watch::Sender::new(0),
@@ -137,7 +137,7 @@ async fn answer(shared: web::Data<Shared>, request: HttpRequest, body: Bytes) ->
     response
 }
 
-fn status(status: u16) -> Answer {
+fn status(status: u16) -> PostResult {
     Box::new(move |_| HttpResponse::build(status.try_into().unwrap()).finish())
 }
 
@@ -170,7 +170,7 @@ impl Form for Plain {
         rendered(id, notice.ordinal, false)
     }
 
-    fn body(&self, _dress: Dress, events: &[&Rendered]) -> Body {
+    fn body(&self, _dress: EventTarget, events: &[&Rendered]) -> Body {
         let events: Vec<_> = events.iter().map(|event| &event.event).collect();
         Body {
             content_type: "application/json",
@@ -187,7 +187,7 @@ fn options(misbehave: &str) -> Options {
         seed: 4,
         speed: 1000.0,
         misbehave: misbehave.parse().unwrap(),
-        waits: Waits {
+        waits: RetryDelays {
             callback: vec![SOON; 3],
             grid: vec![SOON; 3],
             consent: SOON,
@@ -307,10 +307,10 @@ async fn what_fails_is_tried_again_with_the_same_id_and_the_next_waits() {
     assert_eq!(
         outcomes,
         [
-            (1, Some(503), Outcome::Retried),
-            (2, Some(429), Outcome::Retried),
-            (3, Some(202), Outcome::Accepted),
-            (1, Some(202), Outcome::Accepted),
+            (1, Some(503), AttemptOutcome::Retried),
+            (2, Some(429), AttemptOutcome::Retried),
+            (3, Some(202), AttemptOutcome::Accepted),
+            (1, Some(202), AttemptOutcome::Accepted),
         ]
     );
     receiver.handle.stop(false).await;
@@ -332,7 +332,7 @@ async fn the_receiver_has_real_time_to_recover_however_fast_calls_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wish_to_wait_is_granted() {
-    let busy: Answer = Box::new(|_| {
+    let busy: PostResult = Box::new(|_| {
         HttpResponse::ServiceUnavailable()
             .insert_header(("retry-after", "1"))
             .finish()
@@ -401,10 +401,13 @@ fn check_drops(deliveries: &Deliveries, receiver: &Receiver) {
     assert!(seen.values().all(|times| *times <= 2));
     for attempt in deliveries.log().attempts() {
         match attempt.attempt {
-            1 => assert_eq!((attempt.status, attempt.outcome), (None, Outcome::Retried)),
+            1 => assert_eq!(
+                (attempt.status, attempt.outcome),
+                (None, AttemptOutcome::Retried)
+            ),
             _ => assert_eq!(
                 (attempt.status, attempt.outcome),
-                (Some(202), Outcome::Accepted)
+                (Some(202), AttemptOutcome::Accepted)
             ),
         }
     }
@@ -594,7 +597,7 @@ fn to_grid(receiver: &Receiver, schema: GridSchema) -> Options {
 }
 
 /// Consents with the code that it was asked with.
-fn consents(with: u16) -> Answer {
+fn consents(with: u16) -> PostResult {
     Box::new(move |seen| {
         let code = &seen.body[0]["data"]["validationCode"];
         HttpResponse::build(with.try_into().unwrap()).json(json!({"validationResponse": code}))
@@ -603,7 +606,7 @@ fn consents(with: u16) -> Answer {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_gather_until_the_webhook_gives_the_code_back() {
-    let wrong: Answer =
+    let wrong: PostResult =
         Box::new(|_| HttpResponse::Ok().json(json!({"validationResponse": "another"})));
     let receiver = Receiver::start(vec![
         consents(202),
@@ -656,7 +659,7 @@ async fn events_gather_until_the_webhook_gives_the_code_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_cloud_events_an_options_request_asks_and_the_origin_comes_along() {
-    let allows: Answer = Box::new(|_| {
+    let allows: PostResult = Box::new(|_| {
         HttpResponse::Ok()
             .insert_header(("WebHook-Allowed-Origin", "eventgrid.azure.net"))
             .finish()
@@ -732,7 +735,7 @@ async fn followers_see_each_attempt() {
     let deliveries = start(options("none"));
     let mut news = deliveries.log().follow();
     tell(&deliveries, 9, &receiver.url, 0);
-    for wanted in [Outcome::Retried, Outcome::Accepted] {
+    for wanted in [AttemptOutcome::Retried, AttemptOutcome::Accepted] {
         let attempt = within(news.recv()).await.unwrap();
         assert_eq!((attempt.call, attempt.outcome), (9, wanted));
     }

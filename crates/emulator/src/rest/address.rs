@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::answer::Form;
-use crate::{event::Generation, fault::Fault, world::Api};
+use super::response::ErrorForm;
+use crate::{api_error::ApiError, event::Generation, world::Api};
 
 /// What every documented path begins with.
 const PREFIX: &str = "calling";
@@ -17,19 +17,19 @@ const FIRST_GA: &str = "2023-03-06";
 const UNNAMED_VERSION: &str = "2021-04-15-preview1";
 
 /// A path and its query, taken apart.
-pub(super) struct Address {
+pub(super) struct RequestAddress {
     /// Percent-decoded, without the prefix.
     segments: Vec<String>,
     prefixed: bool,
     version: Option<String>,
 }
 
-impl Address {
+impl RequestAddress {
     /// Takes the path and the query of a request apart, both as sent.
     ///
     /// # Errors
     /// 400: percent-encoded bytes that are not UTF-8.
-    pub(super) fn parse(path: &str, query: Option<&str>) -> Result<Self, Fault> {
+    pub(super) fn parse(path: &str, query: Option<&str>) -> Result<Self, ApiError> {
         // Split first: an encoded slash belongs to an id.
         let mut segments = path
             .trim_start_matches('/')
@@ -69,7 +69,7 @@ impl Address {
     ///
     /// # Errors
     /// 400: no `api-version`, or one that the emulator does not speak.
-    pub(super) fn api(&self) -> Result<Api, Fault> {
+    pub(super) fn api(&self) -> Result<Api, ApiError> {
         if !self.prefixed && self.is_private() {
             return Ok(Api {
                 generation: Generation::Private,
@@ -80,12 +80,12 @@ impl Address {
             });
         }
         let version = self.version.as_deref().ok_or_else(|| {
-            Fault::bad_request(
+            ApiError::bad_request(
                 "the query has no api-version: add ?api-version=2023-03-06 or a newer one",
             )
         })?;
         let generation = generation_of(version).ok_or_else(|| {
-            Fault::bad_request(format!(
+            ApiError::bad_request(format!(
                 "api-version {version:?} is not spoken here: the emulator knows 2021-03-28-preview0 to \
                  2021-04-15-preview1, 2021-06-15-preview, 2021-08-30-preview, and {FIRST_GA} and newer"
             ))
@@ -97,18 +97,20 @@ impl Address {
     }
 
     /// How errors of this address are written, whether or not there is anything at it.
-    pub(super) fn form(&self) -> Form {
+    pub(super) fn form(&self) -> ErrorForm {
         let version = self.version.as_deref().unwrap_or_default();
         let unprefixed_private = !self.prefixed && self.is_private();
         match generation_of(version) {
-            _ if unprefixed_private => Form::Bare,
-            Some(Generation::Private) => Form::Bare,
-            Some(Generation::Public) if version.starts_with(FIRST_PUBLIC) => Form::BareAndWrapped,
-            Some(Generation::Public) => Form::Wrapped,
-            Some(Generation::Ga) => Form::Ga,
-            None if self.is_private() => Form::Bare,
-            None if self.begins_with("serverCalls") => Form::Wrapped,
-            None => Form::Ga,
+            _ if unprefixed_private => ErrorForm::Bare,
+            Some(Generation::Private) => ErrorForm::Bare,
+            Some(Generation::Public) if version.starts_with(FIRST_PUBLIC) => {
+                ErrorForm::BareAndWrapped
+            }
+            Some(Generation::Public) => ErrorForm::Wrapped,
+            Some(Generation::Ga) => ErrorForm::Ga,
+            None if self.is_private() => ErrorForm::Bare,
+            None if self.begins_with("serverCalls") => ErrorForm::Wrapped,
+            None => ErrorForm::Ga,
         }
     }
 
@@ -142,19 +144,21 @@ fn generation_of(version: &str) -> Option<Generation> {
     }
 }
 
-fn decode(text: &str) -> Result<String, Fault> {
+fn decode(text: &str) -> Result<String, ApiError> {
     percent_decode_str(text)
         .decode_utf8()
         .map(|text| text.into_owned())
-        .map_err(|_| Fault::bad_request(format!("{text:?} of the URL is not UTF-8 once decoded")))
+        .map_err(|_| {
+            ApiError::bad_request(format!("{text:?} of the URL is not UTF-8 once decoded"))
+        })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(path: &str, query: Option<&str>) -> (Option<Generation>, Form) {
-        let address = Address::parse(path, query).expect("UTF-8");
+    fn check(path: &str, query: Option<&str>) -> (Option<Generation>, ErrorForm) {
+        let address = RequestAddress::parse(path, query).expect("UTF-8");
         (address.api().ok().map(|api| api.generation), address.form())
     }
 
@@ -162,74 +166,89 @@ mod tests {
     fn path_and_version_tell_the_generation_and_its_form_of_errors() {
         use Generation::{Ga, Private, Public};
         for (path, version, generation, form) in [
-            ("/calls", None, Some(Private), Form::Bare),
-            ("/Calls", Some("2023-03-06"), Some(Private), Form::Bare),
-            ("/calling/calls", None, None, Form::Bare),
+            ("/calls", None, Some(Private), ErrorForm::Bare),
+            ("/Calls", Some("2023-03-06"), Some(Private), ErrorForm::Bare),
+            ("/calling/calls", None, None, ErrorForm::Bare),
             (
                 "/calling/calls",
                 Some("2021-03-28-preview0"),
                 Some(Private),
-                Form::Bare,
+                ErrorForm::Bare,
             ),
-            ("/calling/calls", Some("2023-03-06"), Some(Ga), Form::Ga),
+            (
+                "/calling/calls",
+                Some("2023-03-06"),
+                Some(Ga),
+                ErrorForm::Ga,
+            ),
             (
                 "/calling/callConnections",
                 Some("2021-06-15-preview"),
                 Some(Public),
-                Form::BareAndWrapped,
+                ErrorForm::BareAndWrapped,
             ),
             (
                 "/calling/callConnections",
                 Some("2021-08-30-preview"),
                 Some(Public),
-                Form::Wrapped,
+                ErrorForm::Wrapped,
             ),
             (
                 "/calling/callConnections",
                 Some("2021-11-15-preview"),
                 None,
-                Form::Ga,
+                ErrorForm::Ga,
             ),
             (
                 "/calling/callConnections",
                 Some("2022-04-07-preview"),
                 None,
-                Form::Ga,
+                ErrorForm::Ga,
             ),
             (
                 "/calling/callConnections",
                 Some("2026-03-12"),
                 Some(Ga),
-                Form::Ga,
+                ErrorForm::Ga,
             ),
             (
                 "/calling/callConnections",
                 Some("2025-06-15-preview"),
                 Some(Ga),
-                Form::Ga,
+                ErrorForm::Ga,
             ),
-            ("/calling/callConnections", Some("latest"), None, Form::Ga),
+            (
+                "/calling/callConnections",
+                Some("latest"),
+                None,
+                ErrorForm::Ga,
+            ),
             (
                 "/calling/callConnections",
                 Some("2023-03-06garbage"),
                 None,
-                Form::Ga,
+                ErrorForm::Ga,
             ),
             (
                 "/calling/callConnections",
                 Some("2023-03-06-preview1x"),
                 None,
-                Form::Ga,
+                ErrorForm::Ga,
             ),
             (
                 "/calling/callConnections",
                 Some("2026-13-12"),
                 None,
-                Form::Ga,
+                ErrorForm::Ga,
             ),
-            ("/calling/callConnections", None, None, Form::Ga),
-            ("/calling/serverCalls/1/:join", None, None, Form::Wrapped),
-            ("/callConnections", None, None, Form::Ga),
+            ("/calling/callConnections", None, None, ErrorForm::Ga),
+            (
+                "/calling/serverCalls/1/:join",
+                None,
+                None,
+                ErrorForm::Wrapped,
+            ),
+            ("/callConnections", None, None, ErrorForm::Ga),
         ] {
             let query = version.map(|version| format!("a=b&Api-Version={version}"));
             assert_eq!(
@@ -242,8 +261,9 @@ mod tests {
 
     #[test]
     fn segments_are_decoded_after_the_path_is_split() {
-        let address = Address::parse("/calling/recordings/a%2Fb/4%3A%2B1+2", None).expect("UTF-8");
+        let address =
+            RequestAddress::parse("/calling/recordings/a%2Fb/4%3A%2B1+2", None).expect("UTF-8");
         assert_eq!(address.segments(), ["recordings", "a/b", "4:+1+2"]);
-        assert!(Address::parse("/calling/%FF", None).is_err());
+        assert!(RequestAddress::parse("/calling/%FF", None).is_err());
     }
 }

@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::fault::Fault;
+use crate::api_error::ApiError;
 
 /// The scheme, and the only list of signed headers that the service's clients send.
 const SCHEME: &str = "HMAC-SHA256 ";
@@ -18,7 +18,7 @@ const SIGNED_HEADERS: &str = "x-ms-date;host;x-ms-content-sha256";
 const DATE_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
 /// A request as it was sent, so far as its signature covers it.
-pub(super) struct Signed<'a> {
+pub(super) struct SignedRequest<'a> {
     pub(super) method: &'a str,
     /// Exactly as sent, percent-encoding and `api-version` included.
     pub(super) path_and_query: &'a str,
@@ -33,12 +33,12 @@ pub(super) struct Signed<'a> {
     pub(super) body: &'a [u8],
 }
 
-impl Signed<'_> {
+impl SignedRequest<'_> {
     /// Checks the signature with the access key, already decoded from its base64.
     ///
     /// # Errors
     /// 401 that says what is missing or differs. It never shows the key, nor a signature that would do.
-    pub(super) fn check(&self, key: &[u8], now: SystemTime) -> Result<(), Fault> {
+    pub(super) fn check(&self, key: &[u8], now: SystemTime) -> Result<(), ApiError> {
         if let Some(authorization) = self.authorization {
             is_hmac(authorization)?;
         }
@@ -50,7 +50,7 @@ impl Signed<'_> {
         let signature = signature_of(authorization)?;
         let hash = STANDARD.encode(Sha256::digest(self.body));
         if hash != content_hash {
-            return Err(Fault::unauthorized(format!(
+            return Err(ApiError::unauthorized(format!(
                 "x-ms-content-sha256 is {content_hash:?}, but the body of {} bytes has {hash:?}: was it changed after signing?",
                 self.body.len(),
             )));
@@ -65,14 +65,14 @@ impl Signed<'_> {
         mac.update(text.as_bytes());
         // `verify_slice` takes the same time wherever the first wrong byte is.
         mac.verify_slice(&signature).map_err(|_| {
-            Fault::unauthorized(format!(
+            ApiError::unauthorized(format!(
                 "the signature differs: it has to be of {text:?} (verb, path and query, then date;host;hash), \
                  with the access key that the emulator was started with, decoded from its base64"
             ))
         })
     }
 
-    fn missing(&self) -> Fault {
+    fn missing(&self) -> ApiError {
         let headers = [
             ("Authorization", self.authorization),
             ("x-ms-date", self.date),
@@ -84,14 +84,14 @@ impl Signed<'_> {
             .filter(|(_, value)| value.is_none())
             .map(|(name, _)| *name)
             .collect();
-        Fault::unauthorized(format!(
+        ApiError::unauthorized(format!(
             "headers are missing: {}; sign requests with the access key, or start the emulator with --no-auth",
             absent.join(", ")
         ))
     }
 }
 
-fn is_hmac(authorization: &str) -> Result<(), Fault> {
+fn is_hmac(authorization: &str) -> Result<(), ApiError> {
     if with_scheme(authorization, SCHEME).is_some() {
         return Ok(());
     }
@@ -100,7 +100,7 @@ fn is_hmac(authorization: &str) -> Result<(), Fault> {
     } else {
         "the scheme of Authorization is not HMAC-SHA256: use the access key"
     };
-    Err(Fault::unauthorized(message))
+    Err(ApiError::unauthorized(message))
 }
 
 /// What follows the scheme, which is compared without regard to case (RFC 9110, 11.1).
@@ -109,7 +109,7 @@ fn with_scheme<'a>(authorization: &'a str, scheme: &str) -> Option<&'a str> {
     head.eq_ignore_ascii_case(scheme).then_some(tail)
 }
 
-fn signature_of(authorization: &str) -> Result<Vec<u8>, Fault> {
+fn signature_of(authorization: &str) -> Result<Vec<u8>, ApiError> {
     let parameters = with_scheme(authorization, SCHEME).unwrap_or_default();
     let parameter = |name: &str| {
         parameters
@@ -121,31 +121,31 @@ fn signature_of(authorization: &str) -> Result<Vec<u8>, Fault> {
     match parameter("SignedHeaders") {
         Some(headers) if headers.eq_ignore_ascii_case(SIGNED_HEADERS) => {}
         Some(headers) => {
-            return Err(Fault::unauthorized(format!(
+            return Err(ApiError::unauthorized(format!(
                 "SignedHeaders is {headers:?}: it has to be {SIGNED_HEADERS}"
             )));
         }
         None => {
-            return Err(Fault::unauthorized(
+            return Err(ApiError::unauthorized(
                 "Authorization has no SignedHeaders: HMAC-SHA256 SignedHeaders=...&Signature=...",
             ));
         }
     }
     let signature = parameter("Signature").ok_or_else(|| {
-        Fault::unauthorized(
+        ApiError::unauthorized(
             "Authorization has no Signature: HMAC-SHA256 SignedHeaders=...&Signature=...",
         )
     })?;
     STANDARD
         .decode(signature)
-        .map_err(|_| Fault::unauthorized("the Signature of Authorization is not base64"))
+        .map_err(|_| ApiError::unauthorized("the Signature of Authorization is not base64"))
 }
 
-fn near(date: &str, now: SystemTime) -> Result<(), Fault> {
+fn near(date: &str, now: SystemTime) -> Result<(), ApiError> {
     let sent: SystemTime = date
         .parse::<HttpDate>()
         .map_err(|_| {
-            Fault::unauthorized(format!(
+            ApiError::unauthorized(format!(
                 "x-ms-date {date:?} is no date such as \"Sat, 21 Nov 2026 12:00:00 GMT\""
             ))
         })?
@@ -155,7 +155,7 @@ fn near(date: &str, now: SystemTime) -> Result<(), Fault> {
         Err(ahead) => (ahead.duration(), "ahead of"),
     };
     if apart > DATE_TOLERANCE {
-        return Err(Fault::unauthorized(format!(
+        return Err(ApiError::unauthorized(format!(
             "x-ms-date {date:?} is {} seconds {which} the emulator's clock: at most {} are allowed",
             apart.as_secs(),
             DATE_TOLERANCE.as_secs()

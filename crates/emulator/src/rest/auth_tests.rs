@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use super::auth::Signed;
+use super::auth::SignedRequest;
 
 /// Signatures were made with Python's `hmac` and with `openssl dgst -mac HMAC`, over this key:
 /// `aG9va3N3aXRjaCBlbXVsYXRvcjogbm90IGEgc2VjcmV0` without its base64.
@@ -18,8 +18,8 @@ fn signed(signature: &str) -> String {
 }
 
 /// `POST /calls` from [`signed`] `i0mV...`.
-fn good(authorization: &str) -> Signed<'_> {
-    Signed {
+fn good(authorization: &str) -> SignedRequest<'_> {
+    SignedRequest {
         method: "POST",
         path_and_query: "/calls",
         host: Some("[::1]:9100"),
@@ -38,7 +38,7 @@ fn signatures_made_elsewhere_are_good() {
     assert_eq!(good(&authorization).check(KEY, noon()), Ok(()));
 
     let authorization = signed("JOuMTwEsfXN6+cVZXB3FD8WkPhcN7+E8qax2sfCqwGc=");
-    let post = Signed {
+    let post = SignedRequest {
         method: "POST",
         path_and_query: "/calling/callConnections?api-version=2026-03-12",
         host: Some("127.0.0.1:9100"),
@@ -51,7 +51,7 @@ fn signatures_made_elsewhere_are_good() {
 
     // Encoded as sent, without a body.
     let authorization = signed("GrDgF+2mAg3B8gqMj0h7BGjErtbYLLBEZkdZaUj6q14=");
-    let get = Signed {
+    let get = SignedRequest {
         method: "GET",
         path_and_query: "/calling/callConnections/1/participants/4%3A%2B15550100?api-version=2023-03-06",
         host: Some("localhost:9100"),
@@ -63,7 +63,7 @@ fn signatures_made_elsewhere_are_good() {
     assert_eq!(get.check(KEY, noon()), Ok(()));
 }
 
-fn refused(request: &Signed<'_>, says: &str) {
+fn refused(request: &SignedRequest<'_>, says: &str) {
     let fault = request.check(KEY, noon()).expect_err(says);
     assert_eq!(fault.status, 401);
     assert!(fault.message.contains(says), "{says}: {}", fault.message);
@@ -81,14 +81,14 @@ fn each_way_of_being_wrong_is_told() {
 
     for (request, says) in [
         (
-            Signed {
+            SignedRequest {
                 authorization: None,
                 ..good()
             },
             "missing: Authorization;",
         ),
         (
-            Signed {
+            SignedRequest {
                 date: None,
                 host: None,
                 ..good()
@@ -96,21 +96,21 @@ fn each_way_of_being_wrong_is_told() {
             "missing: x-ms-date, Host;",
         ),
         (
-            Signed {
+            SignedRequest {
                 content_hash: None,
                 ..good()
             },
             "missing: x-ms-content-sha256;",
         ),
         (
-            Signed {
+            SignedRequest {
                 authorization: Some("Bearer e30.e30.x"),
                 ..good()
             },
             "Entra",
         ),
         (
-            Signed {
+            SignedRequest {
                 authorization: Some("Bearer e30.e30.x"),
                 date: None,
                 ..good()
@@ -118,35 +118,35 @@ fn each_way_of_being_wrong_is_told() {
             "use the access key",
         ),
         (
-            Signed {
+            SignedRequest {
                 authorization: Some("Basic x"),
                 ..good()
             },
             "not HMAC-SHA256",
         ),
         (
-            Signed {
+            SignedRequest {
                 authorization: Some("HMAC-SHA256 Signature=AAAA"),
                 ..good()
             },
             "no SignedHeaders",
         ),
         (
-            Signed {
+            SignedRequest {
                 authorization: Some("HMAC-SHA256 SignedHeaders=host&Signature=AAAA"),
                 ..good()
             },
             "has to be x-ms-date;host;x-ms-content-sha256",
         ),
         (
-            Signed {
+            SignedRequest {
                 authorization: Some("HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256"),
                 ..good()
             },
             "no Signature",
         ),
         (
-            Signed {
+            SignedRequest {
                 authorization: Some(
                     "HMAC-SHA256 SignedHeaders=x-ms-date;host;x-ms-content-sha256&Signature=?",
                 ),
@@ -155,49 +155,49 @@ fn each_way_of_being_wrong_is_told() {
             "not base64",
         ),
         (
-            Signed {
+            SignedRequest {
                 body: b"{ }",
                 ..good()
             },
             "the body of 3 bytes has",
         ),
         (
-            Signed {
+            SignedRequest {
                 date: Some("2026-11-21T12:00:00Z"),
                 ..good()
             },
             "is no date",
         ),
         (
-            Signed {
+            SignedRequest {
                 authorization: Some(&other),
                 ..good()
             },
             "the signature differs",
         ),
         (
-            Signed {
+            SignedRequest {
                 method: "PUT",
                 ..good()
             },
             "PUT\\n/calls\\n",
         ),
         (
-            Signed {
+            SignedRequest {
                 path_and_query: "/calls?a=b",
                 ..good()
             },
             "/calls?a=b",
         ),
         (
-            Signed {
+            SignedRequest {
                 host: Some("[::1]:9101"),
                 ..good()
             },
             "[::1]:9101",
         ),
         (
-            Signed {
+            SignedRequest {
                 date: Some("Sat, 21 Nov 2026 12:00:01 GMT"),
                 ..good()
             },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::{event::Tone, fault::Fault, identity::Identifier, world::Operation};
+use crate::{api_error::ApiError, event::Tone, identity::Identifier, world::Operation};
 
 /// Characters of `operationContext` (docs/src/reference/acs-rest-api.md, "Bodies").
 const CONTEXT_CHARACTERS: usize = 5000;
@@ -15,25 +15,27 @@ const CONTEXT_CHARACTERS: usize = 5000;
 ///
 /// # Errors
 /// 400: not JSON, or no object.
-pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Fault> {
+pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(Fault::bad_request("the body is not a JSON object")),
-        Err(error) => Err(Fault::bad_request(format!("the body is not JSON: {error}"))),
+        Ok(_) => Err(ApiError::bad_request("the body is not a JSON object")),
+        Err(error) => Err(ApiError::bad_request(format!(
+            "the body is not JSON: {error}"
+        ))),
     }
 }
 
 /// The members of one object of a body.
-pub(super) struct Members<'a> {
+pub(super) struct BodyMembers<'a> {
     object: &'a Map<String, Value>,
     /// Where the object is in the body, with a dot at the end: `playSources[0].file.`; empty for the body itself.
     at: String,
 }
 
-impl<'a> Members<'a> {
+impl<'a> BodyMembers<'a> {
     /// Of the body itself.
     pub(super) fn of(object: &'a Map<String, Value>) -> Self {
         Self {
@@ -47,28 +49,28 @@ impl<'a> Members<'a> {
     }
 
     /// A refusal that names the member.
-    pub(super) fn wrong(&self, name: &str, what: &str) -> Fault {
-        Fault::bad_request(format!("{}{name} {what}", self.at))
+    pub(super) fn wrong(&self, name: &str, what: &str) -> ApiError {
+        ApiError::bad_request(format!("{}{name} {what}", self.at))
     }
 
-    /// A member that has to be there: `body.required("callbackUri", Members::url)`.
+    /// A member that has to be there: `body.required("callbackUri", BodyMembers::url)`.
     pub(super) fn required<T>(
         &self,
         name: &str,
-        read: impl FnOnce(&Self, &str) -> Result<Option<T>, Fault>,
-    ) -> Result<T, Fault> {
+        read: impl FnOnce(&Self, &str) -> Result<Option<T>, ApiError>,
+    ) -> Result<T, ApiError> {
         read(self, name)?.ok_or_else(|| self.wrong(name, "is missing"))
     }
 
     /// A string, not empty.
-    pub(super) fn text(&self, name: &str) -> Result<Option<String>, Fault> {
+    pub(super) fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
         match self.string(name)? {
             Some("") => Err(self.wrong(name, "is empty")),
             text => Ok(text.map(str::to_owned)),
         }
     }
 
-    fn string(&self, name: &str) -> Result<Option<&'a str>, Fault> {
+    fn string(&self, name: &str) -> Result<Option<&'a str>, ApiError> {
         self.get(name)
             .map(|value| {
                 value
@@ -79,7 +81,7 @@ impl<'a> Members<'a> {
     }
 
     /// `operationContext`.
-    pub(super) fn context(&self) -> Result<Option<String>, Fault> {
+    pub(super) fn context(&self) -> Result<Option<String>, ApiError> {
         const NAME: &str = "operationContext";
         let Some(text) = self.string(NAME)? else {
             return Ok(None);
@@ -95,7 +97,7 @@ impl<'a> Members<'a> {
     }
 
     /// `operationContext` with the operation's own callback, which has another name in each generation.
-    pub(super) fn operation(&self, callback: &str) -> Result<Operation, Fault> {
+    pub(super) fn operation(&self, callback: &str) -> Result<Operation, ApiError> {
         Ok(Operation {
             context: self.context()?,
             callback: self.url(callback)?,
@@ -103,7 +105,7 @@ impl<'a> Members<'a> {
     }
 
     /// An absolute http or https URL. The service takes https alone for callbacks; on a laptop http is what there is.
-    pub(super) fn url(&self, name: &str) -> Result<Option<String>, Fault> {
+    pub(super) fn url(&self, name: &str) -> Result<Option<String>, ApiError> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
@@ -114,7 +116,7 @@ impl<'a> Members<'a> {
     }
 
     /// `true` or `false`.
-    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Fault> {
+    pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, ApiError> {
         self.get(name)
             .map(|value| {
                 value
@@ -125,7 +127,7 @@ impl<'a> Members<'a> {
     }
 
     /// A whole number, 0 or more.
-    pub(super) fn whole(&self, name: &str) -> Result<Option<u32>, Fault> {
+    pub(super) fn whole(&self, name: &str) -> Result<Option<u32>, ApiError> {
         self.get(name)
             .map(|value| {
                 value
@@ -137,7 +139,7 @@ impl<'a> Members<'a> {
     }
 
     /// A whole number of seconds.
-    pub(super) fn seconds(&self, name: &str) -> Result<Option<Duration>, Fault> {
+    pub(super) fn seconds(&self, name: &str) -> Result<Option<Duration>, ApiError> {
         Ok(self
             .whole(name)?
             .map(|seconds| Duration::from_secs(u64::from(seconds))))
@@ -148,7 +150,7 @@ impl<'a> Members<'a> {
         &self,
         name: &str,
         words: &[&'static str],
-    ) -> Result<Option<&'static str>, Fault> {
+    ) -> Result<Option<&'static str>, ApiError> {
         self.string(name)?
             .map(|text| self.one_of(name, text, words))
             .transpose()
@@ -159,7 +161,7 @@ impl<'a> Members<'a> {
         &self,
         name: &str,
         words: &[&'static str],
-    ) -> Result<Option<Vec<&'static str>>, Fault> {
+    ) -> Result<Option<Vec<&'static str>>, ApiError> {
         self.each(name, |place, value| {
             let text = value
                 .as_str()
@@ -173,7 +175,7 @@ impl<'a> Members<'a> {
         place: &str,
         text: &str,
         words: &[&'static str],
-    ) -> Result<&'static str, Fault> {
+    ) -> Result<&'static str, ApiError> {
         words
             .iter()
             .find(|word| word.eq_ignore_ascii_case(text))
@@ -187,7 +189,7 @@ impl<'a> Members<'a> {
     }
 
     /// Strings, none empty.
-    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>, Fault> {
+    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
         self.each(name, |place, value| match value.as_str() {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
             _ => Err(self.wrong(place, "is not a string that says something")),
@@ -195,20 +197,20 @@ impl<'a> Members<'a> {
     }
 
     /// The name of a tone: `one`, `pound`, `asterisk`.
-    pub(super) fn tone(&self, name: &str) -> Result<Option<Tone>, Fault> {
+    pub(super) fn tone(&self, name: &str) -> Result<Option<Tone>, ApiError> {
         self.string(name)?
             .map(|text| self.tone_of(name, text))
             .transpose()
     }
 
     /// Names of tones.
-    pub(super) fn tones(&self, name: &str) -> Result<Option<Vec<Tone>>, Fault> {
+    pub(super) fn tones(&self, name: &str) -> Result<Option<Vec<Tone>>, ApiError> {
         self.each(name, |place, value| {
             self.tone_of(place, value.as_str().unwrap_or_default())
         })
     }
 
-    fn tone_of(&self, place: &str, text: &str) -> Result<Tone, Fault> {
+    fn tone_of(&self, place: &str, text: &str) -> Result<Tone, ApiError> {
         Tone::from_name(text).ok_or_else(|| {
             self.wrong(
                 place,
@@ -218,64 +220,64 @@ impl<'a> Members<'a> {
     }
 
     /// Who takes part, with or without `kind`.
-    pub(super) fn identifier(&self, name: &str) -> Result<Option<Identifier>, Fault> {
+    pub(super) fn identifier(&self, name: &str) -> Result<Option<Identifier>, ApiError> {
         self.get(name)
             .map(|value| self.identifier_of(name, value))
             .transpose()
     }
 
     /// Several of them; the list may be empty.
-    pub(super) fn identifiers(&self, name: &str) -> Result<Option<Vec<Identifier>>, Fault> {
+    pub(super) fn identifiers(&self, name: &str) -> Result<Option<Vec<Identifier>>, ApiError> {
         self.each(name, |place, value| self.identifier_of(place, value))
     }
 
     /// Several of them, one at least.
-    pub(super) fn people(&self, name: &str) -> Result<Option<Vec<Identifier>>, Fault> {
+    pub(super) fn people(&self, name: &str) -> Result<Option<Vec<Identifier>>, ApiError> {
         match self.identifiers(name)? {
             Some(people) if people.is_empty() => Err(self.wrong(name, "names nobody")),
             people => Ok(people),
         }
     }
 
-    fn identifier_of(&self, place: &str, value: &Value) -> Result<Identifier, Fault> {
+    fn identifier_of(&self, place: &str, value: &Value) -> Result<Identifier, ApiError> {
         Identifier::from_json(value).map_err(|why| self.wrong(place, &format!("is nobody: {why}")))
     }
 
     /// `PhoneNumberIdentifierModel`, `{value}`: the number.
-    pub(super) fn phone(&self, name: &str) -> Result<Option<String>, Fault> {
+    pub(super) fn phone(&self, name: &str) -> Result<Option<String>, ApiError> {
         self.members(name)?
-            .map(|phone| phone.required("value", Members::text))
+            .map(|phone| phone.required("value", BodyMembers::text))
             .transpose()
     }
 
     /// `CommunicationUserIdentifierModel`, `{id}`.
-    pub(super) fn user(&self, name: &str) -> Result<Option<Identifier>, Fault> {
+    pub(super) fn user(&self, name: &str) -> Result<Option<Identifier>, ApiError> {
         self.members(name)?
             .map(|user| {
                 Ok(Identifier::User {
-                    id: user.required("id", Members::text)?,
+                    id: user.required("id", BodyMembers::text)?,
                 })
             })
             .transpose()
     }
 
     /// An object.
-    pub(super) fn members(&self, name: &str) -> Result<Option<Members<'a>>, Fault> {
+    pub(super) fn members(&self, name: &str) -> Result<Option<BodyMembers<'a>>, ApiError> {
         self.get(name)
             .map(|value| self.members_of(name, value))
             .transpose()
     }
 
     /// An array of objects.
-    pub(super) fn list(&self, name: &str) -> Result<Option<Vec<Members<'a>>>, Fault> {
+    pub(super) fn list(&self, name: &str) -> Result<Option<Vec<BodyMembers<'a>>>, ApiError> {
         self.each(name, |place, value| self.members_of(place, value))
     }
 
-    fn members_of(&self, place: &str, value: &'a Value) -> Result<Members<'a>, Fault> {
+    fn members_of(&self, place: &str, value: &'a Value) -> Result<BodyMembers<'a>, ApiError> {
         let object = value
             .as_object()
             .ok_or_else(|| self.wrong(place, "is not an object"))?;
-        Ok(Members {
+        Ok(BodyMembers {
             object,
             at: format!("{}{place}.", self.at),
         })
@@ -285,8 +287,8 @@ impl<'a> Members<'a> {
     fn each<T>(
         &self,
         name: &str,
-        read: impl Fn(&str, &'a Value) -> Result<T, Fault>,
-    ) -> Result<Option<Vec<T>>, Fault> {
+        read: impl Fn(&str, &'a Value) -> Result<T, ApiError>,
+    ) -> Result<Option<Vec<T>>, ApiError> {
         let Some(value) = self.get(name) else {
             return Ok(None);
         };

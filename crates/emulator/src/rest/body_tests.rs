@@ -1,11 +1,14 @@
 use serde_json::{Value, json};
 
-use super::body::{Members, object};
-use crate::{fault::Fault, identity::Identifier};
+use super::body::{BodyMembers, object};
+use crate::{api_error::ApiError, identity::Identifier};
 
-fn read<T>(body: Value, read: impl FnOnce(&Members<'_>) -> Result<T, Fault>) -> Result<T, String> {
+fn read<T>(
+    body: Value,
+    read: impl FnOnce(&BodyMembers<'_>) -> Result<T, ApiError>,
+) -> Result<T, String> {
     let object = object(body.to_string().as_bytes()).expect("an object");
-    read(&Members::of(&object)).map_err(|fault| {
+    read(&BodyMembers::of(&object)).map_err(|fault| {
         assert_eq!(fault.status, 400);
         fault.message
     })
@@ -32,7 +35,7 @@ fn null_is_absence_and_members_that_are_not_known_are_ignored() {
     let body = json!({"operationContext": null, "future": {"a": 1}});
     assert_eq!(read(body, |body| body.context()), Ok(None));
     let missing = read(json!({"callbackUri": null}), |body| {
-        body.required("callbackUri", Members::url)
+        body.required("callbackUri", BodyMembers::url)
     });
     assert_eq!(missing, Err("callbackUri is missing".to_owned()));
 }
@@ -73,7 +76,7 @@ fn callbacks_are_absolute_http_or_https() {
 
 #[test]
 fn wrong_types_are_told_with_the_place() {
-    type Read = fn(&Members<'_>) -> Result<(), Fault>;
+    type Read = fn(&BodyMembers<'_>) -> Result<(), ApiError>;
     let table: Vec<(Value, Read, &str)> = vec![
         (
             json!({"a": 1}),
@@ -166,9 +169,9 @@ fn wrong_types_are_told_with_the_place() {
 #[test]
 fn nested_members_are_named_from_the_root() {
     let error = read(json!({"sources": [{}, {"file": {"uri": 1}}]}), |body| {
-        let sources = body.required("sources", Members::list)?;
-        let file = sources[1].required("file", Members::members)?;
-        file.required("uri", Members::text)
+        let sources = body.required("sources", BodyMembers::list)?;
+        let file = sources[1].required("file", BodyMembers::members)?;
+        file.required("uri", BodyMembers::text)
     });
     assert_eq!(error, Err("sources[1].file.uri is not a string".to_owned()));
 }

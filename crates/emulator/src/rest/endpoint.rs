@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{address::Address, answer::Answer, body::Members};
+use super::{address::RequestAddress, body::BodyMembers, response::ApiResponse};
 use crate::{
-    fault::Fault,
+    api_error::ApiError,
     world::{Api, World},
 };
 
@@ -14,10 +14,10 @@ pub(super) struct Endpoint {
     /// Below `/calling`. `{name}` takes a segment, `{name}:action` one that ends like this; everything else is compared
     /// without regard to case, because the documents of one generation differ in it (`Join` and `join`).
     path: &'static str,
-    run: fn(&mut World, &Asked<'_>) -> Result<Answer, Fault>,
+    run: fn(&mut World, &OperationRequest<'_>) -> Result<ApiResponse, ApiError>,
 }
 
-type Run = fn(&mut World, &Asked<'_>) -> Result<Answer, Fault>;
+type Run = fn(&mut World, &OperationRequest<'_>) -> Result<ApiResponse, ApiError>;
 
 pub(super) const fn get(path: &'static str, run: Run) -> Endpoint {
     Endpoint {
@@ -44,7 +44,7 @@ pub(super) const fn delete(path: &'static str, run: Run) -> Endpoint {
 }
 
 /// What an operation gets to see of a request.
-pub(super) struct Asked<'a> {
+pub(super) struct OperationRequest<'a> {
     pub(super) api: Api,
     /// Whether the path began with `/calling`.
     pub(super) prefixed: bool,
@@ -53,7 +53,7 @@ pub(super) struct Asked<'a> {
     body: &'a Map<String, Value>,
 }
 
-impl Asked<'_> {
+impl OperationRequest<'_> {
     /// The first id of the path: the call, the conversation, the recording.
     pub(super) fn id(&self) -> &str {
         self.ids.first().map_or("", String::as_str)
@@ -64,27 +64,27 @@ impl Asked<'_> {
         self.ids.get(1).map_or("", String::as_str)
     }
 
-    pub(super) fn body(&self) -> Members<'_> {
-        Members::of(self.body)
+    pub(super) fn body(&self) -> BodyMembers<'_> {
+        BodyMembers::of(self.body)
     }
 }
 
 /// An operation with the ids of its path.
-pub(super) struct Found {
+pub(super) struct MatchedOperation {
     run: Run,
     ids: Vec<String>,
 }
 
-impl Found {
+impl MatchedOperation {
     /// Runs the operation.
     pub(super) fn run(
         self,
         world: &mut World,
         api: Api,
-        address: &Address,
+        address: &RequestAddress,
         body: &Map<String, Value>,
-    ) -> Result<Answer, Fault> {
-        let asked = Asked {
+    ) -> Result<ApiResponse, ApiError> {
+        let asked = OperationRequest {
             api,
             prefixed: address.prefixed(),
             ids: self.ids,
@@ -101,20 +101,20 @@ impl Found {
 pub(super) fn find(
     table: &'static [Endpoint],
     method: &str,
-    address: &Address,
+    address: &RequestAddress,
     prefix_needed: bool,
-) -> Result<Found, Fault> {
+) -> Result<MatchedOperation, ApiError> {
     if address.prefixed() || !prefix_needed {
         for endpoint in table.iter().filter(|endpoint| endpoint.method == method) {
             if let Some(ids) = endpoint.ids(address.segments()) {
-                return Ok(Found {
+                return Ok(MatchedOperation {
                     run: endpoint.run,
                     ids,
                 });
             }
         }
     }
-    Err(Fault::not_found(format!(
+    Err(ApiError::not_found(format!(
         "this generation of the API has no such operation; near it are {}",
         near(table, method, address.segments()).join(", ")
     )))
@@ -205,7 +205,11 @@ pub(super) fn names(table: &[Endpoint]) -> std::collections::BTreeSet<String> {
 
 /// The operation that a request would be.
 #[cfg(test)]
-pub(super) fn name_of(table: &[Endpoint], method: &str, address: &Address) -> Option<String> {
+pub(super) fn name_of(
+    table: &[Endpoint],
+    method: &str,
+    address: &RequestAddress,
+) -> Option<String> {
     table
         .iter()
         .find(|endpoint| endpoint.method == method && endpoint.ids(address.segments()).is_some())
@@ -216,8 +220,8 @@ pub(super) fn name_of(table: &[Endpoint], method: &str, address: &Address) -> Op
 mod tests {
     use super::*;
 
-    fn nothing(_: &mut World, _: &Asked<'_>) -> Result<Answer, Fault> {
-        Ok(Answer::empty(204))
+    fn nothing(_: &mut World, _: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
+        Ok(ApiResponse::empty(204))
     }
 
     const TABLE: &[Endpoint] = &[
@@ -229,8 +233,8 @@ mod tests {
         get("/calls/{callId}/participants/{rawId}", nothing),
     ];
 
-    fn check(method: &str, path: &str) -> Result<Vec<String>, Fault> {
-        let address = Address::parse(path, None)?;
+    fn check(method: &str, path: &str) -> Result<Vec<String>, ApiError> {
+        let address = RequestAddress::parse(path, None)?;
         find(TABLE, method, &address, true).map(|found| found.ids)
     }
 

@@ -7,7 +7,7 @@ use actix_web::{
 
 use serde_json::json;
 
-use super::{Backend, Door, host};
+use super::{Backend, RestApi, host};
 
 const KEYS: &str = "/calling/keys";
 
@@ -22,7 +22,7 @@ pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
 }
 
 /// The keys are where the document was fetched: the name of a container, say, that the emulator does not know.
-async fn openid<B: Backend>(door: web::Data<Door<B>>, request: HttpRequest) -> HttpResponse {
+async fn openid<B: Backend>(door: web::Data<RestApi<B>>, request: HttpRequest) -> HttpResponse {
     let mut document = door.backend.public_documents().openid.clone();
     if let (Some(keys), Some(host)) = (document.get_mut("jwks_uri"), host(&request)) {
         let scheme = if request.app_config().secure() {
@@ -35,6 +35,6 @@ async fn openid<B: Backend>(door: web::Data<Door<B>>, request: HttpRequest) -> H
     HttpResponse::Ok().json(document)
 }
 
-async fn jwks<B: Backend>(door: web::Data<Door<B>>) -> HttpResponse {
+async fn jwks<B: Backend>(door: web::Data<RestApi<B>>) -> HttpResponse {
     HttpResponse::Ok().json(&door.backend.public_documents().jwks)
 }

@@ -4,17 +4,17 @@
 //! repeated one (`repeat`). Then the operation of the generation's table (`endpoint`) reads the body and asks the world.
 
 mod address;
-mod answer;
 mod auth;
 mod body;
 mod endpoint;
-mod eyes;
 mod ga;
+mod inspect;
 mod keys;
 mod previews;
 mod private;
 mod public;
 mod repeat;
+mod response;
 mod tls;
 
 #[cfg(test)]
@@ -39,14 +39,14 @@ use actix_web::{
 };
 use serde_json::Value;
 
-pub(super) use self::tls::{Identity, TlsError};
+pub(super) use self::tls::{ServerCertificate, TlsError};
 use self::{
-    address::Address,
-    answer::{Answer, Form, refusal},
-    auth::Signed,
-    repeat::{Print, Repeats},
+    address::RequestAddress,
+    auth::SignedRequest,
+    repeat::{Repeats, RequestFingerprint},
+    response::{ApiResponse, ErrorForm, refusal},
 };
-use super::{event::Generation, fault::Fault, world::World};
+use super::{api_error::ApiError, event::Generation, world::World};
 
 /// Bytes of a body. The service's own limit is not documented; its longest documented body is far below this.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
@@ -60,7 +60,10 @@ pub(super) trait Backend: 'static {
     ///
     /// # Errors
     /// Those of the request.
-    fn ask<T>(&self, request: impl FnOnce(&mut World) -> Result<T, Fault>) -> Result<T, Fault>;
+    fn ask<T>(
+        &self,
+        request: impl FnOnce(&mut World) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError>;
 
     /// The access key, decoded; `None` lets everybody in.
     fn access_key(&self) -> Option<&[u8]>;
@@ -91,12 +94,12 @@ pub(super) struct Documents {
 }
 
 /// The service, and the requests that it has answered. One for all threads of all listeners.
-pub(super) struct Door<B> {
+pub(super) struct RestApi<B> {
     backend: B,
     repeats: Repeats,
 }
 
-impl<B: Backend> Door<B> {
+impl<B: Backend> RestApi<B> {
     pub(super) fn new(backend: B) -> Self {
         Self {
             backend,
@@ -106,24 +109,26 @@ impl<B: Backend> Door<B> {
 }
 
 /// The routes of the emulator; for `App::configure`.
-pub(super) fn configure<B: Backend>(door: web::Data<Door<B>>) -> impl FnOnce(&mut ServiceConfig) {
+pub(super) fn configure<B: Backend>(
+    door: web::Data<RestApi<B>>,
+) -> impl FnOnce(&mut ServiceConfig) {
     |config| {
         config.app_data(door);
         config.app_data(web::PayloadConfig::new(BODY_LIMIT_BYTES));
         keys::configure::<B>(config);
-        eyes::configure::<B>(config);
+        inspect::configure::<B>(config);
         // Paths like `{id}:play` and encoded ids are looked up by us, not by the framework's router.
         config.default_service(web::to(handle::<B>));
     }
 }
 
 async fn handle<B: Backend>(
-    door: web::Data<Door<B>>,
+    door: web::Data<RestApi<B>>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
-    let address = Address::parse(request.uri().path(), request.uri().query());
-    let form = address.as_ref().map_or(Form::Ga, Address::form);
+    let address = RequestAddress::parse(request.uri().path(), request.uri().query());
+    let form = address.as_ref().map_or(ErrorForm::Ga, RequestAddress::form);
     let body = match payload.to_bytes_limited(BODY_LIMIT_BYTES).await {
         Ok(Ok(body)) => body,
         // The peer is gone or talks no HTTP: nobody reads the answer.
@@ -156,9 +161,9 @@ async fn handle<B: Backend>(
     response
 }
 
-impl<B: Backend> Door<B> {
+impl<B: Backend> RestApi<B> {
     /// The response, of which whoever looks on is told.
-    fn tell(&self, request: &HttpRequest, answer: Answer) -> HttpResponse {
+    fn tell(&self, request: &HttpRequest, answer: ApiResponse) -> HttpResponse {
         self.backend.answered(
             request.method().as_str(),
             request.uri().path(),
@@ -167,11 +172,11 @@ impl<B: Backend> Door<B> {
         answer.response()
     }
 
-    fn check(&self, request: &HttpRequest, body: &[u8]) -> Result<(), Fault> {
+    fn check(&self, request: &HttpRequest, body: &[u8]) -> Result<(), ApiError> {
         let Some(key) = self.backend.access_key() else {
             return Ok(());
         };
-        Signed {
+        SignedRequest {
             method: request.method().as_str(),
             path_and_query: path_and_query(request),
             host: host(request),
@@ -188,9 +193,9 @@ impl<B: Backend> Door<B> {
     fn answer(
         &self,
         request: &HttpRequest,
-        address: &Address,
+        address: &RequestAddress,
         body: &[u8],
-    ) -> Result<Answer, Fault> {
+    ) -> Result<ApiResponse, ApiError> {
         let method = request.method().as_str();
         let run = || {
             self.run(method, address, body)
@@ -199,14 +204,19 @@ impl<B: Backend> Door<B> {
         match header_of(request, REPEATABILITY_ID) {
             // The date of the first sending is for services that forget by time; we forget by number.
             Some(id) => {
-                let print = Print::of(method, path_and_query(request), body);
+                let print = RequestFingerprint::of(method, path_and_query(request), body);
                 self.repeats.once(id, print, run)
             }
             None => Ok(run()),
         }
     }
 
-    fn run(&self, method: &str, address: &Address, body: &[u8]) -> Result<Answer, Fault> {
+    fn run(
+        &self,
+        method: &str,
+        address: &RequestAddress,
+        body: &[u8],
+    ) -> Result<ApiResponse, ApiError> {
         let api = address.api()?;
         let (table, prefix_needed) = match api.generation {
             Generation::Private => (private::ENDPOINTS, false),
@@ -241,8 +251,8 @@ fn header_of<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
 }
 
-fn too_large() -> Fault {
-    Fault {
+fn too_large() -> ApiError {
+    ApiError {
         status: 413,
         code: "RequestEntityTooLarge",
         message: format!("the body has more than {BODY_LIMIT_BYTES} bytes"),

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{answer::Answer, body::Members, endpoint::Asked};
+use super::{body::BodyMembers, endpoint::OperationRequest, response::ApiResponse};
 use crate::{
+    api_error::ApiError,
     event::Generation,
-    fault::Fault,
     identity::Identifier,
     world::{Add, Place, Play, Recorded, Source, StartRecording, Wants, World},
 };
@@ -19,12 +19,12 @@ const PARTICIPANTS: &str = "participantsUpdated";
 const EVENTS: [&str; 3] = [PARTICIPANTS, "dtmfReceived", "toneReceived"];
 
 /// Checks the kinds of media that a call is to have; an emulated call has no media.
-pub(super) fn modalities(body: &Members<'_>, name: &str) -> Result<Option<()>, Fault> {
+pub(super) fn modalities(body: &BodyMembers<'_>, name: &str) -> Result<Option<()>, ApiError> {
     Ok(body.words(name, &MODALITIES)?.map(|_| ()))
 }
 
 /// `requestedCallEvents`.
-pub(super) fn wants(body: &Members<'_>, name: &str) -> Result<Option<Wants>, Fault> {
+pub(super) fn wants(body: &BodyMembers<'_>, name: &str) -> Result<Option<Wants>, ApiError> {
     Ok(body.words(name, &EVENTS)?.map(|events| Wants {
         participants: events.contains(&PARTICIPANTS),
         tones: events.iter().any(|event| *event != PARTICIPANTS),
@@ -49,8 +49,8 @@ impl Media {
     pub(super) fn play(
         world: &mut World,
         connection: &str,
-        asked: &Asked<'_>,
-    ) -> Result<Self, Fault> {
+        asked: &OperationRequest<'_>,
+    ) -> Result<Self, ApiError> {
         let (play, context) = play(&asked.body())?;
         Ok(Self {
             operation: world.play(connection, play)?,
@@ -60,7 +60,10 @@ impl Media {
     }
 
     /// Cancels what plays.
-    pub(super) fn cancel(world: &mut World, asked: &Asked<'_>) -> Result<Self, Fault> {
+    pub(super) fn cancel(
+        world: &mut World,
+        asked: &OperationRequest<'_>,
+    ) -> Result<Self, ApiError> {
         let context = asked.body().context()?;
         Ok(Self {
             operation: world.cancel_media(asked.id(), context.clone())?,
@@ -82,8 +85,8 @@ impl Media {
     }
 }
 
-fn play(body: &Members<'_>) -> Result<(Play, Option<String>), Fault> {
-    let uri = body.required("audioFileUri", Members::text)?;
+fn play(body: &BodyMembers<'_>) -> Result<(Play, Option<String>), ApiError> {
+    let uri = body.required("audioFileUri", BodyMembers::text)?;
     let operation = body.operation(CALLBACK)?;
     let context = operation.context.clone();
     let play = Play {
@@ -98,7 +101,10 @@ fn play(body: &Members<'_>) -> Result<(Play, Option<String>), Fault> {
 }
 
 /// Reads an invitation of these people.
-pub(super) fn invitation(body: &Members<'_>, participants: Vec<Identifier>) -> Result<Add, Fault> {
+pub(super) fn invitation(
+    body: &BodyMembers<'_>,
+    participants: Vec<Identifier>,
+) -> Result<Add, ApiError> {
     // The emulated line does not ask for a caller id, but one without a number is a mistake.
     body.phone("alternateCallerId")?;
     Ok(Add {
@@ -109,7 +115,7 @@ pub(super) fn invitation(body: &Members<'_>, participants: Vec<Identifier>) -> R
 }
 
 /// The conversation that the path names: in the private preview by a `groupId` or the id that the service gave it.
-pub(super) fn place(asked: &Asked<'_>) -> Place {
+pub(super) fn place(asked: &OperationRequest<'_>) -> Place {
     let id = asked.id().to_owned();
     if asked.api.generation == Generation::Private && uuid::Uuid::parse_str(&id).is_ok() {
         Place::Group(id)
@@ -119,16 +125,19 @@ pub(super) fn place(asked: &Asked<'_>) -> Place {
 }
 
 /// The recording that the path names, which is one of the conversation that it names.
-fn recording_here<'a>(world: &World, asked: &'a Asked<'_>) -> Result<&'a str, Fault> {
+fn recording_here<'a>(world: &World, asked: &'a OperationRequest<'_>) -> Result<&'a str, ApiError> {
     world.recording_in(&place(asked), asked.inner_id())?;
     Ok(asked.inner_id())
 }
 
 /// Starts the recording of a conversation.
-pub(super) fn start_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn start_recording(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     body.context()?;
-    let word = |name: &str, words: &[&'static str]| -> Result<_, Fault> {
+    let word = |name: &str, words: &[&'static str]| -> Result<_, ApiError> {
         Ok(body.word(name, words)?.map(str::to_owned))
     };
     let recording = world.start_recording(StartRecording {
@@ -140,43 +149,61 @@ pub(super) fn start_recording(world: &mut World, asked: &Asked<'_>) -> Result<An
         format: word("recordingFormatType", &["wav", "mp3", "mp4"])?,
         paused: false,
     })?;
-    Ok(Answer::with(200, json!({"recordingId": recording})))
+    Ok(ApiResponse::with(200, json!({"recordingId": recording})))
 }
 
 /// `{recordingState}`.
-pub(super) fn recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn recording(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let recording = world.recording(recording_here(world, asked)?)?;
     let state = if recording.active {
         "active"
     } else {
         "inactive"
     };
-    Ok(Answer::with(200, json!({"recordingState": state})))
+    Ok(ApiResponse::with(200, json!({"recordingState": state})))
 }
 
-pub(super) fn stop_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn stop_recording(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.stop_recording(recording_here(world, asked)?)?;
-    Ok(Answer::empty(200))
+    Ok(ApiResponse::empty(200))
 }
 
-pub(super) fn pause_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn pause_recording(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.pause_recording(recording_here(world, asked)?)?;
-    Ok(Answer::empty(200))
+    Ok(ApiResponse::empty(200))
 }
 
-pub(super) fn resume_recording(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn resume_recording(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.resume_recording(recording_here(world, asked)?)?;
-    Ok(Answer::empty(200))
+    Ok(ApiResponse::empty(200))
 }
 
 /// Ends the application's leg.
-pub(super) fn hang_up(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn hang_up(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.hang_up(asked.id())?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
 /// Removes a participant of the application's own call.
-pub(super) fn remove(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn remove(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.remove_by_id(asked.id(), asked.inner_id())?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }

@@ -6,13 +6,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    answer::Answer,
-    body::Members,
-    endpoint::{Asked, Endpoint, delete, get, post},
+    body::BodyMembers,
+    endpoint::{Endpoint, OperationRequest, delete, get, post},
     previews,
+    response::ApiResponse,
 };
 use crate::{
-    fault::Fault,
+    api_error::ApiError,
     world::{Connect, Create, Media, World},
 };
 
@@ -62,11 +62,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 ];
 
 /// Whether the request follows the specification rather than the documentation page.
-fn by_specification(asked: &Asked<'_>) -> bool {
+fn by_specification(asked: &OperationRequest<'_>) -> bool {
     asked.prefixed && asked.api.version.starts_with("2021-03-28")
 }
 
-fn create(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn create(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     // The page says `alternateCallerId`, the specification `sourceAlternateIdentity`.
     let caller_id = match body.phone("alternateCallerId")? {
@@ -76,79 +76,95 @@ fn create(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
     body.required("requestedModalities", previews::modalities)?;
     let call = world.create(Create {
         api: asked.api.clone(),
-        targets: body.required("targets", Members::people)?,
-        source: Some(body.required("source", Members::identifier)?),
+        targets: body.required("targets", BodyMembers::people)?,
+        source: Some(body.required("source", BodyMembers::identifier)?),
         caller_id,
         display_name: None,
-        callback: body.required("callbackUri", Members::url)?,
+        callback: body.required("callbackUri", BodyMembers::url)?,
         context: None,
         wants: body.required("requestedCallEvents", previews::wants)?,
         media: Media::default(),
     })?;
     let status = if by_specification(asked) { 201 } else { 200 };
-    Ok(Answer::with(status, json!({"callLegId": call})))
+    Ok(ApiResponse::with(status, json!({"callLegId": call})))
 }
 
-fn join(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn join(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     body.required("requestedModalities", previews::modalities)?;
     let call = world.connect(Connect {
         api: asked.api.clone(),
         place: previews::place(asked),
-        source: Some(body.required("source", Members::identifier)?),
-        callback: body.required("callbackUri", Members::url)?,
+        source: Some(body.required("source", BodyMembers::identifier)?),
+        callback: body.required("callbackUri", BodyMembers::url)?,
         context: None,
         wants: body.required("requestedCallEvents", previews::wants)?,
         media: Media::default(),
     })?;
     let status = if by_specification(asked) { 202 } else { 200 };
-    Ok(Answer::with(status, json!({"callLegId": call})))
+    Ok(ApiResponse::with(status, json!({"callLegId": call})))
 }
 
 /// `OperationResponse`.
-fn operation(status: u16, media: &previews::Media) -> Answer {
+fn operation(status: u16, media: &previews::Media) -> ApiResponse {
     let mut body = media.body();
     body.insert("id".to_owned(), json!(media.operation));
-    Answer::with(status, Value::Object(body))
+    ApiResponse::with(status, Value::Object(body))
 }
 
-fn play(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn play(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     let media = previews::Media::play(world, asked.id(), asked)?;
     Ok(operation(202, &media))
 }
 
-fn play_to_all(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn play_to_all(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     let leg = world.leg_of(&previews::place(asked))?;
     let media = previews::Media::play(world, &leg, asked)?;
     Ok(operation(202, &media))
 }
 
-fn cancel_operations(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn cancel_operations(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     Ok(operation(200, &previews::Media::cancel(world, asked)?))
 }
 
-fn cancel_processing(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn cancel_processing(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     Ok(operation(202, &previews::Media::cancel(world, asked)?))
 }
 
-fn invite(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn invite(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     invite_to(world, asked.id(), asked)
 }
 
-fn invite_to_conversation(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn invite_to_conversation(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let leg = world.leg_of(&previews::place(asked))?;
     invite_to(world, &leg, asked)
 }
 
-fn invite_to(world: &mut World, connection: &str, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn invite_to(
+    world: &mut World,
+    connection: &str,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let participants = body.required("participants", Members::people)?;
+    let participants = body.required("participants", BodyMembers::people)?;
     world.add(connection, previews::invitation(&body, participants)?)?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
-fn remove_from_conversation(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn remove_from_conversation(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let leg = world.leg_of(&previews::place(asked))?;
     world.remove_by_id(&leg, asked.inner_id())?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }

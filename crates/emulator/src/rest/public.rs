@@ -7,13 +7,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    answer::Answer,
-    body::Members,
-    endpoint::{Asked, Endpoint, delete, get, post},
+    body::BodyMembers,
+    endpoint::{Endpoint, OperationRequest, delete, get, post},
     previews,
+    response::ApiResponse,
 };
 use crate::{
-    fault::Fault,
+    api_error::ApiError,
     world::{Connect, Create, Media, World},
 };
 
@@ -60,94 +60,107 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     ),
 ];
 
-fn create(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn create(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     previews::modalities(&body, "requestedMediaTypes")?;
     let call = world.create(Create {
         api: asked.api.clone(),
-        targets: body.required("targets", Members::people)?,
-        source: Some(body.required("source", Members::identifier)?),
+        targets: body.required("targets", BodyMembers::people)?,
+        source: Some(body.required("source", BodyMembers::identifier)?),
         caller_id: body.phone("alternateCallerId")?,
         display_name: None,
-        callback: body.required("callbackUri", Members::url)?,
+        callback: body.required("callbackUri", BodyMembers::url)?,
         context: None,
         wants: previews::wants(&body, "requestedCallEvents")?.unwrap_or(previews::NO_EVENTS),
         media: Media::default(),
     })?;
-    Ok(Answer::with(201, json!({"callConnectionId": call})))
+    Ok(ApiResponse::with(201, json!({"callConnectionId": call})))
 }
 
-fn join(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn join(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     previews::modalities(&body, "requestedMediaTypes")?;
     let call = world.connect(Connect {
         api: asked.api.clone(),
         place: previews::place(asked),
-        source: Some(body.required("source", Members::identifier)?),
-        callback: body.required("callbackUri", Members::url)?,
+        source: Some(body.required("source", BodyMembers::identifier)?),
+        callback: body.required("callbackUri", BodyMembers::url)?,
         context: None,
         wants: previews::wants(&body, "requestedCallEvents")?.unwrap_or(previews::NO_EVENTS),
         media: Media::default(),
     })?;
-    Ok(Answer::with(202, json!({"callConnectionId": call})))
+    Ok(ApiResponse::with(202, json!({"callConnectionId": call})))
 }
 
 /// `PlayAudioResult`, `CancelAllMediaOperationsResult`.
-fn operation(asked: &Asked<'_>, status: u16, media: &previews::Media) -> Answer {
+fn operation(asked: &OperationRequest<'_>, status: u16, media: &previews::Media) -> ApiResponse {
     let mut body = media.body();
     body.insert("operationId".to_owned(), json!(media.operation));
     if is_early(asked) {
         body.insert("id".to_owned(), json!(media.operation));
     }
-    Answer::with(status, Value::Object(body))
+    ApiResponse::with(status, Value::Object(body))
 }
 
-fn is_early(asked: &Asked<'_>) -> bool {
+fn is_early(asked: &OperationRequest<'_>) -> bool {
     asked.api.version.starts_with("2021-06-15")
 }
 
-fn play(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn play(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     let media = previews::Media::play(world, asked.id(), asked)?;
     Ok(operation(asked, 202, &media))
 }
 
-fn play_to_all(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn play_to_all(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     let leg = world.leg_of(&previews::place(asked))?;
     let media = previews::Media::play(world, &leg, asked)?;
     Ok(operation(asked, 202, &media))
 }
 
-fn cancel(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn cancel(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     let media = previews::Media::cancel(world, asked)?;
     Ok(operation(asked, 200, &media))
 }
 
-fn add(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn add(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse, ApiError> {
     add_to(world, asked.id(), asked)
 }
 
-fn add_to_server_call(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn add_to_server_call(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let leg = world.leg_of(&previews::place(asked))?;
     add_to(world, &leg, asked)
 }
 
-fn add_to(world: &mut World, connection: &str, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn add_to(
+    world: &mut World,
+    connection: &str,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     // The early text invites several at once and answers without a body.
     if is_early(asked)
         && let Some(participants) = body.people("participants")?
     {
         world.add(connection, previews::invitation(&body, participants)?)?;
-        return Ok(Answer::empty(202));
+        return Ok(ApiResponse::empty(202));
     }
-    let participant = body.required("participant", Members::identifier)?;
+    let participant = body.required("participant", BodyMembers::identifier)?;
     let added = world.add(connection, previews::invitation(&body, vec![participant])?)?;
     let participant_id = added.participant_ids.first();
-    Ok(Answer::with(202, json!({"participantId": participant_id})))
+    Ok(ApiResponse::with(
+        202,
+        json!({"participantId": participant_id}),
+    ))
 }
 
-fn remove_from_server_call(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+fn remove_from_server_call(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let leg = world.leg_of(&previews::place(asked))?;
     world.remove_by_id(&leg, asked.inner_id())?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }

@@ -7,17 +7,17 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::answer::Answer;
-use crate::fault::Fault;
+use super::response::ApiResponse;
+use crate::api_error::ApiError;
 
 /// How many results are kept; the oldest go first. A client tries again for minutes, not for this many requests.
 const KEPT: usize = 10_000;
 
 /// What a request was, for telling whether another one with its id is the same.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Print([u8; 32]);
+pub(super) struct RequestFingerprint([u8; 32]);
 
-impl Print {
+impl RequestFingerprint {
     pub(super) fn of(method: &str, path_and_query: &str, body: &[u8]) -> Self {
         let mut hash = Sha256::new();
         // Neither a method nor a path holds a line end, so the parts cannot run into each other.
@@ -33,12 +33,12 @@ impl Print {
 /// The first results by `Repeatability-Request-ID`.
 #[derive(Default)]
 pub(super) struct Repeats {
-    kept: Mutex<Kept>,
+    kept: Mutex<StoredResponses>,
 }
 
 #[derive(Default)]
-struct Kept {
-    by_id: HashMap<String, (Print, Answer)>,
+struct StoredResponses {
+    by_id: HashMap<String, (RequestFingerprint, ApiResponse)>,
     /// Oldest first; the same ids as in `by_id`.
     order: VecDeque<String>,
 }
@@ -54,16 +54,16 @@ impl Repeats {
     pub(super) fn once(
         &self,
         id: &str,
-        print: Print,
-        run: impl FnOnce() -> Answer,
-    ) -> Result<Answer, Fault> {
+        print: RequestFingerprint,
+        run: impl FnOnce() -> ApiResponse,
+    ) -> Result<ApiResponse, ApiError> {
         // A panic in `run` left nothing half done here: results go in after it.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // GUIDs are equal in any case of their letters.
         let id = id.to_ascii_lowercase();
         if let Some((known, answer)) = kept.by_id.get(&id) {
             if *known != print {
-                return Err(Fault::bad_request(format!(
+                return Err(ApiError::bad_request(format!(
                     "Repeatability-Request-ID {id} belongs to another request (its method, path or body differs): \
                      use a new id for a new request"
                 )));
@@ -94,8 +94,8 @@ mod tests {
 
     use super::*;
 
-    fn print(body: &str) -> Print {
-        Print::of(
+    fn print(body: &str) -> RequestFingerprint {
+        RequestFingerprint::of(
             "POST",
             "/calling/callConnections?api-version=1",
             body.as_bytes(),
@@ -105,9 +105,9 @@ mod tests {
     #[test]
     fn a_repeated_request_gets_the_first_result_and_does_not_run() {
         let repeats = Repeats::default();
-        let first = repeats.once("A-1", print("x"), || Answer::empty(201));
+        let first = repeats.once("A-1", print("x"), || ApiResponse::empty(201));
         let second = repeats.once("a-1", print("x"), || panic!("it ran twice"));
-        assert_eq!(first, Ok(Answer::empty(201)));
+        assert_eq!(first, Ok(ApiResponse::empty(201)));
         assert_eq!(first, second);
     }
 
@@ -115,12 +115,12 @@ mod tests {
     fn an_id_of_another_request_is_refused() {
         let repeats = Repeats::default();
         repeats
-            .once("1", print("x"), || Answer::empty(201))
+            .once("1", print("x"), || ApiResponse::empty(201))
             .expect("the first");
         for other in [
             print("y"),
-            Print::of("POST", "/calling/recordings?api-version=1", b"x"),
-            Print::of("DELETE", "/calling/callConnections?api-version=1", b"x"),
+            RequestFingerprint::of("POST", "/calling/recordings?api-version=1", b"x"),
+            RequestFingerprint::of("DELETE", "/calling/callConnections?api-version=1", b"x"),
         ] {
             let fault = repeats
                 .once("1", other, || panic!("it ran"))
@@ -135,16 +135,16 @@ mod tests {
         let repeats = Repeats::default();
         for id in 0..=KEPT {
             repeats
-                .once(&id.to_string(), print("x"), || Answer::empty(200))
+                .once(&id.to_string(), print("x"), || ApiResponse::empty(200))
                 .expect("a new id");
         }
         assert_eq!(
-            repeats.once("1", print("x"), || Answer::empty(500)),
-            Ok(Answer::empty(200))
+            repeats.once("1", print("x"), || ApiResponse::empty(500)),
+            Ok(ApiResponse::empty(200))
         );
         assert_eq!(
-            repeats.once("0", print("x"), || Answer::empty(500)),
-            Ok(Answer::empty(500))
+            repeats.once("0", print("x"), || ApiResponse::empty(500)),
+            Ok(ApiResponse::empty(500))
         );
         let kept = repeats.kept.lock().expect("no panic");
         assert_eq!((kept.by_id.len(), kept.order.len()), (KEPT, KEPT));
@@ -161,9 +161,9 @@ mod tests {
                     let answer = repeats.once("1", print("x"), || {
                         runs.fetch_add(1, Ordering::SeqCst);
                         thread::yield_now();
-                        Answer::empty(201)
+                        ApiResponse::empty(201)
                     });
-                    assert_eq!(answer, Ok(Answer::empty(201)));
+                    assert_eq!(answer, Ok(ApiResponse::empty(201)));
                 });
             }
         });

@@ -15,13 +15,13 @@ use actix_web::{
 use serde_json::{Value, json};
 
 use super::{
-    Backend, Documents, Door,
-    address::Address,
+    Backend, Documents, RestApi,
+    address::RequestAddress,
     configure,
     endpoint::{self, Endpoint},
 };
 use crate::{
-    fault::Fault,
+    api_error::ApiError,
     scenario::Scenario,
     world::{Setup, World},
 };
@@ -35,7 +35,10 @@ pub(super) struct Fixed {
 }
 
 impl Backend for Fixed {
-    fn ask<T>(&self, request: impl FnOnce(&mut World) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn ask<T>(
+        &self,
+        request: impl FnOnce(&mut World) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         request(&mut world.0)
     }
@@ -76,7 +79,7 @@ pub(super) struct Reply {
 }
 
 pub(super) struct Listener {
-    door: web::Data<Door<Fixed>>,
+    door: web::Data<RestApi<Fixed>>,
 }
 
 impl Listener {
@@ -95,7 +98,7 @@ impl Listener {
             speed: 1.0,
         });
         Self {
-            door: web::Data::new(Door::new(Fixed {
+            door: web::Data::new(RestApi::new(Fixed {
                 world: Mutex::new((world, Duration::ZERO)),
                 answered: Mutex::default(),
                 key: key.map(<[u8]>::to_vec),
@@ -236,7 +239,7 @@ pub(super) fn play(
             let value = reply.body[member].as_str().expect("a string").to_owned();
             kept.insert(name, value);
         }
-        let address = Address::parse(path, None).expect("UTF-8");
+        let address = RequestAddress::parse(path, None).expect("UTF-8");
         used.extend(endpoint::name_of(table, method, &address));
         listener.wait();
     }

@@ -34,13 +34,13 @@ pub(crate) enum TlsError {
 }
 
 /// What the https listener shows, and what its clients have to trust.
-pub(crate) struct Identity {
+pub(crate) struct ServerCertificate {
     /// For the listener. The keys are only in memory.
     pub(crate) server: ServerConfig,
     ca_pem: String,
 }
 
-impl Identity {
+impl ServerCertificate {
     /// Makes an authority and a certificate for the loopback and the address of the listener.
     ///
     /// # Errors
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     /// A handshake in memory with a client that trusts the written file alone.
-    fn handshake(identity: &Identity, ca: &Path, name: &str) -> Result<(), rustls::Error> {
+    fn handshake(identity: &ServerCertificate, ca: &Path, name: &str) -> Result<(), rustls::Error> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(ca).expect("a certificate"))?;
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -174,14 +174,16 @@ mod tests {
     fn clients_that_trust_the_written_authority_can_connect() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("ca.pem");
-        let identity = Identity::make("192.0.2.7".parse().expect("an address")).expect("made");
+        let identity =
+            ServerCertificate::make("192.0.2.7".parse().expect("an address")).expect("made");
         identity.write_ca(&path).expect("written");
         for name in ["127.0.0.1", "::1", "localhost", "192.0.2.7"] {
             assert_eq!(handshake(&identity, &path, name), Ok(()), "{name}");
         }
         assert!(handshake(&identity, &path, "192.0.2.8").is_err());
 
-        let other = Identity::make("127.0.0.1".parse().expect("an address")).expect("made");
+        let other =
+            ServerCertificate::make("127.0.0.1".parse().expect("an address")).expect("made");
         assert!(
             handshake(&other, &path, "127.0.0.1").is_err(),
             "another authority"
@@ -194,7 +196,8 @@ mod tests {
         let path = dir.path().join("ca.pem");
         fs::write(&path, "an older and longer file".repeat(1000)).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("set");
-        let identity = Identity::make("0.0.0.0".parse().expect("an address")).expect("made");
+        let identity =
+            ServerCertificate::make("0.0.0.0".parse().expect("an address")).expect("made");
         identity.write_ca(&path).expect("written");
         let mode = fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o644);
@@ -207,7 +210,8 @@ mod tests {
     fn a_directory_that_is_not_there_is_named() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("absent/ca.pem");
-        let identity = Identity::make("127.0.0.1".parse().expect("an address")).expect("made");
+        let identity =
+            ServerCertificate::make("127.0.0.1".parse().expect("an address")).expect("made");
         let error = identity.write_ca(&path).expect_err("no directory");
         assert!(error.to_string().contains("absent/ca.pem"), "{error}");
     }

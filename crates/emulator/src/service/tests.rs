@@ -22,7 +22,7 @@ fn settings() -> Settings {
 async fn a_world_that_broke_ends_the_emulator() {
     let (mut emulator, _news) = Emulator::start(settings()).await.expect("it starts");
     let service = emulator.service.clone();
-    std::thread::spawn(move || service.ask(|_| -> Result<(), Fault> { panic!("of the test") }))
+    std::thread::spawn(move || service.ask(|_| -> Result<(), ApiError> { panic!("of the test") }))
         .join()
         .expect_err("it panics");
     let failed = tokio::time::timeout(Duration::from_secs(30), emulator.failed());

@@ -19,24 +19,24 @@ use super::{
 /// A point in the history of the API. Versions begin with their date, so that texts compare like dates, and a preview
 /// (`2024-09-01-preview`) belongs to its date. A version that is no date is older than all or newer than all: no harm.
 #[derive(Clone, Copy)]
-struct Since(&'static str);
+struct ApiVersion(&'static str);
 
 /// The packages 1.0.0 (2023-03-06).
-const FIRST: Since = Since("");
+const FIRST: ApiVersion = ApiVersion("");
 /// Tones: recorded with 2023-06-15-preview.
-const TONES: Since = Since("2023-06-15");
+const TONES: ApiVersion = ApiVersion("2023-06-15");
 /// The packages 1.1.0.
-const V2023_10: Since = Since("2023-10");
+const V2023_10: ApiVersion = ApiVersion("2023-10");
 /// `resultInformation` on every event, `isOnHold`, `recordingKind`; the packages 1.2.0.
-const V2024: Since = Since("2024");
+const V2024: ApiVersion = ApiVersion("2024");
 /// The previews of the packages 1.3.0 and those themselves (2024-09-15).
-const V2024_06: Since = Since("2024-06");
+const V2024_06: ApiVersion = ApiVersion("2024-06");
 /// `version` and `publicEventType`: recorded with 2024-09-01-preview.
-const SELF_NAMED: Since = Since("2024-09");
+const SELF_NAMED: ApiVersion = ApiVersion("2024-09");
 /// The packages 1.6.0.
-const V2026_03: Since = Since("2026-03-12");
+const V2026_03: ApiVersion = ApiVersion("2026-03-12");
 
-impl Since {
+impl ApiVersion {
     fn has(self, version: &str) -> bool {
         version >= self.0
     }
@@ -46,7 +46,7 @@ impl Since {
 #[serde(rename_all = "camelCase")]
 struct Data<'a> {
     #[serde(flatten)]
-    own: Own<'a>,
+    own: EventMembers<'a>,
     /// Where the recordings have the result first.
     #[serde(rename = "resultInformation", skip_serializing_if = "Option::is_none")]
     early_result: Option<Result<'a>>,
@@ -84,7 +84,7 @@ impl<'a> Result<'a> {
 /// The members that only this type of event has.
 #[derive(Serialize)]
 #[serde(untagged, rename_all_fields = "camelCase")]
-enum Own<'a> {
+enum EventMembers<'a> {
     Nothing {},
     Participants {
         participants: Vec<Participant>,
@@ -247,7 +247,7 @@ fn source_and_connection(notice: &Notice) -> (String, &str) {
 /// The event's name, and the first version of the API that has it: the last column of docs/src/reference/acs-events.md,
 /// "Events of GA", where it says only "<= 1.4.0-beta.1" the change logs of the packages. For the failures of create and
 /// answer no version was found; they are taken to be as old as that of connect.
-fn name_and_since(happened: &Happened) -> Option<(&'static str, Since)> {
+fn name_and_since(happened: &Happened) -> Option<(&'static str, ApiVersion)> {
     Some(match happened {
         Happened::Connecting | Happened::Disconnecting => return None,
         Happened::Connected => ("CallConnected", FIRST),
@@ -293,7 +293,7 @@ fn name_and_since(happened: &Happened) -> Option<(&'static str, Since)> {
 
 /// Since when an event has a result: some have none in the models of 1.0.0 and in the recordings of 2023
 /// (docs/src/reference/acs-events.md, "Ids").
-fn result_since(happened: &Happened) -> Since {
+fn result_since(happened: &Happened) -> ApiVersion {
     match happened {
         Happened::Connected
         | Happened::Disconnected
@@ -323,12 +323,12 @@ fn has_context(happened: &Happened) -> bool {
     )
 }
 
-fn own<'a>(happened: &'a Happened, version: &str) -> Own<'a> {
+fn own<'a>(happened: &'a Happened, version: &str) -> EventMembers<'a> {
     match happened {
         Happened::ParticipantsUpdated {
             sequence,
             participants,
-        } => Own::Participants {
+        } => EventMembers::Participants {
             participants: participants
                 .iter()
                 .map(|participant| Participant {
@@ -345,7 +345,7 @@ fn own<'a>(happened: &'a Happened, version: &str) -> Own<'a> {
         Happened::ParticipantRemoved { participant: who }
         | Happened::RemoveParticipantFailed { participant: who } => participant(Some(who)),
         Happened::AddParticipantCanceled { invitation }
-        | Happened::CancelAddParticipantFailed { invitation } => Own::Invitation {
+        | Happened::CancelAddParticipantFailed { invitation } => EventMembers::Invitation {
             invitation_id: invitation,
         },
         Happened::ParticipantMoved {
@@ -355,22 +355,24 @@ fn own<'a>(happened: &'a Happened, version: &str) -> Own<'a> {
         | Happened::MoveParticipantFailed {
             participant,
             from_call,
-        } => Own::Moved {
+        } => EventMembers::Moved {
             participant: RawIdFirst::of(participant),
             from_call,
         },
         Happened::TransferAccepted { target, transferee } if V2023_10.has(version) => {
-            Own::Transfer {
+            EventMembers::Transfer {
                 transfer_target: RawIdFirst::of(target),
                 transferee: RawIdFirst::of(transferee),
             }
         }
-        Happened::PlayFailed { source } | Happened::RecognizeFailed { source } => Own::Failed {
-            // Came with prompts of several sources.
-            failed_play_source_index: source.filter(|_| V2024_06.has(version)),
-        },
+        Happened::PlayFailed { source } | Happened::RecognizeFailed { source } => {
+            EventMembers::Failed {
+                // Came with prompts of several sources.
+                failed_play_source_index: source.filter(|_| V2024_06.has(version)),
+            }
+        }
         Happened::RecognizeCompleted(recognized) => own_of_recognized(recognized),
-        Happened::ToneReceived { sequence, tone } => Own::Tone {
+        Happened::ToneReceived { sequence, tone } => EventMembers::Tone {
             sequence_id: *sequence,
             tone: tone.name(),
         },
@@ -399,13 +401,13 @@ fn own<'a>(happened: &'a Happened, version: &str) -> Own<'a> {
             recording,
             active,
             started,
-        } => Own::Recording {
+        } => EventMembers::Recording {
             recording_id: recording.as_str(),
             state: if *active { "active" } else { "inactive" },
             start_date_time: start_of_recording(*started),
             recording_kind: V2024.has(version).then_some("azureCommunicationServices"),
         },
-        Happened::StartRecordingFailed { recording } => Own::NoRecording {
+        Happened::StartRecordingFailed { recording } => EventMembers::NoRecording {
             recording_id: recording.as_str(),
         },
         Happened::Connecting
@@ -425,41 +427,41 @@ fn own<'a>(happened: &'a Happened, version: &str) -> Own<'a> {
         | Happened::ToneFailed
         | Happened::ContinuousDtmfStopped
         | Happened::DtmfSent
-        | Happened::SendDtmfFailed => Own::Nothing {},
+        | Happened::SendDtmfFailed => EventMembers::Nothing {},
     }
 }
 
-fn participant(identifier: Option<&Identifier>) -> Own<'static> {
-    Own::Participant {
+fn participant(identifier: Option<&Identifier>) -> EventMembers<'static> {
+    EventMembers::Participant {
         participant: identifier.map(RawIdFirst::of),
     }
 }
 
-fn own_of_recognized(recognized: &Recognized) -> Own<'_> {
+fn own_of_recognized(recognized: &Recognized) -> EventMembers<'_> {
     match recognized {
-        Recognized::Dtmf { tones } => Own::Dtmf {
+        Recognized::Dtmf { tones } => EventMembers::Dtmf {
             recognition_type: "dtmf",
             dtmf_result: DtmfResult {
                 tones: tones.iter().map(|tone| tone.name()).collect(),
             },
         },
         // `confidence` is optional in the models, and the emulator has no measure of it.
-        Recognized::Choice { label, phrase } => Own::Choice {
+        Recognized::Choice { label, phrase } => EventMembers::Choice {
             recognition_type: "choices",
             choice_result: ChoiceResult {
                 label,
                 recognized_phrase: phrase.as_deref(),
             },
         },
-        Recognized::Speech { speech } => Own::Speech {
+        Recognized::Speech { speech } => EventMembers::Speech {
             recognition_type: "speech",
             speech_result: SpeechResult { speech },
         },
     }
 }
 
-fn media_streaming(status: &'static str, details: &'static str) -> Own<'static> {
-    Own::MediaStreaming {
+fn media_streaming(status: &'static str, details: &'static str) -> EventMembers<'static> {
+    EventMembers::MediaStreaming {
         media_streaming_update: MediaStreamingUpdate {
             // Described as `audio`, recorded as this.
             content_type: "Audio",
@@ -469,8 +471,8 @@ fn media_streaming(status: &'static str, details: &'static str) -> Own<'static> 
     }
 }
 
-fn transcription(status: &'static str, details: &'static str) -> Own<'static> {
-    Own::Transcription {
+fn transcription(status: &'static str, details: &'static str) -> EventMembers<'static> {
+    EventMembers::Transcription {
         transcription_update: TranscriptionUpdate {
             transcription_status: status,
             transcription_status_details: details,

@@ -16,7 +16,7 @@ use super::{
         settings::GridSchema,
     },
     Rendered,
-    identifier::{KindFirst, Who},
+    identifier::{IdentifierMember, KindFirst},
     kind_of, object, time_with_z,
 };
 
@@ -153,7 +153,7 @@ struct Named<'a> {
 struct Person {
     raw_id: String,
     #[serde(flatten)]
-    who: Option<Who>,
+    who: Option<IdentifierMember>,
     role: &'static str,
     communication_identifier: KindFirst,
 }
@@ -162,7 +162,7 @@ impl Person {
     fn of(identifier: &Identifier) -> Self {
         Self {
             raw_id: identifier.raw_id(),
-            who: Who::of(identifier),
+            who: IdentifierMember::of(identifier),
             role: "Attendee",
             communication_identifier: KindFirst::of(identifier),
         }
@@ -202,7 +202,7 @@ pub(crate) fn render_grid(
     resource: &Resource,
     schema: GridSchema,
 ) -> Rendered {
-    let (name, subject, data) = said(notice);
+    let (name, subject, data) = event_body(notice);
     let kind = kind_of(name);
     Rendered {
         id: id.to_string(),
@@ -233,7 +233,7 @@ pub(crate) fn render_grid(
 }
 
 /// Name, subject, and data.
-fn said(notice: &GridNotice) -> (&'static str, String, Data<'_>) {
+fn event_body(notice: &GridNotice) -> (&'static str, String, Data<'_>) {
     let server_call = notice.server_call.as_str();
     match &notice.happened {
         GridHappened::IncomingCall {

@@ -43,7 +43,7 @@ pub(super) struct TeamsExtension {
 /// The member that is named like the kind; none for an unknown one.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Who {
+pub(super) enum IdentifierMember {
     CommunicationUser(User),
     PhoneNumber(Phone),
     MicrosoftTeamsUser(TeamsUser),
@@ -51,7 +51,7 @@ pub(super) enum Who {
     TeamsExtensionUser(TeamsExtension),
 }
 
-impl Who {
+impl IdentifierMember {
     pub(super) fn of(identifier: &Identifier) -> Option<Self> {
         Some(match identifier.clone() {
             Identifier::User { id } => Self::CommunicationUser(User { id }),
@@ -104,15 +104,15 @@ pub(super) struct RawIdFirst {
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(flatten)]
-    who: Option<Who>,
+    who: Option<IdentifierMember>,
 }
 
 impl RawIdFirst {
     pub(super) fn of(identifier: &Identifier) -> Self {
-        let who = Who::of(identifier);
+        let who = IdentifierMember::of(identifier);
         Self {
             raw_id: identifier.raw_id(),
-            kind: who.as_ref().map(Who::kind),
+            kind: who.as_ref().map(IdentifierMember::kind),
             who,
         }
     }
@@ -125,14 +125,14 @@ pub(super) struct KindFirst {
     kind: &'static str,
     raw_id: String,
     #[serde(flatten)]
-    who: Option<Who>,
+    who: Option<IdentifierMember>,
 }
 
 impl KindFirst {
     pub(super) fn of(identifier: &Identifier) -> Self {
-        let who = Who::of(identifier);
+        let who = IdentifierMember::of(identifier);
         Self {
-            kind: who.as_ref().map_or("unknown", Who::kind),
+            kind: who.as_ref().map_or("unknown", IdentifierMember::kind),
             raw_id: identifier.raw_id(),
             who,
         }
@@ -157,12 +157,19 @@ impl WithNulls {
             phone_number: None,
             microsoft_teams_user: None,
         };
-        match Who::of(identifier) {
-            Some(Who::CommunicationUser(user)) => model.communication_user = Some(user),
-            Some(Who::PhoneNumber(phone)) => model.phone_number = Some(phone),
-            Some(Who::MicrosoftTeamsUser(user)) => model.microsoft_teams_user = Some(user),
+        match IdentifierMember::of(identifier) {
+            Some(IdentifierMember::CommunicationUser(user)) => {
+                model.communication_user = Some(user)
+            }
+            Some(IdentifierMember::PhoneNumber(phone)) => model.phone_number = Some(phone),
+            Some(IdentifierMember::MicrosoftTeamsUser(user)) => {
+                model.microsoft_teams_user = Some(user)
+            }
             // Kinds that 2021 did not have.
-            Some(Who::MicrosoftTeamsApp(_) | Who::TeamsExtensionUser(_)) | None => {}
+            Some(
+                IdentifierMember::MicrosoftTeamsApp(_) | IdentifierMember::TeamsExtensionUser(_),
+            )
+            | None => {}
         }
         model
     }

@@ -8,7 +8,7 @@ mod identifier;
 mod private;
 mod public;
 #[cfg(test)]
-mod sample;
+mod published_shape;
 #[cfg(test)]
 mod tests;
 

@@ -89,7 +89,7 @@ struct Participant<'a> {
 
 /// The type on the wire and the object, or `None` where this generation has no such event.
 pub(super) fn event(notice: &Notice, id: Uuid, at: Timestamp) -> Option<(String, Box<RawValue>)> {
-    let (name, aspect, data) = said(notice)?;
+    let (name, aspect, data) = event_body(notice)?;
     let kind = kind_of(name);
     let envelope = Envelope {
         // Null in every published sample but those of this one type.
@@ -107,7 +107,7 @@ pub(super) fn event(notice: &Notice, id: Uuid, at: Timestamp) -> Option<(String,
 }
 
 /// Name, last part of the subject, and data.
-fn said(notice: &Notice) -> Option<(&'static str, &'static str, Data<'_>)> {
+fn event_body(notice: &Notice) -> Option<(&'static str, &'static str, Data<'_>)> {
     let call = &notice.call;
     Some(match &notice.happened {
         Happened::Connecting => state(call, "Establishing"),

@@ -70,7 +70,7 @@ struct Participant<'a> {
 
 /// The type on the wire and the object, or `None` where this generation has no such event.
 pub(super) fn event(notice: &Notice, id: Uuid, at: Timestamp) -> Option<(String, Box<RawValue>)> {
-    let (name, source, data) = said(notice)?;
+    let (name, source, data) = event_body(notice)?;
     let kind = kind_of(name);
     let event = object(&CallbackEvent::new(id, at, &source, &kind, data));
     Some((kind, event))
@@ -85,7 +85,7 @@ pub(super) fn canceled(result: Option<&ResultInformation>) -> ResultInformation 
 }
 
 /// Name, `source`, and data.
-fn said(notice: &Notice) -> Option<(&'static str, String, Data<'_>)> {
+fn event_body(notice: &Notice) -> Option<(&'static str, String, Data<'_>)> {
     let call = &notice.call;
     let of_call = |aspect: &str| format!("calling/callConnections/{}/{aspect}", call.connection);
     Some(match &notice.happened {

@@ -9,12 +9,12 @@ use rand::RngExt;
 
 use super::{
     super::{
+        api_error::ApiError,
         event::{Generation, GridHappened, Happened, Participant, ResultInformation},
-        fault::Fault,
         identity::Identifier,
         scenario::Answering,
     },
-    Act, CallView, Connect, Create, Operation, Place, World,
+    CallView, Connect, Create, Operation, Place, PlannedAct, World,
     conversation::{Conversation, Invitation, Leg, LegState},
     guid, new_server_call,
     request::{Api, Media, Wants},
@@ -33,13 +33,13 @@ pub(super) struct NewLeg {
 
 impl World {
     /// Calls the targets; the application's leg is connected when the first of them accepts.
-    pub(crate) fn create(&mut self, request: Create) -> Result<String, Fault> {
+    pub(crate) fn create(&mut self, request: Create) -> Result<String, ApiError> {
         let phones = request
             .targets
             .iter()
             .any(|target| matches!(target, Identifier::Phone { .. }));
         if phones && request.caller_id.is_none() {
-            return Err(Fault::bad_request(match request.api.generation {
+            return Err(ApiError::bad_request(match request.api.generation {
                 Generation::Ga => {
                     "a call to a phone number needs sourceCallerIdNumber, the number that it shows"
                 }
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Joins a conversation.
-    pub(crate) fn connect(&mut self, request: Connect) -> Result<String, Fault> {
+    pub(crate) fn connect(&mut self, request: Connect) -> Result<String, ApiError> {
         let found = self.conversation_at(&request.place);
         let ga = request.api.generation == Generation::Ga;
         let source = request.source.unwrap_or_else(|| self.identity());
@@ -86,7 +86,9 @@ impl World {
             }
             (Place::ServerCall(_), None) if ga => self.new_conversation(source.clone(), None, None),
             (Place::ServerCall(id), None) => {
-                return Err(Fault::not_found(format!("there is no conversation {id}")));
+                return Err(ApiError::not_found(format!(
+                    "there is no conversation {id}"
+                )));
             }
         };
         let leg = self.new_leg(NewLeg {
@@ -111,24 +113,24 @@ impl World {
         }
         self.tell(&leg, &Operation::default(), None, Happened::Connecting);
         let latency = self.setup.scenario.line.latency;
-        self.after(latency, Act::Joined { leg: leg.clone() });
+        self.after(latency, PlannedAct::Joined { leg: leg.clone() });
         Ok(leg)
     }
 
     /// A leg of the application in that conversation, for operations of 2021 on conversations and server calls.
-    pub(crate) fn leg_of(&self, place: &Place) -> Result<String, Fault> {
+    pub(crate) fn leg_of(&self, place: &Place) -> Result<String, ApiError> {
         self.conversation_at(place)
             .and_then(|conversation| self.legs_in(conversation).into_iter().next())
-            .ok_or_else(|| Fault::not_found("there is no such conversation, or it has ended"))
+            .ok_or_else(|| ApiError::not_found("there is no such conversation, or it has ended"))
     }
 
     /// `CallConnectionProperties`.
-    pub(crate) fn call(&self, id: &str) -> Result<CallView, Fault> {
+    pub(crate) fn call(&self, id: &str) -> Result<CallView, ApiError> {
         let leg = self.live(id)?;
         let conversation = self
             .conversations
             .get(&leg.conversation)
-            .ok_or_else(|| Fault::not_found(format!("there is no call {id}")))?;
+            .ok_or_else(|| ApiError::not_found(format!("there is no call {id}")))?;
         Ok(CallView {
             connection: id.to_owned(),
             server_call: conversation.server_call(leg.api.generation),
@@ -421,7 +423,7 @@ impl World {
         });
         self.after(
             rings,
-            Act::Rung {
+            PlannedAct::Rung {
                 conversation,
                 invitation: id,
             },
@@ -444,8 +446,8 @@ fn same(known: Option<&String>, id: &str) -> bool {
     known.is_some_and(|known| known.eq_ignore_ascii_case(id))
 }
 
-pub(super) fn nobody(raw_id: &str) -> Fault {
-    Fault::not_found(format!("{raw_id} is not in the call"))
+pub(super) fn participant_not_found(raw_id: &str) -> ApiError {
+    ApiError::not_found(format!("{raw_id} is not in the call"))
 }
 
 /// What the service says of a callee that did not take the call. The codes are SIP's; the service's own are not documented.

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::{
     super::{
+        api_error::ApiError,
         event::{GridHappened, Happened, ResultInformation},
-        fault::Fault,
     },
     Operation, World,
     conversation::{Invitation, LegState, Pending},
@@ -13,7 +13,7 @@ use super::{
 
 impl World {
     /// The application leaves; the others stay, if they are two.
-    pub(crate) fn hang_up(&mut self, id: &str) -> Result<(), Fault> {
+    pub(crate) fn hang_up(&mut self, id: &str) -> Result<(), ApiError> {
         let leg = self.live(id)?;
         let (conversation, source) = (leg.conversation, leg.source.raw_id());
         let mut others = self.legs_in(conversation);
@@ -39,7 +39,7 @@ impl World {
     }
 
     /// The call ends for everybody.
-    pub(crate) fn terminate(&mut self, id: &str) -> Result<(), Fault> {
+    pub(crate) fn terminate(&mut self, id: &str) -> Result<(), ApiError> {
         let conversation = self.live(id)?.conversation;
         self.end_conversation(conversation, &ended_by_application());
         Ok(())

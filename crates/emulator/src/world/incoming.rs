@@ -4,8 +4,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::RngExt;
 
 use super::{
-    super::{event::GridHappened, fault::Fault, identity::Identifier},
-    Act, Answer, World,
+    super::{api_error::ApiError, event::GridHappened, identity::Identifier},
+    Answer, PlannedAct, World,
     calls::{EVERYTHING, NewLeg},
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Incoming {
 
 impl World {
     /// Takes a call that came in.
-    pub(crate) fn answer(&mut self, request: Answer) -> Result<String, Fault> {
+    pub(crate) fn answer(&mut self, request: Answer) -> Result<String, ApiError> {
         let incoming = self.take_incoming(&request.token)?;
         let source = request
             .answered_by
@@ -45,7 +45,7 @@ impl World {
             }
         }
         let ring = self.setup.scenario.line.latency;
-        self.after(ring, Act::Joined { leg: leg.clone() });
+        self.after(ring, PlannedAct::Joined { leg: leg.clone() });
         Ok(leg)
     }
 
@@ -54,20 +54,22 @@ impl World {
         &mut self,
         token: &str,
         target: Option<Identifier>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         if target.is_none() {
-            return Err(Fault::bad_request("target is missing: who gets the call?"));
+            return Err(ApiError::bad_request(
+                "target is missing: who gets the call?",
+            ));
         }
         // What becomes of it there is not this application's any more.
         self.forget_incoming(token)
     }
 
     /// Does not take a call that came in.
-    pub(crate) fn reject(&mut self, token: &str, reason: Option<&str>) -> Result<(), Fault> {
+    pub(crate) fn reject(&mut self, token: &str, reason: Option<&str>) -> Result<(), ApiError> {
         if let Some(reason) = reason
             && !["none", "busy", "forbidden"].contains(&reason)
         {
-            return Err(Fault::bad_request(format!(
+            return Err(ApiError::bad_request(format!(
                 "callRejectReason is none, busy or forbidden, not {reason:?}"
             )));
         }
@@ -123,19 +125,19 @@ impl World {
             incoming.display_name,
         );
         if let Some(left) = left.checked_sub(1) {
-            self.after(incoming.every, Act::Incoming { index, left });
+            self.after(incoming.every, PlannedAct::Incoming { index, left });
         }
     }
 
-    fn take_incoming(&mut self, token: &str) -> Result<Incoming, Fault> {
+    fn take_incoming(&mut self, token: &str) -> Result<Incoming, ApiError> {
         self.incoming.remove(token).ok_or_else(|| {
-            Fault::not_found(
+            ApiError::not_found(
                 "incomingCallContext names no call that is ringing: it was answered, redirected, rejected, or never came",
             )
         })
     }
 
-    fn forget_incoming(&mut self, token: &str) -> Result<(), Fault> {
+    fn forget_incoming(&mut self, token: &str) -> Result<(), ApiError> {
         let incoming = self.take_incoming(token)?;
         if let Some(conversation) = self.conversations.get_mut(&incoming.conversation) {
             conversation.ended = true;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::{
     super::{
+        api_error::ApiError,
         event::{Generation, Happened, ResultInformation, Tone},
-        fault::Fault,
         identity::Identifier,
     },
-    Act, Operation, Play, Recognize, Source, World,
-    calls::nobody,
+    Operation, PlannedAct, Play, Recognize, Source, World,
+    calls::participant_not_found,
     conversation::{LegState, Listening},
-    participants::disobliged,
+    participants::operation_failed,
 };
 
 /// Something that plays on a leg, or waits to.
@@ -36,7 +36,7 @@ const TONE: Duration = Duration::from_millis(300);
 
 impl World {
     /// Plays something to everybody or to some; gives the `operationId` of 2021.
-    pub(crate) fn play(&mut self, id: &str, request: Play) -> Result<String, Fault> {
+    pub(crate) fn play(&mut self, id: &str, request: Play) -> Result<String, ApiError> {
         self.connected(id)?;
         for who in &request.to {
             self.participant(id, &who.raw_id())?;
@@ -55,7 +55,7 @@ impl World {
     }
 
     /// Plays a prompt, then waits for what the target presses or says.
-    pub(crate) fn recognize(&mut self, id: &str, request: Recognize) -> Result<(), Fault> {
+    pub(crate) fn recognize(&mut self, id: &str, request: Recognize) -> Result<(), ApiError> {
         self.connected(id)?;
         self.participant(id, &request.target.raw_id())?;
         let interrupt = request.interrupt;
@@ -73,7 +73,7 @@ impl World {
         &mut self,
         id: &str,
         _context: Option<String>,
-    ) -> Result<String, Fault> {
+    ) -> Result<String, ApiError> {
         self.connected(id)?;
         self.cancel_everything(id);
         Ok(self.guid())
@@ -123,7 +123,7 @@ impl World {
             return;
         };
         leg.playing = Some(playing.clone());
-        let ends = Act::MediaEnds {
+        let ends = PlannedAct::MediaEnds {
             leg: id.to_owned(),
             operation: playing.id.clone(),
         };
@@ -201,7 +201,7 @@ impl World {
                 let outcome = super::recognize::outcome(&request, &self.callee(&request.target));
                 self.after(
                     outcome.after,
-                    Act::Recognized {
+                    PlannedAct::Recognized {
                         leg: id.to_owned(),
                         operation: operation.to_owned(),
                         outcome,
@@ -215,7 +215,7 @@ impl World {
         &mut self,
         id: &str,
         operation: &str,
-        outcome: super::recognize::Outcome,
+        outcome: super::recognize::RecognizeOutcome,
     ) {
         let Some(playing) = self.playing(id, operation) else {
             return;
@@ -295,7 +295,7 @@ impl World {
         id: &str,
         who: &Identifier,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         self.connected(id)?;
         let raw_id = who.raw_id();
         self.participant(id, &raw_id)?;
@@ -303,7 +303,9 @@ impl World {
             self.tell(
                 id,
                 &operation,
-                Some(disobliged("The tones of the participant cannot be heard.")),
+                Some(operation_failed(
+                    "The tones of the participant cannot be heard.",
+                )),
                 Happened::ToneFailed,
             );
             return Ok(());
@@ -317,13 +319,13 @@ impl World {
         id: &str,
         who: &Identifier,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         let raw_id = who.raw_id();
         let leg = self.connected(id)?;
         let before = leg.listening.len();
         leg.listening.retain(|listening| listening.who != raw_id);
         if leg.listening.len() == before {
-            return Err(Fault::conflict(format!(
+            return Err(ApiError::conflict(format!(
                 "the tones of {raw_id} are not listened to"
             )));
         }
@@ -358,7 +360,7 @@ impl World {
         if !callee.press.is_empty() {
             self.after(
                 callee.press_after,
-                Act::Press {
+                PlannedAct::Press {
                     leg: id.to_owned(),
                     listening,
                     left: callee.press,
@@ -420,7 +422,7 @@ impl World {
             let every = self.callee(&Identifier::from_raw_id(&who)).press_every;
             self.after(
                 every,
-                Act::Press {
+                PlannedAct::Press {
                     leg: id.to_owned(),
                     listening: listening.to_owned(),
                     left: left.to_vec(),
@@ -436,18 +438,18 @@ impl World {
         tones: &[Tone],
         who: &Identifier,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         self.connected(id)?;
         let raw_id = who.raw_id();
         if self.participant(id, &raw_id).is_err() {
-            return Err(nobody(&raw_id));
+            return Err(participant_not_found(&raw_id));
         }
         let sound = TONE * u32::try_from(tones.len()).unwrap_or(u32::MAX);
         let sent = self.callee(who).obliging;
         let pending = self.pend(id, operation, Happened::SendDtmfFailed);
         self.after(
             sound,
-            Act::TonesSent {
+            PlannedAct::TonesSent {
                 leg: id.to_owned(),
                 pending,
                 sent,
@@ -466,16 +468,23 @@ impl World {
         let (result, happened) = if sent {
             (ResultInformation::completed(), Happened::DtmfSent)
         } else {
-            (disobliged("The tones could not be sent."), known.failed)
+            (
+                operation_failed("The tones could not be sent."),
+                known.failed,
+            )
         };
         self.tell(id, &known.operation, Some(result), happened);
     }
 
     /// Without options in the request that made the call there is nowhere to stream to, which is told, not refused.
-    pub(crate) fn start_streaming(&mut self, id: &str, operation: Operation) -> Result<(), Fault> {
+    pub(crate) fn start_streaming(
+        &mut self,
+        id: &str,
+        operation: Operation,
+    ) -> Result<(), ApiError> {
         let leg = self.connected(id)?;
         if leg.streaming {
-            return Err(Fault::conflict("media streaming is on already"));
+            return Err(ApiError::conflict("media streaming is on already"));
         }
         let configured = leg.media.streaming.is_some();
         leg.streaming = configured;
@@ -486,7 +495,7 @@ impl World {
             )
         } else {
             (
-                nowhere("mediaStreamingOptions"),
+                not_configured("mediaStreamingOptions"),
                 Happened::MediaStreamingFailed,
             )
         };
@@ -494,10 +503,14 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn stop_streaming(&mut self, id: &str, operation: Operation) -> Result<(), Fault> {
+    pub(crate) fn stop_streaming(
+        &mut self,
+        id: &str,
+        operation: Operation,
+    ) -> Result<(), ApiError> {
         let leg = self.connected(id)?;
         if !leg.streaming {
-            return Err(Fault::conflict("media streaming is not on"));
+            return Err(ApiError::conflict("media streaming is not on"));
         }
         leg.streaming = false;
         let result = Some(ResultInformation::completed());
@@ -510,10 +523,10 @@ impl World {
         id: &str,
         locale: Option<String>,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         let leg = self.connected(id)?;
         if leg.transcribing {
-            return Err(Fault::conflict("transcription is on already"));
+            return Err(ApiError::conflict("transcription is on already"));
         }
         if let (Some(subscription), Some(_)) = (leg.media.transcription.as_mut(), &locale) {
             subscription.locale = locale;
@@ -527,7 +540,7 @@ impl World {
             )
         } else {
             (
-                nowhere("transcriptionOptions"),
+                not_configured("transcriptionOptions"),
                 Happened::TranscriptionFailed,
             )
         };
@@ -539,10 +552,10 @@ impl World {
         &mut self,
         id: &str,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         let leg = self.connected(id)?;
         if !leg.transcribing {
-            return Err(Fault::conflict("transcription is not on"));
+            return Err(ApiError::conflict("transcription is not on"));
         }
         leg.transcribing = false;
         let result = Some(ResultInformation::completed());
@@ -555,10 +568,10 @@ impl World {
         id: &str,
         locale: Option<String>,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         let leg = self.connected(id)?;
         if !leg.transcribing {
-            return Err(Fault::conflict("transcription is not on"));
+            return Err(ApiError::conflict("transcription is not on"));
         }
         if let (Some(subscription), Some(_)) = (leg.media.transcription.as_mut(), &locale) {
             subscription.locale = locale;
@@ -569,7 +582,7 @@ impl World {
     }
 }
 
-fn nowhere(options: &str) -> ResultInformation {
+fn not_configured(options: &str) -> ResultInformation {
     ResultInformation::new(
         400,
         8500,

@@ -29,8 +29,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sha2::{Digest, Sha256};
 
 use super::{
+    api_error::ApiError,
     event::{GridHappened, GridNotice, Happened, Notice, ResultInformation},
-    fault::Fault,
     identity::Identifier,
     scenario::{Callee, Scenario},
 };
@@ -38,7 +38,7 @@ use super::{
 use self::{
     conversation::{Conversation, Leg, LegState},
     incoming::Incoming,
-    plan::{Act, Plan},
+    plan::{PlannedAct, Schedule},
     recordings::Recording,
 };
 pub(crate) use self::{
@@ -51,7 +51,7 @@ pub(crate) use self::{
 
 /// Something to tell somebody.
 #[derive(Clone, Debug)]
-pub(crate) enum Told {
+pub(crate) enum QueuedNotice {
     /// To the application of a call.
     Call(Notice),
     /// To Event Grid's subscriber.
@@ -75,15 +75,15 @@ pub(crate) struct Setup {
 
 /// The calling service.
 ///
-/// Methods that an application asks for refuse with a [`Fault`]: 404 where the call, the participant or the recording is
+/// Methods that an application asks for refuse with a [`ApiError`]: 404 where the call, the participant or the recording is
 /// not there (any more), 409 where it cannot be done in this state, 400 where the request contradicts itself.
 #[derive(Debug)]
 pub(crate) struct World {
     setup: Setup,
     rng: StdRng,
     now: Duration,
-    plan: Plan,
-    told: Vec<Told>,
+    plan: Schedule,
+    told: Vec<QueuedNotice>,
     conversations: BTreeMap<u64, Conversation>,
     last_conversation: u64,
     /// Legs of the application by `callConnectionId`, also those that ended.
@@ -96,10 +96,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(setup: Setup) -> Self {
-        let mut plan = Plan::default();
+        let mut plan = Schedule::default();
         for (index, incoming) in setup.scenario.incoming.iter().enumerate() {
             if let Some(left) = incoming.count.checked_sub(1) {
-                plan.add(incoming.at, Act::Incoming { index, left });
+                plan.add(incoming.at, PlannedAct::Incoming { index, left });
             }
         }
         Self {
@@ -132,40 +132,40 @@ impl World {
     }
 
     /// What is to be told since the last time, in order.
-    pub(crate) fn take(&mut self) -> Vec<Told> {
+    pub(crate) fn take(&mut self) -> Vec<QueuedNotice> {
         std::mem::take(&mut self.told)
     }
 
-    fn make(&mut self, act: Act) {
+    fn make(&mut self, act: PlannedAct) {
         match act {
-            Act::Tell(told) => self.told.push(told),
-            Act::Rung {
+            PlannedAct::Tell(told) => self.told.push(told),
+            PlannedAct::Rung {
                 conversation,
                 invitation,
             } => self.rung(conversation, &invitation),
-            Act::Joined { leg } => self.joined(&leg),
-            Act::MediaEnds { leg, operation } => self.media_ends(&leg, &operation),
-            Act::Recognized {
+            PlannedAct::Joined { leg } => self.joined(&leg),
+            PlannedAct::MediaEnds { leg, operation } => self.media_ends(&leg, &operation),
+            PlannedAct::Recognized {
                 leg,
                 operation,
                 outcome,
             } => self.recognized(&leg, &operation, outcome),
-            Act::Press {
+            PlannedAct::Press {
                 leg,
                 listening,
                 left,
             } => self.press(&leg, &listening, &left),
-            Act::Leaves {
+            PlannedAct::Leaves {
                 conversation,
                 participant,
             } => self.leaves(conversation, &participant),
-            Act::TonesSent { leg, pending, sent } => self.tones_sent(&leg, &pending, sent),
-            Act::Incoming { index, left } => self.comes_in(index, left),
-            Act::Transferred { leg, transfer } => self.transferred(&leg, *transfer),
+            PlannedAct::TonesSent { leg, pending, sent } => self.tones_sent(&leg, &pending, sent),
+            PlannedAct::Incoming { index, left } => self.comes_in(index, left),
+            PlannedAct::Transferred { leg, transfer } => self.transferred(&leg, *transfer),
         }
     }
 
-    fn after(&mut self, delay: Duration, act: Act) {
+    fn after(&mut self, delay: Duration, act: PlannedAct) {
         self.plan.add(self.now + delay, act);
     }
 
@@ -197,7 +197,7 @@ impl World {
         // (docs/src/reference/acs-events.md, "How callbacks are delivered").
         self.after(
             self.setup.scenario.line.latency,
-            Act::Tell(Told::Call(notice)),
+            PlannedAct::Tell(QueuedNotice::Call(notice)),
         );
     }
 
@@ -220,24 +220,24 @@ impl World {
         };
         self.after(
             self.setup.scenario.line.latency,
-            Act::Tell(Told::Grid(notice)),
+            PlannedAct::Tell(QueuedNotice::Grid(notice)),
         );
     }
 
     /// A leg that has not ended.
-    fn live(&self, id: &str) -> Result<&Leg, Fault> {
+    fn live(&self, id: &str) -> Result<&Leg, ApiError> {
         self.legs
             .get(id)
             .filter(|leg| leg.state != LegState::Disconnected)
-            .ok_or_else(|| Fault::not_found(format!("there is no call {id}, or it has ended")))
+            .ok_or_else(|| ApiError::not_found(format!("there is no call {id}, or it has ended")))
     }
 
     /// A leg that is connected, for what can only be done then.
-    fn connected(&mut self, id: &str) -> Result<&mut Leg, Fault> {
+    fn connected(&mut self, id: &str) -> Result<&mut Leg, ApiError> {
         let state = self.live(id)?.state;
         match self.legs.get_mut(id) {
             Some(leg) if leg.state == LegState::Connected => Ok(leg),
-            _ => Err(Fault::conflict(format!(
+            _ => Err(ApiError::conflict(format!(
                 "the call is {}, and this needs it to be connected",
                 state.name()
             ))),

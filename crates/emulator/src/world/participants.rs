@@ -2,20 +2,20 @@
 
 use super::{
     super::{
+        api_error::ApiError,
         event::{Generation, Happened, Participant, ResultInformation},
-        fault::Fault,
         identity::Identifier,
         scenario::Answering,
     },
-    Act, Add, Operation, Source, World,
-    calls::{nobody, refusal},
+    Add, Operation, PlannedAct, Source, World,
+    calls::{participant_not_found, refusal},
     conversation::LegState,
     ending::ended_by_participants,
 };
 
 /// What is known of an invitation when it is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Added {
+pub(crate) struct AddedParticipant {
     /// `invitationId` of GA: of the first participant.
     pub(crate) invitation: String,
     /// `participantId` of 2021, in the order of the request.
@@ -24,7 +24,7 @@ pub(crate) struct Added {
 
 impl World {
     /// Everybody in the call, the application too.
-    pub(crate) fn participants(&mut self, id: &str) -> Result<Vec<Participant>, Fault> {
+    pub(crate) fn participants(&mut self, id: &str) -> Result<Vec<Participant>, ApiError> {
         self.live(id)?;
         Ok(self
             .conversation_of(id)
@@ -32,15 +32,15 @@ impl World {
             .unwrap_or_default())
     }
 
-    pub(crate) fn participant(&mut self, id: &str, raw_id: &str) -> Result<Participant, Fault> {
+    pub(crate) fn participant(&mut self, id: &str, raw_id: &str) -> Result<Participant, ApiError> {
         self.participants(id)?
             .into_iter()
             .find(|participant| participant.identifier.raw_id() == raw_id)
-            .ok_or_else(|| nobody(raw_id))
+            .ok_or_else(|| participant_not_found(raw_id))
     }
 
     /// Invites somebody into the call.
-    pub(crate) fn add(&mut self, id: &str, request: Add) -> Result<Added, Fault> {
+    pub(crate) fn add(&mut self, id: &str, request: Add) -> Result<AddedParticipant, ApiError> {
         self.connected(id)?;
         let there = self.participants(id)?;
         for who in &request.participants {
@@ -48,7 +48,7 @@ impl World {
                 .iter()
                 .any(|participant| participant.identifier.raw_id() == who.raw_id())
             {
-                return Err(Fault::conflict(format!(
+                return Err(ApiError::conflict(format!(
                     "{} is in the call already",
                     who.raw_id()
                 )));
@@ -58,7 +58,7 @@ impl World {
                 rings.any(|invitation| invitation.who.raw_id() == who.raw_id())
             });
             if rings {
-                return Err(Fault::conflict(format!(
+                return Err(ApiError::conflict(format!(
                     "{} is being called already",
                     who.raw_id()
                 )));
@@ -76,9 +76,9 @@ impl World {
                 Some((one, request.operation.clone())),
             ));
         }
-        Ok(Added {
+        Ok(AddedParticipant {
             invitation: invitation
-                .ok_or_else(|| Fault::bad_request("nobody is named: who is to be added?"))?,
+                .ok_or_else(|| ApiError::bad_request("nobody is named: who is to be added?"))?,
             participant_ids,
         })
     }
@@ -89,7 +89,7 @@ impl World {
         id: &str,
         invitation: &str,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         self.connected(id)?;
         let canceled = self.conversation_of(id).and_then(|(_, conversation)| {
             let found = conversation
@@ -130,7 +130,7 @@ impl World {
         id: &str,
         who: &Identifier,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         self.connected(id)?;
         let raw_id = who.raw_id();
         let participant = self.participant(id, &raw_id)?.identifier;
@@ -139,7 +139,7 @@ impl World {
             self.tell(
                 id,
                 &operation,
-                Some(disobliged("The participant cannot be removed.")),
+                Some(operation_failed("The participant cannot be removed.")),
                 Happened::RemoveParticipantFailed { participant },
             );
             return Ok(());
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// 2021: by `participantId`, or by raw id. Nobody is told of the success but by the list.
-    pub(crate) fn remove_by_id(&mut self, id: &str, participant_id: &str) -> Result<(), Fault> {
+    pub(crate) fn remove_by_id(&mut self, id: &str, participant_id: &str) -> Result<(), ApiError> {
         self.connected(id)?;
         let who = self
             .participants(id)?
@@ -166,7 +166,7 @@ impl World {
                 participant.participant_id == participant_id
                     || participant.identifier.raw_id() == participant_id
             })
-            .ok_or_else(|| nobody(participant_id))?;
+            .ok_or_else(|| participant_not_found(participant_id))?;
         self.not_the_application(id, &who.identifier)?;
         if let Some((key, _)) = self.conversation_of(id) {
             self.remove_participant(key, &who.identifier.raw_id());
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// An application leaves by hanging up, and is not put out or moved.
-    fn not_the_application(&self, id: &str, who: &Identifier) -> Result<(), Fault> {
+    fn not_the_application(&self, id: &str, who: &Identifier) -> Result<(), ApiError> {
         let conversation = self.live(id)?.conversation;
         let ours = self
             .legs_in(conversation)
@@ -183,7 +183,7 @@ impl World {
             .filter_map(|leg| self.legs.get(leg))
             .any(|leg| leg.source.raw_id() == who.raw_id());
         if ours {
-            return Err(Fault::bad_request(format!(
+            return Err(ApiError::bad_request(format!(
                 "{} is the application itself: it leaves a call by hanging up",
                 who.raw_id()
             )));
@@ -196,7 +196,7 @@ impl World {
         id: &str,
         who: &[Identifier],
         _context: Option<String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         self.connected(id)?;
         for identifier in who {
             self.participant(id, &identifier.raw_id())?;
@@ -211,7 +211,7 @@ impl World {
         who: &Identifier,
         music: Option<Source>,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         // The music of a hold is heard by the one on hold only: nothing is told of it.
         drop(music);
         self.set_hold(id, who, operation, true)
@@ -222,7 +222,7 @@ impl World {
         id: &str,
         who: &Identifier,
         operation: Operation,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         self.set_hold(id, who, operation, false)
     }
 
@@ -232,11 +232,11 @@ impl World {
         who: &Identifier,
         operation: Operation,
         on_hold: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApiError> {
         self.connected(id)?;
         let participant = self.participant(id, &who.raw_id())?;
         if participant.on_hold == on_hold {
-            return Err(Fault::conflict(format!(
+            return Err(ApiError::conflict(format!(
                 "{} is {} already",
                 who.raw_id(),
                 if on_hold { "on hold" } else { "off hold" }
@@ -250,7 +250,7 @@ impl World {
             self.tell(
                 id,
                 &operation,
-                Some(disobliged("The participant cannot be put on hold.")),
+                Some(operation_failed("The participant cannot be put on hold.")),
                 Happened::HoldFailed,
             );
         }
@@ -277,11 +277,11 @@ impl World {
         from_call: &str,
         who: &[Identifier],
         operation: Operation,
-    ) -> Result<Vec<Participant>, Fault> {
+    ) -> Result<Vec<Participant>, ApiError> {
         self.connected(id)?;
         self.connected(from_call)?;
         if id == from_call {
-            return Err(Fault::bad_request("fromCall is the call itself"));
+            return Err(ApiError::bad_request("fromCall is the call itself"));
         }
         let mut moved: Vec<Participant> = Vec::new();
         for identifier in who {
@@ -298,7 +298,7 @@ impl World {
                 self.tell(
                     id,
                     &operation,
-                    Some(disobliged("The participant cannot be moved.")),
+                    Some(operation_failed("The participant cannot be moved.")),
                     Happened::MoveParticipantFailed {
                         participant: identifier,
                         from_call,
@@ -442,7 +442,7 @@ impl World {
         if let Some(after) = hangs_up {
             self.after(
                 after,
-                Act::Leaves {
+                PlannedAct::Leaves {
                     conversation: key,
                     participant: participation,
                 },
@@ -526,6 +526,6 @@ impl World {
 }
 
 /// The scenario says that what is done to this callee fails.
-pub(super) fn disobliged(why: &str) -> ResultInformation {
+pub(super) fn operation_failed(why: &str) -> ResultInformation {
     ResultInformation::new(500, 9999, why)
 }

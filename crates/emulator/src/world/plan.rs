@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{super::event::Tone, Told, recognize::Outcome};
+use super::{super::event::Tone, QueuedNotice, recognize::RecognizeOutcome};
 
 /// A change to come. It finds out itself, when it is due, whether it still can be made.
 #[derive(Clone, Debug)]
-pub(super) enum Act {
-    Tell(Told),
+pub(super) enum PlannedAct {
+    Tell(QueuedNotice),
     /// The callee of an outgoing call or an invitation does what it does.
     Rung {
         conversation: u64,
@@ -26,7 +26,7 @@ pub(super) enum Act {
     Recognized {
         leg: String,
         operation: String,
-        outcome: Outcome,
+        outcome: RecognizeOutcome,
     },
     /// A participant presses its next key.
     Press {
@@ -59,13 +59,13 @@ pub(super) enum Act {
 
 /// By time, and what is due at the same time in the order in which it was planned.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
-    acts: BTreeMap<(Duration, u64), Act>,
+pub(super) struct Schedule {
+    acts: BTreeMap<(Duration, u64), PlannedAct>,
     last: u64,
 }
 
-impl Plan {
-    pub(super) fn add(&mut self, at: Duration, act: Act) {
+impl Schedule {
+    pub(super) fn add(&mut self, at: Duration, act: PlannedAct) {
         self.last += 1;
         self.acts.insert((at, self.last), act);
     }
@@ -73,19 +73,19 @@ impl Plan {
     /// Forgets what was to become of a conversation, or of a leg of it, that has ended.
     pub(super) fn forget(&mut self, conversation: Option<u64>, ended: &str) {
         self.acts.retain(|_, act| match act {
-            Act::Tell(_) | Act::Incoming { .. } => true,
-            Act::Rung {
+            PlannedAct::Tell(_) | PlannedAct::Incoming { .. } => true,
+            PlannedAct::Rung {
                 conversation: of, ..
             }
-            | Act::Leaves {
+            | PlannedAct::Leaves {
                 conversation: of, ..
             } => Some(*of) != conversation,
-            Act::Joined { leg }
-            | Act::MediaEnds { leg, .. }
-            | Act::Recognized { leg, .. }
-            | Act::Press { leg, .. }
-            | Act::TonesSent { leg, .. }
-            | Act::Transferred { leg, .. } => leg != ended,
+            PlannedAct::Joined { leg }
+            | PlannedAct::MediaEnds { leg, .. }
+            | PlannedAct::Recognized { leg, .. }
+            | PlannedAct::Press { leg, .. }
+            | PlannedAct::TonesSent { leg, .. }
+            | PlannedAct::Transferred { leg, .. } => leg != ended,
         });
     }
 
@@ -95,7 +95,7 @@ impl Plan {
     }
 
     /// The next one that is due at `now`, with its time.
-    pub(super) fn take(&mut self, now: Duration) -> Option<(Duration, Act)> {
+    pub(super) fn take(&mut self, now: Duration) -> Option<(Duration, PlannedAct)> {
         let first = self.acts.first_entry()?;
         let (at, _) = *first.key();
         (at <= now).then(|| (at, first.remove()))

@@ -12,14 +12,14 @@ use super::{
 
 /// What is told, and how long after the end of the prompt.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Outcome {
+pub(super) struct RecognizeOutcome {
     pub(super) after: Duration,
     pub(super) result: ResultInformation,
     pub(super) happened: Happened,
 }
 
 /// The codes are those of the service's table (docs/src/reference/acs-events.md, "Result codes").
-pub(super) fn outcome(request: &Recognize, callee: &Callee) -> Outcome {
+pub(super) fn outcome(request: &Recognize, callee: &Callee) -> RecognizeOutcome {
     let silence = request.initial_silence;
     let pressed = (!callee.press.is_empty() && callee.press_after <= silence).then_some(callee);
     let said = callee
@@ -47,7 +47,7 @@ pub(super) fn outcome(request: &Recognize, callee: &Callee) -> Outcome {
             (None, None) => None,
         },
     }
-    .unwrap_or_else(|| Outcome {
+    .unwrap_or_else(|| RecognizeOutcome {
         after: silence,
         result: ResultInformation::new(
             400,
@@ -59,7 +59,7 @@ pub(super) fn outcome(request: &Recognize, callee: &Callee) -> Outcome {
 }
 
 /// Tones are collected until a stop tone, as many as wanted, or a pause that is too long.
-fn tones(options: &DtmfOptions, callee: &Callee) -> Outcome {
+fn tones(options: &DtmfOptions, callee: &Callee) -> RecognizeOutcome {
     let mut collected: Vec<Tone> = Vec::new();
     let mut after = callee.press_after;
     let mut sub_code = None;
@@ -84,15 +84,15 @@ fn tones(options: &DtmfOptions, callee: &Callee) -> Outcome {
         after += options.between_tones;
         (8532, "Action completed, inter digit time out.")
     });
-    Outcome {
+    RecognizeOutcome {
         after,
         result: ResultInformation::new(200, sub_code, message),
         happened: Happened::RecognizeCompleted(Recognized::Dtmf { tones: collected }),
     }
 }
 
-fn speech(words: &str, callee: &Callee) -> Outcome {
-    Outcome {
+fn speech(words: &str, callee: &Callee) -> RecognizeOutcome {
+    RecognizeOutcome {
         after: callee.say_after,
         result: ResultInformation::completed(),
         happened: Happened::RecognizeCompleted(Recognized::Speech {
@@ -101,13 +101,13 @@ fn speech(words: &str, callee: &Callee) -> Outcome {
     }
 }
 
-fn pressed_choice(choices: &[Choice], callee: &Callee) -> Outcome {
+fn pressed_choice(choices: &[Choice], callee: &Callee) -> RecognizeOutcome {
     let chosen = callee
         .press
         .first()
         .and_then(|tone| choices.iter().find(|choice| choice.tone == Some(*tone)));
     match chosen {
-        Some(choice) => Outcome {
+        Some(choice) => RecognizeOutcome {
             after: callee.press_after,
             result: ResultInformation::new(200, 8533, "Action completed, DTMF option matched."),
             happened: Happened::RecognizeCompleted(Recognized::Choice {
@@ -120,7 +120,7 @@ fn pressed_choice(choices: &[Choice], callee: &Callee) -> Outcome {
 }
 
 /// A phrase fits if it occurs in what was said, whatever its case.
-fn spoken_choice(choices: &[Choice], words: &str, callee: &Callee) -> Outcome {
+fn spoken_choice(choices: &[Choice], words: &str, callee: &Callee) -> RecognizeOutcome {
     let said = words.to_lowercase();
     let chosen = choices.iter().find_map(|choice| {
         let phrase = choice
@@ -130,7 +130,7 @@ fn spoken_choice(choices: &[Choice], words: &str, callee: &Callee) -> Outcome {
         Some((choice, phrase))
     });
     match chosen {
-        Some((choice, phrase)) => Outcome {
+        Some((choice, phrase)) => RecognizeOutcome {
             after: callee.say_after,
             result: ResultInformation::new(200, 8545, "Action completed, speech option matched."),
             happened: Happened::RecognizeCompleted(Recognized::Choice {
@@ -142,8 +142,8 @@ fn spoken_choice(choices: &[Choice], words: &str, callee: &Callee) -> Outcome {
     }
 }
 
-fn not_matched(after: Duration) -> Outcome {
-    Outcome {
+fn not_matched(after: Duration) -> RecognizeOutcome {
+    RecognizeOutcome {
         after,
         result: ResultInformation::new(
             400,
@@ -159,7 +159,7 @@ mod tests {
     use super::{super::super::scenario::Scenario, *};
     use crate::{identity::Identifier, world::Operation};
 
-    fn asked(input: Input, callee: &str) -> Outcome {
+    fn asked(input: Input, callee: &str) -> RecognizeOutcome {
         let request = Recognize {
             input,
             prompts: Vec::new(),
@@ -181,7 +181,7 @@ mod tests {
         })
     }
 
-    fn pressed(outcome: &Outcome) -> String {
+    fn pressed(outcome: &RecognizeOutcome) -> String {
         match &outcome.happened {
             Happened::RecognizeCompleted(Recognized::Dtmf { tones }) => {
                 tones.iter().map(|tone| tone.key()).collect()
@@ -233,7 +233,7 @@ mod tests {
                 },
             ])
         };
-        let label = |outcome: Outcome| match outcome.happened {
+        let label = |outcome: RecognizeOutcome| match outcome.happened {
             Happened::RecognizeCompleted(Recognized::Choice { label, phrase }) => {
                 Some((label, phrase))
             }

@@ -6,12 +6,12 @@ use rand::RngExt;
 
 use super::{
     super::{
+        api_error::ApiError,
         event::{
             CallFacts, Generation, GridHappened, Happened, Notice, RecordingId, ResultInformation,
         },
-        fault::Fault,
     },
-    Act, Place, Recorded, RecordingView, StartRecording, Told, World, guid,
+    Place, PlannedAct, QueuedNotice, Recorded, RecordingView, StartRecording, World, guid,
     request::Api,
 };
 
@@ -51,7 +51,7 @@ impl Recording {
 
 impl World {
     /// Records a conversation. One at a time.
-    pub(crate) fn start_recording(&mut self, request: StartRecording) -> Result<String, Fault> {
+    pub(crate) fn start_recording(&mut self, request: StartRecording) -> Result<String, ApiError> {
         let (leg, conversation) = match &request.of {
             Recorded::Connection(id) => {
                 let conversation = self.connected(id)?.conversation;
@@ -60,7 +60,7 @@ impl World {
             Recorded::Place(place) => {
                 let conversation = self
                     .conversation_at(place)
-                    .ok_or_else(|| Fault::not_found("there is no such call, or it has ended"))?;
+                    .ok_or_else(|| ApiError::not_found("there is no such call, or it has ended"))?;
                 (self.legs_in(conversation).into_iter().next(), conversation)
             }
         };
@@ -69,14 +69,14 @@ impl World {
             .get(&conversation)
             .is_none_or(|known| known.started.is_none())
         {
-            return Err(Fault::conflict("the call is not connected yet"));
+            return Err(ApiError::conflict("the call is not connected yet"));
         }
         if self
             .recordings
             .values()
             .any(|recording| recording.conversation == conversation)
         {
-            return Err(Fault::conflict("the call is being recorded already"));
+            return Err(ApiError::conflict("the call is being recorded already"));
         }
         let (id, chance) = self.draw_recording(&request.of, conversation)?;
         let facts = self.facts_of(leg.as_deref(), conversation, &id, &request.api)?;
@@ -127,7 +127,7 @@ impl World {
         Ok(id)
     }
 
-    pub(crate) fn recording(&self, id: &str) -> Result<RecordingView, Fault> {
+    pub(crate) fn recording(&self, id: &str) -> Result<RecordingView, ApiError> {
         let recording = self.recordings.get(id).ok_or_else(|| no_recording(id))?;
         Ok(RecordingView {
             id: id.to_owned(),
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// Whether the recording is of the conversation that a path of 2021 names.
-    pub(crate) fn recording_in(&self, place: &Place, id: &str) -> Result<(), Fault> {
+    pub(crate) fn recording_in(&self, place: &Place, id: &str) -> Result<(), ApiError> {
         let recording = self.recordings.get(id).ok_or_else(|| no_recording(id))?;
         if self.conversation_at(place) == Some(recording.conversation) {
             Ok(())
@@ -146,16 +146,16 @@ impl World {
         }
     }
 
-    pub(crate) fn pause_recording(&mut self, id: &str) -> Result<(), Fault> {
+    pub(crate) fn pause_recording(&mut self, id: &str) -> Result<(), ApiError> {
         self.set_recording(id, false)
     }
 
-    pub(crate) fn resume_recording(&mut self, id: &str) -> Result<(), Fault> {
+    pub(crate) fn resume_recording(&mut self, id: &str) -> Result<(), ApiError> {
         self.set_recording(id, true)
     }
 
     /// Pausing what is paused is fine and changes nothing.
-    fn set_recording(&mut self, id: &str, active: bool) -> Result<(), Fault> {
+    fn set_recording(&mut self, id: &str, active: bool) -> Result<(), ApiError> {
         let mut recording = self
             .recordings
             .get(id)
@@ -170,7 +170,7 @@ impl World {
         Ok(())
     }
 
-    pub(crate) fn stop_recording(&mut self, id: &str) -> Result<(), Fault> {
+    pub(crate) fn stop_recording(&mut self, id: &str) -> Result<(), ApiError> {
         self.finish_recording(id, "RecordingStopped")
     }
 
@@ -188,7 +188,7 @@ impl World {
         }
     }
 
-    fn finish_recording(&mut self, id: &str, end_reason: &str) -> Result<(), Fault> {
+    fn finish_recording(&mut self, id: &str, end_reason: &str) -> Result<(), ApiError> {
         let mut recording = self.recordings.remove(id).ok_or_else(|| no_recording(id))?;
         if recording.active {
             recording.active = false;
@@ -229,7 +229,8 @@ impl World {
         };
         let at = (self.now + self.setup.scenario.line.latency).max(recording.told);
         recording.told = at;
-        self.plan.add(at, Act::Tell(Told::Call(notice)));
+        self.plan
+            .add(at, PlannedAct::Tell(QueuedNotice::Call(notice)));
     }
 
     /// The application may have no leg in the conversation: then the recording's endpoint stands for it.
@@ -239,11 +240,11 @@ impl World {
         conversation: u64,
         recording: &RecordingId,
         api: &Api,
-    ) -> Result<CallFacts, Fault> {
+    ) -> Result<CallFacts, ApiError> {
         let known = self
             .conversations
             .get(&conversation)
-            .ok_or_else(|| Fault::not_found("there is no such call"))?;
+            .ok_or_else(|| ApiError::not_found("there is no such call"))?;
         let ordinal = leg
             .and_then(|leg| self.legs.get(leg))
             .map_or(0, |leg| leg.ordinal);
@@ -256,11 +257,11 @@ impl World {
         &mut self,
         of: &Recorded,
         conversation: u64,
-    ) -> Result<(RecordingId, f64), Fault> {
+    ) -> Result<(RecordingId, f64), ApiError> {
         let known = self
             .conversations
             .get_mut(&conversation)
-            .ok_or_else(|| Fault::not_found("there is no such call"))?;
+            .ok_or_else(|| ApiError::not_found("there is no such call"))?;
         let chance = &mut known.recordings;
         let (own, resource) = (guid(chance), guid(chance));
         let endpoint = match of {
@@ -271,6 +272,6 @@ impl World {
     }
 }
 
-fn no_recording(id: &str) -> Fault {
-    Fault::not_found(format!("there is no recording {id}, or it was stopped"))
+fn no_recording(id: &str) -> ApiError {
+    ApiError::not_found(format!("there is no recording {id}, or it was stopped"))
 }

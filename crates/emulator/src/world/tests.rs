@@ -125,8 +125,8 @@ impl Trial {
         self.world.advance(until);
         for told in self.world.take() {
             match told {
-                Told::Call(notice) => self.calls.push(notice),
-                Told::Grid(notice) => self.grid.push(notice),
+                QueuedNotice::Call(notice) => self.calls.push(notice),
+                QueuedNotice::Grid(notice) => self.grid.push(notice),
             }
         }
         self
@@ -177,7 +177,7 @@ impl Trial {
     }
 }
 
-fn status<T: std::fmt::Debug>(result: Result<T, Fault>) -> u16 {
+fn status<T: std::fmt::Debug>(result: Result<T, ApiError>) -> u16 {
     result.expect_err("a refusal").status
 }
 

@@ -2,13 +2,13 @@
 
 use super::{
     super::{
+        api_error::ApiError,
         event::{Happened, ResultInformation},
-        fault::Fault,
         identity::Identifier,
         scenario::Answering,
     },
-    Act, Operation, Transfer, World,
-    calls::{nobody, refusal},
+    Operation, PlannedAct, Transfer, World,
+    calls::{participant_not_found, refusal},
     conversation::LegState,
 };
 
@@ -23,7 +23,7 @@ pub(super) struct Transferring {
 
 impl World {
     /// Hands a participant over to somebody else.
-    pub(crate) fn transfer(&mut self, id: &str, request: Transfer) -> Result<(), Fault> {
+    pub(crate) fn transfer(&mut self, id: &str, request: Transfer) -> Result<(), ApiError> {
         let leg = self.connected(id)?;
         let (conversation, source) = (leg.conversation, leg.source.raw_id());
         let others: Vec<_> = self
@@ -37,10 +37,10 @@ impl World {
             .collect();
         let transferee = match (request.transferee, others.as_slice()) {
             (Some(who), _) if others.iter().any(|other| other.raw_id() == who.raw_id()) => who,
-            (Some(who), _) => return Err(nobody(&who.raw_id())),
+            (Some(who), _) => return Err(participant_not_found(&who.raw_id())),
             (None, [only]) => only.clone(),
             (None, _) => {
-                return Err(Fault::bad_request(
+                return Err(ApiError::bad_request(
                     "transferee is missing, and the call has not just one other participant",
                 ));
             }
@@ -51,7 +51,7 @@ impl World {
             .iter()
             .any(|pending| pending.failed == Happened::TransferFailed)
         {
-            return Err(Fault::conflict("the call is being transferred already"));
+            return Err(ApiError::conflict("the call is being transferred already"));
         }
         let after = self.callee(&request.target).after;
         let pending = self.pend(id, request.operation.clone(), Happened::TransferFailed);
@@ -63,7 +63,7 @@ impl World {
         });
         self.after(
             after,
-            Act::Transferred {
+            PlannedAct::Transferred {
                 leg: id.to_owned(),
                 transfer,
             },

@@ -3,12 +3,14 @@
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{
-    dispatch::{AttemptId, ChannelId, DeliveryId, Dispatcher, Input, Lane, Loss, Refused},
+    dispatch::{
+        AttemptId, ChannelId, ChannelLoss, DeliveryId, Dispatcher, DispatcherInput, Lane, Refused,
+    },
     route::DestinationId,
 };
 
 use super::{
-    super::broker::{Dice, Message, Mood, Session, Taken},
+    super::broker::{MessageFate, ModelChannel, QueueBehaviour, RandomSource, SentMessage},
     Accepted, CHANNELS, DESTINATIONS, State, World,
 };
 
@@ -16,7 +18,7 @@ impl World {
     /// One step of a schedule; the number says which.
     pub(in crate::dispatch::property) fn act(&mut self, number: u64) {
         self.figures.steps += 1;
-        let mut dice = Dice::new(number);
+        let mut dice = RandomSource::new(number);
         match dice.below(100) {
             0..24 => self.accept(&mut dice),
             24..37 => self.read(&mut dice),
@@ -39,12 +41,12 @@ impl World {
             89..90 => self.restart(&mut dice),
             90..93 => {
                 let moods = [
-                    Mood::Well,
-                    Mood::Well,
-                    Mood::Missing,
-                    Mood::Missing,
-                    Mood::Full,
-                    Mood::Stuck,
+                    QueueBehaviour::Well,
+                    QueueBehaviour::Well,
+                    QueueBehaviour::Missing,
+                    QueueBehaviour::Missing,
+                    QueueBehaviour::Full,
+                    QueueBehaviour::Stuck,
                 ];
                 let queue = dice.below(self.moods.len());
                 self.moods[queue] = moods[dice.below(moods.len())];
@@ -55,7 +57,7 @@ impl World {
             }
             94..95 => {
                 self.blocked = !self.blocked;
-                self.inbox.push_back(Input::Blocked(self.blocked));
+                self.inbox.push_back(DispatcherInput::Blocked(self.blocked));
             }
             95..96 => self.withdraw(&mut dice),
             96..97 => self.speak_nonsense(&mut dice),
@@ -65,7 +67,7 @@ impl World {
         self.deliver(&mut dice);
     }
 
-    fn accept(&mut self, dice: &mut Dice) {
+    fn accept(&mut self, dice: &mut RandomSource) {
         for _ in 0..=dice.below(3) {
             let destination = dice.below(DESTINATIONS.len());
             let (_, family) = DESTINATIONS[destination];
@@ -95,7 +97,7 @@ impl World {
         }
     }
 
-    fn read(&mut self, dice: &mut Dice) {
+    fn read(&mut self, dice: &mut RandomSource) {
         if self.blocked {
             return;
         }
@@ -106,29 +108,29 @@ impl World {
                 return;
             };
             match session.read(|queue| moods[queue]) {
-                Some(Taken::Landed(message)) => self.land(message, false),
-                Some(Taken::Refused) => return self.refuse(channel, dice),
-                Some(Taken::Not) => {}
+                Some(MessageFate::Landed(message)) => self.land(message, false),
+                Some(MessageFate::Refused) => return self.refuse(channel, dice),
+                Some(MessageFate::Not) => {}
                 None => return,
             }
         }
     }
 
-    pub(super) fn refuse(&mut self, channel: usize, dice: &mut Dice) {
+    pub(super) fn refuse(&mut self, channel: usize, dice: &mut RandomSource) {
         let settled = !dice.one_in(4);
         let rest = self.end_session(channel, dice);
         if !settled {
             self.leave_late(rest);
         }
         self.figures.losses += 1;
-        self.inbox.push_back(Input::ChannelLost {
+        self.inbox.push_back(DispatcherInput::ChannelLost {
             channel: ChannelId(u32::try_from(channel).unwrap()),
-            loss: Loss::Refused { settled },
+            loss: ChannelLoss::Refused { settled },
         });
     }
 
     /// Closes a channel and gives what the broker had not read.
-    fn end_session(&mut self, channel: usize, dice: &mut Dice) -> VecDeque<Message> {
+    fn end_session(&mut self, channel: usize, dice: &mut RandomSource) -> VecDeque<SentMessage> {
         self.closing.retain(|one| *one != channel);
         let Some(mut session) = self.sessions[channel].take() else {
             return VecDeque::new();
@@ -142,12 +144,12 @@ impl World {
         session.socket
     }
 
-    fn leave_late(&mut self, stream: VecDeque<Message>) {
+    fn leave_late(&mut self, stream: VecDeque<SentMessage>) {
         self.fence_due = true;
         self.late.push(stream);
     }
 
-    fn answer(&mut self, dice: &mut Dice) {
+    fn answer(&mut self, dice: &mut RandomSource) {
         let moods = self.moods;
         let channel = dice.below(CHANNELS);
         if let Some(session) = &mut self.sessions[channel] {
@@ -155,13 +157,13 @@ impl World {
         }
     }
 
-    fn poll(&mut self, dice: &mut Dice) {
+    fn poll(&mut self, dice: &mut RandomSource) {
         let channel = dice.below(CHANNELS);
         let polls = 1 + dice.below(12);
         self.poll_channel(channel, polls, dice);
     }
 
-    pub(super) fn poll_channel(&mut self, channel: usize, polls: usize, dice: &mut Dice) {
+    pub(super) fn poll_channel(&mut self, channel: usize, polls: usize, dice: &mut RandomSource) {
         let mut outcomes = Vec::new();
         if let Some(session) = &mut self.sessions[channel] {
             session.poll(dice, polls, &mut outcomes);
@@ -169,15 +171,15 @@ impl World {
         self.tell(outcomes);
     }
 
-    fn open(&mut self, dice: &mut Dice) {
+    fn open(&mut self, dice: &mut RandomSource) {
         let channel = dice.below(CHANNELS);
         self.open_channel(channel);
     }
 
     pub(super) fn open_channel(&mut self, channel: usize) {
         if self.sessions[channel].is_none() && !self.shut[channel] {
-            self.sessions[channel] = Some(Session::new(self.kept.poll_all));
-            self.inbox.push_back(Input::Opened {
+            self.sessions[channel] = Some(ModelChannel::new(self.kept.poll_all));
+            self.inbox.push_back(DispatcherInput::Opened {
                 channel: ChannelId(u32::try_from(channel).unwrap()),
             });
         }
@@ -188,14 +190,14 @@ impl World {
         for (id, delivery) in self.accepted.iter_mut().enumerate() {
             if delivery.state != State::Pending && !delivery.durable {
                 delivery.durable = true;
-                self.inbox.push_back(Input::Settled {
+                self.inbox.push_back(DispatcherInput::Settled {
                     delivery: DeliveryId(id as u64),
                 });
             }
         }
     }
 
-    pub(super) fn fence(&mut self, dice: &mut Dice) {
+    pub(super) fn fence(&mut self, dice: &mut RandomSource) {
         if !self.fence_due {
             return;
         }
@@ -208,7 +210,7 @@ impl World {
         }
         self.fence_due = false;
         self.figures.fences += 1;
-        self.inbox.push_back(Input::Fenced);
+        self.inbox.push_back(DispatcherInput::Fenced);
     }
 
     /// The fence was not to be had in time: what it would have held off may still come.
@@ -216,11 +218,11 @@ impl World {
         if std::mem::take(&mut self.fence_due) {
             self.strays.append(&mut self.late);
             self.figures.passed += 1;
-            self.inbox.push_back(Input::Fenced);
+            self.inbox.push_back(DispatcherInput::Fenced);
         }
     }
 
-    fn land_late(&mut self, dice: &mut Dice) {
+    fn land_late(&mut self, dice: &mut RandomSource) {
         if let Some(message) = next_of(&mut self.late, dice)
             && self.takes(message)
         {
@@ -229,7 +231,7 @@ impl World {
         }
     }
 
-    pub(super) fn land_stray(&mut self, dice: &mut Dice) {
+    pub(super) fn land_stray(&mut self, dice: &mut RandomSource) {
         if let Some(message) = next_of(&mut self.strays, dice)
             && self.takes(message)
         {
@@ -238,11 +240,15 @@ impl World {
         }
     }
 
-    fn takes(&self, message: Message) -> bool {
-        !message.poison && matches!(self.moods[message.queue], Mood::Well | Mood::Stuck)
+    fn takes(&self, message: SentMessage) -> bool {
+        !message.poison
+            && matches!(
+                self.moods[message.queue],
+                QueueBehaviour::Well | QueueBehaviour::Stuck
+            )
     }
 
-    pub(super) fn answer_alone(&mut self, dice: &mut Dice, healthy: bool) {
+    pub(super) fn answer_alone(&mut self, dice: &mut RandomSource, healthy: bool) {
         if self.alone.is_empty() {
             return;
         }
@@ -251,12 +257,12 @@ impl World {
         let attempt = message.attempt;
         let mood = self.moods[message.queue];
         let unknown = !healthy && dice.one_in(5);
-        if mood == Mood::Stuck && !unknown {
+        if mood == QueueBehaviour::Stuck && !unknown {
             return;
         }
         self.alone.swap_remove(index);
         let input = if message.poison {
-            Input::AloneRefused {
+            DispatcherInput::AloneRefused {
                 attempt,
                 refused: Refused {
                     code: 406,
@@ -265,19 +271,19 @@ impl World {
             }
         } else {
             match mood {
-                Mood::Missing => Input::Returned { attempt },
-                Mood::Full => Input::Nacked { attempt },
-                Mood::Well | Mood::Stuck => {
+                QueueBehaviour::Missing => DispatcherInput::Returned { attempt },
+                QueueBehaviour::Full => DispatcherInput::Nacked { attempt },
+                QueueBehaviour::Well | QueueBehaviour::Stuck => {
                     // Where the answer is lost, the message may have been too.
                     if !unknown || dice.one_in(2) {
                         self.land(message, false);
                     }
-                    Input::Confirmed { attempt }
+                    DispatcherInput::Confirmed { attempt }
                 }
             }
         };
         self.inbox.push_back(if unknown {
-            Input::AloneUnknown { attempt }
+            DispatcherInput::AloneUnknown { attempt }
         } else {
             input
         });
@@ -286,15 +292,15 @@ impl World {
     pub(super) fn answer_recheck(&mut self) {
         for destination in std::mem::take(&mut self.rechecks) {
             let mood = self.moods[usize::try_from(destination.0).unwrap()];
-            self.inbox.push_back(Input::Rechecked {
+            self.inbox.push_back(DispatcherInput::Rechecked {
                 destination,
-                usable: mood != Mood::Missing,
+                usable: mood != QueueBehaviour::Missing,
             });
         }
     }
 
     /// What the dispatcher asked to be closed or cut.
-    pub(super) fn close(&mut self, dice: &mut Dice) {
+    pub(super) fn close(&mut self, dice: &mut RandomSource) {
         if std::mem::take(&mut self.cut) {
             self.lose_connection(dice);
         } else if let Some(channel) = self.closing.first().copied() {
@@ -303,7 +309,7 @@ impl World {
     }
 
     /// The broker says Close or Close-Ok: it has read a part of what was sent, and reads no more.
-    pub(super) fn lose_settled(&mut self, channel: usize, dice: &mut Dice) {
+    pub(super) fn lose_settled(&mut self, channel: usize, dice: &mut RandomSource) {
         let reads = dice.below(4);
         for _ in 0..reads {
             let moods = self.moods;
@@ -311,23 +317,23 @@ impl World {
                 .as_mut()
                 .and_then(|session| session.read(|queue| moods[queue]))
             {
-                Some(Taken::Landed(message)) => self.land(message, false),
-                Some(Taken::Refused) => return self.refuse(channel, dice),
-                Some(Taken::Not) => {}
+                Some(MessageFate::Landed(message)) => self.land(message, false),
+                Some(MessageFate::Refused) => return self.refuse(channel, dice),
+                Some(MessageFate::Not) => {}
                 None => break,
             }
         }
         if self.sessions[channel].is_some() {
             self.end_session(channel, dice);
             self.figures.losses += 1;
-            self.inbox.push_back(Input::ChannelLost {
+            self.inbox.push_back(DispatcherInput::ChannelLost {
                 channel: ChannelId(u32::try_from(channel).unwrap()),
-                loss: Loss::Settled,
+                loss: ChannelLoss::Settled,
             });
         }
     }
 
-    fn lose_connection(&mut self, dice: &mut Dice) {
+    fn lose_connection(&mut self, dice: &mut RandomSource) {
         self.fence_due = true;
         self.cut = false;
         for channel in 0..CHANNELS {
@@ -335,19 +341,19 @@ impl World {
                 let stream = self.end_session(channel, dice);
                 self.leave_late(stream);
                 self.figures.losses += 1;
-                self.inbox.push_back(Input::ChannelLost {
+                self.inbox.push_back(DispatcherInput::ChannelLost {
                     channel: ChannelId(u32::try_from(channel).unwrap()),
-                    loss: Loss::Unfenced,
+                    loss: ChannelLoss::Unfenced,
                 });
             }
         }
         if std::mem::take(&mut self.blocked) {
-            self.inbox.push_back(Input::Blocked(false));
+            self.inbox.push_back(DispatcherInput::Blocked(false));
         }
     }
 
     /// The process is killed: what the journal had not committed is owed again, and what was sent may still land.
-    fn restart(&mut self, dice: &mut Dice) {
+    fn restart(&mut self, dice: &mut RandomSource) {
         if self.confirm_mode {
             return;
         }
@@ -382,43 +388,43 @@ impl World {
         }
     }
 
-    fn withdraw(&mut self, dice: &mut Dice) {
+    fn withdraw(&mut self, dice: &mut RandomSource) {
         if !self.confirm_mode || self.accepted.is_empty() {
             return;
         }
         for _ in 0..=dice.below(4) {
             let id = dice.below(self.accepted.len());
             self.accepted[id].withdrawn = true;
-            self.inbox.push_back(Input::Withdraw {
+            self.inbox.push_back(DispatcherInput::Withdraw {
                 delivery: DeliveryId(id as u64),
             });
         }
     }
 
     /// What nobody should say, and what must change nothing.
-    fn speak_nonsense(&mut self, dice: &mut Dice) {
+    fn speak_nonsense(&mut self, dice: &mut RandomSource) {
         let attempt = AttemptId(u64::MAX - dice.below(10) as u64);
         let delivery = DeliveryId(u64::MAX);
         self.inbox.extend([
-            Input::Confirmed { attempt },
-            Input::Nacked { attempt },
-            Input::Returned { attempt },
-            Input::NotSent { attempt },
-            Input::AloneUnknown { attempt },
-            Input::Withdraw { delivery },
-            Input::Settled { delivery },
-            Input::Rechecked {
+            DispatcherInput::Confirmed { attempt },
+            DispatcherInput::Nacked { attempt },
+            DispatcherInput::Returned { attempt },
+            DispatcherInput::NotSent { attempt },
+            DispatcherInput::AloneUnknown { attempt },
+            DispatcherInput::Withdraw { delivery },
+            DispatcherInput::Settled { delivery },
+            DispatcherInput::Rechecked {
                 destination: DestinationId(99),
                 usable: dice.one_in(2),
             },
-            Input::ChannelLost {
+            DispatcherInput::ChannelLost {
                 channel: ChannelId(99),
-                loss: Loss::Unfenced,
+                loss: ChannelLoss::Unfenced,
             },
         ]);
         for channel in 0..CHANNELS {
             if self.sessions[channel].is_some() {
-                self.inbox.push_back(Input::Opened {
+                self.inbox.push_back(DispatcherInput::Opened {
                     channel: ChannelId(u32::try_from(channel).unwrap()),
                 });
             }
@@ -431,7 +437,7 @@ impl World {
     }
 
     /// Time passes until the next thing is due, mostly not as long as a stall takes.
-    pub(super) fn wait(&mut self, dice: &mut Dice) {
+    pub(super) fn wait(&mut self, dice: &mut RandomSource) {
         if let Some(deadline) = self.dispatcher.deadline()
             && (deadline < self.now + Duration::from_secs(6) || dice.one_in(4))
         {
@@ -441,7 +447,10 @@ impl World {
 }
 
 /// The next message of one of the streams.
-fn next_of(streams: &mut Vec<VecDeque<Message>>, dice: &mut Dice) -> Option<Message> {
+fn next_of(
+    streams: &mut Vec<VecDeque<SentMessage>>,
+    dice: &mut RandomSource,
+) -> Option<SentMessage> {
     if streams.is_empty() {
         return None;
     }

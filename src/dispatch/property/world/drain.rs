@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::dispatch::Input;
+use crate::dispatch::DispatcherInput;
 
 use super::{
-    super::broker::{Dice, Mood, Taken},
+    super::broker::{MessageFate, QueueBehaviour, RandomSource},
     Accepted, CHANNELS, DESTINATIONS, State, World,
 };
 
@@ -13,10 +13,10 @@ impl World {
     /// The end of a schedule (P4): all faults stop but those of one destination, and everything that does not wait
     /// for that one must drain; then its faults stop too, and everything must.
     pub(in crate::dispatch::property) fn finish(&mut self, number: u64) {
-        let mut dice = Dice::new(number);
+        let mut dice = RandomSource::new(number);
         let bad = dice.below(DESTINATIONS.len());
         let bad_channel = usize::try_from(DESTINATIONS[bad].0).unwrap();
-        self.moods = [Mood::Well; DESTINATIONS.len()];
+        self.moods = [QueueBehaviour::Well; DESTINATIONS.len()];
         self.shut = [false; CHANNELS];
         // A channel that does not open and a queue that does not confirm hold their channel up, the others only
         // their destination.
@@ -27,15 +27,15 @@ impl World {
                 true
             }
             1 => {
-                self.moods[bad] = Mood::Stuck;
+                self.moods[bad] = QueueBehaviour::Stuck;
                 true
             }
             2 => {
-                self.moods[bad] = Mood::Missing;
+                self.moods[bad] = QueueBehaviour::Missing;
                 false
             }
             _ => {
-                self.moods[bad] = Mood::Full;
+                self.moods[bad] = QueueBehaviour::Full;
                 false
             }
         };
@@ -52,7 +52,7 @@ impl World {
                 "P4: with trouble only at {bad} ({moods:?}) these stay: {left:?}"
             ));
         }
-        self.moods = [Mood::Well; DESTINATIONS.len()];
+        self.moods = [QueueBehaviour::Well; DESTINATIONS.len()];
         self.shut = [false; CHANNELS];
         self.drain(&mut dice, |world| world.dispatcher.pending() == 0);
         if self.dispatcher.pending() > 0 {
@@ -95,9 +95,9 @@ impl World {
     }
 
     /// Everybody does what they should until it is enough.
-    fn drain(&mut self, dice: &mut Dice, enough: impl Fn(&Self) -> bool) {
+    fn drain(&mut self, dice: &mut RandomSource, enough: impl Fn(&Self) -> bool) {
         if std::mem::take(&mut self.blocked) {
-            self.inbox.push_back(Input::Blocked(false));
+            self.inbox.push_back(DispatcherInput::Blocked(false));
         }
         for _ in 0..2_000 {
             if self.broken.is_some() || (self.inbox.is_empty() && enough(self)) {
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    fn read_everything(&mut self, dice: &mut Dice) {
+    fn read_everything(&mut self, dice: &mut RandomSource) {
         let moods = self.moods;
         for channel in 0..CHANNELS {
             for _ in 0..8 {
@@ -129,9 +129,9 @@ impl World {
                     .as_mut()
                     .and_then(|session| session.read(|queue| moods[queue]))
                 {
-                    Some(Taken::Landed(message)) => self.land(message, false),
-                    Some(Taken::Refused) => self.refuse(channel, dice),
-                    Some(Taken::Not) => {}
+                    Some(MessageFate::Landed(message)) => self.land(message, false),
+                    Some(MessageFate::Refused) => self.refuse(channel, dice),
+                    Some(MessageFate::Not) => {}
                     None => break,
                 }
                 if let Some(session) = &mut self.sessions[channel] {

@@ -3,11 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{answer::Answer, body::Members, endpoint::Asked},
+    super::{body::BodyMembers, endpoint::OperationRequest, response::ApiResponse},
     CALLBACK, context, locator,
 };
 use crate::{
-    fault::Fault,
+    api_error::ApiError,
     identity::Identifier,
     world::{self, CallView, Connect, Create, Media, Subscription, Transfer, Wants, World},
 };
@@ -18,16 +18,19 @@ const WANTS: Wants = Wants {
     tones: false,
 };
 
-pub(super) fn create(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn create(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     intelligence(&body)?;
     let call = world.create(Create {
         api: asked.api.clone(),
-        targets: body.required("targets", Members::people)?,
+        targets: body.required("targets", BodyMembers::people)?,
         source: source(&body)?,
         caller_id: body.phone("sourceCallerIdNumber")?,
         display_name: body.text("sourceDisplayName")?,
-        callback: body.required("callbackUri", Members::url)?,
+        callback: body.required("callbackUri", BodyMembers::url)?,
         context: body.context()?,
         wants: WANTS,
         media: media(&body)?,
@@ -36,25 +39,28 @@ pub(super) fn create(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fau
 }
 
 /// Who calls: a user of the resource, or a Teams app in its stead.
-fn source(body: &Members<'_>) -> Result<Option<Identifier>, Fault> {
+fn source(body: &BodyMembers<'_>) -> Result<Option<Identifier>, ApiError> {
     if let Some(user) = body.user("source")? {
         return Ok(Some(user));
     }
     body.members("teamsAppSource")?
         .map(|app| {
-            let raw_id = format!("28:orgid:{}", app.required("appId", Members::text)?);
+            let raw_id = format!("28:orgid:{}", app.required("appId", BodyMembers::text)?);
             Ok(Identifier::from_raw_id(&raw_id))
         })
         .transpose()
 }
 
-pub(super) fn answer(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn answer(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     intelligence(&body)?;
     let call = world.answer(world::Answer {
         api: asked.api.clone(),
-        token: body.required("incomingCallContext", Members::text)?,
-        callback: body.required("callbackUri", Members::url)?,
+        token: body.required("incomingCallContext", BodyMembers::text)?,
+        callback: body.required("callbackUri", BodyMembers::url)?,
         context: body.context()?,
         answered_by: body.user("answeredBy")?,
         media: media(&body)?,
@@ -62,13 +68,16 @@ pub(super) fn answer(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fau
     show(world, 200, &call)
 }
 
-pub(super) fn connect(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn connect(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     intelligence(&body)?;
-    let callback = body.required("callbackUri", Members::url)?;
+    let callback = body.required("callbackUri", BodyMembers::url)?;
     let call = world.connect(Connect {
         api: asked.api.clone(),
-        place: locator(&body.required("callLocator", Members::members)?)?,
+        place: locator(&body.required("callLocator", BodyMembers::members)?)?,
         source: None,
         callback: callback.clone(),
         context: body.context()?,
@@ -79,7 +88,7 @@ pub(super) fn connect(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fa
         return show(world, 200, &call);
     }
     // There is nothing to connect to, which `ConnectFailed` tells: the request itself is fine.
-    Ok(Answer::with(
+    Ok(ApiResponse::with(
         200,
         json!({
             "callConnectionId": call, "callConnectionState": "connecting",
@@ -88,36 +97,54 @@ pub(super) fn connect(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fa
     ))
 }
 
-pub(super) fn redirect(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn redirect(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let token = body.required("incomingCallContext", Members::text)?;
+    let token = body.required("incomingCallContext", BodyMembers::text)?;
     world.redirect(&token, body.identifier("target")?)?;
-    Ok(Answer::empty(204))
+    Ok(ApiResponse::empty(204))
 }
 
-pub(super) fn reject(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn reject(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let token = body.required("incomingCallContext", Members::text)?;
+    let token = body.required("incomingCallContext", BodyMembers::text)?;
     let reason = body.word("callRejectReason", &["none", "busy", "forbidden"])?;
     world.reject(&token, reason)?;
-    Ok(Answer::empty(204))
+    Ok(ApiResponse::empty(204))
 }
 
-pub(super) fn properties(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn properties(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     show(world, 200, asked.id())
 }
 
-pub(super) fn hang_up(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn hang_up(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.hang_up(asked.id())?;
-    Ok(Answer::empty(204))
+    Ok(ApiResponse::empty(204))
 }
 
-pub(super) fn terminate(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn terminate(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.terminate(asked.id())?;
-    Ok(Answer::empty(204))
+    Ok(ApiResponse::empty(204))
 }
 
-pub(super) fn transfer(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn transfer(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     body.phone("sourceCallerIdNumber")?;
     let operation = body.operation(CALLBACK)?;
@@ -125,7 +152,7 @@ pub(super) fn transfer(world: &mut World, asked: &Asked<'_>) -> Result<Answer, F
     world.transfer(
         asked.id(),
         Transfer {
-            target: body.required("targetParticipant", Members::identifier)?,
+            target: body.required("targetParticipant", BodyMembers::identifier)?,
             transferee: body.identifier("transferee")?,
             operation,
         },
@@ -134,19 +161,19 @@ pub(super) fn transfer(world: &mut World, asked: &Asked<'_>) -> Result<Answer, F
 }
 
 /// The emulator recognizes without the help of any other service; a wrong address is a mistake all the same.
-fn intelligence(body: &Members<'_>) -> Result<(), Fault> {
+fn intelligence(body: &BodyMembers<'_>) -> Result<(), ApiError> {
     if let Some(options) = body.members("callIntelligenceOptions")? {
         options.url("cognitiveServicesEndpoint")?;
     }
     Ok(())
 }
 
-fn media(body: &Members<'_>) -> Result<Media, Fault> {
+fn media(body: &BodyMembers<'_>) -> Result<Media, ApiError> {
     let streaming = body
         .members("mediaStreamingOptions")?
         .map(|options| {
-            options.required("transportType", Members::text)?;
-            options.required("audioChannelType", Members::text)?;
+            options.required("transportType", BodyMembers::text)?;
+            options.required("audioChannelType", BodyMembers::text)?;
             Ok(Subscription {
                 at_once: options.flag("startMediaStreaming")?.unwrap_or(false),
                 locale: None,
@@ -156,10 +183,10 @@ fn media(body: &Members<'_>) -> Result<Media, Fault> {
     let transcription = body
         .members("transcriptionOptions")?
         .map(|options| {
-            options.required("transportType", Members::text)?;
+            options.required("transportType", BodyMembers::text)?;
             Ok(Subscription {
                 at_once: options.flag("startTranscription")?.unwrap_or(false),
-                locale: Some(options.required("locale", Members::text)?),
+                locale: Some(options.required("locale", BodyMembers::text)?),
             })
         })
         .transpose()?;
@@ -169,8 +196,8 @@ fn media(body: &Members<'_>) -> Result<Media, Fault> {
     })
 }
 
-fn show(world: &mut World, status: u16, call: &str) -> Result<Answer, Fault> {
-    Ok(Answer::with(
+fn show(world: &mut World, status: u16, call: &str) -> Result<ApiResponse, ApiError> {
+    Ok(ApiResponse::with(
         status,
         Value::Object(connection(&world.call(call)?)),
     ))

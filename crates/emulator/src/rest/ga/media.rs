@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    super::{answer::Answer, body::Members, endpoint::Asked},
+    super::{body::BodyMembers, endpoint::OperationRequest, response::ApiResponse},
     CALLBACK, context,
 };
 use crate::{
-    fault::Fault,
+    api_error::ApiError,
     identity::Identifier,
     world::{Choice, DtmfOptions, Input, Operation, Play, Recognize, Source, World},
 };
@@ -19,14 +19,17 @@ const BETWEEN_TONES: Duration = Duration::from_secs(2);
 /// Who an operation is for.
 const TARGET: &str = "targetParticipant";
 
-pub(super) fn play(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn play(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let sources = body.required("playSources", Members::list)?;
+    let sources = body.required("playSources", BodyMembers::list)?;
     if sources.is_empty() {
         return Err(body.wrong("playSources", "names nothing to play"));
     }
     let repeat = match body.members("playOptions")? {
-        Some(options) => options.required("loop", Members::flag)?,
+        Some(options) => options.required("loop", BodyMembers::flag)?,
         None => false,
     };
     world.play(
@@ -39,29 +42,32 @@ pub(super) fn play(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault
             operation: body.operation(CALLBACK)?,
         },
     )?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
 /// `PlaySource`.
-fn source(source: &Members<'_>) -> Result<Source, Fault> {
+fn source(source: &BodyMembers<'_>) -> Result<Source, ApiError> {
     let kind = source
         .word("kind", &["file", "text", "ssml"])?
         .ok_or_else(|| source.wrong("kind", "is missing"))?;
-    let what = source.required(kind, Members::members)?;
+    let what = source.required(kind, BodyMembers::members)?;
     Ok(match kind {
         "file" => Source::File {
-            uri: what.required("uri", Members::text)?,
+            uri: what.required("uri", BodyMembers::text)?,
         },
         "text" => Source::Text {
-            text: what.required("text", Members::text)?,
+            text: what.required("text", BodyMembers::text)?,
         },
         _ => Source::Ssml {
-            text: what.required("ssmlText", Members::text)?,
+            text: what.required("ssmlText", BodyMembers::text)?,
         },
     })
 }
 
-pub(super) fn recognize(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn recognize(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     let kind = body
         .word(
@@ -69,7 +75,7 @@ pub(super) fn recognize(world: &mut World, asked: &Asked<'_>) -> Result<Answer, 
             &["dtmf", "speech", "speechOrDtmf", "choices"],
         )?
         .ok_or_else(|| body.wrong("recognizeInputType", "is missing"))?;
-    let options = body.required("recognizeOptions", Members::members)?;
+    let options = body.required("recognizeOptions", BodyMembers::members)?;
     let input = match kind {
         "dtmf" => Input::Dtmf(tones(&options)?),
         "speech" => Input::Speech,
@@ -84,7 +90,7 @@ pub(super) fn recognize(world: &mut World, asked: &Asked<'_>) -> Result<Answer, 
         Recognize {
             input,
             prompts: prompts(&body)?,
-            target: options.required(TARGET, Members::identifier)?,
+            target: options.required(TARGET, BodyMembers::identifier)?,
             initial_silence: options
                 .seconds("initialSilenceTimeoutInSeconds")?
                 .unwrap_or(INITIAL_SILENCE),
@@ -93,11 +99,11 @@ pub(super) fn recognize(world: &mut World, asked: &Asked<'_>) -> Result<Answer, 
             operation: body.operation(CALLBACK)?,
         },
     )?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
 /// Older clients have one prompt, newer ones several.
-fn prompts(body: &Members<'_>) -> Result<Vec<Source>, Fault> {
+fn prompts(body: &BodyMembers<'_>) -> Result<Vec<Source>, ApiError> {
     match body.list("playPrompts")? {
         Some(prompts) if !prompts.is_empty() => prompts.iter().map(source).collect(),
         _ => body
@@ -108,7 +114,7 @@ fn prompts(body: &Members<'_>) -> Result<Vec<Source>, Fault> {
     }
 }
 
-fn tones(options: &Members<'_>) -> Result<DtmfOptions, Fault> {
+fn tones(options: &BodyMembers<'_>) -> Result<DtmfOptions, ApiError> {
     let Some(options) = options.members("dtmfOptions")? else {
         return Ok(DtmfOptions {
             between_tones: BETWEEN_TONES,
@@ -129,8 +135,8 @@ fn tones(options: &Members<'_>) -> Result<DtmfOptions, Fault> {
     })
 }
 
-fn choices(options: &Members<'_>) -> Result<Vec<Choice>, Fault> {
-    let choices = options.required("choices", Members::list)?;
+fn choices(options: &BodyMembers<'_>) -> Result<Vec<Choice>, ApiError> {
+    let choices = options.required("choices", BodyMembers::list)?;
     if choices.is_empty() {
         return Err(options.wrong("choices", "gives nothing to choose from"));
     }
@@ -138,42 +144,54 @@ fn choices(options: &Members<'_>) -> Result<Vec<Choice>, Fault> {
         .iter()
         .map(|choice| {
             Ok(Choice {
-                label: choice.required("label", Members::text)?,
-                phrases: choice.required("phrases", Members::texts)?,
+                label: choice.required("label", BodyMembers::text)?,
+                phrases: choice.required("phrases", BodyMembers::texts)?,
                 tone: choice.tone("tone")?,
             })
         })
         .collect()
 }
 
-pub(super) fn cancel(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn cancel(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.cancel_media(asked.id(), asked.body().context()?)?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
 /// The participant and the operation of a request that is about one participant.
-fn of_one(body: &Members<'_>) -> Result<(Identifier, Operation), Fault> {
+fn of_one(body: &BodyMembers<'_>) -> Result<(Identifier, Operation), ApiError> {
     Ok((
-        body.required(TARGET, Members::identifier)?,
+        body.required(TARGET, BodyMembers::identifier)?,
         body.operation(CALLBACK)?,
     ))
 }
 
-pub(super) fn start_tones(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn start_tones(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let (who, operation) = of_one(&asked.body())?;
     world.start_tones(asked.id(), &who, operation)?;
-    Ok(Answer::empty(200))
+    Ok(ApiResponse::empty(200))
 }
 
-pub(super) fn stop_tones(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn stop_tones(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let (who, operation) = of_one(&asked.body())?;
     world.stop_tones(asked.id(), &who, operation)?;
-    Ok(Answer::empty(200))
+    Ok(ApiResponse::empty(200))
 }
 
-pub(super) fn send_tones(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn send_tones(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let tones = body.required("tones", Members::tones)?;
+    let tones = body.required("tones", BodyMembers::tones)?;
     if tones.is_empty() {
         return Err(body.wrong("tones", "names no tone"));
     }
@@ -183,7 +201,10 @@ pub(super) fn send_tones(world: &mut World, asked: &Asked<'_>) -> Result<Answer,
     Ok(context(202, said))
 }
 
-pub(super) fn hold(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn hold(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     let (who, operation) = of_one(&body)?;
     let music = body
@@ -191,38 +212,56 @@ pub(super) fn hold(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault
         .map(|music| source(&music))
         .transpose()?;
     world.hold(asked.id(), &who, music, operation)?;
-    Ok(Answer::empty(200))
+    Ok(ApiResponse::empty(200))
 }
 
-pub(super) fn unhold(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn unhold(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let (who, operation) = of_one(&asked.body())?;
     world.unhold(asked.id(), &who, operation)?;
-    Ok(Answer::empty(200))
+    Ok(ApiResponse::empty(200))
 }
 
-pub(super) fn start_streaming(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn start_streaming(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.start_streaming(asked.id(), asked.body().operation(CALLBACK)?)?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
-pub(super) fn stop_streaming(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn stop_streaming(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.stop_streaming(asked.id(), asked.body().operation(CALLBACK)?)?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
-pub(super) fn start_transcription(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn start_transcription(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     world.start_transcription(asked.id(), body.text("locale")?, body.operation(CALLBACK)?)?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
-pub(super) fn stop_transcription(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn stop_transcription(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.stop_transcription(asked.id(), asked.body().operation(CALLBACK)?)?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
-pub(super) fn update_transcription(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn update_transcription(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     world.update_transcription(asked.id(), body.text("locale")?, body.operation(CALLBACK)?)?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }

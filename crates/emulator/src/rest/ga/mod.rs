@@ -8,11 +8,11 @@ mod recordings;
 use serde_json::{Value, json};
 
 use super::{
-    answer::Answer,
-    body::Members,
+    body::BodyMembers,
     endpoint::{Endpoint, delete, get, post},
+    response::ApiResponse,
 };
-use crate::{fault::Fault, world::Place};
+use crate::{api_error::ApiError, world::Place};
 
 /// The operation's own callback.
 const CALLBACK: &str = "operationCallbackUri";
@@ -98,20 +98,20 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 ];
 
 /// These members with `operationContext`, without it where the request had none.
-fn with_context(status: u16, mut members: Value, context: Option<String>) -> Answer {
+fn with_context(status: u16, mut members: Value, context: Option<String>) -> ApiResponse {
     if let (Some(context), Some(object)) = (context, members.as_object_mut()) {
         object.insert("operationContext".to_owned(), json!(context));
     }
-    Answer::with(status, members)
+    ApiResponse::with(status, members)
 }
 
 /// `{operationContext}`.
-fn context(status: u16, context: Option<String>) -> Answer {
+fn context(status: u16, context: Option<String>) -> ApiResponse {
     with_context(status, json!({}), context)
 }
 
 /// `CallLocator`. Older clients name the kind only by the member that they fill.
-fn locator(locator: &Members<'_>) -> Result<Place, Fault> {
+fn locator(locator: &BodyMembers<'_>) -> Result<Place, ApiError> {
     let kind = locator.word(
         "kind",
         &["groupCallLocator", "serverCallLocator", "roomCallLocator"],

@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    super::{answer::Answer, body::Members, endpoint::Asked},
+    super::{body::BodyMembers, endpoint::OperationRequest, response::ApiResponse},
     CALLBACK, context, with_context,
 };
 use crate::{
+    api_error::ApiError,
     event::Participant,
-    fault::Fault,
     world::{Add, World},
 };
 
@@ -26,22 +26,31 @@ fn participant(participant: &Participant) -> Value {
     })
 }
 
-pub(super) fn list(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn list(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let all: Vec<_> = world
         .participants(asked.id())?
         .iter()
         .map(participant)
         .collect();
     // All on one page: there is no `nextLink`.
-    Ok(Answer::with(200, json!({"value": all})))
+    Ok(ApiResponse::with(200, json!({"value": all})))
 }
 
-pub(super) fn one(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn one(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let found = world.participant(asked.id(), asked.inner_id())?;
-    Ok(Answer::with(200, participant(&found)))
+    Ok(ApiResponse::with(200, participant(&found)))
 }
 
-pub(super) fn add(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn add(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     const TIMEOUT: &str = "invitationTimeoutInSeconds";
     let body = asked.body();
     // The emulated line does not ask for a caller id, but one without a number is a mistake.
@@ -51,7 +60,7 @@ pub(super) fn add(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault>
     if timeout.is_some_and(|timeout| timeout > LONGEST_INVITATION) {
         return Err(body.wrong(TIMEOUT, "is more than 180, the longest that is allowed"));
     }
-    let who = body.required("participantToAdd", Members::identifier)?;
+    let who = body.required("participantToAdd", BodyMembers::identifier)?;
     let operation = body.operation(CALLBACK)?;
     let said = operation.context.clone();
     let added = world.add(
@@ -69,9 +78,12 @@ pub(super) fn add(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault>
     Ok(with_context(202, members, said))
 }
 
-pub(super) fn cancel_add(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn cancel_add(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let invitation = body.required("invitationId", Members::text)?;
+    let invitation = body.required("invitationId", BodyMembers::text)?;
     let operation = body.operation(CALLBACK)?;
     let said = operation.context.clone();
     world.cancel_add(asked.id(), &invitation, operation)?;
@@ -79,27 +91,36 @@ pub(super) fn cancel_add(world: &mut World, asked: &Asked<'_>) -> Result<Answer,
     Ok(with_context(202, members, said))
 }
 
-pub(super) fn remove(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn remove(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let who = body.required("participantToRemove", Members::identifier)?;
+    let who = body.required("participantToRemove", BodyMembers::identifier)?;
     let operation = body.operation(CALLBACK)?;
     let said = operation.context.clone();
     world.remove(asked.id(), &who, operation)?;
     Ok(context(202, said))
 }
 
-pub(super) fn mute(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn mute(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let who = body.required("targetParticipants", Members::people)?;
+    let who = body.required("targetParticipants", BodyMembers::people)?;
     let said = body.context()?;
     world.mute(asked.id(), &who, said.clone())?;
     Ok(context(200, said))
 }
 
-pub(super) fn move_here(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn move_here(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let who = body.required("targetParticipants", Members::people)?;
-    let from = body.required("fromCall", Members::text)?;
+    let who = body.required("targetParticipants", BodyMembers::people)?;
+    let from = body.required("fromCall", BodyMembers::text)?;
     let operation = body.operation(CALLBACK)?;
     let said = operation.context.clone();
     let moved: Vec<_> = world

@@ -3,18 +3,21 @@
 use serde_json::json;
 
 use super::{
-    super::{answer::Answer, body::Members, endpoint::Asked},
+    super::{body::BodyMembers, endpoint::OperationRequest, response::ApiResponse},
     locator,
 };
 use crate::{
-    fault::Fault,
+    api_error::ApiError,
     world::{Recorded, StartRecording, World},
 };
 
-pub(super) fn start(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn start(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
     check_the_rest(&body)?;
-    let word = |name: &str, words: &[&'static str]| -> Result<_, Fault> {
+    let word = |name: &str, words: &[&'static str]| -> Result<_, ApiError> {
         Ok(body.word(name, words)?.map(str::to_owned))
     };
     let recording = world.start_recording(StartRecording {
@@ -30,13 +33,13 @@ pub(super) fn start(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Faul
         return show(world, &recording);
     }
     // It could not be started, which `StartRecordingFailed` tells: the request itself is fine.
-    Ok(Answer::with(
+    Ok(ApiResponse::with(
         200,
         json!({"recordingId": recording, "recordingState": "inactive"}),
     ))
 }
 
-fn recorded(body: &Members<'_>) -> Result<Recorded, Fault> {
+fn recorded(body: &BodyMembers<'_>) -> Result<Recorded, ApiError> {
     match (body.members("callLocator")?, body.text("callConnectionId")?) {
         (Some(place), None) => Ok(Recorded::Place(locator(&place)?)),
         (None, Some(connection)) => Ok(Recorded::Connection(connection)),
@@ -49,26 +52,29 @@ fn recorded(body: &Members<'_>) -> Result<Recorded, Fault> {
 }
 
 /// Members that change nothing for a recording without media, checked for their types.
-fn check_the_rest(body: &Members<'_>) -> Result<(), Fault> {
+fn check_the_rest(body: &BodyMembers<'_>) -> Result<(), ApiError> {
     body.identifiers("audioChannelParticipantOrdering")?;
     for affinity in body.list("channelAffinity")?.unwrap_or_default() {
         affinity.whole("channel")?;
         affinity.identifier("participant")?;
     }
     if let Some(storage) = body.members("externalStorage")? {
-        storage.required("recordingStorageKind", Members::text)?;
+        storage.required("recordingStorageKind", BodyMembers::text)?;
         storage.url("recordingDestinationContainerUrl")?;
     }
     Ok(())
 }
 
-pub(super) fn state(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn state(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     show(world, asked.id())
 }
 
-fn show(world: &mut World, recording: &str) -> Result<Answer, Fault> {
+fn show(world: &mut World, recording: &str) -> Result<ApiResponse, ApiError> {
     let recording = world.recording(recording)?;
-    Ok(Answer::with(
+    Ok(ApiResponse::with(
         200,
         json!({
             "recordingId": recording.id,
@@ -78,17 +84,26 @@ fn show(world: &mut World, recording: &str) -> Result<Answer, Fault> {
     ))
 }
 
-pub(super) fn stop(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn stop(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.stop_recording(asked.id())?;
-    Ok(Answer::empty(204))
+    Ok(ApiResponse::empty(204))
 }
 
-pub(super) fn pause(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn pause(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.pause_recording(asked.id())?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }
 
-pub(super) fn resume(world: &mut World, asked: &Asked<'_>) -> Result<Answer, Fault> {
+pub(super) fn resume(
+    world: &mut World,
+    asked: &OperationRequest<'_>,
+) -> Result<ApiResponse, ApiError> {
     world.resume_recording(asked.id())?;
-    Ok(Answer::empty(202))
+    Ok(ApiResponse::empty(202))
 }

@@ -8,7 +8,7 @@ use super::{
             event::{GridHappened, GridNotice},
             identity::Identifier,
         },
-        sample::{Shape, check_sample, sample},
+        published_shape::{Shape, check_sample, sample},
         *,
     },
     at, participants, recording_id, user,

@@ -275,11 +275,14 @@ fn what_was_recognized_is_told_in_its_own_member() {
         chosen["choiceResult"],
         serde_json::json!({"label": "Confirm"})
     );
-    let said = data(Recognized::Speech {
+    let event_body = data(Recognized::Speech {
         speech: "yes".to_owned(),
     });
-    assert_eq!(said["recognitionType"], "speech");
-    assert_eq!(said["speechResult"], serde_json::json!({"speech": "yes"}));
+    assert_eq!(event_body["recognitionType"], "speech");
+    assert_eq!(
+        event_body["speechResult"],
+        serde_json::json!({"speech": "yes"})
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Callbacks beside the published and recorded ones of their type.
 
 use super::{
-    super::{super::event::Happened, sample::check_sample, *},
+    super::{super::event::Happened, published_shape::check_sample, *},
     added, not_added, notice, pressed, rendered, updated,
 };
 

@@ -1,0 +1,147 @@
+//! How many connections there may be, in total and of one peer.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::{metrics::ConnectionCounts, peer::Peer};
+
+/// Why one more connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LimitReached {
+    /// There are as many as may be.
+    Total,
+    /// There are as many of this peer as may be.
+    Peer,
+}
+
+impl LimitReached {
+    pub(super) const ALL: [Self; 2] = [Self::Total, Self::Peer];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Peer => "peer",
+        }
+    }
+}
+
+/// The places of one listener. Its lock is taken when a connection comes and when it goes.
+pub(super) struct ConnectionPermits {
+    limit: usize,
+    limit_per_peer: usize,
+    taken: Mutex<OpenConnections>,
+    counts: Arc<ConnectionCounts>,
+}
+
+#[derive(Default)]
+struct OpenConnections {
+    total: usize,
+    by_peer: HashMap<Peer, usize>,
+}
+
+impl ConnectionPermits {
+    pub(super) fn new(limit: usize, limit_per_peer: usize, counts: Arc<ConnectionCounts>) -> Self {
+        Self {
+            limit,
+            limit_per_peer,
+            taken: Mutex::default(),
+            counts,
+        }
+    }
+
+    /// Takes a place for a connection from `address`.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        address: IpAddr,
+    ) -> Result<ConnectionPermit, LimitReached> {
+        let peer = Peer::of(address);
+        let taken = self.taken();
+        if taken.total >= self.limit {
+            return Err(LimitReached::Total);
+        }
+        let of_peer = taken.by_peer.get(&peer).copied().unwrap_or(0);
+        if of_peer >= self.limit_per_peer {
+            return Err(LimitReached::Peer);
+        }
+        Ok(self.place(taken, peer))
+    }
+
+    /// Takes the place of a connection that is about to end.
+    pub(super) fn take_over(self: &Arc<Self>, address: IpAddr) -> ConnectionPermit {
+        self.place(self.taken(), Peer::of(address))
+    }
+
+    fn place(
+        self: &Arc<Self>,
+        mut taken: MutexGuard<'_, OpenConnections>,
+        peer: Peer,
+    ) -> ConnectionPermit {
+        *taken.by_peer.entry(peer).or_default() += 1;
+        taken.total += 1;
+        self.counts.open.inc();
+        ConnectionPermit {
+            places: self.clone(),
+            peer,
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, OpenConnections> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place, given back when it is dropped.
+pub(super) struct ConnectionPermit {
+    places: Arc<ConnectionPermits>,
+    peer: Peer,
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        taken.total -= 1;
+        // Peers that are gone take no memory.
+        if let Entry::Occupied(mut of_peer) = taken.by_peer.entry(self.peer) {
+            *of_peer.get_mut() -= 1;
+            if *of_peer.get() == 0 {
+                of_peer.remove();
+            }
+        }
+        self.places.counts.open.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{ConnectionMetrics, ListenerName};
+
+    #[test]
+    fn a_place_that_is_given_back_can_be_taken_again() {
+        let metrics = ConnectionMetrics::register(&prometheus::Registry::new()).unwrap();
+        let places = Arc::new(ConnectionPermits::new(
+            3,
+            2,
+            metrics.of(ListenerName::Public),
+        ));
+        let [one, other, third] =
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|text| text.parse::<IpAddr>().unwrap());
+        let first = places.take(one).ok();
+        let _second = places.take(one).ok().unwrap();
+        assert_eq!(places.take(one).err(), Some(LimitReached::Peer));
+        let _third = places.take(other).ok().unwrap();
+        assert_eq!(places.take(third).err(), Some(LimitReached::Total));
+        // The total comes first: it says more about what to do.
+        assert_eq!(places.take(one).err(), Some(LimitReached::Total));
+        assert_eq!(places.counts.open.get(), 3);
+        drop(first);
+        let again = places.take(third).ok().unwrap();
+        assert_eq!(places.taken().by_peer.len(), 3);
+        drop(again);
+        assert_eq!(places.taken().by_peer.len(), 2);
+        assert_eq!(places.counts.open.get(), 2);
+    }
+}

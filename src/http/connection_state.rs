@@ -1,0 +1,215 @@
+//! Whose turn it is on a connection: its peer's, who has a deadline, or a handler's, which has time limits of its own.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    task::Waker,
+};
+
+use actix_web::{
+    HttpRequest,
+    http::{ConnectionType, Method, header},
+};
+use tokio::time::Instant;
+
+/// What a connection waits for, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionPhase {
+    /// Its first request, of which nothing has come.
+    Fresh(Instant),
+    /// The rest of a head.
+    RequestHead(Instant),
+    /// A handler.
+    Handler,
+    /// The end of a body that nobody wants any more: its request was answered, and is the connection's last.
+    Unread(Instant),
+    /// The next request.
+    Idle(Instant),
+}
+
+/// How the body of a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BodyEnd {
+    /// After so many bytes.
+    Length(u64),
+    /// With a chunk.
+    Chunked,
+}
+
+/// What a connection and the handlers of its requests know of each other. All of them are on one thread.
+#[derive(Debug)]
+pub(super) struct ConnectionState {
+    phase: Cell<ConnectionPhase>,
+    /// Of the last request that a handler had.
+    body: Cell<BodyEnd>,
+    /// An answer of a handler was given and not yet written.
+    answered: Cell<bool>,
+    /// No further request is taken.
+    last: Cell<bool>,
+    /// Another connection needs its place.
+    evicted: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl ConnectionState {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            phase: Cell::new(ConnectionPhase::Fresh(now)),
+            body: Cell::new(BodyEnd::Length(0)),
+            answered: Cell::new(false),
+            last: Cell::new(false),
+            evicted: Cell::new(false),
+            waker: RefCell::new(None),
+        }
+    }
+
+    pub(super) fn phase(&self) -> ConnectionPhase {
+        self.phase.get()
+    }
+
+    /// Since when it waits for its peer; `None` where a handler is at work, or where it is about to end already.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        match self.phase.get() {
+            ConnectionPhase::Fresh(since)
+            | ConnectionPhase::RequestHead(since)
+            | ConnectionPhase::Idle(since) => (!self.evicted.get()).then_some(since),
+            ConnectionPhase::Handler | ConnectionPhase::Unread(_) => None,
+        }
+    }
+
+    /// Ends the connection as soon as no handler is at work for it.
+    pub(super) fn evict(&self) {
+        self.evicted.set(true);
+        self.wake();
+    }
+
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.get()
+    }
+
+    /// Something came.
+    pub(super) fn received(&self) {
+        match self.phase.get() {
+            // The time of the first head runs from the beginning of the connection.
+            ConnectionPhase::Fresh(since) => self.phase.set(ConnectionPhase::RequestHead(since)),
+            ConnectionPhase::Idle(_) => {
+                self.phase.set(ConnectionPhase::RequestHead(Instant::now()))
+            }
+            ConnectionPhase::RequestHead(_)
+            | ConnectionPhase::Handler
+            | ConnectionPhase::Unread(_) => {}
+        }
+    }
+
+    /// The body of the request that a handler has.
+    pub(super) fn body(&self) -> BodyEnd {
+        self.body.get()
+    }
+
+    /// Whether an answer of a handler was given and nothing of it written.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.get()
+    }
+
+    /// A piece of an answer was written: one that streams is not idle.
+    pub(super) fn wrote(&self) {
+        if let ConnectionPhase::Idle(_) = self.phase.get() {
+            self.phase.set(ConnectionPhase::Idle(Instant::now()));
+        }
+    }
+
+    /// Whether a handler has answered since this was asked last.
+    pub(super) fn take_answered(&self) -> bool {
+        self.answered.take()
+    }
+
+    /// Whom to wake when the listener stops.
+    pub(super) fn remember(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// What `on_connect_ext` hands to the requests of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Shared(pub(super) Rc<ConnectionState>);
+
+/// A handler's turn, from the head of a request to its answer; it ends when this is dropped.
+#[derive(Debug)]
+pub struct RequestGuard {
+    state: Option<Rc<ConnectionState>>,
+    whole: Cell<bool>,
+}
+
+impl RequestGuard {
+    /// Takes the turn for `request`. `None` where an earlier request of its connection said `Connection: close`, or was
+    /// answered before its end: what comes after that must not be processed (RFC 9112, 9.6).
+    #[must_use]
+    pub fn take(request: &HttpRequest) -> Option<Self> {
+        let state = request.conn_data::<Shared>().map(|Shared(state)| state);
+        let body = body_of(request);
+        // Where the parser sees no end at all, nothing else does.
+        let endless =
+            request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
+        if let Some(state) = state {
+            if state.last.get() {
+                return None;
+            }
+            state.phase.set(ConnectionPhase::Handler);
+            state.body.set(body);
+            let head = request.head();
+            state
+                .last
+                .set(head.connection_type() != ConnectionType::KeepAlive);
+        }
+        Some(Self {
+            state: state.cloned(),
+            whole: Cell::new(body == BodyEnd::Length(0) && !endless),
+        })
+    }
+
+    /// The request's body was read to its end.
+    pub fn body_is_read(&self) {
+        self.whole.set(true);
+    }
+
+    /// Whether something of the request is outstanding. Then the answer must say that the connection ends.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        !self.whole.get()
+    }
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        if let Some(state) = &self.state {
+            let now = Instant::now();
+            if self.is_early() {
+                state.last.set(true);
+                state.phase.set(ConnectionPhase::Unread(now));
+            } else {
+                state.phase.set(ConnectionPhase::Idle(now));
+            }
+            state.answered.set(true);
+        }
+    }
+}
+
+/// actix-http has refused what is neither.
+fn body_of(request: &HttpRequest) -> BodyEnd {
+    let headers = request.headers();
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return BodyEnd::Chunked;
+    }
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|text| text.to_str().ok()?.trim().parse().ok());
+    BodyEnd::Length(length.unwrap_or(0))
+}

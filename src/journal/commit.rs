@@ -1,0 +1,371 @@
+//! How the journal stands, and what it does when the disk does not take what it writes.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{ErrorCode, ffi};
+
+use crate::{
+    dispatch::Owed,
+    status::{Health, JournalState},
+};
+
+use super::{
+    JournalRefusal,
+    directory::HEADROOM_BYTES,
+    file_limit,
+    header::PAGE_BYTES,
+    index::{PendingAmount, PendingIndex},
+    quarantine::MovedDelivery,
+    stage::StagedCallback,
+    writer::{JournalBounds, JournalWriter, PendingDeletes},
+};
+
+/// How often a full disk is tried again.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whether the journal takes records, and if not, why.
+#[derive(Debug)]
+pub(super) struct DiskState {
+    /// The disk is full since then, or was when it was last tried.
+    disk_full: Option<Instant>,
+    /// Deletes found no room either at that time.
+    deletes_failed: Option<Instant>,
+    failed: bool,
+    /// Why files are not where they were; what is owed can still be delivered.
+    files_gone: Option<String>,
+    /// For this there was no room.
+    full: Option<PendingAmount>,
+    shown: (JournalState, Option<String>),
+}
+
+impl DiskState {
+    pub(super) fn new() -> Self {
+        Self {
+            disk_full: None,
+            deletes_failed: None,
+            failed: false,
+            files_gone: None,
+            full: None,
+            shown: (JournalState::Opening, None),
+        }
+    }
+
+    /// Whether anything may still be written.
+    pub(super) fn writes(&self) -> bool {
+        !self.failed
+    }
+
+    pub(super) fn disk_full(&self) -> bool {
+        self.disk_full.is_some()
+    }
+
+    pub(super) fn files_gone(&self) -> bool {
+        self.files_gone.is_some()
+    }
+
+    /// Why the state is as it is, where the state alone does not say it.
+    pub(super) fn why(&self) -> Option<String> {
+        self.files_gone.clone()
+    }
+
+    pub(super) fn found_disk_full(&mut self) {
+        self.disk_full = Some(Instant::now());
+    }
+
+    pub(super) fn found_full(&mut self, needed: PendingAmount) {
+        self.full = Some(needed);
+    }
+
+    pub(super) fn state(&self) -> JournalState {
+        if self.failed {
+            JournalState::Failed
+        } else if self.files_gone.is_some() {
+            JournalState::FilesGone
+        } else if self.disk_full.is_some() {
+            JournalState::DiskFull
+        } else if self.full.is_some() {
+            JournalState::Full
+        } else {
+            JournalState::Writable
+        }
+    }
+
+    /// The state, if it is another than the one last shown.
+    pub(super) fn news(
+        &mut self,
+        index: &PendingIndex,
+        bounds: &JournalBounds,
+    ) -> Option<JournalState> {
+        if let Some(needed) = self.full
+            && index.amount().exceeds(needed, bounds.total).is_none()
+        {
+            self.full = None;
+        }
+        let now = (self.state(), self.why());
+        let state = now.0;
+        (std::mem::replace(&mut self.shown, now.clone()) != now).then_some(state)
+    }
+
+    /// While the disk is full deletes are tried again and again, but not with every command.
+    fn may_delete(&self) -> bool {
+        self.disk_full.is_none()
+            || self
+                .deletes_failed
+                .is_none_or(|since| since.elapsed() >= PROBE_INTERVAL)
+    }
+
+    /// Whether it is time to look for room on the disk.
+    fn probe_due(&self) -> bool {
+        self.disk_full
+            .is_some_and(|since| since.elapsed() >= PROBE_INTERVAL)
+    }
+}
+
+/// What a call of [`JournalWriter::write`] did.
+#[derive(Debug, Default)]
+pub(super) struct CommitResult {
+    /// False where there was nothing to write.
+    pub(super) committed: bool,
+    /// Deliveries to the quarantine that are owed in the place of poisoned ones.
+    pub(super) moved: Vec<Owed>,
+}
+
+/// Whether the error says that there is no room: everything else means that the disk cannot be trusted.
+pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(failure, _)
+        if failure.code == ErrorCode::DiskFull
+            // Growing the index of the log: SQLite has no other word for that.
+            || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+            // Nor for a file that has become as long as files of this process may be.
+            || (failure.extended_code == ffi::SQLITE_IOERR_WRITE && file_limit::bytes().is_some()))
+}
+
+/// Whether somebody's tool holds a lock for longer than SQLite waits: nothing was written and nothing is wrong.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error, rusqlite::Error::SqliteFailure(failure, _)
+        if matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Says on the health board that a journal's thread has panicked: nothing is accepted without it.
+#[derive(Debug)]
+pub(super) struct PanicGuard(pub(super) Arc<Health>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.update(|view| view.journal = JournalState::Failed);
+        }
+    }
+}
+
+impl JournalWriter {
+    /// Commits what is staged together with everything that has left. On failure nothing of `staged` is durable.
+    pub(super) fn write(
+        &mut self,
+        staged: &[StagedCallback],
+    ) -> Result<CommitResult, JournalRefusal> {
+        let new = staged.iter().any(|callback| !callback.records.is_empty());
+        if !self.condition.writes() {
+            return if staged.is_empty() {
+                Ok(CommitResult::default())
+            } else {
+                Err(JournalRefusal::Failed)
+            };
+        }
+        let leftovers = self.has_leftovers() && self.condition.may_delete();
+        if !new && !leftovers {
+            return Ok(CommitResult::default());
+        }
+        let moved = self.move_poisoned();
+        let Err(error) = self.transaction(staged, &moved) else {
+            self.set_mark(0);
+            self.deletes = PendingDeletes::default();
+            self.stored_destinations = self.destinations.count();
+            return Ok(CommitResult {
+                committed: true,
+                moved: self.moved(moved),
+            });
+        };
+        self.store.roll_back();
+        if is_busy(&error) {
+            self.lock_refused(&error);
+            return Err(JournalRefusal::Stalled);
+        }
+        self.failed(&error);
+        if !self.condition.writes() {
+            return Err(JournalRefusal::Failed);
+        }
+        // With the reserve given up there may be room enough to delete what was confirmed.
+        self.admission.roll_back();
+        let without_new = self.transaction(&[], &[]);
+        match without_new {
+            Ok(()) => {
+                let refused = staged.iter().flat_map(|callback| &callback.records);
+                self.set_mark(refused.filter(|new| !new.deliveries.is_empty()).count());
+                self.admission.commit();
+                self.deletes = PendingDeletes::default();
+                self.stored_destinations = self.destinations.count();
+            }
+            Err(error) => {
+                self.store.roll_back();
+                self.condition.deletes_failed = Some(Instant::now());
+                if !is_disk_full(&error) {
+                    self.failed(&error);
+                }
+            }
+        }
+        Err(JournalRefusal::DiskFull)
+    }
+
+    /// Another program holds the write lock for longer than SQLite waits.
+    fn lock_refused(&self, error: &rusqlite::Error) {
+        let path = self.directory.path().display();
+        tracing::warn!(%error, %path, "another program holds a write lock on the journal's database");
+        self.metrics.write_errors.inc();
+        self.stall.lock_refused();
+    }
+
+    /// Takes the write lock, and keeps the time that this takes.
+    fn lock(&self) -> rusqlite::Result<()> {
+        self.stall.waits_for_lock(true);
+        self.store.begin()?;
+        self.stall.waits_for_lock(false);
+        self.stall.lock_taken();
+        Ok(())
+    }
+
+    /// Looks whether the next callback could be stored as far as locks go: without callbacks nothing else asks for it.
+    pub(super) fn try_lock(&mut self) {
+        if !self.condition.writes() {
+            return;
+        }
+        match self.lock() {
+            Ok(()) => self.store.roll_back(),
+            Err(error) if is_busy(&error) => self.lock_refused(&error),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// A commit is durable: from now on a journal without it is damaged. `refused` records are in the index and not in it.
+    fn set_mark(&self, refused: usize) {
+        if let (Some(mark), Some(number)) = (&self.mark, self.store.number()) {
+            let records = self.index.records().saturating_sub(refused as u64);
+            mark.set(number, records);
+        }
+    }
+
+    /// Looks whether the files are still there. While they are not, nothing new is taken, for it would be gone with this
+    /// process; what is owed is delivered, for the next process cannot. After that a restart is what helps.
+    pub(super) fn look_after_files(&mut self) {
+        if !self.condition.writes() || !self.watch.is_due() {
+            return;
+        }
+        let path = self.directory.path().display();
+        let Some(gone) = self.watch.look() else {
+            if self.condition.files_gone.take().is_some() {
+                tracing::warn!(%path, "the journal's files are back");
+            }
+            return;
+        };
+        if self.condition.files_gone.as_ref() != Some(&gone.why) {
+            tracing::error!(why = gone.why, %path, "the journal's files are gone: nothing is accepted");
+        }
+        self.condition.files_gone = Some(gone.why);
+        // Without its log the database has everything after a checkpoint, and the next process delivers it.
+        let safe = gone.log_only && matches!(self.store.checkpoint(), Ok(true));
+        if safe || (self.index.deliveries() == 0 && !self.has_leftovers()) {
+            self.condition.failed = true;
+        }
+    }
+
+    /// Takes note of a failed write.
+    pub(super) fn failed(&mut self, error: &rusqlite::Error) {
+        self.metrics.write_errors.inc();
+        if is_disk_full(error) {
+            if !self.condition.disk_full() {
+                tracing::error!(%error, path = %self.directory.path().display(), "the journal's disk is full");
+            }
+            self.condition.disk_full = Some(Instant::now());
+            self.directory.give_up_reserve();
+            return;
+        }
+        tracing::error!(
+            %error,
+            path = %self.directory.path().display(),
+            "a write to the journal failed: nothing is accepted until restart"
+        );
+        self.condition.failed = true;
+        if super::load::is_damage(error) {
+            self.directory.mark_damaged();
+        }
+        // What these rows stand for is known in memory; on disk it stays until restart.
+        self.deletes = PendingDeletes::default();
+    }
+
+    /// Looks whether there is room on the disk again: the reserve must fit, and more than that.
+    pub(super) fn probe(&mut self) {
+        if !self.condition.probe_due() {
+            return;
+        }
+        let has_room = self.has_room_in_files() && self.directory.make_reserve_again().is_ok();
+        self.condition.disk_full = (!has_room).then(Instant::now);
+    }
+
+    /// Under a limit on the size of files free space on the disk is not enough.
+    fn has_room_in_files(&self) -> bool {
+        if file_limit::bytes().is_none() {
+            return true;
+        }
+        // A log that has reached the limit begins anew after this. A failure shows in the next commit.
+        drop(self.store.checkpoint());
+        let pages = i64::try_from(HEADROOM_BYTES / PAGE_BYTES as usize).unwrap_or(i64::MAX);
+        self.store.has_room(pages).unwrap_or(false)
+    }
+
+    pub(super) fn has_leftovers(&self) -> bool {
+        self.condition.writes() && !(self.deletes.deliveries.is_empty() && self.poisoned.is_empty())
+    }
+
+    fn transaction(
+        &self,
+        staged: &[StagedCallback],
+        moved: &[MovedDelivery],
+    ) -> rusqlite::Result<()> {
+        self.lock()?;
+        let store = &self.store;
+        for id in self.stored_destinations..self.destinations.count() {
+            let id = crate::route::DestinationId(id);
+            if let Some(destination) = self.destinations.get(id) {
+                store.insert_destination(id, &destination)?;
+            }
+        }
+        store.delete_deliveries(self.deletes.deliveries.iter().copied())?;
+        store.delete_records(self.deletes.records.iter().copied())?;
+        let records = || staged.iter().flat_map(|callback| &callback.records);
+        store.insert_records(records().map(|new| (&*new.record, new.facts.as_str())))?;
+        store.insert_deliveries(
+            records()
+                .flat_map(|new| &new.deliveries)
+                .map(|delivery| &delivery.row),
+        )?;
+        store.delete_deliveries(moved.iter().map(|moved| moved.old))?;
+        store.insert_deliveries(moved.iter().map(|moved| &moved.row))?;
+        store.write(&self.admission.changes())?;
+        let stamp = self.clock.due();
+        if let Some(stamp) = &stamp {
+            store.write_stamp(stamp)?;
+        }
+        let begun = Instant::now();
+        let committed = store.commit();
+        self.metrics
+            .fsync_seconds
+            .observe(begun.elapsed().as_secs_f64());
+        if let (Ok(()), Some(stamp)) = (&committed, &stamp) {
+            self.clock.set_stored(stamp);
+        }
+        committed
+    }
+}

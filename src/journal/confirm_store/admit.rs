@@ -1,0 +1,172 @@
+//! Where an event is still owed, and the deliveries that go there.
+
+use std::{collections::HashSet, sync::Arc};
+
+use crate::{
+    admit::Offer,
+    dispatch::{DeliveryId, Lane, Owed, RecordId},
+    event::CallKey,
+    journal::{
+        Callback, DeliveryPayload, JournalRefusal, Record,
+        stage::{facts, own},
+    },
+    route::{Destination, DestinationId},
+};
+
+use super::{
+    ConfirmStore, DeliveryPlace, EventSlot, InFlightDelivery, KnownEvent, State, own_key, size,
+};
+
+impl ConfirmStore {
+    /// Finds or makes what is known of an event, and sends it where it is owed and nobody tries. The answer is pinned.
+    pub(super) fn admit(&mut self, callback: &Callback, offer: &Offer) -> EventSlot {
+        let (window, key) = self.digester.identity(&callback.app, &offer.identity);
+        let now = self.now;
+        let shelf = self.shelf(window);
+        let slot = shelf
+            .find(&key)
+            .unwrap_or_else(|| shelf.insert(key, KnownEvent::default(), now));
+        shelf.pin(slot);
+        let which = EventSlot { window, slot };
+        if self.known(which).answered {
+            return which;
+        }
+        let call = own_key(offer);
+        let lane = call.as_ref().map(|key| self.lane(callback, key));
+        let targets: Vec<Destination> = offer
+            .targets
+            .iter()
+            .map(|target| target.place(call.as_ref()))
+            .collect();
+        let mut record = None;
+        for target in targets {
+            let destination = self.routing_keys.id(&callback.app, target);
+            let known = self.known(which);
+            let permit = match known
+                .places
+                .iter()
+                .position(|permit| permit.destination == destination)
+            {
+                Some(permit) => permit,
+                None => {
+                    known.places.push(DeliveryPlace {
+                        destination,
+                        state: State::Owed,
+                    });
+                    known.places.len() - 1
+                }
+            };
+            if known.places.get(permit).map(|permit| permit.state) == Some(State::Owed) {
+                let record = record.get_or_insert_with(|| {
+                    Arc::new(Record {
+                        id: RecordId(self.next_id),
+                        facts: facts(callback, offer, call.clone()),
+                        body: own(&offer.body),
+                    })
+                });
+                let record = record.clone();
+                self.send(which, permit, destination, lane, record);
+            }
+        }
+        which
+    }
+
+    /// Whether an event of this callback is still being withdrawn while a later one of its call would be sent now. If it
+    /// failed it would be sent anew, behind the later one; its outcome is near, and the sender comes again.
+    pub(super) fn would_overtake_itself(&mut self, callback: &Callback) -> Option<JournalRefusal> {
+        let mut later = HashSet::new();
+        for offer in callback.offers.iter().rev() {
+            let Some(call) = own_key(offer) else { continue };
+            if later.insert(call) {
+                continue;
+            }
+            let (window, key) = self.digester.identity(&callback.app, &offer.identity);
+            let Some(slot) = self.shelf(window).find(&key) else {
+                continue;
+            };
+            let known = self.shelf(window).value(slot);
+            let under_way: Vec<_> = known.places.iter().map(|permit| permit.state).collect();
+            let is_withdrawn = |state: &State| match state {
+                State::InFlightDelivery(delivery) => self
+                    .deliveries
+                    .get(delivery)
+                    .is_some_and(|delivery| delivery.withdrawn),
+                State::Owed | State::Delivered => false,
+            };
+            if under_way.iter().any(is_withdrawn) {
+                return Some(JournalRefusal::NotConfirmed);
+            }
+        }
+        None
+    }
+
+    fn lane(&mut self, callback: &Callback, key: &CallKey) -> u64 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "half of a digest is a digest; two calls that share one would only wait for each other"
+        )]
+        let call = self.digester.call(&callback.app, key) as u64;
+        call
+    }
+
+    fn send(
+        &mut self,
+        which: EventSlot,
+        permit: usize,
+        destination: DestinationId,
+        call: Option<u64>,
+        record: Arc<Record>,
+    ) {
+        let Some(interned) = self.destinations.interned(destination) else {
+            return;
+        };
+        let payload = DeliveryPayload {
+            record,
+            destination: interned.destination,
+            sequence: None,
+            moved: None,
+        };
+        let lane = call.map(|call| Lane {
+            family: interned.family,
+            call,
+        });
+        let owed = Owed {
+            delivery: DeliveryId(0),
+            destination,
+            channel: interned.channel,
+            lane,
+            unknown: false,
+        };
+        self.under_way(which, permit, owed, payload);
+    }
+
+    /// Gives a delivery to the publisher under a new id.
+    pub(super) fn under_way(
+        &mut self,
+        which: EventSlot,
+        permit: usize,
+        owed: Owed,
+        payload: DeliveryPayload,
+    ) {
+        let delivery = DeliveryId(self.next_id);
+        self.next_id += 1;
+        let owed = Owed { delivery, ..owed };
+        let bytes = size(&payload.record.body);
+        self.bytes += bytes;
+        self.set(which, permit, State::InFlightDelivery(delivery));
+        self.shelf(which.window).pin(which.slot);
+        self.payloads
+            .with(|payloads| payloads.insert(delivery, payload));
+        self.deliveries.insert(
+            delivery,
+            InFlightDelivery {
+                which,
+                permit,
+                withdrawn: false,
+                bytes,
+                owed,
+            },
+        );
+        self.owed.push(owed);
+    }
+}

@@ -1,0 +1,124 @@
+//! A queue or exchange that does not confirm must not use up the places of the callbacks for all others.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use crate::journal::{Callback, JournalRefusal, LimitReached, handles::ShareId};
+
+use super::{ConfirmStore, WaitedEvent, own_key};
+
+/// With fewer callbacks waiting in all there are places enough for everybody, and nobody is refused early.
+const CROWD: usize = 16;
+
+/// Callbacks that wait for the broker, by the queue or exchange that they wait for.
+#[derive(Debug)]
+pub(super) struct WaitingByShare {
+    /// For one queue or exchange.
+    limit: u64,
+    /// One that confirmed nothing for so long, while callbacks wait for it, is held up.
+    patience: Duration,
+    shares: HashMap<ShareId, DestinationLoad>,
+}
+
+#[derive(Debug)]
+struct DestinationLoad {
+    waiting: u64,
+    /// The last confirm, or when the first of those that wait came.
+    progress: Instant,
+}
+
+impl WaitingByShare {
+    pub(super) fn new(limit: u64, patience: Duration) -> Self {
+        Self {
+            limit,
+            patience,
+            shares: HashMap::new(),
+        }
+    }
+
+    pub(super) fn begin(&mut self, shares: &[ShareId]) {
+        for share in shares {
+            let standing = self
+                .shares
+                .entry(*share)
+                .or_insert_with(|| DestinationLoad {
+                    waiting: 0,
+                    progress: Instant::now(),
+                });
+            standing.waiting += 1;
+        }
+    }
+
+    pub(super) fn end(&mut self, shares: &[ShareId]) {
+        for share in shares {
+            if let Some(standing) = self.shares.get_mut(share) {
+                standing.waiting -= 1;
+                if standing.waiting == 0 {
+                    self.shares.remove(share);
+                }
+            }
+        }
+    }
+
+    pub(super) fn confirmed(&mut self, share: ShareId) {
+        if let Some(standing) = self.shares.get_mut(&share) {
+            standing.progress = Instant::now();
+        }
+    }
+}
+
+impl ConfirmStore {
+    /// What a callback with these events waits for, each once.
+    pub(super) fn shares(&mut self, events: &[WaitedEvent]) -> Vec<ShareId> {
+        let mut shares = Vec::new();
+        for event in events {
+            let destinations = self.destinations.clone();
+            for permit in &self.known(event.which).places {
+                if let Some(share) = destinations.share(permit.destination)
+                    && !shares.contains(&share)
+                {
+                    shares.push(share);
+                }
+            }
+        }
+        shares
+    }
+
+    /// Why a callback is refused at once instead of after the timeout: for one of its destinations as many wait already as
+    /// may, or nothing was confirmed for a while. Those that wait already show when it goes on.
+    pub(super) fn is_held_up(&mut self, callback: &Callback) -> Option<JournalRefusal> {
+        if self.callbacks.len() < CROWD {
+            return None;
+        }
+        for offer in &callback.offers {
+            let call = own_key(offer);
+            for target in &offer.targets {
+                let destination = target.place(call.as_ref());
+                let id = self.routing_keys.id(&callback.app, destination);
+                let Some(share) = self.destinations.share(id) else {
+                    continue;
+                };
+                let Some(standing) = self.waiting.shares.get(&share) else {
+                    continue;
+                };
+                if standing.waiting >= self.waiting.limit {
+                    return Some(JournalRefusal::DestinationFull {
+                        destination: self.destinations.share_name(share).unwrap_or_default(),
+                        bound: LimitReached {
+                            used: standing.waiting,
+                            needed: 1,
+                            limit: self.waiting.limit,
+                            unit: "callbacks",
+                        },
+                    });
+                }
+                if standing.progress.elapsed() >= self.waiting.patience {
+                    return Some(JournalRefusal::NotConfirmed);
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,191 @@
+//! What became of deliveries, and the answers that follow from it.
+
+use crate::{
+    dispatch::{DeliveryId, Owed, Refused},
+    journal::{
+        Admitted, DeliveryPayload, Receipt, quarantine,
+        stage::{live_line, outcome},
+    },
+    status::LiveStage,
+};
+
+use super::{ConfirmStore, EventSlot, InFlightDelivery, State};
+
+impl ConfirmStore {
+    /// Takes a delivery out; its event stays pinned for the caller.
+    fn remove(
+        &mut self,
+        delivery: DeliveryId,
+    ) -> Option<(InFlightDelivery, Option<DeliveryPayload>)> {
+        let under_way = self.deliveries.remove(&delivery)?;
+        self.bytes -= under_way.bytes;
+        let payload = self.payloads.with(|payloads| payloads.remove(&delivery));
+        Some((under_way, payload))
+    }
+
+    pub(super) fn delivered(&mut self, delivery: DeliveryId) {
+        let Some((under_way, payload)) = self.remove(delivery) else {
+            return;
+        };
+        // What is owed is booked when it is settled: nothing is ever pending in these books.
+        self.book(|counts| {
+            counts.owed += 1;
+            counts.delivered += 1;
+        });
+        if let Some(payload) = &payload {
+            self.status
+                .live
+                .send(|| live_line(LiveStage::Delivered, &payload.record.facts, Some(payload)));
+        }
+        if let Some(share) = self.destinations.share(under_way.owed.destination) {
+            self.waiting.confirmed(share);
+        }
+        let which = under_way.which;
+        self.set(which, under_way.permit, State::Delivered);
+        let known = self.known(which);
+        let waiters = if known.is_complete() {
+            known.waiters.clone()
+        } else {
+            Vec::new()
+        };
+        for callback in waiters {
+            if let Some(waiting) = self.callbacks.get_mut(&callback) {
+                waiting.open -= 1;
+                if waiting.open == 0 {
+                    self.answer(callback);
+                }
+            }
+        }
+        self.release(which);
+    }
+
+    pub(super) fn forgotten(&mut self, delivery: DeliveryId) {
+        let Some((under_way, payload)) = self.remove(delivery) else {
+            return;
+        };
+        let which = under_way.which;
+        self.set(which, under_way.permit, State::Owed);
+        // A resend came while it was being withdrawn, and waits.
+        if !self.known(which).waiters.is_empty()
+            && let Some(payload) = payload
+        {
+            self.under_way(which, under_way.permit, under_way.owed, payload);
+        }
+        self.release(which);
+    }
+
+    pub(super) fn poisoned(&mut self, delivery: DeliveryId, refused: &Refused) {
+        let Some((under_way, payload)) = self.remove(delivery) else {
+            return;
+        };
+        let InFlightDelivery { which, permit, .. } = under_way;
+        self.set(which, permit, State::Owed);
+        let quarantine = quarantine::quarantine();
+        match payload {
+            Some(payload) if *payload.destination == quarantine => {
+                tracing::error!(
+                    code = refused.code,
+                    text = refused.text,
+                    "the broker refused a delivery to the quarantine itself: its callback will be refused"
+                );
+            }
+            Some(payload) if !self.known(which).waiters.is_empty() => {
+                let destination = self.destinations.intern(quarantine);
+                if let Some(interned) = self.destinations.interned(destination) {
+                    self.book(|counts| {
+                        counts.owed += 1;
+                        counts.moved += 1;
+                    });
+                    let payload = DeliveryPayload {
+                        destination: interned.destination,
+                        moved: Some(quarantine::note(refused)),
+                        ..payload
+                    };
+                    self.status.live.send(|| {
+                        live_line(
+                            LiveStage::Quarantined,
+                            &payload.record.facts,
+                            Some(&payload),
+                        )
+                    });
+                    let owed = Owed {
+                        destination,
+                        channel: interned.channel,
+                        lane: None,
+                        ..under_way.owed
+                    };
+                    self.under_way(which, permit, owed, payload);
+                }
+            }
+            // Nobody waits for it any more; a resend finds out again.
+            _ => {}
+        }
+        self.release(which);
+    }
+
+    /// Takes one pin from an event. What nobody needs and no destination has is forgotten: a refused event never
+    /// enters the window.
+    fn release(&mut self, which: EventSlot) {
+        let now = self.now;
+        let known = self.known(which);
+        let has_delivered = known
+            .places
+            .iter()
+            .any(|permit| permit.state == State::Delivered);
+        let idle = known.waiters.is_empty()
+            && !known
+                .places
+                .iter()
+                .any(|permit| matches!(permit.state, State::InFlightDelivery(_)));
+        if known.answered && idle {
+            known.places = Vec::new();
+            known.waiters = Vec::new();
+        }
+        let forget = idle && !known.answered && !has_delivered;
+        let shelf = self.shelf(which.window);
+        shelf.unpin(which.slot, now);
+        if forget && !shelf.is_pinned(which.slot) {
+            shelf.remove(which.slot);
+        }
+    }
+
+    /// Every delivery of the callback is confirmed.
+    pub(super) fn answer(&mut self, callback: u64) {
+        let Some(waiting) = self.callbacks.remove(&callback) else {
+            return;
+        };
+        self.waiting.end(&waiting.shares);
+        let mut outcomes = Vec::with_capacity(waiting.events.len());
+        for event in &waiting.events {
+            let known = self.known(event.which);
+            outcomes.push(if std::mem::replace(&mut known.answered, true) {
+                Admitted::Duplicate
+            } else if event.quarantined {
+                Admitted::Quarantined
+            } else {
+                Admitted::Accepted
+            });
+        }
+        for (event, admitted) in waiting.events.into_iter().zip(&outcomes) {
+            self.leave(event.which, callback);
+            if let Some(line) = event.line
+                && *admitted != Admitted::Duplicate
+            {
+                self.status.live.send(|| *line);
+            }
+        }
+        self.status
+            .ledger
+            .decide(outcomes.iter().copied().map(outcome));
+        waiting.reply.send(Ok(Receipt { outcomes }));
+    }
+
+    /// The callback waits for this event no longer.
+    pub(super) fn leave(&mut self, which: EventSlot, callback: u64) {
+        let known = self.known(which);
+        if let Some(permit) = known.waiters.iter().position(|id| *id == callback) {
+            known.waiters.remove(permit);
+        }
+        self.release(which);
+    }
+}

@@ -1,0 +1,154 @@
+//! Deliveries that the broker will never take: they move to the quarantine and keep their number.
+
+use crate::{
+    admit::{Quarantine, QuarantineReason},
+    dispatch::{DeliveryId, Owed, Refused},
+    event::Fault,
+    route::{Destination, QUARANTINE, Target},
+    status::LiveStage,
+};
+
+use super::{
+    DeliveryPayload, handles::ShareId, reader::read_parcel, stage::live_line, store::DeliveryRow,
+    writer::JournalWriter,
+};
+
+/// A delivery that takes the place of another one.
+#[derive(Debug)]
+pub(super) struct MovedDelivery {
+    pub(super) old: DeliveryId,
+    pub(super) row: DeliveryRow,
+    pub(super) owed: Owed,
+    pub(super) share: ShareId,
+    pub(super) payload: Option<DeliveryPayload>,
+    pub(super) line: Option<crate::admit::LruSlot>,
+}
+
+/// Where quarantined deliveries go.
+pub(super) fn quarantine() -> Destination {
+    Target::quarantine().place(None)
+}
+
+/// Why a refused delivery lies in quarantine.
+pub(super) fn note(refused: &Refused) -> Quarantine {
+    Quarantine {
+        reason: QuarantineReason::Unsendable,
+        faults: vec![Fault::new(
+            "",
+            format!("the broker refused it: {} {}", refused.code, refused.text),
+        )],
+    }
+}
+
+impl JournalWriter {
+    /// Prepares the moves that wait. What was refused by the quarantine itself stays owed where it is.
+    pub(super) fn move_poisoned(&mut self) -> Vec<MovedDelivery> {
+        if self.poisoned.is_empty() {
+            return Vec::new();
+        }
+        let poisoned = std::mem::take(&mut self.poisoned);
+        let (parked, movable): (Vec<_>, Vec<_>) =
+            poisoned.into_iter().partition(|(delivery, _)| {
+                self.index.get(*delivery).is_some_and(|pending| {
+                    self.destinations
+                        .get(pending.destination)
+                        .is_some_and(|destination| *destination == quarantine())
+                })
+            });
+        for (delivery, refused) in parked {
+            self.park(delivery, &refused);
+        }
+        // Kept until the move is durable.
+        self.poisoned = movable;
+        let destination = self.destinations.intern(quarantine());
+        let Some(interned) = self.destinations.interned(destination) else {
+            return Vec::new();
+        };
+        let mut moved = Vec::new();
+        for (old, refused) in &self.poisoned {
+            let Some(pending) = self.index.get(*old) else {
+                continue;
+            };
+            let payload = self.cache.get(*old).or_else(|| {
+                read_parcel(self.store.connection(), &self.destinations, *old)
+                    .ok()
+                    .flatten()
+            });
+            let note = note(refused);
+            let new = DeliveryId(self.next_id);
+            self.next_id += 1;
+            moved.push(MovedDelivery {
+                old: *old,
+                row: DeliveryRow {
+                    id: new,
+                    record: pending.record,
+                    destination,
+                    sequence: payload.as_ref().and_then(|payload| payload.sequence),
+                    line: None,
+                    bytes: pending.bytes,
+                    received: pending.received,
+                    moved: Some(note.clone()),
+                },
+                share: interned.share,
+                owed: Owed {
+                    delivery: new,
+                    destination,
+                    channel: interned.channel,
+                    lane: None,
+                    unknown: false,
+                },
+                payload: payload.map(|payload| DeliveryPayload {
+                    destination: interned.destination.clone(),
+                    moved: Some(note),
+                    ..payload
+                }),
+                line: pending.line,
+            });
+        }
+        moved
+    }
+
+    /// The moves are durable; the answer is what is owed now.
+    pub(super) fn moved(&mut self, moved: Vec<MovedDelivery>) -> Vec<Owed> {
+        self.poisoned.clear();
+        self.book_moved(moved.len() as u64);
+        let mut owed = Vec::new();
+        for one in moved {
+            self.index
+                .replace(one.old, one.row.id, one.row.destination, one.share);
+            self.cache.remove(one.old);
+            if let Some(line) = one.line {
+                self.admission.settled(line);
+            }
+            if let Some(payload) = one.payload {
+                self.status.live.send(|| {
+                    live_line(
+                        LiveStage::Quarantined,
+                        &payload.record.facts,
+                        Some(&payload),
+                    )
+                });
+                self.cache.insert_all([(one.row.id, payload)]);
+            }
+            owed.push(one.owed);
+        }
+        owed
+    }
+
+    fn park(&self, delivery: DeliveryId, refused: &Refused) {
+        tracing::error!(
+            delivery = delivery.0,
+            code = refused.code,
+            text = refused.text,
+            "the broker refused a delivery to the quarantine itself: it is kept, and tried again after a restart"
+        );
+        self.status.health.update(|view| {
+            let notice = format!(
+                "a delivery to {QUARANTINE} was refused by the broker; it is kept in the journal and tried again after a restart"
+            );
+            if !view.notices.contains(&notice) {
+                view.notices.push(notice);
+            }
+        });
+    }
+}

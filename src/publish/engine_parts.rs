@@ -1,0 +1,36 @@
+//! What an engine is given when it is made, and never changes hands.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{dispatch::Dispatcher, journal::SettlementSender, status::Health};
+
+use super::{
+    broker_object::BrokerObject,
+    channel::{ChannelEvent, TaskId},
+    metrics::PublishMetrics,
+    publish_request::{PublishContext, PublishRequest},
+    supervisor::ConnectionWatch,
+    topology_checker::{TopologyChecker, TopologyReport},
+};
+
+/// What an engine is given.
+pub(super) struct EngineParts {
+    pub(super) dispatcher: Dispatcher,
+    /// Unconfirmed publishes per channel.
+    pub(super) window: usize,
+    pub(super) context: Arc<PublishContext>,
+    pub(super) topology_checker: TopologyChecker,
+    pub(super) line: ConnectionWatch,
+    pub(super) settle: SettlementSender,
+    pub(super) health: Arc<Health>,
+    pub(super) metrics: PublishMetrics,
+    pub(super) broker_objects: Vec<BrokerObject>,
+    pub(super) channel_events: mpsc::Sender<(TaskId, ChannelEvent)>,
+    pub(super) topology_reports: mpsc::Sender<TopologyReport>,
+    pub(super) alone: mpsc::Sender<PublishRequest>,
+    /// Ends the channels' tasks.
+    pub(super) halt_channels: CancellationToken,
+}

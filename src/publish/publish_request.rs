@@ -1,0 +1,143 @@
+//! One publish from the journal's parcel to the broker's confirm.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lapin::{Channel, Confirmation, options::BasicPublishOptions};
+
+use crate::{
+    dispatch::{AttemptId, BrokerReply, DeliveryId, Refused, ReturnedMessage},
+    journal::{Destinations, PayloadSource, PayloadUnavailable},
+    route::DestinationId,
+};
+
+use super::message::{self, AttemptInfo, MessageOptions};
+
+/// What every publish needs and none changes.
+pub(super) struct PublishContext {
+    pub(super) payloads: PayloadSource,
+    pub(super) destinations: Destinations,
+    /// The journal's UUID.
+    pub(super) instance: String,
+    pub(super) boot: u64,
+    /// Exchange of queue destinations.
+    pub(super) exchange: String,
+    pub(super) max_message_bytes: usize,
+}
+
+/// One publish, as ordered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PublishRequest {
+    pub(super) attempt: AttemptId,
+    pub(super) delivery: DeliveryId,
+    pub(super) destination: DestinationId,
+    pub(super) count: u32,
+    pub(super) without_body: bool,
+}
+
+/// How one publish ended, before returns are attributed.
+#[derive(Debug)]
+pub(super) enum PublishEnd {
+    /// The broker answered.
+    Answered {
+        verdict: BrokerReply,
+        attached: ReturnedMessage,
+        /// From the hand-over to the answer.
+        took: Duration,
+    },
+    /// It can never be sent; nothing was.
+    Unsendable(Refused),
+    /// The journal could not give it just now; nothing was sent.
+    NotNow,
+    /// The channel is gone; whether it was sent is for the loss to say.
+    Failed(lapin::Error),
+}
+
+/// Publishes and waits for the confirm.
+///
+/// # Cancel safety
+/// None: dropping it does not withdraw what was handed to the connection. It may be dropped only when its channel is
+/// gone.
+pub(super) async fn publish(
+    context: Arc<PublishContext>,
+    channel: Channel,
+    request: PublishRequest,
+) -> PublishEnd {
+    let payload = context.payloads.fetch(request.delivery).await;
+    let attempt_info = AttemptInfo {
+        instance: &context.instance,
+        boot: context.boot,
+        delivery: request.delivery,
+        attempt: request.attempt,
+        count: request.count,
+    };
+    let rules = MessageOptions {
+        exchange: &context.exchange,
+        max_message_bytes: context.max_message_bytes,
+        without_body: request.without_body,
+    };
+    let made = match &payload {
+        Ok(payload) => message::compose(payload, &attempt_info, &rules),
+        // A record that the journal cannot read leaves its queue like one that the broker refused. In quarantine,
+        // where nothing comes after, its place is taken by a message that says so.
+        Err(PayloadUnavailable::Unreadable) if context.is_quarantine(request.destination) => {
+            Ok(message::tombstone(&attempt_info, &rules))
+        }
+        Err(PayloadUnavailable::NotNow) => return PublishEnd::NotNow,
+        Err(PayloadUnavailable::Unreadable) => Err(Refused {
+            code: 0,
+            text: "unreadable: the journal's record is damaged".to_owned(),
+        }),
+    };
+    let message = match made {
+        Ok(message) => message,
+        Err(refused) => return PublishEnd::Unsendable(refused),
+    };
+    let since = Instant::now();
+    // `mandatory`: without it the broker acks, then drops, an event that no queue is there for.
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    let sent = channel
+        .basic_publish(
+            message.exchange,
+            message.routing_key,
+            options,
+            &message.body,
+            message.properties,
+        )
+        .await;
+    let confirmation = match sent {
+        Ok(confirm) => confirm.await,
+        Err(error) => return PublishEnd::Failed(error),
+    };
+    let (verdict, returned) = match confirmation {
+        Ok(Confirmation::Ack(returned)) => (BrokerReply::Ack, returned),
+        Ok(Confirmation::Nack(returned)) => (BrokerReply::Nack, returned),
+        Ok(Confirmation::NotRequested) => {
+            unreachable!("a channel is handed out only after confirm.select was answered")
+        }
+        Err(error) => return PublishEnd::Failed(error),
+    };
+    let attached = match returned {
+        None => ReturnedMessage::Nothing,
+        Some(returned) => message::attempt_of(&returned.delivery.properties, context.boot)
+            .map_or(ReturnedMessage::Unreadable, ReturnedMessage::Return),
+    };
+    PublishEnd::Answered {
+        verdict,
+        attached,
+        took: since.elapsed(),
+    }
+}
+
+impl PublishContext {
+    pub(super) fn is_quarantine(&self, destination: DestinationId) -> bool {
+        self.destinations
+            .get(destination)
+            .is_some_and(|destination| message::is_quarantine(&destination))
+    }
+}

@@ -6,11 +6,11 @@ mod changes;
 mod digest;
 mod duplicate_window;
 mod lru_table;
-#[cfg(test)]
-mod model;
 mod offer;
 #[cfg(test)]
-mod recording_tests;
+mod property;
+#[cfg(test)]
+mod tests;
 
 pub use admission::{
     Admission, AdmissionDecision, AdmissionLimits, PlacedDelivery, SequencePlace, StagePoint,

@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn without_keys_a_sender_is_told_when_they_are_fetched_next() {
-        let rules = crate::auth::testing::rules(KeySource::Url(
+        let rules = crate::auth::test_support::rules(KeySource::Url(
             "https://issuer.example/keys".parse().unwrap(),
         ));
         let source = Source::new(&rules, RefreshPace::default()).unwrap();

@@ -12,11 +12,9 @@ mod metrics;
 mod secrets;
 
 #[cfg(test)]
-mod authenticator_tests;
+mod test_support;
 #[cfg(test)]
-mod key_server_tests;
-#[cfg(test)]
-mod testing;
+mod tests;
 
 pub use authenticator::{Authenticators, RequestHead};
 pub use error::{AuthChallenge, AuthError, AuthRefusal};

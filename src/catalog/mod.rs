@@ -15,15 +15,9 @@ mod shape;
 mod table;
 
 #[cfg(test)]
-mod directory_tests;
+mod test_support;
 #[cfg(test)]
-mod drift_tests;
-#[cfg(test)]
-mod events_tests;
-#[cfg(test)]
-mod payload_tests;
-#[cfg(test)]
-mod testing;
+mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},

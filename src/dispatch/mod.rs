@@ -12,10 +12,10 @@ mod dispatcher;
 #[cfg(test)]
 mod property;
 mod protocol;
-#[cfg(test)]
-mod rules;
 mod sending;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use channel::{ChannelStatus, HeldReason};
 pub use confirms::{BrokerReply, PublishOutcome, ReturnedMessage, UnconfirmedPublishes};

@@ -15,7 +15,7 @@ mod mark;
 mod media;
 mod position;
 #[cfg(test)]
-mod properties;
+mod property;
 #[cfg(test)]
 mod tests;
 

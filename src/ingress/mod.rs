@@ -17,27 +17,9 @@ mod rate_limits;
 mod settings;
 
 #[cfg(test)]
-mod auth_tests;
+mod test_support;
 #[cfg(test)]
-mod endings_tests;
-#[cfg(test)]
-mod framing_shapes;
-#[cfg(test)]
-mod framing_tests;
-#[cfg(test)]
-mod handshake_tests;
-#[cfg(test)]
-mod journal_tests;
-#[cfg(test)]
-mod json_table_tests;
-#[cfg(test)]
-mod limits_tests;
-#[cfg(test)]
-mod listener_tests;
-#[cfg(test)]
-mod pipeline_tests;
-#[cfg(test)]
-mod testing;
+mod tests;
 
 pub use answer::{Accepted, Kept};
 pub use body::BodyError;

@@ -5,21 +5,13 @@
 
 mod cache;
 mod clock;
-#[cfg(test)]
-mod clock_tests;
 mod commit;
 mod confirm_store;
-#[cfg(test)]
-mod confirm_store_tests;
-#[cfg(test)]
-mod damage_tests;
 mod directory;
-#[cfg(test)]
-mod durable_tests;
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]
-mod fault;
+mod fault_injection;
 mod file_limit;
 mod file_watch;
 mod handles;
@@ -31,21 +23,17 @@ mod load;
 mod metrics;
 mod open;
 mod private;
-#[cfg(test)]
-mod private_tests;
 mod quarantine;
 mod reader;
-#[cfg(test)]
-mod recovery_tests;
 mod reply;
 mod routing_keys;
 mod salvage;
 mod stage;
-#[cfg(test)]
-mod stall_tests;
 mod store;
 #[cfg(test)]
-mod testing;
+mod test_support;
+#[cfg(test)]
+mod tests;
 mod types;
 mod wal;
 mod writer;

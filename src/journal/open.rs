@@ -45,7 +45,7 @@ pub(super) struct Tuning {
     pub(super) cache_bytes: usize,
     pub(super) machine: Machine,
     #[cfg(test)]
-    pub(super) fault: super::fault::FaultInjector,
+    pub(super) fault: super::fault_injection::FaultInjector,
 }
 
 impl Default for Tuning {
@@ -55,7 +55,7 @@ impl Default for Tuning {
             cache_bytes: 64 * 1024 * 1024,
             machine: Machine::default(),
             #[cfg(test)]
-            fault: super::fault::FaultInjector::default(),
+            fault: super::fault_injection::FaultInjector::default(),
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) struct Store {
     number: Cell<Option<u64>>,
     /// Where tests let a commit fail.
     #[cfg(test)]
-    fault: super::fault::FaultInjector,
+    fault: super::fault_injection::FaultInjector,
 }
 
 impl Store {
@@ -89,7 +89,7 @@ impl Store {
             connection,
             number: Cell::new(None),
             #[cfg(test)]
-            fault: super::fault::FaultInjector::default(),
+            fault: super::fault_injection::FaultInjector::default(),
         };
         let tables: i64 =
             store
@@ -115,7 +115,7 @@ impl Store {
     }
 
     #[cfg(test)]
-    pub(super) fn with_fault(self, fault: super::fault::FaultInjector) -> Self {
+    pub(super) fn with_fault(self, fault: super::fault_injection::FaultInjector) -> Self {
         Self { fault, ..self }
     }
 

@@ -356,5 +356,4 @@ fn header_frame_bytes(properties: &BasicProperties) -> usize {
 }
 
 #[cfg(test)]
-#[path = "message_tests.rs"]
 mod tests;

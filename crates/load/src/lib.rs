@@ -29,9 +29,9 @@ mod shapes;
 mod state;
 mod summary;
 mod template;
-mod verifier;
 #[cfg(test)]
-mod verifier_tests;
+mod tests;
+mod verifier;
 
 pub use error::LoadError;
 pub use generation::Generation;

@@ -18,17 +18,9 @@ mod response;
 mod tls;
 
 #[cfg(test)]
-mod auth_tests;
+mod test_support;
 #[cfg(test)]
-mod body_tests;
-#[cfg(test)]
-mod ga_tests;
-#[cfg(test)]
-mod http_tests;
-#[cfg(test)]
-mod previews_tests;
-#[cfg(test)]
-mod testing;
+mod tests;
 
 use std::time::SystemTime;
 

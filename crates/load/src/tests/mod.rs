@@ -1,0 +1,3 @@
+//! The tests of this module by subject.
+
+mod verifier;

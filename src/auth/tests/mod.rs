@@ -1,0 +1,4 @@
+//! The tests of this module by subject.
+
+mod authenticator;
+mod key_server;

@@ -1,0 +1,9 @@
+//! The tests of this module by subject.
+
+mod clock;
+mod confirm_store;
+mod damage;
+mod durable;
+mod private;
+mod recovery;
+mod stall;

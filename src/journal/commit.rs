@@ -1,128 +1,19 @@
-//! How the journal stands, and what it does when the disk does not take what it writes.
+//! The commit: what is staged and what has left the journal, in one transaction with one fsync, and what a failure leads to.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
-use rusqlite::{ErrorCode, ffi};
-
-use crate::{
-    dispatch::Owed,
-    status::{Health, JournalState},
-};
+use crate::dispatch::Owed;
 
 use super::{
     JournalRefusal,
     directory::HEADROOM_BYTES,
+    disk_state::{is_busy, is_disk_full},
     file_limit,
     header::PAGE_BYTES,
-    index::{PendingAmount, PendingIndex},
     quarantine::MovedDelivery,
     stage::StagedCallback,
-    writer::{JournalBounds, JournalWriter, PendingDeletes},
+    writer::{JournalWriter, PendingDeletes},
 };
-
-/// How often a full disk is tried again.
-const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Whether the journal takes records, and if not, why.
-#[derive(Debug)]
-pub(super) struct DiskState {
-    /// The disk is full since then, or was when it was last tried.
-    disk_full: Option<Instant>,
-    /// Deletes found no room either at that time.
-    deletes_failed: Option<Instant>,
-    failed: bool,
-    /// Why files are not where they were; what is owed can still be delivered.
-    files_gone: Option<String>,
-    /// For this there was no room.
-    full: Option<PendingAmount>,
-    shown: (JournalState, Option<String>),
-}
-
-impl DiskState {
-    pub(super) fn new() -> Self {
-        Self {
-            disk_full: None,
-            deletes_failed: None,
-            failed: false,
-            files_gone: None,
-            full: None,
-            shown: (JournalState::Opening, None),
-        }
-    }
-
-    /// Whether anything may still be written.
-    pub(super) fn writes(&self) -> bool {
-        !self.failed
-    }
-
-    pub(super) fn disk_full(&self) -> bool {
-        self.disk_full.is_some()
-    }
-
-    pub(super) fn files_gone(&self) -> bool {
-        self.files_gone.is_some()
-    }
-
-    /// Why the state is as it is, where the state alone does not say it.
-    pub(super) fn why(&self) -> Option<String> {
-        self.files_gone.clone()
-    }
-
-    pub(super) fn found_disk_full(&mut self) {
-        self.disk_full = Some(Instant::now());
-    }
-
-    pub(super) fn found_full(&mut self, needed: PendingAmount) {
-        self.full = Some(needed);
-    }
-
-    pub(super) fn state(&self) -> JournalState {
-        if self.failed {
-            JournalState::Failed
-        } else if self.files_gone.is_some() {
-            JournalState::FilesGone
-        } else if self.disk_full.is_some() {
-            JournalState::DiskFull
-        } else if self.full.is_some() {
-            JournalState::Full
-        } else {
-            JournalState::Writable
-        }
-    }
-
-    /// The state, if it is another than the one last shown.
-    pub(super) fn news(
-        &mut self,
-        index: &PendingIndex,
-        bounds: &JournalBounds,
-    ) -> Option<JournalState> {
-        if let Some(needed) = self.full
-            && index.amount().exceeds(needed, bounds.total).is_none()
-        {
-            self.full = None;
-        }
-        let now = (self.state(), self.why());
-        let state = now.0;
-        (std::mem::replace(&mut self.shown, now.clone()) != now).then_some(state)
-    }
-
-    /// While the disk is full deletes are tried again and again, but not with every command.
-    fn may_delete(&self) -> bool {
-        self.disk_full.is_none()
-            || self
-                .deletes_failed
-                .is_none_or(|since| since.elapsed() >= PROBE_INTERVAL)
-    }
-
-    /// Whether it is time to look for room on the disk.
-    fn probe_due(&self) -> bool {
-        self.disk_full
-            .is_some_and(|since| since.elapsed() >= PROBE_INTERVAL)
-    }
-}
 
 /// What a call of [`JournalWriter::write`] did.
 #[derive(Debug, Default)]
@@ -131,34 +22,6 @@ pub(super) struct CommitResult {
     pub(super) committed: bool,
     /// Deliveries to the quarantine that are owed in the place of poisoned ones.
     pub(super) moved: Vec<Owed>,
-}
-
-/// Whether the error says that there is no room: everything else means that the disk cannot be trusted.
-pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::SqliteFailure(failure, _)
-        if failure.code == ErrorCode::DiskFull
-            // Growing the index of the log: SQLite has no other word for that.
-            || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE
-            // Nor for a file that has become as long as files of this process may be.
-            || (failure.extended_code == ffi::SQLITE_IOERR_WRITE && file_limit::bytes().is_some()))
-}
-
-/// Whether somebody's tool holds a lock for longer than SQLite waits: nothing was written and nothing is wrong.
-pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error, rusqlite::Error::SqliteFailure(failure, _)
-        if matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
-
-/// Says on the health board that a journal's thread has panicked: nothing is accepted without it.
-#[derive(Debug)]
-pub(super) struct PanicGuard(pub(super) Arc<Health>);
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.update(|view| view.journal = JournalState::Failed);
-        }
-    }
 }
 
 impl JournalWriter {

@@ -35,7 +35,7 @@ use super::{
     DeliveryPayload, Destinations, FeedItem, Intake, JournalCloser, JournalError, JournalRefusal,
     OpenJournal, PayloadSource, Settlement, SettlementSender, StatusHandles,
     clock::{Clock, Machine},
-    commit::PanicGuard,
+    disk_state::PanicGuard,
     handles::{FetchPayload, PayloadUnavailable, PendingCallback, ShareId, WriterCommand},
     index::PendingAmount,
     metrics::JournalMetrics,

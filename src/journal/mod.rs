@@ -8,6 +8,7 @@ mod clock;
 mod commit;
 mod confirm_store;
 mod directory;
+mod disk_state;
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(test)]

@@ -97,7 +97,7 @@ def runs(arguments):
     yield "bad callbacks", "public", arguments.public, whole, "strict", ["--mode", "negative", "--include-tag", "public"]
     # Good ones only: what a header may hold (percent-encoding, quoted strings) is more than a pattern can say.
     yield "binary mode", "public", arguments.public, binary, "lenient", ["--mode", "positive", "--include-operation-id-regex", "^postCallback"]
-    # /live never ends; src/ops/admin.rs and src/ops/follow.rs have its tests.
+    # /live never ends; src/admin/mod.rs and src/admin/follow.rs have its tests.
     yield "admin pages", "admin", arguments.admin, document, "lenient", ["--mode", "all", "--include-tag", "admin", "--exclude-path", "/live"]
 
 

@@ -561,7 +561,7 @@ fn no_kill_under_load_is_taken_for_damage_or_costs_an_answered_event() {
     for round in 0..25 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "--ignored", "--nocapture"])
-            .arg("journal::damage::a_process_that_accepts_until_it_is_killed")
+            .arg("journal::tests::damage::a_process_that_accepts_until_it_is_killed")
             .env("HOOKSWITCH_TEST_JOURNAL", directory.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -190,7 +190,7 @@ impl KnownEvent {
     fn is_complete(&self) -> bool {
         self.places
             .iter()
-            .all(|permit| permit.state == State::Delivered)
+            .all(|place| place.state == State::Delivered)
     }
 }
 
@@ -220,7 +220,7 @@ struct EventSlot {
 struct WaitingCallback {
     reply: PendingReply,
     /// Given back with the answer.
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     events: Vec<WaitedEvent>,
     /// What they go to.
     shares: Vec<ShareId>,
@@ -241,7 +241,7 @@ struct WaitedEvent {
 struct InFlightDelivery {
     which: EventSlot,
     /// Its place among those of its event.
-    permit: usize,
+    place: usize,
     /// Nobody waits for it: where it was not sent yet it will not be.
     withdrawn: bool,
     bytes: u64,
@@ -396,7 +396,7 @@ impl ConfirmStore {
             id,
             WaitingCallback {
                 reply,
-                _place: permit,
+                _permit: permit,
                 events,
                 shares,
                 open,
@@ -409,9 +409,9 @@ impl ConfirmStore {
         }
     }
 
-    fn set(&mut self, which: EventSlot, permit: usize, state: State) {
-        if let Some(permit) = self.known(which).places.get_mut(permit) {
-            permit.state = state;
+    fn set(&mut self, which: EventSlot, place: usize, state: State) {
+        if let Some(place) = self.known(which).places.get_mut(place) {
+            place.state = state;
         }
     }
 
@@ -427,7 +427,7 @@ impl ConfirmStore {
             let under_way: HashSet<DeliveryId> = known
                 .places
                 .iter()
-                .filter_map(|permit| match permit.state {
+                .filter_map(|place| match place.state {
                     State::InFlightDelivery(delivery) if !others => Some(delivery),
                     _ => None,
                 })

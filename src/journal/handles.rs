@@ -315,13 +315,13 @@ impl Destinations {
     /// had it.
     pub(super) fn restore(&self, id: DestinationId, destination: Destination) -> bool {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let Ok(permit) = usize::try_from(id.0) else {
+        let Ok(position) = usize::try_from(id.0) else {
             return false;
         };
-        if permit < table.rows.len() || table.ids.contains_key(&destination) {
+        if position < table.rows.len() || table.ids.contains_key(&destination) {
             return false;
         }
-        table.rows.resize(permit, None);
+        table.rows.resize(position, None);
         table.add(destination) == id
     }
 

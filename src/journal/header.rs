@@ -19,10 +19,10 @@ const HEADER_BYTES: usize = 100;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const LOW_BITS: u32 = 31;
 
-/// The big-endian word at `permit`; 0 beyond the end.
-pub(super) fn word(bytes: &[u8], permit: usize) -> u32 {
+/// The big-endian word at `offset`; 0 beyond the end.
+pub(super) fn word(bytes: &[u8], offset: usize) -> u32 {
     let four = bytes
-        .get(permit..permit + 4)
+        .get(offset..offset + 4)
         .and_then(|four| four.try_into().ok());
     u32::from_be_bytes(four.unwrap_or_default())
 }

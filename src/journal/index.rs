@@ -203,13 +203,13 @@ impl PendingIndex {
     }
 
     fn share_mut(&mut self, share: ShareId) -> &mut PendingAmount {
-        let permit = share.0 as usize;
-        if self.pending_by_share.len() <= permit {
+        let position = share.0 as usize;
+        if self.pending_by_share.len() <= position {
             self.pending_by_share
-                .resize(permit + 1, PendingAmount::default());
+                .resize(position + 1, PendingAmount::default());
         }
         self.pending_by_share
-            .get_mut(permit)
+            .get_mut(position)
             .expect("made long enough just above")
     }
 }

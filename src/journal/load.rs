@@ -16,7 +16,7 @@ use super::{
     Destinations,
     clock::Stamp,
     index::{IndexedDelivery, PendingIndex},
-    store::{FORMAT, Store},
+    store::{DELIVERY_COLUMNS, DeliveryColumns, FORMAT, Store},
 };
 
 /// Databases up to this size are checked page by page; larger ones would keep a restart waiting.
@@ -89,6 +89,7 @@ pub(super) fn load(store: &Store, limits: AdmissionLimits) -> Result<Loaded, Loa
         return Err(LoadError::Newer(format));
     }
     check(connection)?;
+    store.upgrade(format)?;
     let instance: String = meta(connection, "instance")?;
     let instance = Uuid::parse_str(&instance)
         .map_err(|_| LoadError::Damaged("its instance id is no UUID".to_owned()))?;
@@ -253,16 +254,20 @@ fn load_index(
     let mut last = 0;
     each(
         connection,
-        "SELECT id, record, destination, line, bytes, received, moved IS NOT NULL FROM delivery ORDER BY id",
+        &format!("SELECT {DELIVERY_COLUMNS} FROM delivery ORDER BY id"),
         |row| {
-            let id: i64 = row.get(0)?;
-            let destination = DestinationId(row.get(2)?);
+            let Some(columns) = DeliveryColumns::read(row)? else {
+                return Err(LoadError::Damaged(
+                    "a delivery is not what was written".to_owned(),
+                ));
+            };
+            let destination = DestinationId(columns.destination);
             let Some(interned) = destinations.interned(destination) else {
                 return Err(LoadError::Damaged(
                     "a delivery to an unknown destination".to_owned(),
                 ));
             };
-            let line = match row.get::<_, Option<i64>>(3)? {
+            let line = match columns.line {
                 None => None,
                 Some(line) => Some(*sequences.get(&line).ok_or_else(|| {
                     LoadError::Damaged("a delivery without its sequence".to_owned())
@@ -272,15 +277,15 @@ fn load_index(
                 admission.restore_owed(line);
             }
             let pending = IndexedDelivery {
-                record: RecordId(row.get::<_, i64>(1)?.cast_unsigned()),
+                record: RecordId(columns.record.cast_unsigned()),
                 destination,
                 share: interned.share,
                 line,
-                bytes: row.get(4)?,
-                received: row.get(5)?,
+                bytes: columns.bytes,
+                received: columns.received,
             };
-            last = id.cast_unsigned();
-            index.add(DeliveryId(last), pending, row.get(6)?);
+            last = columns.id.cast_unsigned();
+            index.add(DeliveryId(last), pending, columns.moved.is_some());
             Ok(())
         },
     )?;

@@ -19,7 +19,7 @@ use super::{
     directory::JournalDirectory,
     handles::{FetchPayload, PayloadUnavailable},
     metrics::JournalMetrics,
-    store::checksum,
+    store::{DeliveryColumns, checksum},
 };
 
 /// Damaged deliveries whose damage is logged once each; beyond that only counted.
@@ -133,38 +133,40 @@ pub(super) fn read_parcel(
 ) -> Result<Option<DeliveryPayload>, ReadError> {
     let row = connection
         .prepare_cached(
-            "SELECT d.record, d.destination, d.sequence, d.moved, r.facts, r.body, r.crc \
+            "SELECT d.id, d.record, d.destination, d.sequence, d.line, d.bytes, d.received, d.moved, d.crc, \
+             r.facts, r.body, r.crc \
              FROM delivery d LEFT JOIN record r ON r.id = d.record WHERE d.id = ?1",
         )?
         .query_row([delivery.0.cast_signed()], |row| {
-            let facts: Option<String> = row.get(4)?;
+            let facts: Option<String> = row.get(9)?;
             Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, u32>(1)?,
-                row.get::<_, Option<i64>>(2)?,
-                row.get::<_, Option<String>>(3)?,
+                DeliveryColumns::read(row)?,
                 match facts {
-                    Some(facts) => Some((facts, row.get::<_, Vec<u8>>(5)?, row.get::<_, u32>(6)?)),
+                    Some(facts) => {
+                        Some((facts, row.get::<_, Vec<u8>>(10)?, row.get::<_, u32>(11)?))
+                    }
                     None => None,
                 },
             ))
         })
         .optional()?;
-    let Some((record, destination, sequence, moved, stored)) = row else {
+    let Some((columns, stored)) = row else {
         return Ok(None);
     };
+    let columns = columns.ok_or(ReadError::Checksum)?;
     let (facts, body, crc) = stored.ok_or(ReadError::Missing)?;
-    let record = check_record(record, &facts, body, crc)?;
-    let moved = moved
+    let record = check_record(columns.record, &facts, body, crc)?;
+    let moved = columns
+        .moved
         .map(|moved| serde_json::from_str(&moved))
         .transpose()?;
     let destination = destinations
-        .get(crate::route::DestinationId(destination))
+        .get(crate::route::DestinationId(columns.destination))
         .ok_or(ReadError::Destination)?;
     Ok(Some(DeliveryPayload {
         record: Arc::new(record),
         destination,
-        sequence,
+        sequence: columns.sequence,
         moved,
     }))
 }

@@ -28,7 +28,7 @@ use super::{
     private,
     reader::check_record,
     stage::new_record,
-    store::Store,
+    store::{DELIVERY_COLUMNS, DeliveryColumns, Store},
     wal::WalWriter,
 };
 
@@ -150,8 +150,8 @@ fn make_readable(
     pages.retain(|page, _| *page <= size);
     let first_page = first_page.map(|mut page| {
         // Size in pages; no free pages are known.
-        for (permit, value) in [(28, size), (32, 0), (36, 0)] {
-            if let Some(field) = page.get_mut(permit..permit + 4) {
+        for (offset, value) in [(28, size), (32, 0), (36, 0)] {
+            if let Some(field) = page.get_mut(offset..offset + 4) {
                 field.copy_from_slice(&value.to_be_bytes());
             }
         }
@@ -168,9 +168,9 @@ fn make_readable(
         out.add(1, &page, pages.is_empty())?;
     }
     let last = pages.keys().next_back().copied();
-    for (page, permit) in pages {
+    for (page, frame) in pages {
         if let Some(log) = log {
-            out.add(page, &log.page(permit)?, Some(page) == last)?;
+            out.add(page, &log.page(frame)?, Some(page) == last)?;
         }
     }
     out.finish()?;
@@ -274,9 +274,9 @@ fn write_record(
         // What moved to quarantine keeps its number there and stands in no line.
         let in_line = old.moved.is_none() && record.facts.quarantine.is_none();
         let call = record.facts.call.as_ref().filter(|_| in_line);
-        let permit: PlacedDelivery = admission.readmit(&record.facts.app, call, id);
+        let place: PlacedDelivery = admission.readmit(&record.facts.app, call, id);
         if let Some(interned) = destinations.interned(id) {
-            placed.push((permit, interned));
+            placed.push((place, interned));
             moved.push((old.moved, old.sequence));
         }
     }
@@ -408,18 +408,28 @@ fn read_destinations(damaged: &Connection) -> BTreeMap<u32, Destination> {
 /// By record.
 fn read_deliveries(damaged: &Connection) -> BTreeMap<i64, Vec<OldDelivery>> {
     let mut deliveries: BTreeMap<i64, Vec<OldDelivery>> = BTreeMap::new();
+    // A journal of format 1 has no checksums of deliveries.
+    let columns = if damaged.prepare("SELECT crc FROM delivery").is_ok() {
+        DELIVERY_COLUMNS
+    } else {
+        "id, record, destination, sequence, line, bytes, received, moved, NULL"
+    };
     scan(
         damaged,
-        "SELECT id, record, destination, sequence, moved FROM delivery WHERE id >= ?1 ORDER BY id",
+        &format!("SELECT {columns} FROM delivery WHERE id >= ?1 ORDER BY id"),
         &[],
         last_id(damaged, "delivery").max(last_id(damaged, "record")),
         |row| {
-            let delivery = OldDelivery {
-                destination: DestinationId(row.get(2)?),
-                sequence: row.get(3)?,
-                moved: row.get(4)?,
+            // Its record then has no delivery, and counts as lost.
+            let Some(columns) = DeliveryColumns::read(row)? else {
+                return Ok(());
             };
-            deliveries.entry(row.get(1)?).or_default().push(delivery);
+            let delivery = OldDelivery {
+                destination: DestinationId(columns.destination),
+                sequence: columns.sequence,
+                moved: columns.moved,
+            };
+            deliveries.entry(columns.record).or_default().push(delivery);
             Ok(())
         },
     );

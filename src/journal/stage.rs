@@ -44,7 +44,7 @@ pub(super) struct NewDelivery {
 pub(super) struct StagedCallback {
     pub(super) reply: PendingReply,
     /// Given back when the answer is.
-    pub(super) _place: OwnedSemaphorePermit,
+    pub(super) _permit: OwnedSemaphorePermit,
     pub(super) events: usize,
     pub(super) outcomes: Vec<Admitted>,
     pub(super) records: Vec<NewRecord>,
@@ -148,7 +148,7 @@ pub(super) fn new_record(
 pub(super) fn live_line(
     stage: LiveStage,
     facts: &RecordFacts,
-    permit: Option<&DeliveryPayload>,
+    delivery: Option<&DeliveryPayload>,
 ) -> LiveEvent {
     LiveEvent {
         stage,
@@ -158,8 +158,8 @@ pub(super) fn live_line(
         kind: facts.kind.to_string(),
         event_type: facts.event_type.clone(),
         id: facts.event_id.clone(),
-        destination: permit.map(|payload| name(&payload.destination)),
-        sequence: permit.and_then(|payload| payload.sequence),
+        destination: delivery.map(|payload| name(&payload.destination)),
+        sequence: delivery.and_then(|payload| payload.sequence),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, path::Path, time::Duration};
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _, Row, params};
 
 use crate::{
     admit::{Changes, Quarantine},
@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The format that this hookswitch writes, and the newest that it reads.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 
 /// Statements kept prepared; there are about twenty.
 const STATEMENTS: usize = 64;
@@ -30,7 +30,7 @@ CREATE TABLE destination (id INTEGER PRIMARY KEY, destination TEXT NOT NULL);
 CREATE TABLE record (id INTEGER PRIMARY KEY, facts TEXT NOT NULL, body BLOB NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE delivery (
     id INTEGER PRIMARY KEY, record INTEGER NOT NULL, destination INTEGER NOT NULL, sequence INTEGER, line INTEGER,
-    bytes INTEGER NOT NULL, received INTEGER NOT NULL, moved TEXT);
+    bytes INTEGER NOT NULL, received INTEGER NOT NULL, moved TEXT, crc INTEGER);
 CREATE TABLE duplicate (
     which INTEGER NOT NULL, position INTEGER NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL,
     PRIMARY KEY (which, position)) WITHOUT ROWID;
@@ -53,6 +53,64 @@ pub(super) struct DeliveryRow {
     pub(super) bytes: u32,
     pub(super) received: u32,
     pub(super) moved: Option<Quarantine>,
+}
+
+/// A row of `delivery` as it stands in the table.
+#[derive(Clone, Debug)]
+pub(super) struct DeliveryColumns {
+    pub(super) id: i64,
+    pub(super) record: i64,
+    pub(super) destination: u32,
+    pub(super) sequence: Option<i64>,
+    pub(super) line: Option<i64>,
+    pub(super) bytes: u32,
+    pub(super) received: u32,
+    pub(super) moved: Option<String>,
+}
+
+/// What [`DeliveryColumns::read`] reads.
+pub(super) const DELIVERY_COLUMNS: &str =
+    "id, record, destination, sequence, line, bytes, received, moved, crc";
+
+impl DeliveryColumns {
+    /// Reads [`DELIVERY_COLUMNS`]; `None` where they are not what was written.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
+        let columns = Self {
+            id: row.get(0)?,
+            record: row.get(1)?,
+            destination: row.get(2)?,
+            sequence: row.get(3)?,
+            line: row.get(4)?,
+            bytes: row.get(5)?,
+            received: row.get(6)?,
+            moved: row.get(7)?,
+        };
+        // A row of format 1 has no checksum.
+        let crc: Option<u32> = row.get(8)?;
+        let sound = crc.is_none_or(|crc| crc == columns.checksum());
+        Ok(sound.then_some(columns))
+    }
+
+    /// CRC32C over all columns. SQLite has no checksums of pages: without this one a flipped bit in a row could send an
+    /// event in the place of another one.
+    fn checksum(&self) -> u32 {
+        let numbers = [
+            Some(self.id),
+            Some(self.record),
+            Some(i64::from(self.destination)),
+            self.sequence,
+            self.line,
+            Some(i64::from(self.bytes)),
+            Some(i64::from(self.received)),
+        ];
+        let crc = numbers.into_iter().fold(0, |crc, number| match number {
+            None => crc32c::crc32c_append(crc, &[0]),
+            Some(number) => {
+                crc32c::crc32c_append(crc32c::crc32c_append(crc, &[1]), &number.to_le_bytes())
+            }
+        });
+        crc32c::crc32c_append(crc, self.moved.as_deref().unwrap_or_default().as_bytes())
+    }
 }
 
 /// The connection of the writer.
@@ -99,6 +157,19 @@ impl Store {
             store.create()?;
         }
         Ok(store)
+    }
+
+    /// Brings the tables of an older format up to date, in one transaction.
+    pub(super) fn upgrade(&self, format: i64) -> rusqlite::Result<()> {
+        if format < 2 {
+            self.connection.execute_batch(
+                "BEGIN IMMEDIATE;
+                 ALTER TABLE delivery ADD COLUMN crc INTEGER;
+                 UPDATE meta SET value = 2 WHERE key = 'format';
+                 COMMIT",
+            )?;
+        }
+        Ok(())
     }
 
     fn create(&self) -> rusqlite::Result<()> {
@@ -225,18 +296,29 @@ impl Store {
         rows: impl Iterator<Item = &'a DeliveryRow>,
     ) -> rusqlite::Result<()> {
         self.each(
-            "INSERT INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             rows,
             |statement, row| {
+                let columns = DeliveryColumns {
+                    id: number(row.id.0),
+                    record: number(row.record.0),
+                    destination: row.destination.0,
+                    sequence: row.sequence,
+                    line: row.line,
+                    bytes: row.bytes,
+                    received: row.received,
+                    moved: row.moved.as_ref().map(json),
+                };
                 statement.execute(params![
-                    number(row.id.0),
-                    number(row.record.0),
-                    row.destination.0,
-                    row.sequence,
-                    row.line,
-                    row.bytes,
-                    row.received,
-                    row.moved.as_ref().map(json),
+                    columns.id,
+                    columns.record,
+                    columns.destination,
+                    columns.sequence,
+                    columns.line,
+                    columns.bytes,
+                    columns.received,
+                    columns.moved,
+                    columns.checksum(),
                 ])
             },
         )

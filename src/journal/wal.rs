@@ -45,8 +45,8 @@ impl WalChecksum {
         Self(first, second)
     }
 
-    fn stored(bytes: &[u8], permit: usize) -> Self {
-        Self(word(bytes, permit), word(bytes, permit + 4))
+    fn stored(bytes: &[u8], offset: usize) -> Self {
+        Self(word(bytes, offset), word(bytes, offset + 4))
     }
 }
 
@@ -122,8 +122,8 @@ impl WalFile {
         // As stored by the frame before, and as computed for it: one of them is right if it was damaged in one place.
         let (mut stored, mut computed) = (WalChecksum::stored(&header, 24), computed);
         let mut unbroken = good_header;
-        for permit in 0..count {
-            log.frame(permit, &mut buffer)?;
+        for number in 0..count {
+            log.frame(number, &mut buffer)?;
             let sum = WalChecksum::stored(&buffer, 16);
             let current = salt == (word(&buffer, 8), word(&buffer, 12));
             let expected = frame_sum(stored, &buffer, big_endian);
@@ -150,8 +150,8 @@ impl WalFile {
     fn find_salt(&self, count: u64, big_endian: bool) -> io::Result<(u32, u32)> {
         let mut buffer = Vec::new();
         let mut before = None;
-        for permit in 0..count {
-            self.frame(permit, &mut buffer)?;
+        for number in 0..count {
+            self.frame(number, &mut buffer)?;
             let salt = (word(&buffer, 8), word(&buffer, 12));
             let sum = WalChecksum::stored(&buffer, 16);
             if let Some((stored, its_salt)) = before
@@ -166,10 +166,10 @@ impl WalFile {
         Ok((0, 0))
     }
 
-    fn frame(&self, permit: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
+    fn frame(&self, number: u64, buffer: &mut Vec<u8>) -> io::Result<()> {
         buffer.resize(FRAME_HEADER_BYTES + PAGE_BYTES as usize, 0);
         self.file
-            .read_exact_at(buffer, HEADER_BYTES as u64 + permit * FRAME_BYTES)
+            .read_exact_at(buffer, HEADER_BYTES as u64 + number * FRAME_BYTES)
     }
 
     /// What SQLite will take.
@@ -184,7 +184,7 @@ impl WalFile {
             frames: end,
             first: frames
                 .iter()
-                .take(first_ends.map_or(0, |permit| permit + 1))
+                .take(first_ends.map_or(0, |number| number + 1))
                 .find_map(|frame| frame.number),
             last: frames.iter().rev().find_map(|frame| frame.number),
         }
@@ -218,7 +218,7 @@ impl WalFile {
         let taken = self.frames.iter().take(frames).enumerate();
         taken
             .filter(|(_, frame)| frame.current && frame.page != 0)
-            .map(|(permit, frame)| (frame.page, permit))
+            .map(|(number, frame)| (frame.page, number))
             .collect()
     }
 
@@ -228,10 +228,10 @@ impl WalFile {
         last.map_or(0, |frame| frame.pages_after)
     }
 
-    /// The page in frame `permit`.
-    pub(super) fn page(&self, permit: usize) -> io::Result<Vec<u8>> {
+    /// The page in frame `number`.
+    pub(super) fn page(&self, number: usize) -> io::Result<Vec<u8>> {
         let mut buffer = Vec::new();
-        self.frame(permit as u64, &mut buffer)?;
+        self.frame(number as u64, &mut buffer)?;
         Ok(buffer.split_off(FRAME_HEADER_BYTES))
     }
 }

@@ -358,7 +358,7 @@ impl JournalWriter {
         } = append;
         let mut staged = StagedCallback {
             reply,
-            _place: permit,
+            _permit: permit,
             events: callback.offers.len(),
             outcomes: Vec::with_capacity(callback.offers.len()),
             records: Vec::new(),
@@ -430,7 +430,7 @@ impl JournalWriter {
         let mut needed = PendingAmount::default();
         let mut shares: Vec<(ShareId, PendingAmount)> = Vec::new();
         for record in records {
-            for (permit, delivery) in record.deliveries.iter().enumerate() {
+            for (position, delivery) in record.deliveries.iter().enumerate() {
                 let amount = PendingAmount::delivery(delivery.row.bytes);
                 match shares
                     .iter_mut()
@@ -440,7 +440,7 @@ impl JournalWriter {
                     None => shares.push((delivery.share, amount)),
                 }
                 needed.deliveries += 1;
-                if permit == 0 {
+                if position == 0 {
                     needed.bytes += amount.bytes;
                 }
             }

@@ -21,7 +21,7 @@ pub(super) struct DestinationStatuses {
 }
 
 impl DestinationStatuses {
-    /// A board on which every configured place is held until something is known.
+    /// A statuses on which every configured place is held until something is known.
     pub(super) fn new(
         health: Arc<Health>,
         metrics: PublishMetrics,
@@ -37,20 +37,20 @@ impl DestinationStatuses {
             }
             metrics.confirm_duration.with_label_values(&[name]);
         }
-        let mut board = Self {
+        let mut statuses = Self {
             health,
             metrics,
             configured,
             standing: HashMap::new(),
         };
         for object in broker_objects {
-            board.set(
+            statuses.set(
                 &object.name(),
                 DestinationState::Held,
                 Some("not connected to the broker yet".to_owned()),
             );
         }
-        board
+        statuses
     }
 
     pub(super) fn is_configured(&self, name: &str) -> bool {
@@ -160,7 +160,8 @@ mod tests {
         let registry = prometheus::Registry::new();
         let health = Arc::new(Health::default());
         let metrics = PublishMetrics::register(&registry).unwrap();
-        let mut board = DestinationStatuses::new(health.clone(), metrics.clone(), &[object("a")]);
+        let mut statuses =
+            DestinationStatuses::new(health.clone(), metrics.clone(), &[object("a")]);
         let gauge = |name: &str, state: DestinationState| {
             metrics
                 .destination_state
@@ -168,23 +169,23 @@ mod tests {
                 .get()
         };
         assert_eq!(gauge("queue a", DestinationState::Held), 1);
-        board.set("queue a", DestinationState::Ready, None);
-        board.set("queue a", DestinationState::Ready, None);
+        statuses.set("queue a", DestinationState::Ready, None);
+        statuses.set("queue a", DestinationState::Ready, None);
         assert_eq!(gauge("queue a", DestinationState::Held), 0);
         assert_eq!(gauge("queue a", DestinationState::Ready), 1);
         for old in ["queue old", "queue older"] {
-            board.set(old, DestinationState::Missing, Some("gone".into()));
+            statuses.set(old, DestinationState::Missing, Some("gone".into()));
         }
         assert_eq!(gauge(OTHER, DestinationState::Retired), 2);
-        board.confirm_duration("queue a").observe(0.1);
-        board.confirm_duration("queue old").observe(0.1);
-        board.confirm_duration("queue older").observe(0.1);
+        statuses.confirm_duration("queue a").observe(0.1);
+        statuses.confirm_duration("queue old").observe(0.1);
+        statuses.confirm_duration("queue older").observe(0.1);
         let confirms = |label: &str| {
             let timed = metrics.confirm_duration.with_label_values(&[label]);
             timed.get_sample_count()
         };
         assert_eq!((confirms("queue a"), confirms(OTHER)), (1, 2));
-        board.remove("queue old");
+        statuses.remove("queue old");
         assert_eq!(gauge(OTHER, DestinationState::Retired), 1);
         let view = health.view();
         assert!(!view.destinations.contains_key("queue old"));

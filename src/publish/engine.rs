@@ -39,7 +39,7 @@ const SPARE_ORDERS: usize = 8;
 /// The engine: everything here is changed by one task only.
 pub(super) struct Engine {
     parts: EngineParts,
-    pub(super) board: DestinationStatuses,
+    pub(super) statuses: DestinationStatuses,
     /// The channels' tasks.
     pub(super) channel_tasks: JoinSet<()>,
     /// Rechecks and surveys under way.
@@ -65,14 +65,14 @@ pub(super) struct Engine {
 
 impl Engine {
     pub(super) fn new(parts: EngineParts) -> Self {
-        let board = DestinationStatuses::new(
+        let statuses = DestinationStatuses::new(
             parts.health.clone(),
             parts.metrics.clone(),
             &parts.broker_objects,
         );
         let mut engine = Self {
             parts,
-            board,
+            statuses,
             channel_tasks: JoinSet::new(),
             helpers: JoinSet::new(),
             origin: Instant::now(),
@@ -248,7 +248,7 @@ impl Engine {
                 let has_channel = self.slots.all.values().any(|slot| slot.name == name);
                 if !has_channel && (self.connected || verdict != TopologyCheck::Good) {
                     let (state, why) = verdict.standing();
-                    self.board.set(&name, state, why);
+                    self.statuses.set(&name, state, why);
                 }
             }
         }
@@ -271,7 +271,7 @@ impl Engine {
             let Some(slot) = self.slots.all.get(&view.channel) else {
                 continue;
             };
-            if view.owed == 0 && !self.board.is_configured(&slot.name) {
+            if view.owed == 0 && !self.statuses.is_configured(&slot.name) {
                 gone.push(view.channel);
             } else if slot.open.is_some() {
                 standing.push((view.channel, status_of(slot, &view)));
@@ -291,7 +291,7 @@ impl Engine {
         for id in gone {
             if let Some(slot) = self.slots.all.remove(&id) {
                 slot.halt.cancel();
-                self.board.remove(&slot.name);
+                self.statuses.remove(&slot.name);
                 // Its task says so too, but to an engine that does not know it any more.
                 self.step(DispatcherInput::ChannelLost {
                     channel: id,
@@ -519,13 +519,13 @@ impl Engine {
         } else {
             "not connected to the broker"
         };
-        self.board
+        self.statuses
             .set(&name, DestinationState::Held, Some(why.to_owned()));
         self.slots.all.insert(
             owed.channel,
             ChannelSlot {
                 object,
-                confirm_duration: self.board.confirm_duration(&name),
+                confirm_duration: self.statuses.confirm_duration(&name),
                 name,
                 task: self.tasks,
                 orders,
@@ -580,7 +580,7 @@ impl Engine {
     fn stand(&mut self, id: ChannelId, state: DestinationState, why: Option<String>) {
         if let Some(slot) = self.slots.all.get(&id) {
             let (state, why) = shown(state, why, self.parts.dispatcher.is_stalled(id));
-            self.board.set(&slot.name, state, why);
+            self.statuses.set(&slot.name, state, why);
         }
     }
 
@@ -598,12 +598,12 @@ impl Engine {
         for name in names {
             // What is known to be missing or mismatched does not become better by a lost connection.
             if matches!(
-                self.board.state(&name),
+                self.statuses.state(&name),
                 None | Some(
                     DestinationState::Ready | DestinationState::Held | DestinationState::Stalled
                 )
             ) {
-                self.board
+                self.statuses
                     .set(&name, DestinationState::Held, Some(why.to_owned()));
             }
         }

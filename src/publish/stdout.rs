@@ -74,10 +74,10 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> Result<(), PublishError> {
     let broker_objects = broker_objects(&publisher.routes);
-    let mut board =
+    let mut statuses =
         DestinationStatuses::new(publisher.health.clone(), metrics.clone(), &broker_objects);
     for object in &broker_objects {
-        board.set(&object.name(), DestinationState::Ready, None);
+        statuses.set(&object.name(), DestinationState::Ready, None);
     }
     publisher.health.update(|view| view.broker.connected = true);
     metrics.connected.set(1);

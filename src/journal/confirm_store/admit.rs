@@ -42,12 +42,12 @@ impl ConfirmStore {
         for target in targets {
             let destination = self.routing_keys.id(&callback.app, target);
             let known = self.known(which);
-            let permit = match known
+            let place = match known
                 .places
                 .iter()
-                .position(|permit| permit.destination == destination)
+                .position(|place| place.destination == destination)
             {
-                Some(permit) => permit,
+                Some(place) => place,
                 None => {
                     known.places.push(DeliveryPlace {
                         destination,
@@ -56,7 +56,7 @@ impl ConfirmStore {
                     known.places.len() - 1
                 }
             };
-            if known.places.get(permit).map(|permit| permit.state) == Some(State::Owed) {
+            if known.places.get(place).map(|place| place.state) == Some(State::Owed) {
                 let record = record.get_or_insert_with(|| {
                     Arc::new(Record {
                         id: RecordId(self.next_id),
@@ -65,7 +65,7 @@ impl ConfirmStore {
                     })
                 });
                 let record = record.clone();
-                self.send(which, permit, destination, lane, record);
+                self.send(which, place, destination, lane, record);
             }
         }
         which
@@ -85,7 +85,7 @@ impl ConfirmStore {
                 continue;
             };
             let known = self.shelf(window).value(slot);
-            let under_way: Vec<_> = known.places.iter().map(|permit| permit.state).collect();
+            let under_way: Vec<_> = known.places.iter().map(|place| place.state).collect();
             let is_withdrawn = |state: &State| match state {
                 State::InFlightDelivery(delivery) => self
                     .deliveries
@@ -112,7 +112,7 @@ impl ConfirmStore {
     fn send(
         &mut self,
         which: EventSlot,
-        permit: usize,
+        place: usize,
         destination: DestinationId,
         call: Option<u64>,
         record: Arc<Record>,
@@ -137,14 +137,14 @@ impl ConfirmStore {
             lane,
             unknown: false,
         };
-        self.under_way(which, permit, owed, payload);
+        self.under_way(which, place, owed, payload);
     }
 
     /// Gives a delivery to the publisher under a new id.
     pub(super) fn under_way(
         &mut self,
         which: EventSlot,
-        permit: usize,
+        place: usize,
         owed: Owed,
         payload: DeliveryPayload,
     ) {
@@ -153,7 +153,7 @@ impl ConfirmStore {
         let owed = Owed { delivery, ..owed };
         let bytes = size(&payload.record.body);
         self.bytes += bytes;
-        self.set(which, permit, State::InFlightDelivery(delivery));
+        self.set(which, place, State::InFlightDelivery(delivery));
         self.shelf(which.window).pin(which.slot);
         self.payloads
             .with(|payloads| payloads.insert(delivery, payload));
@@ -161,7 +161,7 @@ impl ConfirmStore {
             delivery,
             InFlightDelivery {
                 which,
-                permit,
+                place,
                 withdrawn: false,
                 bytes,
                 owed,

@@ -75,8 +75,8 @@ impl ConfirmStore {
         let mut shares = Vec::new();
         for event in events {
             let destinations = self.destinations.clone();
-            for permit in &self.known(event.which).places {
-                if let Some(share) = destinations.share(permit.destination)
+            for place in &self.known(event.which).places {
+                if let Some(share) = destinations.share(place.destination)
                     && !shares.contains(&share)
                 {
                     shares.push(share);

@@ -41,7 +41,7 @@ impl ConfirmStore {
             self.waiting.confirmed(share);
         }
         let which = under_way.which;
-        self.set(which, under_way.permit, State::Delivered);
+        self.set(which, under_way.place, State::Delivered);
         let known = self.known(which);
         let waiters = if known.is_complete() {
             known.waiters.clone()
@@ -64,12 +64,12 @@ impl ConfirmStore {
             return;
         };
         let which = under_way.which;
-        self.set(which, under_way.permit, State::Owed);
+        self.set(which, under_way.place, State::Owed);
         // A resend came while it was being withdrawn, and waits.
         if !self.known(which).waiters.is_empty()
             && let Some(payload) = payload
         {
-            self.under_way(which, under_way.permit, under_way.owed, payload);
+            self.under_way(which, under_way.place, under_way.owed, payload);
         }
         self.release(which);
     }
@@ -78,8 +78,8 @@ impl ConfirmStore {
         let Some((under_way, payload)) = self.remove(delivery) else {
             return;
         };
-        let InFlightDelivery { which, permit, .. } = under_way;
-        self.set(which, permit, State::Owed);
+        let InFlightDelivery { which, place, .. } = under_way;
+        self.set(which, place, State::Owed);
         let quarantine = quarantine::quarantine();
         match payload {
             Some(payload) if *payload.destination == quarantine => {
@@ -114,7 +114,7 @@ impl ConfirmStore {
                         lane: None,
                         ..under_way.owed
                     };
-                    self.under_way(which, permit, owed, payload);
+                    self.under_way(which, place, owed, payload);
                 }
             }
             // Nobody waits for it any more; a resend finds out again.
@@ -131,12 +131,12 @@ impl ConfirmStore {
         let has_delivered = known
             .places
             .iter()
-            .any(|permit| permit.state == State::Delivered);
+            .any(|place| place.state == State::Delivered);
         let idle = known.waiters.is_empty()
             && !known
                 .places
                 .iter()
-                .any(|permit| matches!(permit.state, State::InFlightDelivery(_)));
+                .any(|place| matches!(place.state, State::InFlightDelivery(_)));
         if known.answered && idle {
             known.places = Vec::new();
             known.waiters = Vec::new();
@@ -183,8 +183,8 @@ impl ConfirmStore {
     /// The callback waits for this event no longer.
     pub(super) fn leave(&mut self, which: EventSlot, callback: u64) {
         let known = self.known(which);
-        if let Some(permit) = known.waiters.iter().position(|id| *id == callback) {
-            known.waiters.remove(permit);
+        if let Some(place) = known.waiters.iter().position(|id| *id == callback) {
+            known.waiters.remove(place);
         }
         self.release(which);
     }

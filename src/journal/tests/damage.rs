@@ -113,21 +113,21 @@ impl Killed {
         read.commits().frames as u64
     }
 
-    fn flip(&self, file: &str, permit: u64) {
+    fn flip(&self, file: &str, offset: u64) {
         let path = self.path().join(file);
         let file = File::options().read(true).write(true).open(path).unwrap();
         let mut byte = [0];
-        file.read_exact_at(&mut byte, permit).unwrap();
-        file.write_all_at(&[byte[0] ^ 0x10], permit).unwrap();
+        file.read_exact_at(&mut byte, offset).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
     }
 
-    fn zero(&self, file: &str, permit: u64, length: u64) {
+    fn zero(&self, file: &str, offset: u64, length: u64) {
         let file = File::options()
             .write(true)
             .open(self.path().join(file))
             .unwrap();
         let zeros = vec![0; usize::try_from(length).unwrap()];
-        file.write_all_at(&zeros, permit).unwrap();
+        file.write_all_at(&zeros, offset).unwrap();
     }
 
     fn cut(&self, file: &str, length: u64) {
@@ -172,10 +172,10 @@ fn every_damage_of_the_log_is_noticed_and_the_rest_is_kept() {
         let what = |what: &str| format!("{what}, checkpointed: {checkpointed}");
 
         // In a page, in each field of a frame's header.
-        for permit in [24 + 300, 24 + 4_000, 0, 3, 4, 8, 15, 16, 23] {
+        for offset in [24 + 300, 24 + 4_000, 0, 3, 4, 8, 15, 16, 23] {
             let damaged = killed();
-            damaged.flip("journal.db-wal", middle(&damaged) + permit);
-            let what = what(&format!("byte {permit} of a frame in the middle flipped"));
+            damaged.flip("journal.db-wal", middle(&damaged) + offset);
+            let what = what(&format!("byte {offset} of a frame in the middle flipped"));
             let (kept, lost) = damaged.check(&what, true);
             assert!(kept >= 57 && kept + lost >= 60, "{kept}, {lost}: {what}");
         }
@@ -184,11 +184,11 @@ fn every_damage_of_the_log_is_noticed_and_the_rest_is_kept() {
         let (kept, lost) = damaged.check(&what("a frame zeroed"), true);
         assert!(kept >= 57 && kept + lost >= 60, "{kept}, {lost}");
 
-        for permit in [0, 3, 5, 10, 14, 18, 22, 26, 31] {
+        for offset in [0, 3, 5, 10, 14, 18, 22, 26, 31] {
             let damaged = killed();
-            damaged.flip("journal.db-wal", permit);
-            let kept = damaged.check(&what(&format!("byte {permit} of the header flipped")), true);
-            assert_eq!(kept, (60, 0), "{permit}");
+            damaged.flip("journal.db-wal", offset);
+            let kept = damaged.check(&what(&format!("byte {offset} of the header flipped")), true);
+            assert_eq!(kept, (60, 0), "{offset}");
         }
 
         let last_frame = |killed: &Killed| 32 + FRAME * (killed.frames() - 1);

@@ -156,7 +156,7 @@ async fn a_second_process_is_refused_and_so_is_a_newer_format() {
         newer,
         Err(JournalError::Newer {
             found: 7,
-            known: 1,
+            known: 2,
             ..
         })
     ));

@@ -158,6 +158,29 @@ fn a_salvage_that_was_cut_short_after_its_work_is_finished_by_the_next_start() {
     running.close();
 }
 
+/// Each column of a delivery in turn says something else that is possible.
+#[test]
+fn a_delivery_that_was_changed_on_disk_is_noticed_and_never_sent_in_the_place_of_another() {
+    for change in [
+        "record = 1",
+        "sequence = sequence - 1",
+        "line = (SELECT min(id) FROM sequence)",
+        "received = received + 1",
+        "bytes = bytes + 1",
+        "moved = '{\"reason\":\"invalid\",\"faults\":[]}'",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        closed(directory.path(), 60);
+        let connection = rusqlite::Connection::open(database(directory.path())).unwrap();
+        let changed = connection
+            .execute(&format!("UPDATE delivery SET {change} WHERE id = 39"), [])
+            .unwrap();
+        assert_eq!(changed, 1);
+        drop(connection);
+        assert_eq!(survivors(directory.path()), (59, 1, true), "{change}");
+    }
+}
+
 /// A journal that owes sixty events, made once: its database and its mark.
 fn sixty() -> (Vec<u8>, Vec<u8>) {
     static MADE: std::sync::OnceLock<(Vec<u8>, Vec<u8>)> = std::sync::OnceLock::new();
@@ -181,10 +204,10 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         let (mut bytes, mark) = sixty();
         let whole = bytes.clone();
-        for (permit, value) in flips {
+        for (offset, value) in flips {
             #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a place in a small file")]
-            let permit = (permit * bytes.len() as f64) as usize;
-            bytes[permit] = value;
+            let offset = (offset * bytes.len() as f64) as usize;
+            bytes[offset] = value;
         }
         if let Some(cut) = cut {
             #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "a place in a small file")]
@@ -202,51 +225,60 @@ proptest! {
     }
 }
 
-/// Made by this version; when the format changes it stays as it is.
-#[test]
-fn a_journal_of_format_1_opens_and_owes_what_it_owed() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/journal/format-1.db");
-    let directory = tempfile::tempdir().unwrap();
-    fs::copy(fixture, database(directory.path())).unwrap();
-    runtime().block_on(async {
-        let mut running = Running::open(directory.path());
-        assert_eq!(running.journal.boot, 2);
-        let owed = running.owed(3).await;
-        let expected = [("0000", 1), ("0001", 1), ("0002", 1)]
-            .map(|(id, sequence)| (id.to_owned(), Some(sequence)));
-        assert_eq!(running.read(&owed).await, expected);
-        running.accept(vec![event("a", "0003", &["q"])]).await;
-        let owed = running.owed(1).await;
-        assert_eq!(running.read(&owed).await, [("0003".to_owned(), Some(2))]);
-        running.close();
-    });
+fn fixture(format: i64, kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/journal/format-{format}.{kind}"))
 }
 
-/// `cargo test --lib -- --ignored the_fixture_of_this_format` writes it, once for each format.
+/// Each file was made by the version that had its format.
+#[test]
+fn a_journal_of_each_format_opens_and_owes_what_it_owed() {
+    for format in 1..=crate::journal::store::FORMAT {
+        let directory = tempfile::tempdir().unwrap();
+        fs::copy(fixture(format, "db"), database(directory.path())).unwrap();
+        // The versions that numbered no commits wrote no mark.
+        let mark = fixture(format, "mark");
+        if mark.exists() {
+            fs::copy(mark, directory.path().join("mark")).unwrap();
+        }
+        runtime().block_on(async {
+            let mut running = Running::open(directory.path());
+            assert_eq!(running.journal.boot, 2, "format {format}");
+            let owed = running.owed(3).await;
+            let expected = [("0000", 1), ("0001", 1), ("0002", 1)]
+                .map(|(id, sequence)| (id.to_owned(), Some(sequence)));
+            assert_eq!(running.read(&owed).await, expected);
+            running.accept(vec![event("a", "0003", &["q"])]).await;
+            let owed = running.owed(1).await;
+            assert_eq!(running.read(&owed).await, [("0003".to_owned(), Some(2))]);
+            running.close();
+        });
+    }
+}
+
 #[test]
 fn a_destroyed_first_page_costs_no_record() {
     let directory = tempfile::tempdir().unwrap();
     closed(directory.path(), 100);
     let database = directory.path().join("journal.db");
     let mut bytes = fs::read(&database).unwrap();
-    for (permit, byte) in bytes[..3_072].iter_mut().enumerate() {
-        *byte = u8::try_from(permit * 7 % 251).unwrap();
+    for (offset, byte) in bytes[..3_072].iter_mut().enumerate() {
+        *byte = u8::try_from(offset * 7 % 251).unwrap();
     }
     fs::write(&database, bytes).unwrap();
     let (recovered, lost, salvaged) = survivors(directory.path());
     assert_eq!((recovered, lost, salvaged), (100, 0, true));
 }
 
+/// `cargo test --lib -- --ignored the_fixture_of_this_format` writes it, once for each format.
 #[test]
 #[ignore = "writes a file that then stays as it is"]
 fn the_fixture_of_this_format() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!(
-        "tests/data/journal/format-{}.db",
-        crate::journal::store::FORMAT
-    ));
-    assert!(!fixture.exists(), "{} is there", fixture.display());
+    let format = crate::journal::store::FORMAT;
+    let made = fixture(format, "db");
+    assert!(!made.exists(), "{} is there", made.display());
     let directory = tempfile::tempdir().unwrap();
     closed(directory.path(), 3);
-    fs::create_dir_all(fixture.parent().unwrap()).unwrap();
-    fs::copy(database(directory.path()), fixture).unwrap();
+    fs::create_dir_all(made.parent().unwrap()).unwrap();
+    fs::copy(database(directory.path()), made).unwrap();
+    fs::copy(directory.path().join("mark"), fixture(format, "mark")).unwrap();
 }

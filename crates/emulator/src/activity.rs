@@ -1,4 +1,4 @@
-//! What the emulator does, as it does it, for whoever looks on.
+//! What the emulator does, as it does it, for observers.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ pub enum Activity {
     AnsweredRequest(Arc<AnsweredRequest>),
     /// It posted events.
     Delivery(Arc<Attempt>),
-    /// Whoever looks on was too slow for so many of the above.
+    /// The observer was too slow and missed this many of the above.
     MissedActivity(MissedActivity),
 }
 
-/// Requests or deliveries that nobody was told of.
+/// Requests or deliveries that an observer missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct MissedActivity {
     /// How many.
@@ -57,7 +57,7 @@ impl ActivityFeed {
         Self { requests, attempts }
     }
 
-    /// The next one; `None` when the emulator is gone. Whoever is too slow misses some, and is told how many.
+    /// The next one; `None` when the emulator is gone. A slow observer misses some, and is told how many.
     pub async fn next(&mut self) -> Option<Activity> {
         let item = tokio::select! {
             request = self.requests.recv() => request.map(Activity::AnsweredRequest),
@@ -72,20 +72,20 @@ impl ActivityFeed {
         }
     }
 
-    /// The next one, if there is one already.
+    /// The next one, if there already is one.
     pub fn ready(&mut self) -> Option<Activity> {
         self.next().now_or_never().flatten()
     }
 }
 
 impl Attempt {
-    /// Whether the events were taken.
+    /// Whether the receiver accepted the events.
     #[must_use]
     pub fn is_accepted(&self) -> bool {
         self.outcome == AttemptOutcome::Accepted
     }
 
-    /// Whether they will not be posted again though nobody took them.
+    /// Whether they were not accepted and will not be posted again.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.outcome == AttemptOutcome::GivenUp
@@ -109,7 +109,7 @@ mod tests {
                 path: "/".to_owned(),
                 status,
             };
-            requests.send(Arc::new(request)).expect("somebody looks on");
+            requests.send(Arc::new(request)).expect("the feed is open");
         }
         let told: Vec<_> = std::iter::from_fn(|| news.ready())
             .map(|item| serde_json::to_value(item).expect("JSON"))

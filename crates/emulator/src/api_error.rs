@@ -14,22 +14,22 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    /// The request says something that cannot be: 400.
+    /// The request contradicts itself or the documentation: 400.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }
 
-    /// Who asks is not known: 401.
+    /// The client is not authenticated: 401.
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(401, "Unauthorized", message)
     }
 
-    /// The call, the participant, the recording is not there (any more): 404.
+    /// The call, participant or recording does not exist (any more): 404.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(404, "NotFound", message)
     }
 
-    /// It cannot be done in this state: 409.
+    /// The operation is not possible in this state: 409.
     pub(crate) fn conflict(message: impl Into<String>) -> Self {
         Self::new(409, "Conflict", message)
     }

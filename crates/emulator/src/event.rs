@@ -1,4 +1,4 @@
-//! What the service tells an application, before it takes the form of a generation of the API (`wire`).
+//! Events for an application, before they take the form of a generation of the API (`wire`).
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 
@@ -29,11 +29,11 @@ impl Generation {
 /// `resultInformation` (GA), `resultInfo` (2021).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResultInformation {
-    /// Like an HTTP status; outside of 2xx also on some events that are no failures.
+    /// Like an HTTP status; outside of 2xx also on some events that are not failures.
     pub(crate) code: u32,
     /// Of the service's own tables.
     pub(crate) sub_code: u32,
-    /// For people.
+    /// For human readers.
     pub(crate) message: String,
 }
 
@@ -46,18 +46,18 @@ impl ResultInformation {
         }
     }
 
-    /// 200, as the service says it of a media action.
+    /// 200, as the service reports it for a media action.
     pub(crate) fn completed() -> Self {
         Self::new(200, 0, "Action completed successfully.")
     }
 
-    /// 200 without words, as the service says it of a call.
+    /// 200 without a message, as the service reports it for a call.
     pub(crate) fn fine() -> Self {
         Self::new(200, 0, "")
     }
 }
 
-/// Somebody in a call, as `ParticipantsUpdated` and the list of participants show them.
+/// A participant of a call, as `ParticipantsUpdated` and the list of participants show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Participant {
     pub(crate) identifier: Identifier,
@@ -230,7 +230,7 @@ pub(crate) enum Happened {
     },
 }
 
-/// One thing to tell one application at one URL.
+/// One event for one application at one URL.
 #[derive(Clone, Debug)]
 pub(crate) struct Notice {
     pub(crate) call: CallFacts,
@@ -238,13 +238,13 @@ pub(crate) struct Notice {
     pub(crate) to: String,
     /// `operationContext` of the request that caused it.
     pub(crate) context: Option<String>,
-    /// `None`: the service says nothing of a result here.
+    /// `None`: the service does not report a result here.
     pub(crate) result: Option<ResultInformation>,
     pub(crate) happened: Happened,
 }
 
 impl Happened {
-    /// The state of a recording that has not started, which the service tells now and then before the first `active`.
+    /// The state of a recording that has not started, which the service occasionally reports before the first `active`.
     pub(crate) fn is_unstarted_recording(&self) -> bool {
         matches!(self, Self::RecordingStateChanged { started: None, .. })
     }
@@ -274,13 +274,13 @@ impl RecordingId {
         &self.text
     }
 
-    /// `PlatformEndpointId` inside of it, and `callConnectionId` of its events in GA.
+    /// The `PlatformEndpointId` inside it, and `callConnectionId` of its events in GA.
     pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 }
 
-/// What every event of a call says of the call.
+/// What every event of a call says about the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CallFacts {
     /// The first call of this emulator is 1; for people and for seeds.
@@ -288,7 +288,8 @@ pub(crate) struct CallFacts {
     pub(crate) generation: Generation,
     /// `api-version` of the request that made the call.
     pub(crate) version: String,
-    /// `callConnectionId`, `callLegId`. Events of a recording are posted among those of this leg, whatever they name.
+    /// `callConnectionId`, `callLegId`. Events of a recording are posted among those of this leg, whatever id they
+    /// carry.
     pub(crate) connection: String,
     /// `serverCallId`: standard base64 of a URL (GA), base64url (2021).
     pub(crate) server_call: String,

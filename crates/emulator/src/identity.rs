@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-/// Who takes part in a call: `CommunicationIdentifierModel`.
+/// A participant's identity: `CommunicationIdentifierModel`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Identifier {
     /// `communicationUser`: a user of the resource, `8:acs:...`.
@@ -25,7 +25,7 @@ pub(crate) enum Identifier {
         resource_id: String,
         cloud: Cloud,
     },
-    /// Only a raw id, of a form that we do not know.
+    /// Only a raw id, of an unknown form.
     Unknown { raw_id: String },
 }
 
@@ -79,7 +79,7 @@ impl Identifier {
     /// Reads an identifier of a request, with or without `kind`, in camelCase.
     ///
     /// # Errors
-    /// A sentence without the place: no object, or none of the members that name somebody.
+    /// A sentence without the location: not an object, or no member that names a participant.
     pub(crate) fn from_json(value: &Value) -> Result<Self, String> {
         let object = value
             .as_object()
@@ -165,7 +165,7 @@ impl Identifier {
         }
     }
 
-    /// `rawId`: one string that names the participant everywhere.
+    /// `rawId`: one string that identifies the participant everywhere.
     pub(crate) fn raw_id(&self) -> String {
         match self {
             Self::User { id } => id.clone(),
@@ -189,7 +189,7 @@ impl Identifier {
         }
     }
 
-    /// Who a scenario's pattern is matched against: the number of a phone, the raw id of everybody else.
+    /// What a scenario's pattern is matched against: the number of a phone, the raw id of every other identity.
     pub(crate) fn short(&self) -> String {
         match self {
             Self::Phone { number } => number.clone(),
@@ -297,7 +297,7 @@ mod tests {
                 "communicationUser.id",
             ),
         ] {
-            let error = Identifier::from_json(&nobody).expect_err("nobody");
+            let error = Identifier::from_json(&nobody).expect_err("names no participant");
             assert!(error.contains(says), "{error}");
         }
     }

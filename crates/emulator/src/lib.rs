@@ -1,8 +1,8 @@
 //! The emulator: the calling service on a laptop (docs/src/tools/emulator.md).
 //!
-//! `world` knows the calls and what happens to them, without I/O and with a clock that it is told. `rest` is its door for
-//! applications, `wire` gives its events the form that the service gives them, `delivery` posts them, and `service` runs it all. It shares no code with
-//! the receiver: programs that share a decoder share its mistakes.
+//! `world` knows the calls and what happens to them, without I/O and with the time passed in. `rest` is its API for
+//! applications, `wire` gives events the form that the service gives them, `delivery` posts them, and `service` runs it
+//! all. The crate shares no code with the receiver: programs that share a decoder share its mistakes.
 
 mod activity;
 mod api_error;

@@ -1,4 +1,4 @@
-//! The scenario file: how the other side of the line behaves.
+//! The scenario file: how the other side of the call behaves.
 
 use std::{fmt, str::Chars, time::Duration};
 
@@ -6,25 +6,25 @@ use serde::{Deserialize, Deserializer, de::Visitor};
 
 use super::event::Tone;
 
-/// No scenario needs a longer wait, and sums of waits stay far from the end of the clock.
+/// No scenario needs a longer wait, and sums of waits stay far below the largest duration.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How the other side of the line behaves: a TOML file, all of it optional (`config/scenarios/`).
+/// How the other side of the call behaves: a TOML file, all of it optional (`config/scenarios/`).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
-    /// What holds for everybody.
+    /// What applies to all calls.
     #[serde(default)]
     pub(crate) line: LineBehaviour,
-    /// Callees; the first whose `match` fits is taken.
+    /// Callees; the first one whose `match` fits is taken.
     #[serde(default, rename = "callee")]
     pub(crate) callees: Vec<Callee>,
-    /// Calls that come in by themselves.
+    /// Incoming calls that the scenario starts.
     #[serde(default, deserialize_with = "incoming")]
     pub(crate) incoming: Vec<Incoming>,
 }
 
-/// What holds for everybody.
+/// What applies to all calls.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LineBehaviour {
@@ -34,13 +34,13 @@ pub(crate) struct LineBehaviour {
     /// How long a word of a text takes to be spoken.
     #[serde(deserialize_with = "duration")]
     pub(crate) word: Duration,
-    /// How long the service takes to tell of anything.
+    /// How long the service takes to report anything.
     #[serde(deserialize_with = "duration")]
     pub(crate) latency: Duration,
-    /// How long a call rings that nobody answers, where the request names no timeout.
+    /// How long an unanswered call rings if the request names no timeout.
     #[serde(deserialize_with = "duration")]
     pub(crate) ring: Duration,
-    /// Files that cannot be fetched, by their URI: what plays them fails.
+    /// Files that cannot be fetched, by their URI: playing them fails.
     pub(crate) broken_files: Vec<NumberPattern>,
     /// Whether recordings start.
     pub(crate) recording: bool,
@@ -63,16 +63,16 @@ impl Default for LineBehaviour {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Callee {
-    /// A phone number or raw id; `*` stands for any characters, `?` for one.
+    /// A phone number or raw id; `*` matches any characters, `?` one.
     #[serde(rename = "match")]
     pub(crate) who: NumberPattern,
-    /// What becomes of a call or an invitation to it.
+    /// The outcome of a call or an invitation to it.
     #[serde(default)]
     pub(crate) answer: Answering,
     /// How long it rings before that.
     #[serde(default = "one_second", deserialize_with = "duration")]
     pub(crate) after: Duration,
-    /// The keys it presses when asked to, such as `"1 2 3 #"`.
+    /// The keys it presses when asked to: `"1 2 3 #"`.
     #[serde(default, deserialize_with = "keys")]
     pub(crate) press: Vec<Tone>,
     /// How long it waits before the first key: after the prompt, or after tones are listened to.
@@ -87,10 +87,10 @@ pub(crate) struct Callee {
     /// How long it waits before it speaks.
     #[serde(default = "one_second", deserialize_with = "duration")]
     pub(crate) say_after: Duration,
-    /// How long after it joined it hangs up; never if left out.
+    /// How long after joining it hangs up; never if left out.
     #[serde(default, deserialize_with = "some_duration")]
     pub(crate) hang_up_after: Option<Duration>,
-    /// Whether what is done to it works: remove, move, hold, listening to its tones and sending it some.
+    /// Whether operations on it succeed: remove, move, hold, listening to its tones and sending it some.
     #[serde(default = "yes")]
     pub(crate) obliging: bool,
 }
@@ -112,7 +112,7 @@ impl Default for Callee {
     }
 }
 
-/// What becomes of a call or an invitation.
+/// The outcome of a call or an invitation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Answering {
@@ -123,7 +123,7 @@ pub(crate) enum Answering {
     NoAnswer,
 }
 
-/// Calls that come in by themselves: `IncomingCall` of Event Grid.
+/// Incoming calls that the scenario starts: `IncomingCall` of Event Grid.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Incoming {
@@ -134,7 +134,7 @@ pub(crate) struct Incoming {
     /// `callerDisplayName`.
     #[serde(default)]
     pub(crate) display_name: String,
-    /// When the first one comes, from the start of the emulator.
+    /// When the first call arrives, from the start of the emulator.
     #[serde(default = "one_second", deserialize_with = "duration")]
     pub(crate) at: Duration,
     /// Between two of them.
@@ -155,11 +155,11 @@ impl NumberPattern {
         Self("*".to_owned())
     }
 
-    /// Whether the whole of `text` fits: `*` any characters, `?` one.
+    /// Whether all of `text` matches: `*` any characters, `?` one.
     pub(crate) fn fits(&self, text: &str) -> bool {
         let (mut pattern, mut text) = (self.0.chars(), text.chars());
-        // What follows the last `*`, and the text from where that is tried: if it fails, the `*` takes one character more.
-        // An earlier `*` never has to: whatever it could give up, the last one can take.
+        // What follows the last `*`, and the text from where that is tried: if it fails, the `*` takes one more
+        // character. An earlier `*` never has to: whatever it could give up, the last one can take.
         let mut star: Option<(Chars<'_>, Chars<'_>)> = None;
         loop {
             let from = text.clone();
@@ -196,7 +196,7 @@ impl Scenario {
         toml::from_str(text)
     }
 
-    /// How `who`, a phone number or a raw id, behaves.
+    /// How `who` (a phone number or a raw id) behaves.
     pub(crate) fn callee(&self, who: &str) -> Callee {
         self.callees
             .iter()
@@ -233,13 +233,13 @@ impl Visitor<'_> for DurationText {
     type Value = Duration;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a duration in quotes, such as \"2s\" or \"300ms\"")
+        f.write_str("a duration in quotes, like \"2s\" or \"300ms\"")
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Duration, E> {
         let duration = humantime::parse_duration(text).map_err(|error| {
             E::custom(format!(
-                "{text:?} is no duration such as \"2s\" or \"300ms\": {error}"
+                "{text:?} is not a duration like \"2s\" or \"300ms\": {error}"
             ))
         })?;
         if duration > LONGEST {
@@ -340,7 +340,7 @@ mod tests {
             ("[[callee]]\nmatch = \"*\"\nanswers = \"busy\"", "answers"),
             (
                 "[line]\nprompt = 2",
-                "expected a duration in quotes, such as \"2s\"",
+                "expected a duration in quotes, like \"2s\"",
             ),
             ("[line]\nring = \"25h\"", "\"25h\" is longer than a day"),
             (

@@ -37,7 +37,7 @@ mod tests;
 
 /// Requests to the API are few: one thread serves them.
 const THREADS: usize = 1;
-/// How many requests a slow reader of news may be behind before it misses some.
+/// How many requests a slow reader of the feed may fall behind before it misses some.
 const NEWS: usize = 1_024;
 
 /// Why an emulator does not start.
@@ -45,11 +45,11 @@ const NEWS: usize = 1_024;
 pub enum EmulatorError {
     /// The access key has nothing in it.
     #[error(
-        "the access key is empty: leave it out for one that is no secret, or give --no-auth to let everybody in"
+        "the access key is empty: leave it out for a public default, or give --no-auth to turn authentication off"
     )]
     NoAccessKey,
     /// The access key is not base64.
-    #[error("the access key is no base64 with padding, and no SDK takes it then")]
+    #[error("the access key is not base64 with padding, and no SDK takes it then")]
     AccessKey(#[source] base64::DecodeError),
     /// Nothing can be served there.
     #[error("cannot listen on {address}")]
@@ -66,7 +66,7 @@ pub enum EmulatorError {
     /// Callbacks cannot be posted.
     #[error("cannot deliver callbacks")]
     Deliveries(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The clock of the calls or the listeners: a mistake of ours.
+    /// The clock of the calls or the listeners failed: a bug.
     #[error("a part of the emulator broke down")]
     Broken(#[source] JoinError),
     /// The listeners.
@@ -86,7 +86,7 @@ impl From<StartError> for EmulatorError {
     }
 }
 
-/// A running emulator. Dropping it stops it without telling what is left.
+/// A running emulator. Dropping it stops it without delivering what is left.
 pub struct Emulator {
     service: Service,
     address: SocketAddr,
@@ -123,7 +123,7 @@ struct Inner {
 }
 
 impl Service {
-    /// How far the calls are: the time since the start, faster by the speed.
+    /// How much call time has passed since the start: real time multiplied by the speed.
     fn now(&self) -> Duration {
         self.0.started.elapsed().mul_f64(self.0.speed)
     }
@@ -132,10 +132,10 @@ impl Service {
         self.0
             .world
             .lock()
-            .expect("nobody panics while changing the world")
+            .expect("changing the world does not panic")
     }
 
-    /// Lets happen what is due. What is told goes out under the lock: in the order in which it happened.
+    /// Runs what is due. Events are sent off under the lock, so in the order in which they happened.
     fn advance(&self) -> Option<Duration> {
         let mut world = self.lock();
         world.advance(self.now());
@@ -191,7 +191,7 @@ impl Backend for Service {
         &self,
         request: impl FnOnce(&mut World) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        // Also if this panics: then the clock finds the world broken, and the emulator ends.
+        // Also if this panics: then the clock finds the world's lock poisoned, and the emulator ends.
         let _planned = Planned(&self.0.planned);
         let mut world = self.lock();
         world.advance(self.now());
@@ -234,13 +234,13 @@ impl Backend for Service {
             path: path.to_owned(),
             status,
         };
-        // Nobody has to listen.
+        // There may be no listener.
         drop(self.0.requests.send(Arc::new(request)));
     }
 }
 
 impl Emulator {
-    /// Listens and begins. The news are those from the first request on.
+    /// Listens and begins. The feed starts with the first request.
     ///
     /// # Errors
     /// Those of [`EmulatorError`]; nothing runs then.
@@ -358,7 +358,7 @@ impl Emulator {
         reachable(self.address)
     }
 
-    /// Returns when a part of it has ended, which none does before it is stopped: nothing would happen any more.
+    /// Returns when a part of it has ended, which none does before it is stopped: nothing more would happen.
     pub async fn failed(&mut self) -> EmulatorError {
         match self.tasks.join_next().await {
             Some(Err(error)) => EmulatorError::Broken(error),
@@ -374,7 +374,7 @@ impl Emulator {
         self.service.summary()
     }
 
-    /// Takes no more requests, lets nothing more happen, and delivers what is left for at most `within`.
+    /// Takes no more requests, stops the calls, and delivers what is left for at most `within`.
     pub async fn stop(mut self, within: Duration) -> Summary {
         self.stop.cancel();
         self.server.stop(false).await;
@@ -406,7 +406,7 @@ impl Form for Wire {
     }
 }
 
-/// The URL of a listener; an address that stands for all of them is none to connect to.
+/// The URL of a listener; the unspecified address is not one to connect to.
 fn reachable(mut address: SocketAddr) -> String {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -428,7 +428,7 @@ fn secure(
     wanted: SocketAddr,
     ca_out: Option<&Path>,
 ) -> Result<(TcpListener, SocketAddr, ServerConfig), EmulatorError> {
-    // First: another emulator may be there, whose authority is in the file.
+    // The listener comes first: another emulator may be running, whose authority is in the file.
     let (listener, address) = listen(wanted)?;
     let identity = ServerCertificate::make(wanted.ip())?;
     if let Some(path) = ca_out {

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{delivery::Misbehaviour, scenario::Scenario};
 
-/// The access key that the emulator takes and prints if none is given: base64 of a sentence that says that it is none.
+/// The access key that the emulator uses and prints if none is given: base64 of a sentence that says that it is not a
+/// secret.
 pub const DEFAULT_ACCESS_KEY: &str = "aG9va3N3aXRjaCBlbXVsYXRvcjogbm90IGEgc2VjcmV0";
 
 /// Options of one run.
@@ -18,23 +19,23 @@ pub struct Settings {
     pub tls_listen: Option<SocketAddr>,
     /// Where the certificate of its own CA is written for clients.
     pub ca_out: Option<PathBuf>,
-    /// The key of the HMAC, base64; `None` lets everybody in.
+    /// The key of the HMAC, base64; `None` turns authentication off.
     pub access_key: Option<String>,
     /// The immutable resource id: the audience of callback tokens, and part of what Event Grid events name.
     pub resource_id: String,
-    /// How the other side of the line behaves.
+    /// How the other side of the call behaves.
     pub scenario: Scenario,
     /// How many times faster than real time calls go.
     pub speed: f64,
-    /// The same seed, scenario and requests make the same ids and the same misbehaviour.
+    /// The same seed, scenario and requests give the same ids and the same misbehaviour.
     pub seed: u64,
-    /// What goes wrong on the way, and how often.
+    /// What misbehaves, and how often.
     pub misbehave: Misbehaviour,
     /// Between the attempts of a callback, in real time. What the service does is not known.
     pub retries: Vec<Duration>,
     /// Where Event Grid delivers.
     pub event_grid: Option<EventGrid>,
-    /// Whoever's certificates count for `https` callbacks besides the usual authorities.
+    /// PEM file of authorities that are trusted for `https` callbacks besides the usual ones.
     pub callback_ca: Option<PathBuf>,
 }
 
@@ -67,7 +68,7 @@ pub struct Summary {
     pub seed: u64,
     /// Calls made, answered or joined.
     pub calls: u64,
-    /// Events that were to be told, each once.
+    /// Events that were to be delivered, each counted once.
     pub events: u64,
     /// Callbacks posted, attempts included.
     pub posts: u64,
@@ -77,7 +78,7 @@ pub struct Summary {
     pub given_up: u64,
     /// Misbehaviour by name (`reorder`, `duplicate`, ...).
     pub misbehaved: BTreeMap<&'static str, u64>,
-    /// Pairs of events of one call to one URL that were first posted the wrong way round.
+    /// Pairs of events of one call to one URL that were first posted in the wrong order.
     pub out_of_order: u64,
     /// Answers by status; 0 for none.
     pub answers: BTreeMap<u16, u64>,
@@ -93,8 +94,8 @@ impl Summary {
     }
 }
 
-/// The waits between attempts that are taken if nobody says otherwise. What the service does is not known
-/// (docs/src/reference/acs-events.md, "How callbacks are delivered").
+/// The default waits between attempts. What the service does is not known (docs/src/reference/acs-events.md, "How
+/// callbacks are delivered").
 #[must_use]
 pub fn default_retries() -> Vec<Duration> {
     [200, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000]

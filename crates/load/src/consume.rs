@@ -1,5 +1,5 @@
 //! Reads the watched queues: one connection, a channel for each queue, acknowledged after judging. A lost connection is
-//! made again.
+//! reopened.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Between two tries to connect.
 const RECONNECT_AFTER: Duration = Duration::from_millis(200);
-/// How long a receiver that is just starting may take to declare its queues.
+/// How long a receiver that is starting may take to declare its queues.
 const DECLARED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the broker may still list a consumer that has just left.
@@ -52,7 +52,7 @@ impl Dialer {
                 .url
                 .parse()
                 .map_err(|reason: String| LoadError::BrokerUrl {
-                    // It has a password in it.
+                    // The URL contains a password.
                     reason: reason.replace(&watch.url, "***"),
                 })?;
         uri.query.heartbeat = Some(10);
@@ -114,7 +114,7 @@ async fn tls(files: &BrokerTls) -> Result<OwnedTLSConfig, LoadError> {
     })
 }
 
-/// Looks at every queue before anything is sent: it must be there, and nobody else may read it. Unless messages are
+/// Looks at every queue before anything is sent: it must exist, and have no other consumer. Unless messages are
 /// expected, it must be empty, because verifying consumes what it finds.
 pub(super) async fn inspect(watch: &ConsumePlan, may_hold_messages: bool) -> Result<(), LoadError> {
     let connection = Dialer::new(watch).await?.dial().await?;
@@ -150,7 +150,7 @@ pub(super) async fn inspect(watch: &ConsumePlan, may_hold_messages: bool) -> Res
 async fn declared(connection: &Connection, queue: &str) -> Result<lapin::Queue, LoadError> {
     let deadline = tokio::time::Instant::now() + DECLARED_WITHIN;
     loop {
-        // Asking for a queue that is not there costs the channel.
+        // Asking for a queue that does not exist closes the channel.
         let asking = async {
             let channel = connection.create_channel().await?;
             let passive = QueueDeclareOptions {
@@ -215,7 +215,8 @@ pub(super) async fn consume(
     Ok(())
 }
 
-/// Consumes every queue on one connection until that is lost or `halt`. Only what no new connection would mend is an error.
+/// Consumes every queue on one connection until that is lost or `halt`. Only what a new connection would not solve is
+/// an error.
 async fn session(
     connection: &Connection,
     watch: &ConsumePlan,
@@ -259,7 +260,7 @@ async fn session(
         () = gone => {}
         () = over.cancelled() => {}
     }
-    // The others judge what they have, so that what is judged is a beginning of what the queue gave.
+    // The other readers judge what they have, so that what is judged is a prefix of what the queue gave.
     over.cancel();
     while readers.join_next().await.is_some() {}
     close(connection).await;
@@ -287,16 +288,16 @@ struct Reader {
     number: usize,
     channel: Channel,
     drain_foreign: bool,
-    /// Messages of others that are not acknowledged.
+    /// Foreign messages that are not acknowledged.
     held: u16,
     shared: Shared,
     clock: Clock,
 }
 
-/// Why a queue is read no more.
+/// Why a queue is not read any further.
 enum ReadEnd {
     Over,
-    /// Every message that it may give unacknowledged is somebody else's.
+    /// Every message that the queue may give unacknowledged is foreign.
     OnlyForeign(usize),
 }
 

@@ -1,4 +1,4 @@
-//! Why a run could not be done. What the run finds wrong is no error: that stands in its summary.
+//! Why a run could not be done. What the run finds wrong is not an error: it is in the summary.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -7,13 +7,13 @@ use std::{io, path::PathBuf, time::Duration};
 pub enum LoadError {
     /// A target that cannot be posted to.
     #[error(
-        "{url} is no target: write a URL such as http://127.0.0.1:8080/callbacks/dev (https is not spoken here)"
+        "{url} is not a target: write a URL such as http://127.0.0.1:8080/callbacks/dev (https is not spoken here)"
     )]
     Target {
         /// As given.
         url: String,
     },
-    /// Nobody listens.
+    /// Nothing listens at the target.
     #[error("cannot connect to {target}: is the receiver running there?")]
     Unreachable {
         /// Which target.
@@ -37,7 +37,7 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
-    /// The broker does not take us.
+    /// The broker refuses the connection.
     #[error("cannot connect to the broker at {host}")]
     Broker {
         /// Host and port.
@@ -54,7 +54,7 @@ pub enum LoadError {
         /// How long we waited.
         after: Duration,
     },
-    /// A queue that is not there.
+    /// A queue that does not exist.
     #[error(
         "cannot look at queue {queue}: start the receiver first, which declares it, or declare it yourself"
     )]
@@ -75,7 +75,7 @@ pub enum LoadError {
         /// How many.
         messages: u32,
     },
-    /// A queue that somebody else reads.
+    /// A queue with another consumer.
     #[error(
         "queue {queue} has {consumers} other consumers: stop them, or messages would be missed"
     )]
@@ -85,9 +85,9 @@ pub enum LoadError {
         /// How many.
         consumers: u32,
     },
-    /// A queue that gives only messages of others.
+    /// A queue that gives only foreign messages.
     #[error(
-        "queue {queue} gives only messages that are not of this run: stop whoever publishes them, or take them too with --drain-foreign"
+        "queue {queue} gives only messages that are not of this run: stop their publisher, or take them too with --drain-foreign"
     )]
     OnlyForeign {
         /// Which one.
@@ -104,7 +104,7 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
-    /// A line of the ledger makes no sense.
+    /// A line of the ledger that cannot be read.
     #[error("line {line} of the ledger {path}: {reason}")]
     LedgerLine {
         /// Which file.

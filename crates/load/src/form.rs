@@ -1,5 +1,5 @@
-//! What a message may be made of: the event byte for byte, or, for events that are no CloudEvents, a CloudEvent with the
-//! same attributes and the same bytes of `data`. Written from the standards, with none of the receiver's code.
+//! What a message may be made of: the event byte for byte, or, for events that are not CloudEvents, a CloudEvent with
+//! the same attributes and the same bytes of `data`. Written from the standards, with none of the receiver's code.
 
 use std::borrow::Cow;
 
@@ -69,10 +69,10 @@ struct CloudEvent<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// Digest of what the body says as a CloudEvent; `None` where it is none.
+/// Digest of what the body says as a CloudEvent; `None` where it is not one.
 pub(super) fn message_digest(form: Form, body: &[u8]) -> Option<u128> {
     let event: CloudEvent<'_> = serde_json::from_slice(body).ok()?;
-    // CloudEvents 1.0.2, section 3.1: id and source are there and not empty, whoever made them.
+    // CloudEvents 1.0.2, section 3.1: id and source are required and not empty, whatever made them.
     if event.specversion != "1.0" || event.id.is_empty() || event.source.is_empty() {
         return None;
     }
@@ -87,8 +87,8 @@ pub(super) fn message_digest(form: Form, body: &[u8]) -> Option<u128> {
     Some(mapped_digest(form, &mapped))
 }
 
-/// Digest of what must be the same on both sides. The private preview gives neither id nor topic, so what a receiver
-/// makes of them is its own affair.
+/// Digest of what must be the same on both sides. The private preview has neither id nor topic, so what a receiver
+/// makes of them is not compared.
 pub(super) fn mapped_digest(form: Form, mapped: &Mapped<'_>) -> u128 {
     let (id, source) = match form {
         Form::PrivatePreview => (None, None),
@@ -104,7 +104,7 @@ pub(super) fn mapped_digest(form: Form, mapped: &Mapped<'_>) -> u128 {
         mapped.data,
     ] {
         match part {
-            // The length in front: what stands in one attribute cannot pass for the beginning of the next.
+            // The length comes first: the content of one attribute cannot pass for the beginning of the next.
             Some(text) => {
                 digest.update(&(text.len() as u64).to_be_bytes());
                 digest.update(text.as_bytes());

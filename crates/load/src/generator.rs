@@ -55,7 +55,7 @@ pub(super) struct Callback {
 pub(super) struct Made {
     /// XXH3-128 of the bytes sent.
     pub(super) digest: u128,
-    /// Digest of what a CloudEvent made of it must say; `None` where the event is one already.
+    /// Digest of what a CloudEvent made of it must say; `None` where the event is already one.
     pub(super) mapped: Option<u128>,
 }
 

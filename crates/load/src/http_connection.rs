@@ -83,7 +83,7 @@ pub(super) struct HttpAnswer {
 #[derive(Debug)]
 pub(super) struct ConnectionLost;
 
-/// The connection is driven by whoever uses it: no other task has to wake up for an exchange.
+/// The connection is driven by the task that uses it: no other task has to wake up for an exchange.
 pub(super) struct HttpConnection {
     requests: SendRequest<Full<Bytes>>,
     connection: Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
@@ -134,7 +134,8 @@ impl HttpConnection {
                 biased;
                 answer = &mut exchange => answer,
                 _ = self.connection.as_mut() => {
-                    // It ended in order after the answer (`connection: close`), or it failed: the exchange knows.
+                    // It was closed in order after the answer (`connection: close`), or it failed: the exchange knows
+                    // which.
                     self.over = true;
                     exchange.await
                 }
@@ -154,7 +155,7 @@ async fn exchange(
     requests: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
 ) -> hyper::Result<HttpAnswer> {
-    // After the exchange before, the connection has to come round once before it takes the next.
+    // After the previous exchange, the connection has to be polled once before it takes the next.
     requests.ready().await?;
     let response = requests.send_request(request).await?;
     let status = response.status().as_u16();

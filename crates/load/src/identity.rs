@@ -1,4 +1,4 @@
-//! How an event of ours is known again: by an id in its body, shaped like the GUIDs that the service uses.
+//! How the generator's events are recognized: by an id in the body, shaped like the GUIDs that the service uses.
 
 use memchr::memmem;
 use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
@@ -65,12 +65,12 @@ impl EventName {
         out.into_iter().map(char::from).collect()
     }
 
-    /// The first id of ours in a body, without reading its JSON.
+    /// The first id of the generator in a body, without parsing its JSON.
     pub(super) fn find(body: &[u8]) -> Option<Self> {
         memmem::find_iter(body, MARK_TEXT).find_map(|at| Self::read(body.get(at..at + GUID_BYTES)?))
     }
 
-    /// Reads one id that is nothing else.
+    /// Reads a text that is one id and nothing else.
     pub(super) fn read(text: &[u8]) -> Option<Self> {
         if text.len() != GUID_BYTES || !text.starts_with(MARK_TEXT) {
             return None;

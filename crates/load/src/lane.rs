@@ -54,8 +54,8 @@ impl Lane {
         step
     }
 
-    /// Takes the number of a message and says whether it was the one expected. Each receiver counts for itself: the
-    /// numbers of a second one are told apart by `numbers`, kept for all lanes by the judge.
+    /// Takes the number of a message and says whether it was the one expected. Each receiver counts for itself:
+    /// `numbers`, which the verifier keeps for all lanes, tells the numbers of a second receiver apart.
     pub(super) fn number(
         &mut self,
         instance: u128,
@@ -69,7 +69,8 @@ impl Lane {
             self.instance = instance;
         }
         let good = match step {
-            // A repeat is told by its event; a copy must have the number of the original, which is not above the last.
+            // A repeat is recognized by its event; a copy must have the number of the original, which is not above the
+            // last.
             LaneStep::RepeatInARow => sequence == self.sequence,
             LaneStep::RepeatApart => return true,
             LaneStep::Forward | LaneStep::Inverted => sequence == self.sequence + 1,

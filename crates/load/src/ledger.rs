@@ -1,4 +1,4 @@
-//! What was sent as a file: NDJSON, one line an event. An event that is not in it was not sent.
+//! The ledger file of what was sent: NDJSON, one line per event. An event that is not in it was not sent.
 
 use std::{
     fs::File,
@@ -55,7 +55,7 @@ impl<'de> Deserialize<'de> for u128Hex {
     }
 }
 
-/// A file that can be written, found out before anything is sent.
+/// Opens the file for writing before anything is sent, so that an error shows early.
 pub(super) fn create(path: &Path) -> Result<File, LoadError> {
     File::create(path).map_err(|source| failed("write", path, source))
 }
@@ -93,7 +93,7 @@ pub(super) fn write(file: File, path: &Path, sent_events: &SentEvents) -> Result
     out.flush().map_err(|source| failed("write", path, source))
 }
 
-/// One event as read, before the book's size is known.
+/// One event as read, before the size of the table is known.
 struct LedgerEntry {
     name: EventName,
     generation: Generation,
@@ -101,7 +101,7 @@ struct LedgerEntry {
     entry: SentEvent,
 }
 
-/// Reads a ledger into a book.
+/// Reads a ledger into a table.
 pub(super) fn read(path: &Path) -> Result<SentEvents, LoadError> {
     let file = File::open(path).map_err(|source| failed("read", path, source))?;
     let mut events: Vec<LedgerEntry> = Vec::new();
@@ -151,7 +151,7 @@ pub(super) fn read(path: &Path) -> Result<SentEvents, LoadError> {
     Ok(sent_events)
 }
 
-/// Calls and events of a call beyond this are taken for a damaged line: the book has a place for each number up to the
+/// A call or event number beyond this is taken for a damaged line: the table has an entry for each number up to the
 /// highest.
 const LARGEST_NUMBER: u32 = 100_000_000;
 

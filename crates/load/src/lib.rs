@@ -1,9 +1,9 @@
 //! The load generator and its verifier: sends the events of many calls as the service would, reads the queues, and
-//! proves that nothing was lost, changed or turned round.
+//! proves that nothing was lost, changed or reordered.
 //!
-//! It uses no other room but `report`, and decodes with none of the receiver's code: programs that share a decoder share
-//! its mistakes. What it needs of a configuration comes as a [`Plan`]. `generator` makes the callbacks, `send_queue` and `pace`
-//! say when each is due, `send` posts them over `line`s, `sent_events` keeps what was sent, `consume` reads the queues and
+//! It uses nothing of the receiver's code: programs that share a decoder share its mistakes. What it needs of a
+//! configuration is passed in as a [`Plan`]. `generator` makes the callbacks, `send_queue` and `pace` say when each is
+//! due, `send` posts them over `http_connection`s, `sent_events` keeps what was sent, `consume` reads the queues and
 //! `verifier` compares; `summary` is the line of JSON at the end.
 
 mod clock;

@@ -1,5 +1,5 @@
-//! The schedule of an open loop, kept by a thread of its own: the timers of the runtime tick in whole milliseconds, which
-//! would stand in every latency measured.
+//! The schedule of an open loop, kept by a thread of its own: the timers of the runtime tick in whole milliseconds,
+//! which would show in every latency measured.
 
 use std::{
     sync::{
@@ -48,7 +48,7 @@ fn schedule(
             }))
         }
         SendSchedule::Burst(interval) => {
-            // Lanes of calls one behind the other, all with the same beat, which they share out evenly.
+            // The calls run in lanes with the same interval, and their starts are spread evenly over it.
             let lanes = u64::from(active.min(calls).max(1));
             let beat_us = whole_us(interval);
             let beats = u64::from(calls).div_ceil(lanes) * u64::from(per_call);
@@ -84,7 +84,7 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// Starts to lay callbacks on the desk at their times, the first one now.
+    /// Starts to put callbacks into the send queue at their times, the first one now.
     pub(super) fn start(
         pace: SendSchedule,
         content: &Content,

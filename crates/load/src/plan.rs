@@ -11,7 +11,7 @@ pub struct Plan {
     pub source: Source,
     /// What is read and verified; `None`: only send.
     pub watch: Option<ConsumePlan>,
-    /// Inversions that are no breach.
+    /// Inversions that are tolerated.
     pub inverted_allowed: u64,
 }
 
@@ -66,9 +66,9 @@ pub struct ConsumePlan {
     pub tls: BrokerTls,
     /// Every queue that an event may come out of.
     pub queues: Vec<WatchedQueue>,
-    /// Whether messages of nobody in this run are acknowledged too.
+    /// Whether foreign messages are acknowledged too.
     pub drain_foreign: bool,
-    /// How long nothing may come while something is missing.
+    /// How long the queues may be silent while something is missing.
     pub idle: Duration,
 }
 

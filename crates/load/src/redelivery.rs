@@ -1,14 +1,14 @@
-//! Telling a message that the broker gave us again, because our own connection was lost before it took the
+//! Tells a message that the broker redelivered, because our connection was lost before the broker got the
 //! acknowledgement, from a copy that the receiver published twice.
 
 use std::collections::HashMap;
 
-/// One queue's messages that were judged and may come again.
+/// One queue's messages that were judged and may be redelivered.
 ///
-/// The broker gives again only what it has not seen acknowledged, and marks it as redelivered. Each of those we judged
+/// The broker redelivers only what it has not seen acknowledged, and marks it as redelivered. Each of those was judged
 /// already, or it was lost on the way to us and is new. So what was judged on a connection is remembered until the next
-/// one is lost as well, and each copy is taken for a redelivery once. The broker lets at most `prefetch` messages be
-/// unacknowledged, so that many are enough.
+/// connection is lost as well, and each copy is taken for a redelivery once. The broker lets at most `prefetch`
+/// messages be unacknowledged, so remembering that many is enough.
 pub(super) struct Redeliveries {
     judged: std::collections::VecDeque<u128>,
     expected: HashMap<u128, u32>,
@@ -47,7 +47,8 @@ impl Redeliveries {
         true
     }
 
-    /// The connection is gone: what was judged on it may come again. What was expected and did not come yet may still.
+    /// The connection is gone: what was judged on it may be redelivered. What was expected and has not been redelivered
+    /// yet still may be.
     pub(super) fn connection_lost(&mut self) {
         for fingerprint in self.judged.drain(..) {
             *self.expected.entry(fingerprint).or_default() += 1;
@@ -64,7 +65,7 @@ mod tests {
         let mut queue = Redeliveries::new(10);
         assert!(!queue.is_known(1, false));
         assert!(!queue.is_known(2, false));
-        // A second copy by the receiver is no redelivery.
+        // A second copy by the receiver is not a redelivery.
         assert!(!queue.is_known(2, false));
         queue.connection_lost();
         assert!(!queue.is_known(1, false));

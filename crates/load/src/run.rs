@@ -1,4 +1,4 @@
-//! One run from its first look at the world to its summary.
+//! One run from its first check to its summary.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,9 +21,9 @@ use super::{
     verifier::Verifier,
 };
 
-/// How long nothing may come after everything did, before it is taken for all: copies come late.
+/// How long the queues must be silent after everything arrived before the run ends: copies may come late.
 const SETTLE: Duration = Duration::from_millis(500);
-/// How often it is looked whether everything came, and the progress is told.
+/// How often completion is checked and progress reported.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How far a run is.
@@ -40,7 +40,7 @@ pub struct Progress {
 /// Does what the plan says. `stop` ends the sending early: what was accepted until then is still verified.
 ///
 /// # Errors
-/// Where it could not be done. What it found wrong stands in the summary.
+/// Where it could not be done. What it found wrong is in the summary.
 pub async fn run(
     plan: Plan,
     stop: CancellationToken,
@@ -143,7 +143,7 @@ async fn failure(consuming: &mut JoinSet<Result<(), LoadError>>) -> LoadError {
     }
 }
 
-/// Every target takes connections; said before the first callback, and not as so many refused ones.
+/// Checks that every target accepts connections; reported before the first callback, and not as so many refused ones.
 async fn reach(traffic: &Traffic) -> Result<(), LoadError> {
     for target in &traffic.targets {
         let mut tries = 0;
@@ -188,8 +188,8 @@ async fn send(
         ),
     });
     let generator = Arc::new(generator);
-    // Before the schedule begins: a connection that is still being made would send its first callback late. One that
-    // cannot be made now is made when it is needed.
+    // Before the schedule begins: a connection that is still being opened would send its first callback late. One that
+    // cannot be opened now is opened when it is needed.
     let targets = traffic.targets.iter().cycle();
     let lines = (0..traffic.connections.get()).zip(targets);
     let lines = lines

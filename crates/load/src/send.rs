@@ -15,10 +15,10 @@ use super::{
     state::Shared,
 };
 
-/// A first wait before sending again, where the receiver names none; doubled each time.
+/// The first wait before a retry, where the receiver does not name one; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// A receiver may ask for more; nobody would wait for the end of such a run.
+/// A receiver may ask for more, but a run should end.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 /// Examples of refused callbacks that are kept.
 const EXAMPLES: usize = 5;
@@ -45,14 +45,14 @@ enum SendOutcome {
 }
 
 impl Sender {
-    /// Sends until the desk is empty.
+    /// Sends until the queue is empty.
     pub(super) async fn work(self, mut line: Option<HttpConnection>) {
         loop {
             let job = match &mut line {
                 Some(open) => tokio::select! {
                     biased;
                     job = self.send_queue.next() => job,
-                    // Found closed while nothing was under way: nothing is lost.
+                    // Closed while idle: nothing is lost.
                     () = open.until_over() => {
                         line = None;
                         continue;
@@ -141,7 +141,7 @@ impl Sender {
                 }
                 Ok(answer) => {
                     last = answer.status;
-                    // Anything else would be answered the same again.
+                    // Anything else would get the same answer again.
                     if !matches!(answer.status, 408 | 429 | 500..) {
                         return SendOutcome::Refused(last);
                     }
@@ -164,7 +164,7 @@ impl Sender {
         SendOutcome::Refused(last)
     }
 
-    /// Twice as long each time, and different for each connection, so that they do not come back all at once.
+    /// Twice as long each time, and different for each connection, so that they do not all retry at once.
     fn back_off(&self, job: Job, attempt: u32) -> Duration {
         let longest = FIRST_WAIT
             .saturating_mul(1 << (attempt - 1).min(16))

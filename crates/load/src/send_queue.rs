@@ -1,4 +1,4 @@
-//! Which callback is next. Whoever has a connection free asks here.
+//! Decides which callback is next; each free connection asks here.
 
 use std::{
     collections::VecDeque,
@@ -40,7 +40,7 @@ struct SendQueueState {
 }
 
 impl SendQueue {
-    /// A desk on which the first `active` calls lie.
+    /// A queue with the first `active` calls in it.
     pub(super) fn new(calls: u32, events: u32, batch: u32, active: u32, with_rate: bool) -> Self {
         let active = active.min(calls);
         let ready: VecDeque<Job> = (0..active)
@@ -66,7 +66,7 @@ impl SendQueue {
         }
     }
 
-    /// A desk on which [`SendQueue::put`] lays `callbacks`.
+    /// A queue that [`SendQueue::put`] fills with `callbacks`.
     pub(super) fn for_bursts(callbacks: u64) -> Self {
         let send_queue = Self::new(0, 0, 1, 0, false);
         {

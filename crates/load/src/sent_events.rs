@@ -14,7 +14,7 @@ pub(super) enum SendStatus {
     /// It was never sent.
     #[default]
     Unsent,
-    /// Sent, and not answered for good: the run was stopped.
+    /// Sent, without a final answer: the run was stopped.
     Unanswered,
     /// Answered 2xx.
     Accepted,
@@ -34,7 +34,7 @@ pub(super) struct SentEvent {
     /// The status of that answer; 0: none.
     pub(super) status: u16,
     pub(super) standing: SendStatus,
-    /// Whether it came out anywhere.
+    /// Whether it came out of any queue.
     pub(super) seen: bool,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct SentEvents {
 }
 
 impl SentEvents {
-    /// An empty book for calls of these generations and lengths.
+    /// An empty table for calls of these generations and lengths.
     pub(super) fn new(run: RunId, calls: impl IntoIterator<Item = (Generation, u32)>) -> Self {
         let (mut starts, mut generations) = (vec![0], Vec::new());
         let mut end = 0_usize;
@@ -78,7 +78,7 @@ impl SentEvents {
         self.run
     }
 
-    /// How many events it has room for.
+    /// How many events it can hold.
     pub(super) fn room(&self) -> usize {
         self.entries.len()
     }
@@ -87,7 +87,7 @@ impl SentEvents {
         self.generations.get(call as usize).copied()
     }
 
-    /// Where an event stands in the book, if it has a place.
+    /// The index of an event in the table, if it has one.
     pub(super) fn place(&self, call: u32, index: u32) -> Option<usize> {
         let start = *self.starts.get(call as usize)?;
         let end = *self.starts.get(call as usize + 1)?;
@@ -103,7 +103,7 @@ impl SentEvents {
         self.mapped.get(&place).copied()
     }
 
-    /// Notes an event before its first byte is sent: the message may be faster than the answer.
+    /// Records an event before its first byte is sent: the message may be faster than the answer.
     pub(super) fn sent(&mut self, call: u32, index: u32, made: &Made, sent_us: u64) {
         let Some(place) = self.place(call, index) else {
             return;
@@ -121,7 +121,7 @@ impl SentEvents {
         }
     }
 
-    /// Notes the answer that settles an event.
+    /// Records the answer that settles an event.
     pub(super) fn answered(
         &mut self,
         call: u32,
@@ -145,7 +145,7 @@ impl SentEvents {
         }
     }
 
-    /// Notes that an event came out.
+    /// Records that an event came out of a queue.
     pub(super) fn came_out(&mut self, place: usize) {
         let Some(entry) = self.entries.get_mut(place) else {
             return;

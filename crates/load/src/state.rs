@@ -1,5 +1,5 @@
-//! What the senders and the consumers share. Everything is on one thread but the schedule, so the lock is never waited
-//! for; it is held for a few lines and never across an `await`.
+//! What the senders and the consumers share. Everything except the schedule is on one thread, so there is no contention
+//! for the lock; it is held for a few lines and never across an `await`.
 
 use std::{
     collections::BTreeMap,
@@ -54,7 +54,7 @@ impl Shared {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, RunState> {
-        // Nothing in here is left half done by a panic.
+        // A panic leaves nothing inconsistent in here.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -231,7 +231,7 @@ pub(super) struct SummaryFacts<'s> {
     pub(super) queues: Vec<(&'s str, u64)>,
 }
 
-/// What is counted by going through the book once.
+/// Counts from one pass over the table.
 #[derive(Default)]
 struct SummaryCounts {
     calls: u64,

@@ -46,7 +46,7 @@ pub(super) struct Message<'m> {
 pub(super) enum MessageOrigin {
     /// Of this run: acknowledge it.
     Ours,
-    /// Of somebody else.
+    /// Foreign.
     Foreign,
 }
 

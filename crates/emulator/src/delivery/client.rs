@@ -1,4 +1,5 @@
-//! HTTP as the service speaks it: connections are kept, redirects are not followed, certificates are checked.
+//! The HTTP client as the service behaves: connections are kept alive, redirects are not followed, certificates are
+//! checked.
 
 use std::{io, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,9 +11,9 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, sync::oneshot, time::timeout};
 
 use super::misbehave::ConnectionDrop;
 
-/// How long a connection that is to be dropped when it is answered waits for that.
+/// How long a connection that is to be dropped after the answer waits for that answer.
 const ANSWERED: Duration = Duration::from_secs(1);
-/// Over TLS, how long the last bytes of a request get to leave before its connection is dropped.
+/// Over TLS, how long the last bytes of a request may take to leave before the connection is dropped.
 const SENT: Duration = Duration::from_millis(50);
 
 /// Why there is no client for callbacks.
@@ -41,7 +42,7 @@ pub(crate) enum ClientError {
 /// A client that trusts the machine's authorities, and those in `extra`.
 pub(super) fn client(extra: Option<&Path>) -> Result<Client, ClientError> {
     let mut roots = RootCertStore::empty();
-    // A machine without any, such as a small container, can still post to http and to the extra authority.
+    // A machine without any (a small container) can still post to http and to the extra authority.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(path) = extra {
         add(&mut roots, path)?;
@@ -100,7 +101,7 @@ pub(super) async fn cut(
     if url.scheme() != "http" {
         return cut_tls(client, url, headers, body, how).await;
     }
-    // An IPv6 address stands in brackets in a URL.
+    // An IPv6 address is in brackets in a URL.
     let host = url.host_str().unwrap_or_default();
     let address = (
         host.trim_matches(['[', ']']),
@@ -144,7 +145,7 @@ async fn cut_tls(
     let (handed_over, sent) = oneshot::channel();
     let length = body.len();
     let whole = futures_util::stream::once(async move {
-        // Nobody waits any more: then the request is given up already.
+        // The receiver is gone if the request has been given up already.
         handed_over.send(()).ok();
         Ok::<_, io::Error>(body)
     });
@@ -161,7 +162,7 @@ async fn cut_tls(
     let given_up = async {
         match sent.await {
             Ok(()) => tokio::time::sleep(patience).await,
-            // The request ended before its body was wanted: its error is the answer.
+            // The request ended before its body was read: its error is the answer.
             Err(_) => std::future::pending().await,
         }
     };

@@ -1,4 +1,4 @@
-//! Events in their final form, and who gives it to them.
+//! Events in their final form, and the trait that renders them.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -21,7 +21,7 @@ pub(crate) enum EventTarget {
 
 /// Gives events the form of their generation or schema (`wire`).
 pub(crate) trait Form: Send + Sync + 'static {
-    /// `None` where the generation has no such event.
+    /// `None` where the generation does not have this event.
     fn callback(&self, notice: &Notice, id: Uuid, at: Timestamp) -> Option<Rendered>;
     /// Of Event Grid.
     fn grid(&self, notice: &GridNotice, id: Uuid, at: Timestamp, schema: GridSchema) -> Rendered;

@@ -25,7 +25,7 @@ pub(super) const SUBSCRIPTION: &str = "HOOKSWITCH-EMULATOR";
 pub(super) const ORIGIN: &str = "eventgrid.azure.net";
 /// Type of the event that asks, in Event Grid's own schema.
 const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
-/// For the answer, real time.
+/// How long the webhook may take to answer, in real time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A subscription that waits for its webhook's consent.
@@ -35,7 +35,7 @@ pub(super) struct Handshake {
     pub(super) topic: String,
     /// What the webhook gives back.
     pub(super) code: String,
-    /// Where a webhook may say yes later instead, by a GET.
+    /// Where a webhook may consent later instead, by a GET.
     pub(super) later: Option<String>,
     /// Whether it has consented.
     pub(super) consent: watch::Sender<bool>,
@@ -87,7 +87,7 @@ impl Handshake {
         }
     }
 
-    /// The status, and why it is no consent.
+    /// The status, and why it is not a consent.
     async fn ask(&self, poster: &Poster) -> (Option<StatusCode>, Option<String>) {
         let url = match Url::parse(&self.to.url) {
             Ok(url) => url,
@@ -145,7 +145,7 @@ impl Handshake {
     }
 
     async fn validated(&self, response: Response) -> Result<(), String> {
-        // 202 and the like do not count.
+        // 202 and similar do not count.
         if response.status() != StatusCode::OK {
             return Err("consent needs the status 200".to_owned());
         }

@@ -28,7 +28,7 @@ pub(super) struct Lanes {
     pub(super) misbehave: Misbehaviour,
     /// Whether Event Grid may deliver.
     pub(super) consent: watch::Receiver<bool>,
-    /// Lanes that have something to do.
+    /// How many lanes have something to do.
     busy: watch::Sender<usize>,
     pub(super) runtime: Handle,
     pub(super) tasks: TaskTracker,
@@ -38,9 +38,10 @@ pub(super) struct Lanes {
 #[derive(Default)]
 struct DeliveryState {
     calls: HashMap<LaneKey, HashMap<String, Lane>>,
-    /// Events told so far, by `EventCoordinates` without the index. Kept for good: ids are made of them.
+    /// Events of each call so far, by `EventCoordinates` without the index. Kept until the end of the run: ids are
+    /// derived from them.
     told: HashMap<(bool, u64), u64>,
-    /// Nothing is held any more.
+    /// Nothing is held back any more.
     closing: bool,
 }
 
@@ -52,7 +53,7 @@ struct LaneKey {
 }
 
 struct Lane {
-    /// Bounded by what the calls of the run have to tell: an event leaves when it is accepted or given up.
+    /// Bounded by the events of the run's calls: an event leaves when it is accepted or given up.
     planner: Planner<Arc<InFlightEvent>>,
     runs: bool,
     wake: Arc<Notify>,
@@ -81,8 +82,8 @@ impl Lanes {
         })
     }
 
-    /// Puts an event into its lane; `render` gives it its form, or knows that there is none. `extra`: the misbehaviour
-    /// that the event itself is.
+    /// Puts an event into its lane; `render` gives it its form, or `None` if the generation does not have it. `extra`:
+    /// the misbehaviour that the event itself is.
     pub(super) fn tell(
         self: &Arc<Self>,
         to: Recipient,
@@ -143,7 +144,7 @@ impl Lanes {
         }
     }
 
-    /// Lets everything go that is held, now and from now on.
+    /// Releases everything that is held, now and from now on.
     pub(super) fn flush(&self) {
         let now = self.poster.pace.now();
         let mut state = self.lock();
@@ -171,7 +172,7 @@ impl Lanes {
 
     async fn work(&self, call: &LaneKey, to: &Recipient, wake: &Notify) {
         if call.grid {
-            // Events gather until the webhook consents. An error: it never will, as the run ends.
+            // Events accumulate until the webhook consents. An error: it never will, because the run ends.
             let mut consent = self.consent.clone();
             if consent.wait_for(|yes| *yes).await.is_err() {
                 return;
@@ -192,7 +193,7 @@ impl Lanes {
         }
     }
 
-    /// What the lane does next. A lane without anything is marked so under the lock: `tell` starts it again.
+    /// What the lane does next. An empty lane is marked so under the lock: `tell` starts it again.
     fn step(&self, call: &LaneKey, url: &str) -> PlannerStep<Arc<InFlightEvent>> {
         let now = self.poster.pace.now();
         let mut state = self.lock();
@@ -209,7 +210,7 @@ impl Lanes {
     }
 
     fn lock(&self) -> MutexGuard<'_, DeliveryState> {
-        self.state.lock().expect("nobody panics while planning")
+        self.state.lock().expect("planning does not panic")
     }
 }
 

@@ -1,4 +1,4 @@
-//! What was posted and what came of it: the last deliveries in full, all of them counted.
+//! What was posted and the result: the last deliveries in full, all of them counted.
 
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use super::{super::settings::Summary, event::InFlightEvent, misbehave::Misbehavi
 
 /// How many attempts are kept for `GET /_emulator/callbacks`.
 const KEPT: usize = 10_000;
-/// How many a slow reader of news may be behind before it misses some.
+/// How far a slow reader of the feed may fall behind before it misses entries.
 const NEWS: usize = 1_024;
 
 /// One finished attempt to deliver.
@@ -104,12 +104,12 @@ impl DeliveryLog {
         self.lock().summary.clone()
     }
 
-    /// An event is to be told.
+    /// Counts an event that is to be delivered.
     pub(super) fn told(&self) {
         self.lock().summary.events += 1;
     }
 
-    /// What was done on purpose to the events of one request; once for each request, not for each attempt.
+    /// Counts what was done on purpose to the events of one request; once for each request, not for each attempt.
     pub(super) fn misbehaved(&self, acts: &[MisbehaviourKind], inversions: u64) {
         let summary = &mut self.lock().summary;
         for act in acts {
@@ -118,7 +118,7 @@ impl DeliveryLog {
         summary.out_of_order += inversions;
     }
 
-    /// An attempt is finished. `of`: its events, none for a handshake.
+    /// Records a finished attempt. `of`: its events, none for a handshake.
     pub(super) fn finished(&self, attempt: Attempt, of: &[Arc<InFlightEvent>]) {
         let attempt = Arc::new(attempt);
         {
@@ -136,16 +136,17 @@ impl DeliveryLog {
             }
             attempts.push_back(Arc::clone(&attempt));
         }
-        // Nobody has to listen.
+        // There may be no listener.
         drop(self.news.send(attempt));
     }
 
     fn lock(&self) -> MutexGuard<'_, DeliveryState> {
-        self.state.lock().expect("nobody panics while counting")
+        self.state.lock().expect("counting does not panic")
     }
 }
 
-/// Each event is counted once, however often it was posted: it is given up only while no post of it was accepted.
+/// Each event is counted once, however often it was posted: it counts as given up only while no post of it was
+/// accepted.
 fn settle(event: &InFlightEvent, outcome: AttemptOutcome, summary: &mut Summary) {
     match outcome {
         AttemptOutcome::Accepted => {

@@ -1,10 +1,10 @@
-//! Which events of a call meet with what misfortune: rates from the command line, and a draw that a seed repeats.
+//! Which misbehaviour each event of a call gets: rates from the command line, and a random draw that a seed repeats.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// Something that the real service does now and then.
+/// Something that the real service does occasionally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum MisbehaviourKind {
     /// A pair of neighbours is swapped.
@@ -13,14 +13,14 @@ pub(super) enum MisbehaviourKind {
     Duplicate,
     /// Several events in one array.
     Batch,
-    /// An event comes after the last one of its call.
+    /// An event arrives after the last one of its call.
     Late,
-    /// A callback waits, and those behind it too.
+    /// A callback is delayed, and those behind it too.
     Delay,
     /// The connection is dropped before the answer is read; what was posted is posted again.
     Drop,
-    /// A recording is reported as `inactive`, without a start, shortly before it is `active`. This is an event of its own, and
-    /// the other acts may happen to it.
+    /// A recording is reported as `inactive`, without a start, shortly before it is `active`. This is an event of its
+    /// own, and the other kinds may be applied to it.
     Inactive,
 }
 
@@ -55,7 +55,8 @@ impl MisbehaviourKind {
 
 /// Rates of misbehaviour: `reorder=0.1,duplicate=0.1,batch=0.1,late=0.1,delay=0.1,drop=0.1,inactive=0.1`, or `all=0.1`.
 ///
-/// Each is the part of the events that it happens to, from 0 to 1; of `inactive`, the part of the recordings. Later entries win, so `all=0.1,drop=0` is all but drops.
+/// Each is the share of the events that it is applied to, from 0 to 1; for `inactive`, the share of the recordings.
+/// Later entries win, so `all=0.1,drop=0` is everything except drops.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Misbehaviour {
     /// Zero rates are left out.
@@ -74,7 +75,7 @@ pub enum MisbehaviourError {
     )]
     Unknown(String),
     /// Not a number, or outside of 0 to 1.
-    #[error("the rate {rate:?} of {name} is no number from 0 to 1")]
+    #[error("the rate {rate:?} of {name} is not a number from 0 to 1")]
     Rate {
         /// Of the misbehaviour.
         name: String,
@@ -128,7 +129,7 @@ impl fmt::Display for Misbehaviour {
     }
 }
 
-/// Where an event is in a run, which with the seed decides about it.
+/// Where an event is in a run. Together with the seed this decides what is done to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct EventCoordinates {
     /// Event Grid's deliveries, or a call's callbacks.
@@ -154,12 +155,12 @@ pub(super) fn randomness(seed: u64, of: EventCoordinates, purpose: u8) -> StdRng
     StdRng::from_seed(key)
 }
 
-/// What shall happen to one event.
+/// What is done to one event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct EventFate {
     /// One of reorder, batch and late at most: they contradict each other.
     pub(super) place: OrderChange,
-    /// The event comes again.
+    /// The event is posted again.
     pub(super) again: Option<CopyTiming>,
     /// Before its callback is posted, in call time.
     pub(super) delay: Option<Duration>,
@@ -210,7 +211,8 @@ impl Misbehaviour {
         self.rates.get(&act).copied().unwrap_or_default()
     }
 
-    /// Everything is drawn whatever the rates are, so that a change of one rate leaves the others' victims alone.
+    /// Everything is drawn whatever the rates are, so that changing one rate does not change which events the others
+    /// select.
     pub(super) fn fate(&self, seed: u64, of: EventCoordinates) -> EventFate {
         let mut random = randomness(seed, of, b'f');
         let [reorder, duplicate, batch, late, delay, drop] =

@@ -1,5 +1,5 @@
-//! Posts what the calls have to tell: in order for each call and URL, signed, tried again, and on request as badly as the real
-//! service does it on a bad day.
+//! Posts the events of calls: in order for each call and URL, signed, retried, and on request with the misbehaviour
+//! that the real service shows on a bad day.
 
 mod client;
 mod event;
@@ -45,7 +45,7 @@ use self::{
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) seed: u64,
-    /// How many times faster than real time calls go; its delays are shorter by it.
+    /// How many times faster than real time calls run; delays are shorter by this factor.
     pub(crate) speed: f64,
     pub(crate) misbehave: Misbehaviour,
     pub(crate) waits: RetryDelays,
@@ -54,7 +54,7 @@ pub(crate) struct Options {
     pub(crate) event_grid: Option<EventGrid>,
     /// What Event Grid's validation event names as its topic.
     pub(crate) topic: String,
-    /// Where `GET {this}?id={code}` is routed to [`Deliveries::consent`]; webhooks are not told of it if `None`.
+    /// Where `GET {this}?id={code}` is routed to [`Deliveries::consent`]; if `None`, webhooks do not get this URL.
     pub(crate) consent_url: Option<String>,
     /// PEM; authorities besides the machine's own.
     pub(crate) callback_ca: Option<PathBuf>,
@@ -139,7 +139,7 @@ impl Deliveries {
         })
     }
 
-    /// Tells an application something that happened `at` this time.
+    /// Queues an event for an application, which happened `at` this time.
     pub(crate) fn tell(&self, notice: &Notice, at: Timestamp) {
         let call = &notice.call;
         let to = Recipient::callback(call.ordinal, &call.connection, &notice.to, call.generation);
@@ -152,7 +152,7 @@ impl Deliveries {
             .tell(to, extra, |id| form.callback(notice, id, at));
     }
 
-    /// Tells Event Grid, if anybody subscribed to it.
+    /// Queues an event for Event Grid, if there is a subscription.
     pub(crate) fn tell_grid(&self, notice: &GridNotice, at: Timestamp) {
         let Some(handshake) = &self.handshake else {
             return;
@@ -164,7 +164,7 @@ impl Deliveries {
         });
     }
 
-    /// A webhook consents by fetching the URL that it was told. Whether `code` is right.
+    /// A webhook consents by fetching the URL that it was given. Returns whether `code` is right.
     pub(crate) fn consent(&self, code: &str) -> bool {
         let handshake = self
             .handshake
@@ -185,21 +185,22 @@ impl Deliveries {
         &self.log
     }
 
-    /// Everything counted so far, but the calls.
+    /// Everything counted so far, except the calls.
     pub(crate) fn summary(&self) -> Summary {
         self.log.summary()
     }
 
-    /// Returns when nothing is queued, held, on its way or waiting for another attempt. While Event Grid waits for consent,
-    /// its events are queued.
+    /// Returns when nothing is queued, held, in flight or waiting for another attempt. While Event Grid waits for
+    /// consent, its events are queued.
     pub(crate) async fn idle(&self) {
         self.lanes.idle().await;
     }
 
-    /// Lets go what is held, waits until nothing is left or `within` real time is over, and stops. How many events are left.
+    /// Releases what is held, waits until nothing is left or `within` (real time) is over, and stops. Returns how many
+    /// events are left.
     pub(crate) async fn close(&self, within: Duration) -> u64 {
         self.lanes.flush();
-        // Whether it came to an end shows in what is left.
+        // What is left shows whether it finished.
         drop(timeout(within, self.idle()).await);
         self.lanes.stop.cancel();
         self.lanes.tasks.close();

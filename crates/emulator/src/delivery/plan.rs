@@ -1,10 +1,10 @@
-//! What of one lane is posted when: pure, with a clock that it is told. All times are call time from the start of the run.
+//! What is posted when in one lane: pure, with the time passed in. All times are call time from the start of the run.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::misbehave::{ConnectionDrop, CopyTiming, EventFate, MisbehaviourKind, OrderChange};
 
-/// Nothing is held longer, even if nothing follows: an application that waits for an event shall not wait for ever.
+/// The longest time anything is held, even if nothing follows: an application that waits for an event must get it.
 const HOLD: Duration = Duration::from_secs(2);
 /// When a copy is posted that does not wait for another event.
 const SECOND: Duration = Duration::from_secs(1);
@@ -15,9 +15,9 @@ pub(super) struct Planner<E> {
     ready: VecDeque<PlannedPost<E>>,
     held: Vec<HeldEvent<E>>,
     gathering: Option<BatchInProgress<E>>,
-    /// Events told so far.
+    /// Events pushed so far.
     told: u64,
-    /// The call's last event was told, to this lane or to another one of the call.
+    /// The call's last event was pushed, to this lane or to another one of the call.
     over: bool,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct PlannedPost<E> {
     pub(super) cut: Option<ConnectionDrop>,
     /// What was done to the events.
     pub(super) acts: Vec<MisbehaviourKind>,
-    /// Pairs of events whose later one was posted first, counted where the earlier one comes.
+    /// Pairs of events whose later one was posted first, counted at the earlier one.
     pub(super) inversions: u64,
 }
 
@@ -67,7 +67,7 @@ struct PlannedEvent<E> {
     fate: EventFate,
     /// Posted before.
     copy: bool,
-    /// Events told later that were put before it.
+    /// Later events that were put before it.
     overtaken: u64,
 }
 
@@ -101,13 +101,13 @@ impl<E: Clone> Planner<E> {
             overtaken: 0,
         };
         self.told += 1;
-        // The last event has nothing to wait for, and what comes after it neither.
+        // The last event has nothing to wait for, nor does anything after it.
         let may_wait = !last && !self.over;
         match item.fate.place {
             OrderChange::BehindLast if may_wait => {
                 return self.hold(item, HeldUntil::Last, now + HOLD);
             }
-            // One at a time: a pair is swapped, not a crowd.
+            // One at a time: a pair is swapped, not a group.
             OrderChange::BehindNext if may_wait && !self.swaps() => {
                 return self.hold(item, HeldUntil::Next, now + HOLD);
             }
@@ -115,7 +115,7 @@ impl<E: Clone> Planner<E> {
         }
         let index = item.index;
         self.put(item, now);
-        // Not the copy that was just made of it.
+        // Except the copy that was just made of it.
         for held in self.release(|held| held.until == HeldUntil::Next && held.what.index < index) {
             self.leave(held, now);
         }
@@ -124,7 +124,7 @@ impl<E: Clone> Planner<E> {
         }
     }
 
-    /// The call is over: what waited for that leaves.
+    /// The call is over: releases what waited for that.
     pub(super) fn end(&mut self, now: Duration) {
         self.over = true;
         for held in self.release(|held| held.until == HeldUntil::Last) {
@@ -133,7 +133,7 @@ impl<E: Clone> Planner<E> {
         self.close();
     }
 
-    /// Everything that is held leaves now.
+    /// Releases everything that is held now.
     pub(super) fn flush(&mut self, now: Duration) {
         self.over = true;
         // A copy is made when its event is put: those made here leave in a second round.
@@ -183,7 +183,7 @@ impl<E: Clone> Planner<E> {
         self.held.extract_if(.., |held| whom(held)).collect()
     }
 
-    /// Puts what was held. What nothing overtook was only late in time.
+    /// Puts what was held. If nothing overtook it, it was only delayed.
     fn leave(&mut self, held: HeldEvent<E>, now: Duration) {
         let act = match (held.what.copy, held.until) {
             (true, _) => MisbehaviourKind::Duplicate,
@@ -235,7 +235,7 @@ impl<E: Clone> Planner<E> {
         self.join(post, wanted, now + HOLD);
     }
 
-    /// Into the array that is being gathered, or as a request of its own, or as the first of an array.
+    /// Adds it to the array that is being gathered, or posts it as a request of its own, or starts an array with it.
     fn join(&mut self, post: PlannedPost<E>, wanted: usize, deadline: Duration) {
         let gathering = match self.gathering.take() {
             Some(mut gathering) => {
@@ -271,7 +271,7 @@ impl<E> PlannedPost<E> {
         self.events.extend(other.events);
         self.delay = self.delay.max(other.delay);
         self.cut = self.cut.or(other.cut);
-        // A request is delayed once and dropped once, whoever of its events it is for.
+        // A request is delayed once and dropped once, whichever of its events caused it.
         for act in other.acts {
             if !matches!(act, MisbehaviourKind::Delay | MisbehaviourKind::Drop)
                 || !self.acts.contains(&act)

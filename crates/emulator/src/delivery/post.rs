@@ -1,10 +1,9 @@
 //! Posts one request until it is accepted or given up.
 //!
-//! What the real service does about a callback that fails is not known (docs/src/reference/acs-events.md, "How
-//! callbacks are delivered"). Here: no answer within 10 s, 408,
-//! 429 and 5xx are tried again by a schedule, anything else but 2xx is given up at once. The callbacks behind it to the same
-//! URL of the same call wait meanwhile. Event Grid's rules are published: 200 to 204 are success, 400, 401, 403 and 413 are
-//! never tried again, everything else is.
+//! What the real service does about a failed callback is not known (docs/src/reference/acs-events.md, "How callbacks
+//! are delivered"). Here: no answer within 10 s, 408, 429 and 5xx are retried by a schedule, anything else but 2xx is
+//! given up at once. Meanwhile the callbacks behind it to the same URL of the same call wait. Event Grid's rules are
+//! published: 200 to 204 are success, 400, 401, 403 and 413 are never retried, everything else is.
 
 use std::{
     sync::Arc,
@@ -30,14 +29,14 @@ use super::{
     plan::PlannedPost,
     token::Signer,
 };
-/// For the answer to a callback, real time: the receiver does not run faster because calls do.
+/// For the answer to a callback, in real time: the receiver is not faster because calls are.
 const CALLBACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// For Event Grid's (docs/src/reference/acs-events.md, "How Event Grid delivers").
 const GRID_TIMEOUT: Duration = Duration::from_secs(30);
-/// A `Retry-After` beyond this is cut: nobody at a desk waits for it.
+/// A longer `Retry-After` is cut to this: a development run should not wait longer.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Whom a lane is for.
+/// The recipient of a lane.
 #[derive(Clone, Debug)]
 pub(super) struct Recipient {
     /// Of the call.
@@ -69,7 +68,7 @@ impl Recipient {
     }
 }
 
-/// How long to wait before something is sent once more, in real time: the receiver does not run faster because calls do.
+/// How long to wait before a retry, in real time: the receiver is not faster because calls are.
 #[derive(Clone, Debug)]
 pub(crate) struct RetryDelays {
     /// Between the attempts of a callback; one more attempt than there are waits.
@@ -81,7 +80,7 @@ pub(crate) struct RetryDelays {
 }
 
 impl RetryDelays {
-    /// Event Grid's own schedule, as far as anybody waits for it at a desk.
+    /// With Event Grid's own schedule, up to the length that is practical in development.
     pub(crate) fn with(callback: Vec<Duration>) -> Self {
         Self {
             callback,
@@ -100,7 +99,7 @@ pub(super) struct TimeScale {
 
 impl TimeScale {
     pub(super) fn new(speed: f64) -> Self {
-        // Outside of this a wait would be no time, or for ever.
+        // Outside of this range a wait would be zero or endless.
         let speed = if speed.is_finite() { speed } else { 1.0 };
         Self {
             start: Instant::now(),
@@ -113,7 +112,7 @@ impl TimeScale {
         self.start.elapsed().mul_f64(self.speed)
     }
 
-    /// How long a wait of so much call time really takes.
+    /// How long this much call time takes in real time.
     pub(super) fn real(&self, call_time: Duration) -> Duration {
         call_time.div_f64(self.speed)
     }
@@ -132,9 +131,9 @@ pub(super) struct Poster {
 /// What came back.
 enum PostResult {
     Status(u16, Option<Duration>),
-    /// Why nothing did.
+    /// Why there was no answer.
     Nothing(String),
-    /// Why nothing ever will.
+    /// Why there can never be one.
     Never(String),
 }
 
@@ -226,7 +225,7 @@ impl Poster {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let retry_after = response.headers().get(RETRY_AFTER).and_then(retry_after);
-                // Read to its end, so that the connection can be used again; the status says all that counts.
+                // Read to its end, so that the connection can be reused; only the status matters.
                 drop(response.bytes().await);
                 PostResult::Status(status, retry_after)
             }

@@ -11,15 +11,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Who signs: the real service's name, as receivers have it in their settings.
+/// The issuer: the real service's name, as receivers have it in their settings.
 pub(crate) const ISSUER: &str = "https://acscallautomation.communication.azure.com";
-/// How long a token is good for.
+/// How long a token is valid.
 const LIFETIME_SECONDS: i64 = 300;
 
 /// An RSA key of this run and what it signs for.
 pub(crate) struct Signer {
     key: KeyPair,
-    /// The same for the same key; receivers fetch the keys again when they meet an unknown one.
+    /// The same for the same key; receivers fetch the keys again when they see an unknown one.
     key_id: String,
     audience: String,
 }

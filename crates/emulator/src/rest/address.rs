@@ -1,4 +1,4 @@
-//! Whom a request is for: its path, its `api-version`, and so the generation of the API.
+//! What a request addresses: its path, its `api-version`, and so the generation of the API.
 
 use percent_encoding::percent_decode_str;
 
@@ -13,7 +13,7 @@ const FIRST_PUBLIC: &str = "2021-06-15";
 const AFTER_PUBLIC: &str = "2021-09";
 const FIRST_GA: &str = "2023-03-06";
 
-/// What an un-prefixed request without `api-version` counts as.
+/// The version assumed for a request without prefix and `api-version`.
 const UNNAMED_VERSION: &str = "2021-04-15-preview1";
 
 /// A path and its query, taken apart.
@@ -65,7 +65,7 @@ impl RequestAddress {
         self.prefixed
     }
 
-    /// The API that is asked.
+    /// The API that is requested.
     ///
     /// # Errors
     /// 400: no `api-version`, or one that the emulator does not speak.
@@ -96,7 +96,7 @@ impl RequestAddress {
         })
     }
 
-    /// How errors of this address are written, whether or not there is anything at it.
+    /// How errors for this address are written, whether or not there is anything at it.
     pub(super) fn form(&self) -> ErrorForm {
         let version = self.version.as_deref().unwrap_or_default();
         let unprefixed_private = !self.prefixed && self.is_private();

@@ -1,5 +1,5 @@
-//! The HMAC of the access key (docs/src/reference/acs-rest-api.md, "Authentication"): who may ask, and that nobody
-//! changed what was asked.
+//! The HMAC of the access key (docs/src/reference/acs-rest-api.md, "Authentication"): authenticates the client and
+//! protects the request against changes.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +14,10 @@ use crate::api_error::ApiError;
 const SCHEME: &str = "HMAC-SHA256 ";
 const SIGNED_HEADERS: &str = "x-ms-date;host;x-ms-content-sha256";
 
-/// How far the date of a request may be from ours, either way.
+/// How far the date of a request may be from ours, in either direction.
 const DATE_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// A request as it was sent, so far as its signature covers it.
+/// The parts of a request, as sent, that its signature covers.
 pub(super) struct SignedRequest<'a> {
     pub(super) method: &'a str,
     /// Exactly as sent, percent-encoding and `api-version` included.
@@ -37,7 +37,7 @@ impl SignedRequest<'_> {
     /// Checks the signature with the access key, already decoded from its base64.
     ///
     /// # Errors
-    /// 401 that says what is missing or differs. It never shows the key, nor a signature that would do.
+    /// 401 that says what is missing or differs. It never shows the key or a valid signature.
     pub(super) fn check(&self, key: &[u8], now: SystemTime) -> Result<(), ApiError> {
         if let Some(authorization) = self.authorization {
             is_hmac(authorization)?;
@@ -146,7 +146,7 @@ fn near(date: &str, now: SystemTime) -> Result<(), ApiError> {
         .parse::<HttpDate>()
         .map_err(|_| {
             ApiError::unauthorized(format!(
-                "x-ms-date {date:?} is no date such as \"Sat, 21 Nov 2026 12:00:00 GMT\""
+                "x-ms-date {date:?} is not a date like \"Sat, 21 Nov 2026 12:00:00 GMT\""
             ))
         })?
         .into();

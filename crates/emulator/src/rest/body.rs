@@ -1,6 +1,6 @@
-//! Request bodies: members read one by one, and every complaint names the member.
+//! Request bodies: members are read one by one, and every error names the member.
 //!
-//! Members that we do not know are ignored, as the service does; `null` is absence, which some clients send for it.
+//! Unknown members are ignored, as the service does; `null` counts as absent, because some clients send it for that.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use crate::{api_error::ApiError, event::Tone, identity::Identifier, world::Opera
 /// Characters of `operationContext` (docs/src/reference/acs-rest-api.md, "Bodies").
 const CONTEXT_CHARACTERS: usize = 5000;
 
-/// Reads the object that a body is. No body at all is an object without members: what it lacks is then named.
+/// Reads the object that a body is. A missing body is an object without members: the error then names the missing
+/// member.
 ///
 /// # Errors
-/// 400: not JSON, or no object.
+/// 400: not JSON, or not an object.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
@@ -53,7 +54,7 @@ impl<'a> BodyMembers<'a> {
         ApiError::bad_request(format!("{}{name} {what}", self.at))
     }
 
-    /// A member that has to be there: `body.required("callbackUri", BodyMembers::url)`.
+    /// A required member: `body.required("callbackUri", BodyMembers::url)`.
     pub(super) fn required<T>(
         &self,
         name: &str,
@@ -62,7 +63,7 @@ impl<'a> BodyMembers<'a> {
         read(self, name)?.ok_or_else(|| self.wrong(name, "is missing"))
     }
 
-    /// A string, not empty.
+    /// A string that is not empty.
     pub(super) fn text(&self, name: &str) -> Result<Option<String>, ApiError> {
         match self.string(name)? {
             Some("") => Err(self.wrong(name, "is empty")),
@@ -104,7 +105,8 @@ impl<'a> BodyMembers<'a> {
         })
     }
 
-    /// An absolute http or https URL. The service takes https alone for callbacks; on a laptop http is what there is.
+    /// An absolute http or https URL. The service takes only https for callbacks; in development there often is only
+    /// http.
     pub(super) fn url(&self, name: &str) -> Result<Option<String>, ApiError> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
@@ -145,7 +147,7 @@ impl<'a> BodyMembers<'a> {
             .map(|seconds| Duration::from_secs(u64::from(seconds))))
     }
 
-    /// One of a few words, in any case of their letters.
+    /// One of a fixed set of words, in any letter case.
     pub(super) fn word(
         &self,
         name: &str,
@@ -156,7 +158,7 @@ impl<'a> BodyMembers<'a> {
             .transpose()
     }
 
-    /// Several of a few words.
+    /// Several of a fixed set of words.
     pub(super) fn words(
         &self,
         name: &str,
@@ -192,7 +194,7 @@ impl<'a> BodyMembers<'a> {
     pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
         self.each(name, |place, value| match value.as_str() {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
-            _ => Err(self.wrong(place, "is not a string that says something")),
+            _ => Err(self.wrong(place, "is not a string with content")),
         })
     }
 
@@ -219,7 +221,7 @@ impl<'a> BodyMembers<'a> {
         })
     }
 
-    /// Who takes part, with or without `kind`.
+    /// A participant, with or without `kind`.
     pub(super) fn identifier(&self, name: &str) -> Result<Option<Identifier>, ApiError> {
         self.get(name)
             .map(|value| self.identifier_of(name, value))
@@ -231,16 +233,16 @@ impl<'a> BodyMembers<'a> {
         self.each(name, |place, value| self.identifier_of(place, value))
     }
 
-    /// Several of them, one at least.
+    /// Several of them, at least one.
     pub(super) fn people(&self, name: &str) -> Result<Option<Vec<Identifier>>, ApiError> {
         match self.identifiers(name)? {
-            Some(people) if people.is_empty() => Err(self.wrong(name, "names nobody")),
+            Some(people) if people.is_empty() => Err(self.wrong(name, "names no participant")),
             people => Ok(people),
         }
     }
 
     fn identifier_of(&self, place: &str, value: &Value) -> Result<Identifier, ApiError> {
-        Identifier::from_json(value).map_err(|why| self.wrong(place, &format!("is nobody: {why}")))
+        Identifier::from_json(value).map_err(|why| self.wrong(place, &format!("is invalid: {why}")))
     }
 
     /// `PhoneNumberIdentifierModel`, `{value}`: the number.
@@ -283,7 +285,7 @@ impl<'a> BodyMembers<'a> {
         })
     }
 
-    /// Every element of an array, with its place: `targets[1]`.
+    /// Every element of an array, with its location: `targets[1]`.
     fn each<T>(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! The tables of operations: which path is which, and what is near a path that is none.
+//! The tables of operations: which path is which operation, and which operations are near an unknown path.
 
 use serde_json::{Map, Value};
 
@@ -43,7 +43,7 @@ pub(super) const fn delete(path: &'static str, run: Run) -> Endpoint {
     }
 }
 
-/// What an operation gets to see of a request.
+/// What an operation sees of a request.
 pub(super) struct OperationRequest<'a> {
     pub(super) api: Api,
     /// Whether the path began with `/calling`.
@@ -94,10 +94,10 @@ impl MatchedOperation {
     }
 }
 
-/// Looks an address up.
+/// Looks up an address.
 ///
 /// # Errors
-/// 404 that names the operations that are near.
+/// 404 that names the nearest operations.
 pub(super) fn find(
     table: &'static [Endpoint],
     method: &str,
@@ -115,7 +115,7 @@ pub(super) fn find(
         }
     }
     Err(ApiError::not_found(format!(
-        "this generation of the API has no such operation; near it are {}",
+        "this generation of the API does not have this operation; similar ones are {}",
         near(table, method, address.segments()).join(", ")
     )))
 }
@@ -157,7 +157,7 @@ impl Endpoint {
         Some(ids)
     }
 
-    /// From 0 to 1, with a bit more for the method.
+    /// From 0 to 1, with a bonus for the method.
     fn likeness(&self, method: &str, segments: &[String]) -> f64 {
         let same: f64 = self
             .patterns()
@@ -194,7 +194,7 @@ fn id_before<'a>(segment: &'a str, action: &str) -> Option<&'a str> {
     (!id.is_empty() && tail.eq_ignore_ascii_case(action)).then_some(id)
 }
 
-/// Every operation of a table, for tests that want to have seen them all.
+/// Every operation of a table, for tests that check that they covered all of them.
 #[cfg(test)]
 pub(super) fn names(table: &[Endpoint]) -> std::collections::BTreeSet<String> {
     table

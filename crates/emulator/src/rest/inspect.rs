@@ -1,4 +1,4 @@
-//! What the emulator shows of itself, and a way to have a call come in: paths of its own, without signatures.
+//! What the emulator shows of itself, and a way to simulate an incoming call: paths of its own, without signatures.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -22,7 +22,7 @@ pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
             .service(at("/calls").route(web::get().to(calls::<B>)))
             .service(at("/callbacks").route(web::get().to(callbacks::<B>)))
             .service(at("/summary").route(web::get().to(summary::<B>)))
-            // Curious hands post to it, and mean the same.
+            // Also accepts a POST from a user who tries it out.
             .service(
                 at("/consent")
                     .route(web::get().to(consent::<B>))
@@ -33,13 +33,13 @@ pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
     );
 }
 
-/// What is there, for whoever asks for something else.
+/// The available paths, for the error at an unknown one.
 const THERE: &str = "GET /_emulator/health, /_emulator/calls, /_emulator/callbacks and /_emulator/summary, GET or POST \
                      /_emulator/consent, and POST /_emulator/incoming";
 
 async fn not_there() -> HttpResponse {
     shown(Err(ApiError::not_found(format!(
-        "there is no such path; there are {THERE}"
+        "this path does not exist; the paths are {THERE}"
     ))))
 }
 
@@ -80,7 +80,7 @@ struct Consent {
     id: String,
 }
 
-/// Event Grid's subscriber consents by fetching the URL that it was told.
+/// Event Grid's subscriber consents by fetching the URL that it was given.
 async fn consent<B: Backend>(
     door: web::Data<RestApi<B>>,
     consent: web::Query<Consent>,
@@ -92,7 +92,7 @@ async fn consent<B: Backend>(
     }
 }
 
-/// Lets a call come in: `{from, to, displayName}`, phone numbers or raw ids.
+/// Makes an incoming call: `{from, to, displayName}`, phone numbers or raw ids.
 async fn incoming<B: Backend>(
     door: web::Data<RestApi<B>>,
     request: HttpRequest,

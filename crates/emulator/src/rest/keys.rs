@@ -21,7 +21,8 @@ pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
         .route(KEYS, web::get().to(jwks::<B>));
 }
 
-/// The keys are where the document was fetched: the name of a container, say, that the emulator does not know.
+/// The keys are at the address from which the document was fetched: for example the name of a container, which the
+/// emulator does not know.
 async fn openid<B: Backend>(door: web::Data<RestApi<B>>, request: HttpRequest) -> HttpResponse {
     let mut document = door.backend.public_documents().openid.clone();
     if let (Some(keys), Some(host)) = (document.get_mut("jwks_uri"), host(&request)) {

@@ -48,7 +48,7 @@ const REPEATABILITY_RESULT: &str = "repeatability-result";
 
 /// What the API needs of the service behind it.
 pub(super) trait Backend: 'static {
-    /// Asks the world, at the present moment, and sends off what it has to tell.
+    /// Runs a request against the world at the present moment, and sends off the resulting events.
     ///
     /// # Errors
     /// Those of the request.
@@ -57,7 +57,7 @@ pub(super) trait Backend: 'static {
         request: impl FnOnce(&mut World) -> Result<T, ApiError>,
     ) -> Result<T, ApiError>;
 
-    /// The access key, decoded; `None` lets everybody in.
+    /// The access key, decoded; `None` turns authentication off.
     fn access_key(&self) -> Option<&[u8]>;
 
     /// What the tokens of callbacks are checked with.
@@ -69,7 +69,7 @@ pub(super) trait Backend: 'static {
     /// What was counted so far, as JSON.
     fn summary(&self) -> Value;
 
-    /// Event Grid's subscriber consents; whether `code` is the one that it was told.
+    /// Event Grid's subscriber consents; returns whether `code` is the expected one.
     fn consent(&self, code: &str) -> bool;
 
     /// A request was answered; `path` without its query.
@@ -123,7 +123,7 @@ async fn handle<B: Backend>(
     let form = address.as_ref().map_or(ErrorForm::Ga, RequestAddress::form);
     let body = match payload.to_bytes_limited(BODY_LIMIT_BYTES).await {
         Ok(Ok(body)) => body,
-        // The peer is gone or talks no HTTP: nobody reads the answer.
+        // The peer is gone or does not speak HTTP: the answer is not read.
         Ok(Err(error)) => return HttpResponse::from_error(error),
         Err(_) => return door.tell(&request, refusal(form, &too_large())),
     };
@@ -154,7 +154,7 @@ async fn handle<B: Backend>(
 }
 
 impl<B: Backend> RestApi<B> {
-    /// The response, of which whoever looks on is told.
+    /// The response, which is also reported to observers.
     fn tell(&self, request: &HttpRequest, answer: ApiResponse) -> HttpResponse {
         self.backend.answered(
             request.method().as_str(),
@@ -194,7 +194,7 @@ impl<B: Backend> RestApi<B> {
                 .unwrap_or_else(|fault| refusal(address.form(), &fault))
         };
         match header_of(request, REPEATABILITY_ID) {
-            // The date of the first sending is for services that forget by time; we forget by number.
+            // The date of the first request is for services that forget by time; this one forgets by number.
             Some(id) => {
                 let print = RequestFingerprint::of(method, path_and_query(request), body);
                 self.repeats.once(id, print, run)

@@ -45,7 +45,7 @@ pub(super) struct Media {
 }
 
 impl Media {
-    /// Plays audio to everybody in the call of a connection.
+    /// Plays audio to all participants of the call of a connection.
     pub(super) fn play(
         world: &mut World,
         connection: &str,
@@ -93,19 +93,19 @@ fn play(body: &BodyMembers<'_>) -> Result<(Play, Option<String>), ApiError> {
         sources: vec![Source::File { uri }],
         to: Vec::new(),
         repeat: body.flag("loop")?.unwrap_or(false),
-        // The previews have no such member; one prompt waits for the other.
+        // The previews do not have this member; one prompt waits for the other.
         interrupt: false,
         operation,
     };
     Ok((play, context))
 }
 
-/// Reads an invitation of these people.
+/// Reads an invitation of these participants.
 pub(super) fn invitation(
     body: &BodyMembers<'_>,
     participants: Vec<Identifier>,
 ) -> Result<Add, ApiError> {
-    // The emulated line does not ask for a caller id, but one without a number is a mistake.
+    // The emulated phone network does not ask for a caller id, but one without a number is an error.
     body.phone("alternateCallerId")?;
     Ok(Add {
         participants,
@@ -124,7 +124,7 @@ pub(super) fn place(asked: &OperationRequest<'_>) -> Place {
     }
 }
 
-/// The recording that the path names, which is one of the conversation that it names.
+/// The recording that the path names; it must belong to the conversation that the path names.
 fn recording_here<'a>(world: &World, asked: &'a OperationRequest<'_>) -> Result<&'a str, ApiError> {
     world.recording_in(&place(asked), asked.inner_id())?;
     Ok(asked.inner_id())

@@ -1,4 +1,4 @@
-//! Repeatable requests (OASIS Repeatable Requests 1.0): a request that is sent again gets the first result.
+//! Repeatable requests (OASIS Repeatable Requests 1.0): a repeated request gets the first result.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use super::response::ApiResponse;
 use crate::api_error::ApiError;
 
-/// How many results are kept; the oldest go first. A client tries again for minutes, not for this many requests.
+/// How many results are kept; the oldest are dropped first. A client retries for minutes, not for this many requests.
 const KEPT: usize = 10_000;
 
-/// What a request was, for telling whether another one with its id is the same.
+/// What identifies a request, to tell whether another one with the same id is the same request.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct RequestFingerprint([u8; 32]);
 
@@ -46,8 +46,8 @@ struct StoredResponses {
 impl Repeats {
     /// Runs the request of this id if none of this id ran; otherwise gives the first one's answer.
     ///
-    /// The lock is held while it runs: the second of two at the same moment waits for the first one's answer. Requests
-    /// wait for each other in the world anyhow.
+    /// The lock is held while the request runs: the second of two concurrent ones waits for the first one's answer.
+    /// Requests wait for each other in the world anyway.
     ///
     /// # Errors
     /// 400 if the id is known from another request.
@@ -57,7 +57,7 @@ impl Repeats {
         print: RequestFingerprint,
         run: impl FnOnce() -> ApiResponse,
     ) -> Result<ApiResponse, ApiError> {
-        // A panic in `run` left nothing half done here: results go in after it.
+        // A panic in `run` leaves nothing inconsistent: results are stored after it.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         // GUIDs are equal in any case of their letters.
         let id = id.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! What a request is answered, in the form of its generation.
+//! The answer to a request, in the form of its generation.
 
 use actix_web::{HttpResponse, http::StatusCode};
 use serde_json::{Value, json};
@@ -42,8 +42,8 @@ impl ApiResponse {
 pub(super) enum ErrorForm {
     /// Private preview: `{code, message}`.
     Bare,
-    /// 2021-06-15: its early text has the bare members, its later one `error`. Clients ignore members that they do not
-    /// know, so both are there.
+    /// 2021-06-15: its early text has the bare members, its later one `error`. Clients ignore unknown members, so both
+    /// are included.
     BareAndWrapped,
     /// 2021-08-30: `{"error": {code, message}}`, the code being the status.
     Wrapped,

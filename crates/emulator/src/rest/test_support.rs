@@ -1,4 +1,4 @@
-//! A listener without sockets, before a world whose clock the test turns.
+//! A listener without sockets, in front of a world whose clock the test advances.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ use crate::{
     world::{Setup, World},
 };
 
-/// Stands in for the service.
+/// A fake of the service.
 pub(super) struct Fixed {
     world: Mutex<(World, Duration)>,
     key: Option<Vec<u8>>,
@@ -83,7 +83,7 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// One that lets everybody in.
+    /// One without authentication.
     pub(super) fn open() -> Self {
         Self::with_key(None)
     }
@@ -122,7 +122,7 @@ impl Listener {
         self.door.backend.world.lock().expect("no panic").0.calls()
     }
 
-    /// What the service was told of requests, in order.
+    /// The requests that the service was told about, in order.
     pub(super) fn answered(&self) -> Vec<String> {
         self.door.backend.answered.lock().expect("no panic").clone()
     }
@@ -168,7 +168,7 @@ impl Listener {
     }
 }
 
-/// One request of a story, and what it is answered. `{name}` stands for what an earlier answer had.
+/// One request of a sequence, and its answer. `{name}` is replaced by a value from an earlier answer.
 pub(super) struct Step {
     pub(super) request: &'static str,
     pub(super) body: Value,
@@ -202,7 +202,7 @@ impl Step {
     }
 }
 
-/// Plays a story on one listener, ten seconds after every step, and gives the operations it used.
+/// Runs a sequence on one listener, ten seconds after every step, and returns the operations it used.
 pub(super) fn play(
     listener: &Listener,
     kept: &mut BTreeMap<&'static str, String>,
@@ -246,8 +246,8 @@ pub(super) fn play(
     used
 }
 
-/// Takes each of these members (`a`, `a.b`, `a.0.b`) out of a body in turn, and expects a refusal that names it; with all of
-/// them the request is not refused for its body.
+/// Takes each of these members (`a`, `a.b`, `a.0.b`) out of a body in turn, and expects an error that names it; with
+/// all of them the body is accepted.
 pub(super) fn every_member_is_needed(
     listener: &Listener,
     method: &str,

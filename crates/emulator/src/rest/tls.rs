@@ -1,4 +1,4 @@
-//! The certificate of the https listener: made at the start by an authority that lives as long as the emulator.
+//! The certificate of the https listener: made at start by an authority that lives as long as the emulator.
 
 use std::{
     collections::BTreeSet,
@@ -61,7 +61,7 @@ impl ServerCertificate {
         })
     }
 
-    /// Writes the authority's certificate for clients: readable by all, for it is no secret.
+    /// Writes the authority's certificate for clients: readable by all, because it is not secret.
     ///
     /// # Errors
     /// [`TlsError::Write`]: for example its directory does not exist.
@@ -77,7 +77,7 @@ impl ServerCertificate {
             .mode(READABLE)
             .open(path)
             .map_err(failed)?;
-        // Neither the umask nor the mode of a file that was there before decides.
+        // The mode is set whatever the umask or the mode of an existing file.
         file.set_permissions(fs::Permissions::from_mode(READABLE))
             .map_err(failed)?;
         file.write_all(self.ca_pem.as_bytes()).map_err(failed)
@@ -104,7 +104,7 @@ fn certificate(
     ]);
     let names = addresses
         .iter()
-        // An address that stands for all of them is none to connect to.
+        // The unspecified address is not one to connect to.
         .filter(|address| !address.is_unspecified())
         .map(IpAddr::to_string)
         .chain(["localhost".to_owned()])
@@ -112,13 +112,13 @@ fn certificate(
     let mut params = params(names, "Hookswitch emulator")?;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    // Strict checkers (Python 3.13) want it.
+    // Strict checkers (Python 3.13) require it.
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     Ok((params.signed_by(&key, ca)?, key))
 }
 
-/// From yesterday, for clocks that are behind, for a year: some clients refuse more than 825 days.
+/// From yesterday, for clocks that are slow, and for a year: some clients refuse more than 825 days.
 fn params(names: Vec<String>, common_name: &str) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(names)?;
     params

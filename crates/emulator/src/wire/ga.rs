@@ -1,5 +1,5 @@
-//! GA, from 2023-03-06 on: every event of docs/src/reference/acs-events.md, "Events of GA", with what the version of
-//! the API knows of it.
+//! GA, from 2023-03-06 on: every event of docs/src/reference/acs-events.md, "Events of GA", with the members that each
+//! version of the API has.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -16,8 +16,9 @@ use super::{
     kind_of, object, start_of_recording,
 };
 
-/// A point in the history of the API. Versions begin with their date, so that texts compare like dates, and a preview
-/// (`2024-09-01-preview`) belongs to its date. A version that is no date is older than all or newer than all: no harm.
+/// A point in the history of the API. Versions begin with their date, so that strings compare like dates, and a preview
+/// (`2024-09-01-preview`) sorts at its date. A version that is not a date is older than all or newer than all: this
+/// does no harm.
 #[derive(Clone, Copy)]
 struct ApiVersion(&'static str);
 
@@ -185,7 +186,7 @@ struct TranscriptionUpdate {
     transcription_status_details: &'static str,
 }
 
-/// The type on the wire and the object, or `None` where this version of the API has no such event.
+/// The type on the wire and the object, or `None` where this version of the API does not have the event.
 pub(super) fn event(notice: &Notice, id: Uuid, at: Timestamp) -> Option<(String, Box<RawValue>)> {
     let version = notice.call.version.as_str();
     let (name, since) = name_and_since(&notice.happened)?;

@@ -1,8 +1,8 @@
 //! Events of the resource as Event Grid delivers them, in its own schema or as CloudEvents
 //! (docs/src/reference/acs-events.md, "Event Grid events").
 //!
-//! The page and the SDK's models disagree about some members, and which of them the service sends is not known. Then both
-//! are said, so that a consumer of either finds its own.
+//! The page and the SDK's models disagree about some members, and which of them the service sends is not known. Then
+//! both are sent, so that a consumer of either finds its own.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -33,7 +33,8 @@ impl Resource {
         &self.topic
     }
 
-    /// From the immutable resource id. The emulator has no subscription, group or name: the id stands for the name.
+    /// From the immutable resource id. The emulator has no subscription, group or name: the id takes the place of the
+    /// name.
     pub(crate) fn new(resource_id: &str) -> Self {
         Self {
             topic: format!(
@@ -46,7 +47,7 @@ impl Resource {
 
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
-/// What the emulator says of the client of each participant.
+/// The user agent that the emulator gives each participant.
 const USER_AGENT: &str = "hookswitch-emulator";
 
 #[derive(Serialize)]
@@ -135,7 +136,7 @@ struct Call<'a> {
     group: Named<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     room: Option<Named<'a>>,
-    /// Not known where somebody came or went.
+    /// Not known where a participant joined or left.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_two_party: Option<bool>,
     correlation_id: &'a str,
@@ -382,8 +383,8 @@ fn participant<'a>(user: &'a Participant, display_name: &'a str, call: Call<'a>)
     }
 }
 
-/// The one chunk of a recording. There is no file: the locations lie in a domain that can never exist (RFC 2606), so that a
-/// consumer that follows them asks nobody.
+/// The one chunk of a recording. There is no file: the locations are in a domain that can never exist (RFC 2606), so
+/// that a consumer that follows them reaches no server.
 fn chunk<'a>(recording: &str, content: &str, end_reason: &'a str) -> Chunk<'a> {
     let digest = Sha256::digest(recording.as_bytes());
     let hex: String = digest

@@ -95,8 +95,8 @@ impl IdentifierMember {
     }
 }
 
-/// In callbacks of GA: `rawId` before `kind`. Somebody of a form that we do not know, such as a recording bot, has only
-/// `rawId`, as recorded.
+/// In callbacks of GA: `rawId` before `kind`. An identity of an unknown form (a recording bot) has only `rawId`, as
+/// recorded.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawIdFirst {

@@ -27,9 +27,10 @@ use super::{
 /// One event in the form in which it is posted, alone or in an array.
 #[derive(Clone, Debug)]
 pub(crate) struct Rendered {
-    /// Of the event. The private preview leaves most events without one; then it is for our own books only.
+    /// Of the event. The private preview leaves most events without one; then it is only for the emulator's own
+    /// accounting.
     pub(crate) id: String,
-    /// The event's type on the wire, such as `Microsoft.Communication.CallConnected`.
+    /// The event's type on the wire, like `Microsoft.Communication.CallConnected`.
     pub(crate) kind: String,
     /// The object.
     pub(crate) event: Box<RawValue>,
@@ -45,7 +46,7 @@ pub(crate) struct Body {
     pub(crate) content_type: &'static str,
 }
 
-/// Gives `notice` the form of its generation; `None` where that generation has no such event.
+/// Gives `notice` the form of its generation; `None` where that generation does not have the event.
 pub(crate) fn render(notice: &Notice, id: Uuid, at: Timestamp) -> Option<Rendered> {
     let (kind, event) = match notice.call.generation {
         Generation::Private => private::event(notice, id, at),

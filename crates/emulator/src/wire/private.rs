@@ -54,7 +54,7 @@ enum Data<'a> {
         call_leg_id: &'a str,
         participants: Vec<Participant<'a>>,
     },
-    /// No payload was published; these are the members that the other events and 2021-public let us expect.
+    /// No payload was published; these are the members that the other events and 2021-public suggest.
     Recording {
         recording_id: &'a str,
         state: &'static str,
@@ -87,7 +87,7 @@ struct Participant<'a> {
     is_muted: bool,
 }
 
-/// The type on the wire and the object, or `None` where this generation has no such event.
+/// The type on the wire and the object, or `None` where this generation does not have the event.
 pub(super) fn event(notice: &Notice, id: Uuid, at: Timestamp) -> Option<(String, Box<RawValue>)> {
     let (name, aspect, data) = event_body(notice)?;
     let kind = kind_of(name);
@@ -133,7 +133,7 @@ fn event_body(notice: &Notice) -> Option<(&'static str, &'static str, Data<'_>)>
             "InviteParticipantResult",
             "inviteParticipantResult",
             Data::Invited {
-                // Null where it worked, as published.
+                // Null on success, as published.
                 result_info: None,
                 operation_context: notice.context.as_deref(),
                 status: "Completed",
@@ -185,7 +185,7 @@ fn event_body(notice: &Notice) -> Option<(&'static str, &'static str, Data<'_>)>
                 call_leg_id: &call.connection,
             },
         ),
-        // This generation tells nothing of these, or has no operation that causes them.
+        // This generation does not report these, or has no operation that causes them.
         Happened::CreateCallFailed
         | Happened::AnswerFailed
         | Happened::ConnectFailed

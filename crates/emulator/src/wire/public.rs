@@ -68,7 +68,7 @@ struct Participant<'a> {
     is_muted: bool,
 }
 
-/// The type on the wire and the object, or `None` where this generation has no such event.
+/// The type on the wire and the object, or `None` where this generation does not have the event.
 pub(super) fn event(notice: &Notice, id: Uuid, at: Timestamp) -> Option<(String, Box<RawValue>)> {
     let (name, source, data) = event_body(notice)?;
     let kind = kind_of(name);
@@ -76,7 +76,7 @@ pub(super) fn event(notice: &Notice, id: Uuid, at: Timestamp) -> Option<(String,
     Some((kind, event))
 }
 
-/// What 2021 says of a play that was cancelled: there is no event of its own for it, and its status is no failure.
+/// How 2021 reports a cancelled play: there is no event of its own for it, and its status is not a failure.
 pub(super) fn canceled(result: Option<&ResultInformation>) -> ResultInformation {
     let message = result.map_or("Action failed, the operation was cancelled.", |result| {
         result.message.as_str()
@@ -163,7 +163,7 @@ fn event_body(notice: &Notice) -> Option<(&'static str, String, Data<'_>)> {
                 server_call_id: &call.server_call,
             },
         ),
-        // This generation tells nothing of these, or has no operation that causes them.
+        // This generation does not report these, or has no operation that causes them.
         Happened::CreateCallFailed
         | Happened::AnswerFailed
         | Happened::ConnectFailed

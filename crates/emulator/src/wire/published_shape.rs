@@ -9,7 +9,7 @@ use serde::{
 
 use super::Rendered;
 
-/// JSON with its values forgotten and the order of its members kept.
+/// JSON without its values; the order of members is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shape {
     Null,
@@ -43,8 +43,8 @@ impl Shape {
         self
     }
 
-    /// Every place where `self` is not as `other`. An explicit null is as good as a value: which it is depends on the call.
-    /// Lists are compared by their first elements.
+    /// Every location where `self` differs from `other`. An explicit null counts as a value: which it is depends on the
+    /// call. Lists are compared by their first elements.
     pub(super) fn differences(&self, other: &Self) -> Vec<String> {
         fn compare(place: &str, one: &Shape, other: &Shape, found: &mut Vec<String>) {
             match (one, other) {

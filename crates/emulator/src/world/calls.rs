@@ -1,4 +1,4 @@
-//! Calls and connections begin.
+//! How calls and connections begin.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -101,12 +101,12 @@ impl World {
             media: request.media,
         });
         if found.is_none() && matches!(request.place, Place::ServerCall(_)) {
-            // GA takes the request and says so later (ConnectFailed).
+            // GA accepts the request and reports the failure later (ConnectFailed).
             let operation = self.operation_of(&leg);
             self.fail_leg(
                 &leg,
                 &operation,
-                ResultInformation::new(404, 0, "There is no such call."),
+                ResultInformation::new(404, 0, "The call does not exist."),
                 Happened::ConnectFailed,
             );
             return Ok(leg);
@@ -121,7 +121,7 @@ impl World {
     pub(crate) fn leg_of(&self, place: &Place) -> Result<String, ApiError> {
         self.conversation_at(place)
             .and_then(|conversation| self.legs_in(conversation).into_iter().next())
-            .ok_or_else(|| ApiError::not_found("there is no such conversation, or it has ended"))
+            .ok_or_else(|| ApiError::not_found("the conversation does not exist, or it has ended"))
     }
 
     /// `CallConnectionProperties`.
@@ -149,7 +149,7 @@ impl World {
         })
     }
 
-    /// A leg that the application asked for is there.
+    /// A leg that the application asked for is established.
     pub(super) fn joined(&mut self, id: &str) {
         let Ok(leg) = self.live(id) else { return };
         let (key, source, targets, answered) = (
@@ -181,7 +181,7 @@ impl World {
         self.connect_leg(id, source);
     }
 
-    /// The leg is connected: says so, and lets begin what begins with it.
+    /// The leg is connected: reports it, and starts what begins with the connection.
     pub(super) fn connect_leg(&mut self, id: &str, source: Identifier) {
         let Some(leg) = self.legs.get_mut(id) else {
             return;
@@ -259,7 +259,7 @@ impl World {
         }
     }
 
-    /// Event Grid tells of users of the resource only (docs/src/reference/acs-events.md, "Event Grid events").
+    /// Event Grid reports only users of the resource (docs/src/reference/acs-events.md, "Event Grid events").
     pub(super) fn tell_of_user(&mut self, key: u64, user: Participant, added: bool) {
         if !matches!(user.identifier, Identifier::User { .. }) {
             return;
@@ -324,7 +324,8 @@ impl World {
         self.last_conversation
     }
 
-    /// An emulator may run for weeks: of conversations that nobody of us is in only the last ones are kept, to be looked at.
+    /// An emulator may run for weeks: of conversations without a leg of the application only the last ones are kept for
+    /// inspection.
     fn forget_the_oldest(&mut self) {
         if self.conversations.len() <= KEPT {
             return;
@@ -390,7 +391,7 @@ impl World {
             .map(|(key, _)| *key)
     }
 
-    /// Calls somebody into a conversation.
+    /// Invites a participant into a conversation.
     pub(super) fn invite(
         &mut self,
         leg: &str,
@@ -435,7 +436,7 @@ impl World {
 /// How many conversations are known at least.
 const KEPT: usize = 10_000;
 
-/// GA asks for no events: it gets all.
+/// GA does not ask for events: it gets all of them.
 pub(super) const EVERYTHING: Wants = Wants {
     participants: true,
     tones: false,
@@ -450,7 +451,8 @@ pub(super) fn participant_not_found(raw_id: &str) -> ApiError {
     ApiError::not_found(format!("{raw_id} is not in the call"))
 }
 
-/// What the service says of a callee that did not take the call. The codes are SIP's; the service's own are not documented.
+/// What the service reports for a callee that did not take the call. The codes are SIP's; the service's own are not
+/// documented.
 pub(super) fn refusal(answer: Answering) -> ResultInformation {
     match answer {
         Answering::Accept => ResultInformation::fine(),

@@ -15,7 +15,7 @@ use super::{
     request::{Api, Media, Operation, Wants},
 };
 
-/// A call as everybody in it shares it.
+/// A call, as all its participants share it.
 #[derive(Debug)]
 pub(super) struct Conversation {
     /// `serverCallId` of GA: standard base64, padded, of a URL.
@@ -24,16 +24,16 @@ pub(super) struct Conversation {
     pub(super) group: Option<String>,
     pub(super) room: Option<String>,
     pub(super) started_by: Identifier,
-    /// When the first two were in it.
+    /// When the first two participants were in it.
     pub(super) started: Option<Duration>,
     pub(super) ended: bool,
     pub(super) participants: Vec<Participant>,
     pub(super) invitations: Vec<Invitation>,
-    /// Chance of its recordings: the same for the same seed and call.
+    /// Randomness of its recordings: the same for the same seed and call.
     pub(super) recordings: StdRng,
 }
 
-/// Somebody is called, and has not answered yet.
+/// A participant is being called, and has not answered yet.
 #[derive(Clone, Debug)]
 pub(super) struct Invitation {
     pub(super) id: String,
@@ -78,7 +78,7 @@ pub(super) struct Leg {
     pub(super) callback: String,
     pub(super) context: Option<String>,
     pub(super) wants: Wants,
-    /// Who the application is in this call.
+    /// The application's identity in this call.
     pub(super) source: Identifier,
     pub(super) caller_id: Option<String>,
     pub(super) display_name: Option<String>,
@@ -93,7 +93,7 @@ pub(super) struct Leg {
     pub(super) playing: Option<Playing>,
     pub(super) waiting: VecDeque<Playing>,
     pub(super) listening: Vec<Listening>,
-    /// Operations that were taken and whose outcome is still to be told.
+    /// Operations that were accepted and whose outcome is still to be reported.
     pub(super) pending: Vec<Pending>,
 }
 
@@ -102,14 +102,14 @@ pub(super) struct Leg {
 pub(super) struct Pending {
     pub(super) id: String,
     pub(super) operation: Operation,
-    /// What is told then.
+    /// What is reported then.
     pub(super) failed: Happened,
 }
 
-/// Tones of a participant are told as they come.
+/// Tones of a participant are reported as they arrive.
 #[derive(Clone, Debug)]
 pub(super) struct Listening {
-    /// Tones that were to come to one that was stopped do not come to its successor.
+    /// Tones still planned for a subscription that was stopped do not reach its successor.
     pub(super) id: String,
     /// Raw id.
     pub(super) who: String,

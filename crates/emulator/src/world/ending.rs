@@ -1,4 +1,4 @@
-//! Calls and connections end, and with them whatever was still to come.
+//! How calls and connections end, and everything that was still pending with them.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 impl World {
-    /// The application leaves; the others stay, if they are two.
+    /// The application leaves; the others stay, if there are two.
     pub(crate) fn hang_up(&mut self, id: &str) -> Result<(), ApiError> {
         let leg = self.live(id)?;
         let (conversation, source) = (leg.conversation, leg.source.raw_id());
@@ -38,7 +38,7 @@ impl World {
         Ok(())
     }
 
-    /// The call ends for everybody.
+    /// The call ends for all participants.
     pub(crate) fn terminate(&mut self, id: &str) -> Result<(), ApiError> {
         let conversation = self.live(id)?.conversation;
         self.end_conversation(conversation, &ended_by_application());
@@ -55,7 +55,7 @@ impl World {
         self.close_leg(id);
     }
 
-    /// What was taken and has no outcome yet has one now (docs/src/reference/acs-rest-api.md, "GA").
+    /// What was accepted and has no outcome yet gets one now (docs/src/reference/acs-rest-api.md, "GA").
     fn fail_pending(&mut self, id: &str) {
         let why = || ResultInformation::new(487, 0, "The call has ended.");
         let pending = self
@@ -84,7 +84,7 @@ impl World {
         }
     }
 
-    /// An operation is taken whose outcome comes later.
+    /// Records an accepted operation whose outcome comes later.
     pub(super) fn pend(&mut self, id: &str, operation: Operation, failed: Happened) -> String {
         let pending = self.guid();
         if let Some(leg) = self.legs.get_mut(id) {
@@ -97,7 +97,7 @@ impl World {
         pending
     }
 
-    /// Its outcome is there: whether it was pending until now.
+    /// Removes an operation whose outcome is known; returns whether it was pending until now.
     pub(super) fn no_longer_pending(&mut self, id: &str, pending: &str) -> bool {
         let Some(leg) = self.legs.get_mut(id) else {
             return false;
@@ -107,7 +107,7 @@ impl World {
         leg.pending.len() < before
     }
 
-    /// Ends a leg that never was connected: CallDisconnected and the event of the failure, in this order
+    /// Ends a leg that was never connected: CallDisconnected and the event of the failure, in this order
     /// (docs/src/reference/acs-rest-api.md, "What each operation causes").
     pub(super) fn fail_leg(
         &mut self,
@@ -142,7 +142,7 @@ impl World {
         self.plan.forget(None, id);
     }
 
-    /// Everybody leaves.
+    /// All participants leave.
     pub(super) fn end_conversation(&mut self, key: u64, result: &ResultInformation) {
         self.stop_recordings_of(key);
         for leg in self.legs_in(key) {
@@ -183,7 +183,7 @@ fn ended_by_application() -> ResultInformation {
     ResultInformation::new(200, 7000, "The conversation has ended. DiagCode: 0#7000.@")
 }
 
-/// Nobody but the application is left.
+/// Only the application is left.
 pub(super) fn ended_by_participants() -> ResultInformation {
     ResultInformation::new(200, 5001, "The conversation has ended. DiagCode: 0#5001.@")
 }

@@ -1,4 +1,4 @@
-//! Calls that come in: answered, redirected, rejected.
+//! Incoming calls: answered, redirected, rejected.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::RngExt;
@@ -9,7 +9,7 @@ use super::{
     calls::{EVERYTHING, NewLeg},
 };
 
-/// A call that came in and that nobody has answered.
+/// An incoming call that has not been answered.
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {
     pub(super) conversation: u64,
@@ -18,7 +18,7 @@ pub(super) struct Incoming {
 }
 
 impl World {
-    /// Takes a call that came in.
+    /// Answers an incoming call.
     pub(crate) fn answer(&mut self, request: Answer) -> Result<String, ApiError> {
         let incoming = self.take_incoming(&request.token)?;
         let source = request
@@ -49,7 +49,7 @@ impl World {
         Ok(leg)
     }
 
-    /// Sends a call that came in to somebody else.
+    /// Redirects an incoming call to another target.
     pub(crate) fn redirect(
         &mut self,
         token: &str,
@@ -57,14 +57,14 @@ impl World {
     ) -> Result<(), ApiError> {
         if target.is_none() {
             return Err(ApiError::bad_request(
-                "target is missing: who gets the call?",
+                "target is missing: it names where the call goes",
             ));
         }
-        // What becomes of it there is not this application's any more.
+        // What happens at the target no longer concerns this application.
         self.forget_incoming(token)
     }
 
-    /// Does not take a call that came in.
+    /// Rejects an incoming call.
     pub(crate) fn reject(&mut self, token: &str, reason: Option<&str>) -> Result<(), ApiError> {
         if let Some(reason) = reason
             && !["none", "busy", "forbidden"].contains(&reason)
@@ -76,7 +76,7 @@ impl World {
         self.forget_incoming(token)
     }
 
-    /// Lets a call come in now; gives its `incomingCallContext`.
+    /// Makes an incoming call now; returns its `incomingCallContext`.
     pub(crate) fn incoming(
         &mut self,
         from: Identifier,

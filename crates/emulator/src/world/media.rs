@@ -31,11 +31,11 @@ pub(super) enum Playable {
     Recognize(Box<Recognize>),
 }
 
-/// How long a tone that we send sounds.
+/// How long a tone that the application sends sounds.
 const TONE: Duration = Duration::from_millis(300);
 
 impl World {
-    /// Plays something to everybody or to some; gives the `operationId` of 2021.
+    /// Plays something to all or to some participants; returns the `operationId` of 2021.
     pub(crate) fn play(&mut self, id: &str, request: Play) -> Result<String, ApiError> {
         self.connected(id)?;
         for who in &request.to {
@@ -68,7 +68,7 @@ impl World {
         Ok(())
     }
 
-    /// Ends what plays and what waits; gives an `operationId` of 2021.
+    /// Cancels what plays and what waits; returns an `operationId` of 2021.
     pub(crate) fn cancel_media(
         &mut self,
         id: &str,
@@ -90,7 +90,7 @@ impl World {
         self.play_next(id);
     }
 
-    /// Each canceled operation is told of, as it would have been of its end.
+    /// Each canceled operation is reported, as its end would have been.
     pub(super) fn cancel_everything(&mut self, id: &str) {
         let Some(leg) = self.legs.get_mut(id) else {
             return;
@@ -145,7 +145,7 @@ impl World {
             }
             Playable::Recognize(request) => {
                 let prompt = if request.interrupt_prompt {
-                    // What the callee does while the prompt plays counts, so the prompt is over when it does something.
+                    // What the callee does while the prompt plays counts, so the prompt is over when the callee acts.
                     Duration::ZERO
                 } else {
                     self.length(&request.prompts)
@@ -289,7 +289,7 @@ impl World {
             .sum()
     }
 
-    /// Continuous DTMF: every tone of the target is told of.
+    /// Continuous DTMF: every tone of the target is reported.
     pub(crate) fn start_tones(
         &mut self,
         id: &str,
@@ -476,7 +476,8 @@ impl World {
         self.tell(id, &known.operation, Some(result), happened);
     }
 
-    /// Without options in the request that made the call there is nowhere to stream to, which is told, not refused.
+    /// Without options in the request that made the call there is no address to stream to; this is reported by an
+    /// event, not refused.
     pub(crate) fn start_streaming(
         &mut self,
         id: &str,

@@ -1,8 +1,8 @@
-//! The calls, and what happens to them: a state machine without I/O. Time is what it is told, counted in the time of the
-//! calls (faster than real time where the emulator runs faster) from its start.
+//! The calls, and what happens to them: a state machine without I/O. The time is passed in, counted in call time
+//! (faster than real time where the emulator runs faster) from the start.
 //!
-//! A request changes the state at once, or plans a change; [`World::advance`] makes the planned ones that are due. What the
-//! service has to tell of it gathers until [`World::take`].
+//! A request changes the state at once, or plans a change; [`World::advance`] makes the planned changes that are due.
+//! The resulting events accumulate until [`World::take`].
 
 mod calls;
 mod conversation;
@@ -49,7 +49,7 @@ pub(crate) use self::{
     view::{CallView, RecordingView},
 };
 
-/// Something to tell somebody.
+/// An event for a recipient.
 #[derive(Clone, Debug)]
 pub(crate) enum QueuedNotice {
     /// To the application of a call.
@@ -75,8 +75,8 @@ pub(crate) struct Setup {
 
 /// The calling service.
 ///
-/// Methods that an application asks for refuse with a [`ApiError`]: 404 where the call, the participant or the recording is
-/// not there (any more), 409 where it cannot be done in this state, 400 where the request contradicts itself.
+/// Methods that an application calls fail with an [`ApiError`]: 404 where the call, participant or recording does not
+/// exist (any more), 409 where the operation is not possible in this state, 400 where the request contradicts itself.
 #[derive(Debug)]
 pub(crate) struct World {
     setup: Setup,
@@ -89,7 +89,7 @@ pub(crate) struct World {
     /// Legs of the application by `callConnectionId`, also those that ended.
     legs: BTreeMap<String, Leg>,
     last_leg: u64,
-    /// Calls that came in and that nobody has answered, by their `incomingCallContext`.
+    /// Incoming calls that have not been answered, by their `incomingCallContext`.
     incoming: BTreeMap<String, Incoming>,
     recordings: BTreeMap<String, Recording>,
 }
@@ -131,7 +131,7 @@ impl World {
         self.plan.next()
     }
 
-    /// What is to be told since the last time, in order.
+    /// The events since the last time, in order.
     pub(crate) fn take(&mut self) -> Vec<QueuedNotice> {
         std::mem::take(&mut self.told)
     }
@@ -169,7 +169,7 @@ impl World {
         self.plan.add(self.now + delay, act);
     }
 
-    /// Tells the application of a leg what happened, at the URL of the operation if it has one.
+    /// Reports an event to the application of a leg, at the URL of the operation if it has one.
     fn tell(
         &mut self,
         leg: &str,
@@ -201,7 +201,7 @@ impl World {
         );
     }
 
-    /// Tells the subscriber of Event Grid.
+    /// Reports an event to the subscriber of Event Grid.
     fn tell_grid(&mut self, conversation: u64, happened: GridHappened) {
         let Some(known) = self.conversations.get(&conversation) else {
             return;
@@ -232,7 +232,7 @@ impl World {
             .ok_or_else(|| ApiError::not_found(format!("there is no call {id}, or it has ended")))
     }
 
-    /// A leg that is connected, for what can only be done then.
+    /// A leg that is connected, for operations that need this.
     fn connected(&mut self, id: &str) -> Result<&mut Leg, ApiError> {
         let state = self.live(id)?.state;
         match self.legs.get_mut(id) {
@@ -271,7 +271,7 @@ impl World {
         guid(&mut self.rng)
     }
 
-    /// Chance that depends on the seed and on which call it is, and not on when its requests come.
+    /// Randomness that depends on the seed and on which call it is, and not on when its requests arrive.
     fn chance_of(&self, what: u8, ordinal: u64) -> StdRng {
         let digest = Sha256::new()
             .chain_update(self.setup.seed.to_le_bytes())

@@ -1,4 +1,4 @@
-//! Who is in a call: invited, added, removed, moved, muted, held.
+//! Participants of a call: invited, added, removed, moved, muted, held.
 
 use super::{
     super::{
@@ -23,7 +23,7 @@ pub(crate) struct AddedParticipant {
 }
 
 impl World {
-    /// Everybody in the call, the application too.
+    /// All participants of the call, including the application.
     pub(crate) fn participants(&mut self, id: &str) -> Result<Vec<Participant>, ApiError> {
         self.live(id)?;
         Ok(self
@@ -39,7 +39,7 @@ impl World {
             .ok_or_else(|| participant_not_found(raw_id))
     }
 
-    /// Invites somebody into the call.
+    /// Invites a participant into the call.
     pub(crate) fn add(&mut self, id: &str, request: Add) -> Result<AddedParticipant, ApiError> {
         self.connected(id)?;
         let there = self.participants(id)?;
@@ -78,12 +78,12 @@ impl World {
         }
         Ok(AddedParticipant {
             invitation: invitation
-                .ok_or_else(|| ApiError::bad_request("nobody is named: who is to be added?"))?,
+                .ok_or_else(|| ApiError::bad_request("no participant is named to be added"))?,
             participant_ids,
         })
     }
 
-    /// Takes an invitation back. Whether that worked is told later, as the service does.
+    /// Takes an invitation back. The result is reported later, as the service does.
     pub(crate) fn cancel_add(
         &mut self,
         id: &str,
@@ -116,7 +116,7 @@ impl World {
                 ResultInformation::new(
                     400,
                     0,
-                    "There is no such invitation, or it has been answered.",
+                    "The invitation does not exist, or it has been answered.",
                 ),
                 Happened::CancelAddParticipantFailed { invitation },
             ),
@@ -156,7 +156,7 @@ impl World {
         Ok(())
     }
 
-    /// 2021: by `participantId`, or by raw id. Nobody is told of the success but by the list.
+    /// 2021: by `participantId`, or by raw id. Success is reported only through the list of participants.
     pub(crate) fn remove_by_id(&mut self, id: &str, participant_id: &str) -> Result<(), ApiError> {
         self.connected(id)?;
         let who = self
@@ -174,7 +174,7 @@ impl World {
         Ok(())
     }
 
-    /// An application leaves by hanging up, and is not put out or moved.
+    /// An application leaves by hanging up; it cannot be removed or moved.
     fn not_the_application(&self, id: &str, who: &Identifier) -> Result<(), ApiError> {
         let conversation = self.live(id)?.conversation;
         let ours = self
@@ -212,7 +212,7 @@ impl World {
         music: Option<Source>,
         operation: Operation,
     ) -> Result<(), ApiError> {
-        // The music of a hold is heard by the one on hold only: nothing is told of it.
+        // Only the participant on hold hears the hold music: it is not reported.
         drop(music);
         self.set_hold(id, who, operation, true)
     }
@@ -257,7 +257,7 @@ impl World {
         Ok(())
     }
 
-    /// Changes participants and tells every leg of it.
+    /// Changes participants and reports it to every leg.
     fn change(&mut self, id: &str, who: &[Identifier], how: impl Fn(&mut Participant)) {
         let Some((key, conversation)) = self.conversation_of(id) else {
             return;
@@ -326,7 +326,7 @@ impl World {
         Ok(moved)
     }
 
-    /// Somebody who was called does what the scenario says.
+    /// A callee does what the scenario says.
     pub(super) fn rung(&mut self, key: u64, invitation: &str) {
         let Some(conversation) = self.conversations.get_mut(&key) else {
             return;
@@ -450,7 +450,8 @@ impl World {
         }
     }
 
-    /// Somebody is gone. The call ends when nobody but the application is left in it, or nobody but one without it.
+    /// Removes a participant. The call ends when only the application is left in it, or one participant without an
+    /// application.
     pub(super) fn remove_participant(&mut self, key: u64, raw_id: &str) {
         let Some(conversation) = self.conversations.get_mut(&key) else {
             return;
@@ -460,7 +461,7 @@ impl World {
             .iter()
             .position(|participant| participant.identifier.raw_id() == raw_id)
         else {
-            // It never was in it: the application left while it still rang.
+            // The participant was never in it: the application left while it still rang.
             if self.legs_in(key).is_empty() {
                 self.end_conversation(key, &ended_by_participants());
             }
@@ -481,7 +482,7 @@ impl World {
                 .filter(|who| !applications.contains(&who.identifier.raw_id()))
                 .count()
         });
-        // In a room or a group call one may be alone.
+        // In a room or a group call a single participant may stay.
         let stands = !applications.is_empty()
             && self
                 .conversations
@@ -495,7 +496,7 @@ impl World {
         }
     }
 
-    /// Tells every leg that wants to know who is in the call now.
+    /// Reports the current participants to every leg that asked for it.
     pub(super) fn participants_updated(&mut self, key: u64) {
         let Some(conversation) = self.conversations.get(&key) else {
             return;
@@ -525,7 +526,7 @@ impl World {
     }
 }
 
-/// The scenario says that what is done to this callee fails.
+/// The scenario says that operations on this callee fail.
 pub(super) fn operation_failed(why: &str) -> ResultInformation {
     ResultInformation::new(500, 9999, why)
 }

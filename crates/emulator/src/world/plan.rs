@@ -1,10 +1,10 @@
-//! What is going to happen, in the order in which it will.
+//! Planned changes, in the order in which they will happen.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{super::event::Tone, QueuedNotice, recognize::RecognizeOutcome};
 
-/// A change to come. It finds out itself, when it is due, whether it still can be made.
+/// A planned change. It checks itself, when it is due, whether it still can be made.
 #[derive(Clone, Debug)]
 pub(super) enum PlannedAct {
     Tell(QueuedNotice),
@@ -13,7 +13,7 @@ pub(super) enum PlannedAct {
         conversation: u64,
         invitation: String,
     },
-    /// A leg that the application asked for is there: answered, connected.
+    /// A leg that the application asked for is established: answered, connected.
     Joined {
         leg: String,
     },
@@ -44,7 +44,7 @@ pub(super) enum PlannedAct {
         index: usize,
         left: u32,
     },
-    /// Tones were sent, or could not be.
+    /// Tones were sent, or sending failed.
     TonesSent {
         leg: String,
         pending: String,
@@ -57,7 +57,7 @@ pub(super) enum PlannedAct {
     },
 }
 
-/// By time, and what is due at the same time in the order in which it was planned.
+/// By time, and within the same time in the order of planning.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     acts: BTreeMap<(Duration, u64), PlannedAct>,
@@ -70,7 +70,7 @@ impl Schedule {
         self.acts.insert((at, self.last), act);
     }
 
-    /// Forgets what was to become of a conversation, or of a leg of it, that has ended.
+    /// Forgets what was planned for a conversation, or for a leg of it, that has ended.
     pub(super) fn forget(&mut self, conversation: Option<u64>, ended: &str) {
         self.acts.retain(|_, act| match act {
             PlannedAct::Tell(_) | PlannedAct::Incoming { .. } => true,

@@ -1,4 +1,5 @@
-//! What comes of a recognize request: decided by the request and by how the callee behaves, from the end of the prompt on.
+//! The outcome of a recognize request: decided by the request and by the callee's behaviour, from the end of the prompt
+//! on.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{
     Choice, DtmfOptions, Input, Recognize,
 };
 
-/// What is told, and how long after the end of the prompt.
+/// What is reported, and how long after the end of the prompt.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct RecognizeOutcome {
     pub(super) after: Duration,
@@ -29,7 +30,7 @@ pub(super) fn outcome(request: &Recognize, callee: &Callee) -> RecognizeOutcome 
     match &request.input {
         Input::Dtmf(options) => pressed.map(|callee| tones(options, callee)),
         Input::Speech => said.map(|words| speech(words, callee)),
-        // Whatever comes first.
+        // Whichever comes first.
         Input::SpeechOrDtmf(options) => match (pressed, said) {
             (Some(_), Some(words)) if callee.say_after < callee.press_after => {
                 Some(speech(words, callee))

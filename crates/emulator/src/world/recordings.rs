@@ -60,7 +60,7 @@ impl World {
             Recorded::Place(place) => {
                 let conversation = self
                     .conversation_at(place)
-                    .ok_or_else(|| ApiError::not_found("there is no such call, or it has ended"))?;
+                    .ok_or_else(|| ApiError::not_found("the call does not exist, or it has ended"))?;
                 (self.legs_in(conversation).into_iter().next(), conversation)
             }
         };
@@ -233,7 +233,7 @@ impl World {
             .add(at, PlannedAct::Tell(QueuedNotice::Call(notice)));
     }
 
-    /// The application may have no leg in the conversation: then the recording's endpoint stands for it.
+    /// The application may have no leg in the conversation: then the recording's endpoint is used in its place.
     fn facts_of(
         &self,
         leg: Option<&str>,
@@ -244,7 +244,7 @@ impl World {
         let known = self
             .conversations
             .get(&conversation)
-            .ok_or_else(|| ApiError::not_found("there is no such call"))?;
+            .ok_or_else(|| ApiError::not_found("the call does not exist"))?;
         let ordinal = leg
             .and_then(|leg| self.legs.get(leg))
             .map_or(0, |leg| leg.ordinal);
@@ -261,7 +261,7 @@ impl World {
         let known = self
             .conversations
             .get_mut(&conversation)
-            .ok_or_else(|| ApiError::not_found("there is no such call"))?;
+            .ok_or_else(|| ApiError::not_found("the call does not exist"))?;
         let chance = &mut known.recordings;
         let (own, resource) = (guid(chance), guid(chance));
         let endpoint = match of {

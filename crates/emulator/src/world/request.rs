@@ -1,4 +1,4 @@
-//! What a REST request asks of the world, checked and without a form.
+//! What a REST request asks of the world: checked, and independent of a generation's form.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use super::super::{
     identity::Identifier,
 };
 
-/// Which API asked.
+/// The API that the request used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Api {
     pub(crate) generation: Generation,
@@ -19,7 +19,7 @@ pub(crate) struct Api {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wants {
     pub(crate) participants: bool,
-    /// Without any request for them, tones come as they are pressed.
+    /// If no events are requested, tones are reported as they are pressed.
     pub(crate) tones: bool,
 }
 
@@ -72,7 +72,7 @@ pub(crate) struct Connect {
     pub(crate) media: Media,
 }
 
-/// `CallLocator`: a conversation, whoever of us is in it.
+/// `CallLocator`: a conversation, whether or not the application is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// `serverCallId`, or the `conversationId` of the private preview.
@@ -111,7 +111,7 @@ pub(crate) struct Add {
 #[derive(Clone, Debug)]
 pub(crate) struct Transfer {
     pub(crate) target: Identifier,
-    /// Who is transferred; the only other participant if `None`.
+    /// The participant to transfer; the only other participant if `None`.
     pub(crate) transferee: Option<Identifier>,
     pub(crate) operation: Operation,
 }
@@ -185,7 +185,7 @@ pub(crate) struct Choice {
 pub(crate) struct StartRecording {
     pub(crate) api: Api,
     pub(crate) of: Recorded,
-    /// `recordingStateCallbackUri`; nobody is told if `None`.
+    /// `recordingStateCallbackUri`; nothing is reported if `None`.
     pub(crate) callback: Option<String>,
     /// `audioVideo` if `None`.
     pub(crate) content: Option<String>,

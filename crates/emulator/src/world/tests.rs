@@ -20,7 +20,7 @@ use super::{
 
 const CALLBACK: &str = "http://127.0.0.1:1/callback";
 
-/// A world with what it told.
+/// A world with the events that it reported.
 struct Trial {
     world: World,
     calls: Vec<Notice>,
@@ -151,7 +151,7 @@ impl Trial {
             .collect()
     }
 
-    /// A connected GA call to `number`, with its first events heard.
+    /// A connected GA call to `number`, with its first events taken.
     fn call(&mut self, number: &str) -> String {
         let id = self
             .world

@@ -1,4 +1,4 @@
-//! A participant is handed over to somebody else.
+//! Transfer of a participant to another target.
 
 use super::{
     super::{
@@ -22,7 +22,7 @@ pub(super) struct Transferring {
 }
 
 impl World {
-    /// Hands a participant over to somebody else.
+    /// Transfers a participant to another target.
     pub(crate) fn transfer(&mut self, id: &str, request: Transfer) -> Result<(), ApiError> {
         let leg = self.connected(id)?;
         let (conversation, source) = (leg.conversation, leg.source.raw_id());

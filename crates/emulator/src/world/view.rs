@@ -139,7 +139,7 @@ impl World {
         self.last_leg
     }
 
-    /// Whether every leg has ended and nothing is planned: nothing more will be told without a request.
+    /// Whether every leg has ended and nothing is planned: without a request no further event follows.
     pub(crate) fn is_over(&self) -> bool {
         self.plan.next().is_none()
             && self

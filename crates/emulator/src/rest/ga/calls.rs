@@ -38,7 +38,7 @@ pub(super) fn create(
     show(world, 201, &call)
 }
 
-/// Who calls: a user of the resource, or a Teams app in its stead.
+/// The calling side: a user of the resource, or a Teams app in its place.
 fn source(body: &BodyMembers<'_>) -> Result<Option<Identifier>, ApiError> {
     if let Some(user) = body.user("source")? {
         return Ok(Some(user));
@@ -87,7 +87,7 @@ pub(super) fn connect(
     if world.call(&call).is_ok() {
         return show(world, 200, &call);
     }
-    // There is nothing to connect to, which `ConnectFailed` tells: the request itself is fine.
+    // There is nothing to connect to, which `ConnectFailed` reports: the request itself is valid.
     Ok(ApiResponse::with(
         200,
         json!({
@@ -160,7 +160,7 @@ pub(super) fn transfer(
     Ok(context(202, said))
 }
 
-/// The emulator recognizes without the help of any other service; a wrong address is a mistake all the same.
+/// The emulator recognizes without help of another service; a wrong address is an error all the same.
 fn intelligence(body: &BodyMembers<'_>) -> Result<(), ApiError> {
     if let Some(options) = body.members("callIntelligenceOptions")? {
         options.url("cognitiveServicesEndpoint")?;
@@ -203,7 +203,7 @@ fn show(world: &mut World, status: u16, call: &str) -> Result<ApiResponse, ApiEr
     ))
 }
 
-/// `CallConnectionProperties`; members that the call has nothing for are left out.
+/// `CallConnectionProperties`; members without a value are left out.
 fn connection(call: &CallView) -> Map<String, Value> {
     let phone = |number: &String| json!({"value": number});
     let user = |identifier: &Identifier| json!({"id": identifier.raw_id()});

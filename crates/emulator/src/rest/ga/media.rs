@@ -12,11 +12,11 @@ use crate::{
     world::{Choice, DtmfOptions, Input, Operation, Play, Recognize, Source, World},
 };
 
-/// What the service takes where a recognition names none (its documentation of the options).
+/// The service's default where a recognition does not name one (from its documentation of the options).
 const INITIAL_SILENCE: Duration = Duration::from_secs(5);
 const BETWEEN_TONES: Duration = Duration::from_secs(2);
 
-/// Who an operation is for.
+/// The target of an operation.
 const TARGET: &str = "targetParticipant";
 
 pub(super) fn play(
@@ -160,7 +160,7 @@ pub(super) fn cancel(
     Ok(ApiResponse::empty(202))
 }
 
-/// The participant and the operation of a request that is about one participant.
+/// The participant and the operation of a request about one participant.
 fn of_one(body: &BodyMembers<'_>) -> Result<(Identifier, Operation), ApiError> {
     Ok((
         body.required(TARGET, BodyMembers::identifier)?,

@@ -53,7 +53,7 @@ pub(super) fn add(
 ) -> Result<ApiResponse, ApiError> {
     const TIMEOUT: &str = "invitationTimeoutInSeconds";
     let body = asked.body();
-    // The emulated line does not ask for a caller id, but one without a number is a mistake.
+    // The emulated phone network does not ask for a caller id, but one without a number is an error.
     body.phone("sourceCallerIdNumber")?;
     body.text("sourceDisplayName")?;
     let timeout = body.seconds(TIMEOUT)?;

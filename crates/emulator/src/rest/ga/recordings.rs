@@ -32,7 +32,7 @@ pub(super) fn start(
     if world.recording(&recording).is_ok() {
         return show(world, &recording);
     }
-    // It could not be started, which `StartRecordingFailed` tells: the request itself is fine.
+    // The recording could not be started, which `StartRecordingFailed` reports: the request itself is valid.
     Ok(ApiResponse::with(
         200,
         json!({"recordingId": recording, "recordingState": "inactive"}),

@@ -117,12 +117,12 @@ fn wrong_types_are_told_with_the_place() {
         (
             json!({"a": []}),
             |b| b.people("a").map(drop),
-            "a names nobody",
+            "a names no participant",
         ),
         (
             json!({"a": [{"rawId": "4:+1"}, {}]}),
             |b| b.people("a").map(drop),
-            "a[1] is nobody",
+            "a[1] is invalid",
         ),
         (
             json!({"a": {"phoneNumber": {}}}),

@@ -145,14 +145,14 @@ fn event_grid_looks_as_published() {
         display_name: "Ann".to_owned(),
         context_token: "token".to_owned(),
     };
-    // The sample's call came with headers of its own; the emulator's bring none, as in the recording after it.
+    // The sample's call had headers of its own; the emulator's has none, as in the recording after it.
     check(
         from_user(),
         "eg-IncomingCall-1.json",
         &["data.customContext"],
     );
     check(from_user(), "fragment-eg-IncomingCall-1.json", &[]);
-    // What the SDK's models have besides.
+    // What the SDK's models have in addition.
     let wrapped = "data.startedBy.communicationIdentifier";
     check(
         GridHappened::CallStarted {
@@ -175,7 +175,7 @@ fn event_grid_looks_as_published() {
             wrapped,
             "data.user.communicationIdentifier",
             "data.userAgent",
-            // Not known to whoever tells of it.
+            // Not known where the event is made.
             "data.isTwoParty",
         ],
     );

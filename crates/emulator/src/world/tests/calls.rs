@@ -119,7 +119,7 @@ fn nothing_can_be_done_before_a_call_is_connected() {
     assert_eq!(status(trial.world.start_recording(recording(&id))), 409);
     trial.world.hang_up(&id).expect("that can");
     assert_eq!(status(trial.world.play(&id, play("a.wav"))), 404);
-    assert_eq!(status(trial.world.play("nobody's", play("a.wav"))), 404);
+    assert_eq!(status(trial.world.play("unknown", play("a.wav"))), 404);
 }
 
 #[test]

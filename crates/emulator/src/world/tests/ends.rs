@@ -1,4 +1,4 @@
-//! What becomes of things that something else ends first.
+//! Operations that something else ends first.
 
 use super::*;
 
@@ -133,7 +133,7 @@ fn an_application_leaves_by_hanging_up_only() {
         .call(&id)
         .expect("live")
         .source
-        .expect("somebody");
+        .expect("a participant");
     assert_eq!(
         status(trial.world.remove(&id, &source, operation("remove"))),
         400

@@ -1,4 +1,4 @@
-//! What holds whatever applications ask and callees do.
+//! Invariants that hold whatever applications ask and callees do.
 
 use std::collections::BTreeMap;
 
@@ -150,7 +150,7 @@ proptest! {
                         let mut raw_ids: Vec<_> = participants.iter().map(|who| who.identifier.raw_id()).collect();
                         raw_ids.sort();
                         raw_ids.dedup();
-                        prop_assert_eq!(raw_ids.len(), participants.len(), "nobody is there twice");
+                        prop_assert_eq!(raw_ids.len(), participants.len(), "each participant is listed once");
                     }
                     match other {
                         Happened::PlayStarted => *played.entry("started").or_default() += 1,

@@ -1,4 +1,4 @@
-//! Who comes into a call, and who leaves it.
+//! How participants join and leave a call.
 
 use super::*;
 
@@ -208,7 +208,7 @@ fn event_grid_hears_of_the_beginning_the_users_and_the_end() {
             name.split(' ').next().unwrap_or_default().to_owned()
         })
         .collect();
-    // The application and Alice are users of the resource; who is called by phone is not.
+    // The application and Alice are users of the resource; a phone number is not.
     assert_eq!(
         names,
         [

@@ -1,4 +1,4 @@
-//! `/live`: the feed as server-sent events (WHATWG HTML, section 9.2), filtered, with a word about lost lines.
+//! `/live`: the feed as server-sent events (WHATWG HTML, section 9.2), filtered, with a note about lost lines.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use crate::{
     status::{LiveEvent, LiveFeed},
 };
 
-/// How long nothing may be said before a comment shows that the line is alive: proxies cut silent connections.
+/// After this much silence a comment shows that the connection is alive: proxies cut silent connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Which lines a listener wants: those that match everything given.
+/// Which lines a client wants: those that match everything given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FeedFilter {
@@ -26,7 +26,7 @@ pub(super) struct FeedFilter {
     call: Option<String>,
     /// Kind.
     kind: Option<Kind>,
-    /// Queue, with all its partitions, or one partition. Lines that know no destination yet do not match.
+    /// Queue, with all its partitions, or one partition. Lines that have no destination yet do not match.
     queue: Option<String>,
 }
 
@@ -76,7 +76,7 @@ pub(super) fn follow(
         stopping,
         _place: place,
     };
-    // The comment at once tells the other side that it is connected, before anything happens.
+    // The immediate comment shows the client that it is connected, before anything happens.
     let hello = stream::iter([Ok(Bytes::from_static(b": following\n\n"))]);
     let lines = stream::unfold(following, |mut following| async move {
         let chunk = following.next().await?;

@@ -40,7 +40,7 @@ pub use probe::Probe;
 /// `Content-Type` of Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Probes, a scraper or two, a few people. Several of them may come from one address, so there is no limit for each.
+/// Probes, one or two scrapers, a few people. Several of them may come from one address, so there is no limit per peer.
 const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 128,
     connections_per_peer: 128,
@@ -49,21 +49,22 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     // Longer than scrapers keep theirs between two scrapes.
     idle_timeout: Duration::from_secs(75),
     answer_timeout: Duration::from_secs(15),
-    // A probe finds a place whoever else is connected: handlers answer at once, and followers of the live feed are few.
+    // A probe can connect whatever other connections there are: handlers answer at once, and followers of the live feed
+    // are few.
     evicts_idle: true,
 };
 
-/// Listeners to the live feed at once, so that they never crowd out the probes.
+/// Clients of the live feed at once, so that they never crowd out the probes.
 const FOLLOWERS: usize = 32;
 
-/// How often the executor shows that it moves.
+/// How often the executor shows that it makes progress.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Without a heartbeat for so long the executor counts as stalled. Far beyond what a busy machine causes: a restart of a
-/// slow process makes it slower.
+/// Without a heartbeat for this long the executor counts as stalled. Far beyond what a busy machine causes: restarting
+/// a slow process makes it slower.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// The description of both listeners (OpenAPI 3.1), as it stands in the repository.
+/// The description of both listeners (OpenAPI 3.1), as in the repository.
 const OPENAPI: &str = include_str!("../../docs/openapi.json");
 
 /// What the admin listener shows.
@@ -77,9 +78,8 @@ pub struct Admin {
     pub live: LiveFeed,
     /// `/metrics`.
     pub registry: Registry,
-    /// What is counted of its connections.
     pub door: ConnectionMetrics,
-    /// What it shows; without one it speaks no TLS.
+    /// Its certificate; without one it does not use TLS.
     pub identity: Option<Arc<Certificate>>,
     /// Name of this instance, for `/version`.
     pub instance: String,
@@ -126,7 +126,7 @@ fn serve_with_heart(
     Ok(listening)
 }
 
-/// Beats on the process's main executor, and is looked at from the admin listener's own thread.
+/// Beats on the process's main executor, and is checked from the admin listener's own thread.
 #[derive(Clone, Debug)]
 struct ExecutorHeartbeat(Arc<std::sync::Mutex<Instant>>);
 
@@ -319,19 +319,19 @@ impl AdminState {
     }
 }
 
-/// To a request behind one that said that it was the last of its connection.
+/// The answer to a request after one that announced the end of its connection.
 fn last_was_before() -> HttpResponse {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "about:blank",
         "Bad Request",
-        "the request before said that it was the last of this connection",
+        "the previous request announced the end of this connection",
     )
     .response()
 }
 
-/// Everything on `registry` in the text format. Each collector is asked once, so that numbers which belong together (the
-/// ledger of P3) come from one snapshot.
+/// Everything on `registry` in the text format. Each collector is asked once, so that related numbers (the counters of
+/// P3) come from one snapshot.
 fn text(registry: &Registry) -> prometheus::Result<String> {
     TextEncoder::new().encode_to_string(&registry.gather())
 }
@@ -459,7 +459,7 @@ mod tests {
             })
             .unwrap();
         assert!(evicted.parse::<usize>().unwrap() >= LIMITS.connections);
-        // The first to come was the longest idle.
+        // The first connection has been idle the longest.
         assert_eq!(idle.first_mut().unwrap().read(&mut [0]).await.unwrap(), 0);
     }
 
@@ -472,7 +472,7 @@ mod tests {
         *heartbeat.last() = long_ago;
         assert!(heartbeat.stalled(Instant::now()));
         assert!(!ExecutorHeartbeat::default().stalled(Instant::now()));
-        // Served by a runtime that moves, it recovers with the first beat.
+        // Served by a runtime that makes progress, it recovers with the first beat.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let listening = serve_with_heart(listener, admin(), heartbeat.clone()).unwrap();
         tokio::time::timeout(Duration::from_secs(5), async {
@@ -541,7 +541,7 @@ mod tests {
         let words = |pointer: &str| -> Vec<String> {
             let words = document.pointer(pointer).unwrap_or(&Value::Null);
             serde_json::from_value(words.clone())
-                .unwrap_or_else(|_| panic!("no words at {pointer}"))
+                .unwrap_or_else(|_| panic!("no description at {pointer}"))
         };
         let kinds = Kind::ALL.map(Kind::as_str);
         assert_eq!(words("/paths/~1live/get/parameters/2/schema/enum"), kinds);

@@ -1,4 +1,4 @@
-//! What the three probes answer (P7): rules on a snapshot of the health board, without I/O.
+//! The answers of the three probes (P7): rules on a snapshot of the health status, without I/O.
 
 use serde::Serialize;
 
@@ -23,20 +23,19 @@ pub struct ReadinessDetail {
     pub journal: JournalState,
     /// The broker.
     pub broker: BrokerState,
-    /// By channel name. One destination's trouble never makes an instance unready.
+    /// By channel name. The state of a single destination never makes an instance unready.
     pub destinations: Vec<DestinationDetail>,
-    /// Things that an operator should know and that take nobody out of service.
+    /// Things that an operator should know and that do not affect readiness.
     pub notices: Vec<String>,
 }
 
-/// How one destination stands.
+/// The status of one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DestinationDetail {
     /// Channel name.
     pub name: String,
-    /// Its state.
     pub state: DestinationState,
-    /// Why, for people.
+    /// Why, as text for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
@@ -51,8 +50,8 @@ impl Probe {
     }
 }
 
-/// Liveness: only what a restart repairs. A full disk, a broker that is away or keys that cannot be fetched are not
-/// repaired by one, and a probe that failed for them would make an outage a crash loop.
+/// Liveness: only what a restart repairs. A restart does not repair a full disk, a broker that is away or keys that
+/// cannot be fetched, and a probe that failed for them would turn an outage into a crash loop.
 #[must_use]
 pub(super) fn livez(view: &HealthView, executor_stalled: bool) -> Probe {
     let mut reasons = Vec::new();
@@ -87,7 +86,7 @@ pub(super) fn startupz(view: &HealthView) -> Probe {
     })
 }
 
-/// Readiness: a callback accepted now will be kept. `broker_counts` is whether the broker counts as there, which
+/// Readiness: a callback accepted now will be kept. `broker_counts` is whether the broker counts as available, which
 /// matters in `confirm` mode only: in `journal` mode a broker outage must not turn senders away.
 #[must_use]
 pub(super) fn readyz(view: &HealthView, broker_counts: bool) -> Probe {

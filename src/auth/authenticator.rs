@@ -1,4 +1,4 @@
-//! The gate of each app: whether a request may come in, by its head alone.
+//! Authenticates requests for each app by the head alone.
 
 use std::{
     borrow::Cow,
@@ -28,18 +28,18 @@ use super::{
     secrets::Secrets,
 };
 
-/// One line of the log for each app in this time: whoever reaches the listener can cause them.
+/// At most one log line per app in this time: any client of the listener can cause them.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// What of a request is looked at. Its body is not: nobody who may not speak is listened to.
+/// What is examined of a request. Its body is not: no body is read before the request is authenticated.
 pub struct RequestHead<'a> {
     /// Without its question mark, as received.
     pub query: &'a str,
-    /// Every value of the header with this name, which is lower case.
+    /// Every value of the header with this name, which is in lower case.
     pub header: &'a dyn Fn(&str) -> Vec<&'a [u8]>,
 }
 
-/// The gates of all apps.
+/// The authenticators of all apps.
 pub struct Authenticators {
     authenticators: HashMap<AppName, Authenticator>,
     metrics: AuthMetrics,
@@ -80,7 +80,7 @@ impl LogThrottle {
     }
 }
 
-/// What several gates use: a file is read and an issuer is asked once for all of them.
+/// What several authenticators share: a file is read and an issuer is asked once for all of them.
 #[derive(Default)]
 struct SharedSources {
     secrets: HashMap<PathBuf, Arc<Secrets>>,
@@ -112,18 +112,18 @@ impl SharedSources {
     }
 }
 
-/// Why no issuer vouches for a token.
+/// Why no issuer verifies a token.
 enum TokenDoubt {
     Bad(TokenFault),
-    /// It is good, but not valid yet.
+    /// It is valid, but not yet.
     Skewed(ClockSkew),
-    /// It may be good by keys that are newer than ours.
+    /// It may be valid by keys that are newer than ours.
     Newer(Arc<Source>),
     NoKeys(Arc<Source>),
 }
 
 impl Authenticators {
-    /// Reads the files that the apps name. Keys come with [`KeyRefresher::run`].
+    /// Reads the files that the apps name. [`KeyRefresher::run`] fetches the keys.
     ///
     /// # Errors
     /// If a file cannot be used.
@@ -189,8 +189,8 @@ impl Authenticators {
         timeout(limit, all).await.ok();
     }
 
-    /// Whether a request for `app` has none of the credentials that the app asks for, neither good nor bad ones. False for an
-    /// app without auth.
+    /// Whether a request for `app` has none of the credentials that the app asks for, neither valid nor invalid ones.
+    /// False for an app without auth.
     #[must_use]
     pub fn lacks_credentials(&self, app: &AppName, head: &RequestHead<'_>) -> bool {
         match self.authenticators.get(app) {
@@ -201,8 +201,8 @@ impl Authenticators {
         }
     }
 
-    /// Lets a callback for `app` in, or says why not. Waits only where a token names a key that is not known, for the keys
-    /// that its issuer has now.
+    /// Accepts a callback for `app`, or says why not. Waits only if a token names an unknown key, for the keys that its
+    /// issuer has now.
     ///
     /// # Errors
     /// See [`AuthRefusal`].
@@ -213,7 +213,7 @@ impl Authenticators {
         let guard = match self.authenticators.get(app) {
             Some(Authenticator::Open) => return Ok(()),
             Some(Authenticator::Guarded(guard)) => guard,
-            // Closed by default: an app without a gate is a bug of ours.
+            // Closed by default: an app without an authenticator is a bug.
             None => return Err(AuthRefusal::Wrong(AuthChallenge::Bearer)),
         };
         let (class, refusal) = match guard.judge(app, head).await {
@@ -316,7 +316,7 @@ impl Credentials {
                     AuthRefusal::NotYetValid { retry_after },
                 ))
             }
-            // Apart in the metrics: the one can be caused by anybody, the other is something to wake up for.
+            // Separate in the metrics: any client can cause the first, the second needs an operator.
             TokenDoubt::Newer(source) => {
                 let retry_after = source.retry_after(Instant::now());
                 Err((
@@ -339,7 +339,7 @@ impl Credentials {
         token(head)
     }
 
-    /// Whether one of the secrets is in the request; `None` if nothing stands where one would.
+    /// Whether one of the secrets is in the request; `None` if there is nothing in its place.
     fn secret(&self, head: &RequestHead<'_>) -> Option<bool> {
         let mut found = None;
         for (place, secrets) in &self.secrets {
@@ -357,7 +357,7 @@ impl Credentials {
         found
     }
 
-    /// Whether an issuer of this app vouches for the token.
+    /// Whether an issuer of this app verifies the token.
     fn vouch(&self, token: &str, issuer: &str) -> Result<(), TokenDoubt> {
         let mut doubt = TokenDoubt::Bad(TokenFault::Issuer {
             received: issuer.to_owned(),
@@ -375,8 +375,8 @@ impl Credentials {
                     Err(fault) => TokenDoubt::Bad(fault),
                 },
             };
-            // One issuer may be there twice, with several audiences: what is not proven bad may yet be good. A token that is
-            // only not valid yet is known to be good, by the rule that accepts it first.
+            // One issuer may be there twice, with several audiences: what is not proven bad may still be valid. A token
+            // that is only not valid yet is known to be good, by the rule that accepts it first.
             doubt = match (doubt, next) {
                 (TokenDoubt::Skewed(one), TokenDoubt::Skewed(other)) if other.wait < one.wait => {
                     TokenDoubt::Skewed(other)
@@ -390,7 +390,7 @@ impl Credentials {
         Err(doubt)
     }
 
-    /// Tells the operator what the sender is not told.
+    /// Logs for the operator what the sender is not told.
     fn line(&self, app: &AppName, fault: &dyn std::fmt::Display) {
         if self.refused_line.is_due() {
             warn!(%app, %fault, "callbacks are refused with 401; this is the latest");
@@ -399,7 +399,7 @@ impl Credentials {
         }
     }
 
-    /// Tells the operator that a clock is wrong.
+    /// Logs for the operator that a clock is wrong.
     fn skew_line(&self, app: &AppName, skew: ClockSkew) {
         let seconds_ahead = skew.ahead.as_secs();
         if self.skew_line.is_due() {
@@ -432,7 +432,7 @@ fn token<'a>(head: &RequestHead<'a>) -> Option<Result<Cow<'a, str>, TokenFault>>
         .map(|value| String::from_utf8(value).ok().map(Cow::Owned));
     let mut tokens = headers.chain(queries);
     let token = tokens.next()?;
-    // Two of them: whoever is asked next might take the other.
+    // Two tokens: the next component might take the other one.
     if tokens.next().is_some() {
         return Some(Err(TokenFault::Malformed));
     }

@@ -1,4 +1,4 @@
-//! A bearer token against the keys and the rules of one issuer. Pure but for the time of day.
+//! Checks a bearer token against the keys and the rules of one issuer. Pure except for the time of day.
 
 use std::{
     fmt,
@@ -13,28 +13,28 @@ use serde_json::{Map, Value};
 
 use crate::config::{Audience, Jwt, KeySet};
 
-/// Longer tokens are none: Entra's are below 4 KiB.
+/// Anything longer is not a token: Entra's are below 4 KiB.
 const TOKEN_LIMIT_BYTES: usize = 16_384;
 
 /// A token whose `nbf` or `iat` is further ahead than this is refused as wrong. The calling service's own tokens are valid for five
 /// minutes, so a clock that is off by more makes them useless anyway.
 const SKEW_LIMIT: Duration = Duration::from_secs(300);
 
-/// What a token says is cut here in the log.
+/// Claims are cut to this length in the log.
 const SHOWN: usize = 128;
 
-/// Why a token is no good, in the operator's words. Shows claims only of tokens whose signature is good, but for an
-/// issuer that looks like one, without which a wrong tenant could not be found.
+/// Why a token is not valid, as text for the operator. Shows claims only of tokens whose signature is good, except for
+/// an issuer that looks like one, without which a wrong tenant could not be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TokenFault {
     Malformed,
-    /// A header that would let the token choose its own key, or that must be understood and is not.
+    /// A header that would let the token choose its own key, or a critical extension that is not supported.
     Header(&'static str),
     Algorithm(Algorithm),
     Issuer {
         received: String,
     },
-    /// No key has its id, as far as is known.
+    /// None of the known keys has its id.
     UnknownKey,
     Signature,
     Expired,
@@ -46,7 +46,7 @@ pub(super) enum TokenFault {
         expected: Vec<String>,
         received: String,
     },
-    /// A claim that must be there, or say something else.
+    /// A claim that is missing, or has the wrong value.
     Claim(String),
 }
 
@@ -99,7 +99,7 @@ impl fmt::Display for TokenFault {
     }
 }
 
-/// The issuer that a token names; nothing is proven yet.
+/// The issuer that a token names, without any proof.
 pub(super) fn issuer(token: &str) -> Result<String, TokenFault> {
     if token.len() > TOKEN_LIMIT_BYTES {
         return Err(TokenFault::Malformed);
@@ -112,12 +112,12 @@ pub(super) fn issuer(token: &str) -> Result<String, TokenFault> {
     }
 }
 
-/// The beginning of a text that somebody else wrote.
+/// The beginning of an untrusted text.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }
 
-/// An issuer that nothing is proven of, if it looks like one: anybody can write anything there.
+/// An unproven issuer, if it looks like one: any client can write anything there.
 fn shown_issuer(text: &str) -> Option<String> {
     let rest = text.strip_prefix("https://")?;
     let plain = rest
@@ -126,16 +126,16 @@ fn shown_issuer(text: &str) -> Option<String> {
     (plain && !rest.is_empty()).then(|| shown(text))
 }
 
-/// Proves that `token` was signed by one of `keys` and says what `rules` ask for.
+/// Proves that `token` was signed by one of `keys` and meets `rules`.
 pub(super) fn verify(token: &str, rules: &Jwt, keys: &KeySet) -> Result<(), TokenFault> {
     let header = decode_header(token).map_err(|_| TokenFault::Malformed)?;
     for (name, there) in [
         ("jku", header.jku.is_some()),
         ("x5u", header.x5u.is_some()),
         ("jwk", header.jwk.is_some()),
-        // Extensions that must be understood (RFC 7515, 4.1.11); none is.
+        // Critical extensions (RFC 7515, 4.1.11); none is supported.
         ("crit", header.crit.is_some()),
-        // The payload is not base64url then, and RFC 7797 (6) has it stand in `crit`.
+        // Then the payload is not base64url, and RFC 7797 (6) requires it to be in `crit`.
         (
             "b64",
             !matches!(header.extras.get::<Value>("b64"), Ok(None)),
@@ -145,7 +145,7 @@ pub(super) fn verify(token: &str, rules: &Jwt, keys: &KeySet) -> Result<(), Toke
             return Err(TokenFault::Header(name));
         }
     }
-    // Before any key is looked at: `none` has no name in the library, and HMAC is never among the rules.
+    // Before any key is used: `none` has no name in the library, and HMAC is never among the rules.
     if !rules.algorithms.contains(&header.alg) {
         return Err(TokenFault::Algorithm(header.alg));
     }
@@ -155,7 +155,7 @@ pub(super) fn verify(token: &str, rules: &Jwt, keys: &KeySet) -> Result<(), Toke
     }
     let mut validation = Validation::new(header.alg);
     validation.leeway = rules.leeway.as_secs();
-    // Both are checked in `claims`: the library compares audiences with letter case only, and checks `nbf` before them.
+    // Both are checked in `claims`: the library compares audiences case-sensitively only, and checks `nbf` before them.
     validation.validate_aud = false;
     validation.validate_nbf = false;
     validation.set_issuer(&[&rules.issuer]);
@@ -203,8 +203,8 @@ fn claims(claims: &Map<String, Value>, rules: &Jwt) -> Result<(), TokenFault> {
             return Err(TokenFault::Claim(name.clone()));
         }
     }
-    // Last: a sender is told to retry only if everything else is good. A token that was issued in the future is as one that
-    // is not valid yet: RFC 7519 (4.1.6) has no rule for it, and our clock may be the one that is wrong.
+    // Last: a sender is told to retry only if everything else is good. A token issued in the future is treated like one
+    // that is not valid yet: RFC 7519 (4.1.6) has no rule for it, and our clock may be the one that is wrong.
     for name in ["nbf", "iat"] {
         has_come(name, claims.get(name), rules.leeway)?;
     }
@@ -231,7 +231,7 @@ fn audience(received: Option<&Value>, rules: &Jwt) -> Result<(), TokenFault> {
     })
 }
 
-/// Checks that the time of a claim, which is optional, has come.
+/// Checks that the time of an optional claim has come.
 fn has_come(name: &'static str, claim: Option<&Value>, leeway: Duration) -> Result<(), TokenFault> {
     let Some(claim) = claim else {
         return Ok(());

@@ -1,5 +1,4 @@
-//! Gets an issuer's keys: over https, in a bounded time, a bounded number of bytes, and from nowhere else than where the
-//! configuration says.
+//! Fetches an issuer's keys: over https, with a limit on time and bytes, and only from where the configuration says.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +11,6 @@ use crate::config::{KeySet, KeySetError, KeySource, check_key_url};
 /// The largest key set or discovery document.
 const ANSWER_LIMIT_BYTES: usize = 262_144;
 
-/// Why keys were not fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// TLS cannot be set up.
@@ -27,24 +25,19 @@ pub enum FetchError {
     /// It is too large.
     #[error("the answer is larger than {ANSWER_LIMIT_BYTES} bytes")]
     Large,
-    /// It is no key set.
+    /// It is not a key set.
     #[error("the answer is of no use")]
     Keys(#[from] KeySetError),
-    /// It is no discovery document.
-    #[error("the answer is no OpenID discovery document")]
+    /// It is not a discovery document.
+    #[error("the answer is not an OpenID discovery document")]
     Discovery(#[source] serde_json::Error),
     /// The document is of another issuer (OpenID Connect Discovery 1.0, 4.3).
     #[error("the discovery document is of issuer {found:?}, configured is {configured:?}")]
-    Issuer {
-        /// What it says.
-        found: String,
-        /// What the configuration says.
-        configured: String,
-    },
-    /// It names a place that keys are not fetched from.
+    Issuer { found: String, configured: String },
+    /// It names a location that keys are not fetched from.
     #[error("the discovery document's jwks_uri {0}")]
     KeyUrl(String),
-    /// A file of keys is no source to fetch from.
+    /// Keys in a file cannot be fetched.
     #[error("the keys are in a file")]
     File,
 }
@@ -54,7 +47,7 @@ pub enum FetchError {
 pub(super) struct Fetcher(Client);
 
 impl Fetcher {
-    /// `timeout` is for one answer as a whole, its last byte included.
+    /// `timeout` is for one complete answer, including its last byte.
     pub(super) fn new(timeout: Duration) -> Result<Self, FetchError> {
         let mut roots = RootCertStore::empty();
         // Without any, fetches over https fail and say why; the issuer may be on loopback.
@@ -105,7 +98,7 @@ impl Fetcher {
             });
         }
         let keys = check_key_url(&document.jwks_uri).map_err(FetchError::KeyUrl)?;
-        // Somebody else's document must not lead to a port of this machine.
+        // A foreign document must not lead to a port of this machine.
         if keys.scheme() != "https" && url.scheme() == "https" {
             return Err(FetchError::KeyUrl(
                 "is http, the document is https".to_owned(),

@@ -1,4 +1,5 @@
-//! Keeps secrets and keys fresh: one loop for each file and each issuer, so that nothing is fetched twice at once.
+//! Keeps secrets and keys fresh: one loop for each file and each issuer, so that no two fetches of the same run at
+//! once.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use super::{
     secrets::Secrets,
 };
 
-/// Everything that must be read or fetched again. [`KeyRefresher::run`] must run as long as callbacks are taken.
+/// Everything that must be read or fetched again. [`KeyRefresher::run`] must run as long as callbacks are accepted.
 pub struct KeyRefresher {
     pub(super) secrets: Vec<Arc<Secrets>>,
     pub(super) sources: Vec<Arc<Source>>,
@@ -47,7 +48,7 @@ impl KeyRefresher {
         });
         let all: Vec<BoxFuture<'_, ()>> = secrets.chain(sources).collect();
         join_all(all).await;
-        // With nothing to keep there is still a parent that takes an end for a fault.
+        // Without anything to refresh it must not end either: the parent takes an end for a fault.
         std::future::pending::<()>().await;
     }
 }
@@ -124,7 +125,7 @@ async fn keep_keys(source: &Source, fetcher: &Fetcher, metrics: &AuthMetrics, he
                 (None, retry(source, failures))
             }
         };
-        // Many receivers that started together should not ask together for ever.
+        // Receivers that started together should not keep asking at the same moment.
         let due = begun + wait.mul_f64(rand::random_range(0.9..1.0));
         source.ends(begun, keys, Some(due));
         tokio::select! {
@@ -134,7 +135,7 @@ async fn keep_keys(source: &Source, fetcher: &Fetcher, metrics: &AuthMetrics, he
     }
 }
 
-/// Soon while there are no keys, for then callbacks are turned away.
+/// Soon while there are no keys, because then callbacks are refused.
 fn retry(source: &Source, failures: u32) -> Duration {
     if source.keys(Instant::now()).is_some() {
         return source.pace.unknown;

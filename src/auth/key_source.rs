@@ -1,4 +1,4 @@
-//! The keys of one issuer as they are known now, and who waits for newer ones.
+//! The current keys of one issuer, and the callbacks that wait for newer ones.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::config::{Jwt, KeySet, KeySource, read_bounded};
 
 use super::AuthError;
 
-/// How often things happen; tests are more impatient.
+/// How often things happen; tests use shorter times.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RefreshPace {
     /// Keys are fetched again after this long.
@@ -27,7 +27,7 @@ pub(super) struct RefreshPace {
     pub(super) answer: Duration,
     /// A callback with an unknown key waits for fresh ones at most this long.
     pub(super) patience: Duration,
-    /// Files are looked at this often.
+    /// Files are checked this often.
     pub(super) look: Duration,
 }
 
@@ -45,10 +45,10 @@ impl Default for RefreshPace {
     }
 }
 
-/// Callbacks that wait for fresh keys at once: they hold places that others need.
+/// Callbacks that wait for fresh keys at once: they hold permits that others need.
 const WAITING: usize = 64;
 
-/// Where one issuer's keys come from, and those that came.
+/// Where one issuer's keys come from, and the current keys.
 pub(super) struct Source {
     pub(super) issuer: String,
     pub(super) place: KeySource,
@@ -77,7 +77,7 @@ struct HeldKeys {
 }
 
 impl Source {
-    /// Keys in a file are read at once, others come with the first fetch.
+    /// Keys in a file are read at once, others are read with the first fetch.
     pub(super) fn new(rules: &Jwt, pace: RefreshPace) -> Result<Self, AuthError> {
         let mut state = KeyState::default();
         if let KeySource::File(path) = &rules.keys {
@@ -108,8 +108,8 @@ impl Source {
         good.then(|| held.keys.clone())
     }
 
-    /// Whether a key that is unknown now is proven to be none: what is known was asked for after `arrived`, or stands in a
-    /// file of the operator's.
+    /// Whether an unknown key is proven not to exist: the known keys were requested after `arrived`, or are in a file
+    /// of the operator's.
     pub(super) fn proves_since(&self, arrived: Instant) -> bool {
         matches!(self.place, KeySource::File(_))
             || self
@@ -120,8 +120,8 @@ impl Source {
                 .is_some_and(|held| held.as_of >= arrived)
     }
 
-    /// Seconds until keys may be known that are not at `now`, at least one: without any, until the next fetch is due; else until
-    /// one may be made because a callback names an unknown key.
+    /// Seconds until keys may be known that are not known at `now`, at least one: without any keys, until the next
+    /// fetch is due; else until a callback with an unknown key may cause a fetch.
     pub(super) fn retry_after(&self, now: Instant) -> u16 {
         let without = self.keys(now).is_none();
         let state = self.state.borrow();
@@ -139,7 +139,7 @@ impl Source {
     /// Asks for fresh keys and waits until a fetch has ended, if one may begin now.
     ///
     /// # Cancel safety
-    /// The fetch belongs to the keeper and goes on.
+    /// The fetch belongs to the refresher and goes on.
     pub(super) async fn fresh(&self) {
         if matches!(self.place, KeySource::File(_)) {
             return;
@@ -159,7 +159,7 @@ impl Source {
         let Ok(_place) = self.waiting.try_acquire() else {
             return;
         };
-        // Too late is as good as never: the callback is judged by what is known then.
+        // Too late counts as never: the callback is judged by what is known then.
         timeout(
             self.pace.patience,
             news.wait_for(|state| state.ended != ended),
@@ -169,7 +169,7 @@ impl Source {
         .ok();
     }
 
-    /// Waits until the first fetch has ended, well or not.
+    /// Waits until the first fetch has ended, successful or not.
     pub(super) async fn first(&self) {
         // Only an error if the sender is gone, and that is `self`.
         self.state
@@ -212,7 +212,7 @@ impl Source {
     }
 }
 
-/// Tells the operator of keys that are passed over, once and not with every fetch.
+/// Logs keys that are ignored, once and not with every fetch.
 fn tell_weak(issuer: &str, keys: &KeySet, before: Option<&KeySet>) {
     let known = before.map_or(&[][..], KeySet::weak);
     if !keys.weak().is_empty() && keys.weak() != known {
@@ -264,7 +264,7 @@ mod tests {
         source.ends(start, keys(), Some(after(600_000)));
         assert_eq!(source.retry_after(after(5_000)), 25);
         assert_eq!(source.retry_after(after(40_000)), 1);
-        // Keys that are too old are none.
+        // Keys that are too old do not count.
         let day = 86_400_000;
         source.ends(start, None, Some(after(day + 12_000)));
         assert_eq!(source.retry_after(after(day)), 12);

@@ -1,4 +1,4 @@
-//! What auth counts. Labels come from the configuration and from closed sets, and stand at zero from the start.
+//! Auth metrics. Labels come from the configuration and from closed sets, and are present at zero from the start.
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
@@ -15,9 +15,10 @@ pub(super) enum RefusalClass {
     SharedSecret,
     /// A token is good, but its `nbf` is ahead of our clock: one of the two clocks is wrong.
     NotYetValid,
-    /// A token names a key that is not among those held, which may be too old to know it. Anybody can write such a token.
+    /// A token names a key that is not among those held, which may be too old to know it. Any client can write such a
+    /// token.
     UnknownKey,
-    /// Keys were never had, or are too old: nobody can be judged.
+    /// There never were keys, or they are too old: no callback can be judged.
     Keys,
 }
 
@@ -43,7 +44,7 @@ impl RefusalClass {
     }
 }
 
-/// The metrics of this room.
+/// The metrics of this module.
 #[derive(Clone, Debug)]
 pub(super) struct AuthMetrics {
     refusals: IntCounterVec,
@@ -60,7 +61,7 @@ impl AuthMetrics {
             refusals: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_auth_refusals_total",
-                    "Callbacks not let in, by app and what their credentials lacked; not_yet_valid, unknown_key, keys: answered 503, because they may be good",
+                    "Callbacks not accepted, by app and what their credentials lacked; not_yet_valid, unknown_key, keys: answered 503, because they may be good",
                 ),
                 &["app", "class"],
             )?,

@@ -1,6 +1,6 @@
-//! Who may speak for an app (P6). The check is pure: a request's head against secrets and keys that are loaded
-//! already ([`Authenticators`]). A [`KeyRefresher`] beside it reads the files and fetches the keys; nothing that a request says is fetched,
-//! it can only bring the next fetch forward.
+//! Authentication of the senders of an app (P6). The check is pure: a request's head against secrets and keys that are
+//! already loaded ([`Authenticators`]). Beside it, a [`KeyRefresher`] reads the files and fetches the keys; no address
+//! is taken from a request, it can only bring the next fetch forward.
 
 mod authenticator;
 mod bearer;

@@ -1,4 +1,4 @@
-//! Shared secrets: digests of those that are good now. The values themselves are not kept.
+//! Shared secrets: digests of the current ones. The values themselves are not kept.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ impl Secrets {
         &self.path
     }
 
-    /// Reads the file again; what was good before stays so if that fails. True if it says something else.
+    /// Reads the file again; if that fails, the previous secrets stay. True if the secrets changed.
     pub(super) fn reload(&self) -> Result<bool, SecretFileError> {
         let fresh = digests(&self.path)?;
         let bytes = |digests: &[Digest]| -> Vec<Vec<u8>> {
@@ -39,8 +39,8 @@ impl Secrets {
         Ok(changed)
     }
 
-    /// Whether `given` is one of the values. Takes the same time for any value of its length: digests are compared, in
-    /// constant time, and every one of them.
+    /// Whether `given` is one of the values. Takes the same time for any value of its length: digests are compared in
+    /// constant time, and all of them.
     pub(super) fn hold(&self, given: &[u8]) -> bool {
         let given = digest(&SHA256, given);
         self.good.load().iter().fold(false, |found, good| {

@@ -79,7 +79,7 @@ impl Pair {
         format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The old trick: the public key, which everybody has, taken for a secret.
+    /// The classic attack: the public key, which is known to all, taken for a secret.
     pub(super) fn sign_with_public_half(self, claims: &Value) -> String {
         let said = format!(
             "{}.{}",
@@ -91,7 +91,7 @@ impl Pair {
         format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// A good token by the key with this id.
+    /// A valid token by the key with this id.
     pub(super) fn good(self, id: &str) -> String {
         self.sign(&json!({"alg": "RS256", "kid": id}), &claims(json!({})))
     }
@@ -110,7 +110,7 @@ pub(super) fn now() -> i64 {
     i64::try_from(now.as_secs()).unwrap()
 }
 
-/// Good claims with these changes; null takes one out.
+/// Valid claims with these changes; null removes one.
 pub(super) fn claims(changes: Value) -> Value {
     let mut claims = json!({
         "iss": ISSUER, "aud": AUDIENCE, "nbf": now(), "iat": now(), "exp": now() + 300,
@@ -126,11 +126,11 @@ pub(super) fn claims(changes: Value) -> Value {
     claims
 }
 
-/// What the key server does.
+/// The behaviour of the key server.
 #[derive(Clone)]
 pub(super) enum Manner {
     Keys(Value),
-    /// This document, whatever is asked for but `/keys`, and these keys there.
+    /// This document for every request except `/keys`, and these keys there.
     Discovery(Value, Value),
     Error,
     /// One byte and no more.
@@ -219,7 +219,7 @@ async fn talk(mut stream: TcpStream, manner: Arc<Mutex<Manner>>, asked: Arc<Atom
             let flood = [b' '; 8_192];
             let start = b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
             if stream.write_all(start).await.is_ok() {
-                // Until the reader has had enough.
+                // Until the reader closes the connection.
                 while stream.write_all(&flood).await.is_ok() {}
             }
             return;
@@ -242,7 +242,7 @@ pub(super) fn rules(keys: KeySource) -> Jwt {
     }
 }
 
-/// Fast enough for tests; what a test is about, it sets itself.
+/// Fast enough for tests; each test sets the value that it is about.
 pub(super) fn pace() -> RefreshPace {
     RefreshPace {
         refresh: Duration::from_secs(600),
@@ -260,7 +260,7 @@ fn values<'a>(headers: &[(&str, &'a str)], name: &str) -> Vec<&'a [u8]> {
     named.map(|(_, value)| value.as_bytes()).collect()
 }
 
-/// The gates of one app with their keeper at work.
+/// The authenticator of one app with a running refresher.
 pub(super) struct Stage {
     authenticators: Authenticators,
     pub(super) app: AppName,

@@ -5,14 +5,15 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
-/// Listens on `address`, with the longest queue of connections to accept that the machine allows (`net.core.somaxconn`).
+/// Listens on `address`, with the longest accept queue that the machine allows (`net.core.somaxconn`).
 ///
-/// The standard library asks for 128. A process that gets no time for a moment finds more than that after it, and the kernel
-/// then drops the last segment of a peer's handshake without telling the peer: it believes to be connected, and until it sends
-/// something nothing ends that, no deadline of ours either. Beyond our own bounds a connection is accepted and answered.
+/// The standard library asks for 128. A process that is paused for a moment finds more than that afterwards. The kernel
+/// then drops the last segment of a peer's handshake without telling the peer: the peer believes that it is connected,
+/// and until it sends something nothing ends that, not even our deadlines. Connections beyond our own limits are
+/// accepted and answered.
 ///
 /// # Errors
-/// If the address is taken, or not this machine's.
+/// If the address is in use, or does not belong to this machine.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     rustix::net::listen(&listener, i32::MAX)?;
@@ -25,20 +26,20 @@ mod tests {
 
     use super::*;
 
-    /// More than the queue holds that the standard library asks for.
+    /// More than the queue size that the standard library asks for.
     const WAITING: usize = 300;
 
     #[test]
     fn connections_wait_to_be_accepted_and_are_not_dropped() {
         let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
         let allowed = allowed.ok().and_then(|text| text.trim().parse().ok());
-        // It is known on Linux only. Elsewhere, and where it is low, nobody can wait but those that are allowed to.
+        // It is known on Linux only. Elsewhere, and where it is low, only as many as allowed can wait.
         let waiting = WAITING.min(allowed.unwrap_or(64));
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let mut peers: Vec<TcpStream> = (0..waiting)
             .map(|number| {
-                // Less than the second after which a segment that was dropped is sent again.
+                // Less than the one second after which a dropped segment is sent again.
                 TcpStream::connect_timeout(&address, Duration::from_millis(900))
                     .unwrap_or_else(|error| panic!("{number} wait, the next one: {error}"))
             })

@@ -1,4 +1,4 @@
-//! The certificate that a listener shows, and its key.
+//! The certificate and key of a listener.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -16,7 +16,7 @@ use crate::config::{KeyPair, KeyPairError, read_key_pair};
 
 use super::ListenerName;
 
-/// A listener has no certificate and key that can be used.
+/// A listener does not have a usable certificate and key.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {setting}")]
 pub struct CertificateError {
@@ -25,8 +25,8 @@ pub struct CertificateError {
     source: KeyPairError,
 }
 
-/// The certificate chain and key of one listener. They can be exchanged while it runs: new handshakes get the new ones,
-/// connections that stand keep theirs.
+/// The certificate chain and key of one listener. They can be replaced while it runs: new handshakes get the new ones,
+/// established connections keep theirs.
 #[derive(Debug)]
 pub struct Certificate {
     name: ListenerName,
@@ -38,7 +38,7 @@ impl Certificate {
     /// Reads the files of a listener.
     ///
     /// # Errors
-    /// When they cannot be read, or are no certificate with its key.
+    /// When they cannot be read, or are not a certificate with its key.
     pub fn load(name: ListenerName, files: &KeyPair) -> Result<Arc<Self>, CertificateError> {
         let current = read(name, files)?;
         Ok(Arc::new(Self {
@@ -48,7 +48,6 @@ impl Certificate {
         }))
     }
 
-    /// Which listener's.
     #[must_use]
     pub fn name(&self) -> ListenerName {
         self.name
@@ -58,21 +57,21 @@ impl Certificate {
         vec![self.files.cert_file.clone(), self.files.key_file.clone()]
     }
 
-    /// Reads the files again; what was good before stays when they are not.
+    /// Reads the files again; if they are not usable, the previous certificate stays.
     pub(super) fn reload(&self) -> Result<(), CertificateError> {
         let new = read(self.name, &self.files)?;
         self.current.store(Arc::new(new));
         Ok(())
     }
 
-    /// When the certificate ends, in seconds since 1970; `None` where that cannot be read.
+    /// When the certificate expires, in seconds since 1970; `None` where that cannot be read.
     pub(super) fn expires(&self) -> Option<i64> {
         let current = self.current.load();
         let (_, certificate) = X509Certificate::from_der(current.cert.first()?).ok()?;
         Some(certificate.validity().not_after.timestamp())
     }
 
-    /// What makes connections with TLS out of plain ones.
+    /// Accepts TLS on plain connections.
     pub(super) fn acceptor(self: &Arc<Self>) -> TlsAcceptor {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

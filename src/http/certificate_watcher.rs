@@ -1,4 +1,4 @@
-//! Keeps what the listeners show as new as their files.
+//! Reloads the listeners' certificates when their files change.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,11 +9,11 @@ use crate::{files::Watched, report::Chain};
 
 use super::{ConnectionMetrics, certificate::Certificate};
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Looks at the files of `identities` until it is dropped. `tell` is told of each listener whose files cannot be used now
-/// (true), and when they can again (false), in words for the operator.
+/// Checks the files of `identities` until it is dropped. `tell` is called for each listener whose files become unusable
+/// (true), and when they are usable again (false), with a text for the operator.
 pub async fn watch_certificates(
     identities: Vec<Arc<Certificate>>,
     metrics: ConnectionMetrics,
@@ -23,7 +23,7 @@ pub async fn watch_certificates(
         .iter()
         .map(|identity| keep(identity, &metrics, &tell));
     join_all(all).await;
-    // Without TLS there is still a parent that takes an end for a fault.
+    // Without TLS it must not end either: the parent takes an end for a fault.
     std::future::pending::<()>().await;
 }
 
@@ -37,7 +37,7 @@ async fn keep(
     let notice = format!("the new files of {setting} cannot be used: those before still serve");
     let mut files = Watched::new(identity.files(), LOOK);
     loop {
-        // The first time it tells of what was read at the start; to read it again does no harm.
+        // The first change reports the files as read at start; reading them again does no harm.
         files.changed().await;
         let again = identity.clone();
         let failure = match tokio::task::spawn_blocking(move || again.reload()).await {

@@ -1,8 +1,9 @@
-//! One connection, as actix-http reads and writes it: with deadlines, and with words of our own where it has none.
+//! One connection, as actix-http reads and writes it: with deadlines, and with our own error bodies where actix-http
+//! has none.
 //!
-//! Nothing here runs by itself. The dispatcher polls it: it reads first, then asks handlers, then writes and flushes. So the
-//! time is checked where it reads, which is what a fired timer leads to, and the timer is set where it flushes, when all
-//! that happened is known.
+//! Nothing here runs by itself. The dispatcher polls it: it reads first, then calls handlers, then writes and flushes.
+//! So the time is checked on read, which follows a fired timer, and the timer is set on flush, when everything that
+//! happened is known.
 
 use std::{
     io,
@@ -37,27 +38,27 @@ pub(super) struct Connection {
     stream: Stream,
     state: Rc<ConnectionState>,
     guard: ConnectionGuard,
-    /// The request that is coming.
+    /// The incoming request.
     frame: RequestFrame,
-    /// What came behind it, until it is answered.
+    /// Bytes received after it, until it is answered.
     held: BytesMut,
-    /// It was read in vain because of that.
+    /// A read returned `Pending` because of that.
     parked: bool,
-    /// Set to the next deadline or to an earlier instant: to set it again for each request would cost more than that it
-    /// fires for nothing now and then.
+    /// Set to the next deadline or to an earlier instant: resetting it for each request would cost more than an
+    /// occasional wake-up for nothing.
     timer: Pin<Box<Sleep>>,
-    /// The deadline at which it fired and nobody read.
+    /// The deadline at which it fired without a read after it.
     missed: Option<Instant>,
-    /// Since when the peer does not take its answer.
+    /// Since when the peer has not read its answer.
     blocked: Option<Instant>,
     closing: Option<LingeringClose>,
-    /// The last words stand in for an answer of actix-http's.
+    /// The closing response replaces an answer of actix-http's.
     replaces: bool,
     _place: ConnectionPermit,
 }
 
 impl Connection {
-    /// `state` has entered the house as `guard`.
+    /// `state` is registered in the connections as `guard`.
     pub(super) fn new(
         stream: Stream,
         state: Rc<ConnectionState>,
@@ -81,15 +82,15 @@ impl Connection {
         }
     }
 
-    /// What its requests get to know of it.
+    /// What its requests can access of it.
     pub(super) fn shared(&self) -> Shared {
         Shared(self.state.clone())
     }
 
-    /// Until when the peer must do what is waited for.
+    /// Until when the peer must do what the connection waits for.
     fn deadline(&self) -> Option<Instant> {
         let limits = &self.guard.connections.limits;
-        // Who does not read his answer is not asked for his next request.
+        // A peer that does not read its answer is not asked for its next request.
         if let Some(since) = self.blocked {
             return Some(since + limits.answer_timeout);
         }
@@ -102,7 +103,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection where it is time: then there is nothing more to read.
+    /// Ends the connection if its time is over: then there is nothing more to read.
     fn is_over(&mut self) -> bool {
         if self.closing.is_some() {
             return true;
@@ -122,7 +123,7 @@ impl Connection {
             return false;
         }
         match phase {
-            // Nobody waits for an answer.
+            // No peer is waiting for an answer.
             ConnectionPhase::Fresh(_) | ConnectionPhase::Idle(_) => self.end(None, false),
             ConnectionPhase::RequestHead(_) => {
                 self.refuse(ConnectionRefusal::LateHead, CutReason::LateHead)
@@ -155,8 +156,8 @@ impl Connection {
         }
     }
 
-    /// Whether what comes now may be given to actix-http: never what follows a request that is not answered. Follows what
-    /// handlers did.
+    /// Whether the next bytes may be given to actix-http: never what follows a request that is not answered. Also
+    /// updates the phase after handlers ran.
     fn is_open(&mut self) -> bool {
         match self.state.phase() {
             ConnectionPhase::Fresh(_) | ConnectionPhase::RequestHead(_) => !self.frame.is_full(),
@@ -164,7 +165,7 @@ impl Connection {
                 self.frame.body(self.state.body());
                 !self.frame.is_full()
             }
-            // The connection ends with it, whatever comes.
+            // The connection ends after it, whatever follows.
             ConnectionPhase::Unread(_) => true,
             ConnectionPhase::Idle(_) => {
                 let over = !self.state.is_answered() && self.blocked.is_none();
@@ -176,7 +177,7 @@ impl Connection {
         }
     }
 
-    /// How much of what came belongs to the request.
+    /// How many of the received bytes belong to the request.
     fn received(&mut self, bytes: &[u8]) -> Result<usize, FramingFault> {
         self.state.received();
         if let ConnectionPhase::Unread(_) = self.state.phase() {
@@ -186,7 +187,8 @@ impl Connection {
         self.frame.take(bytes, limit)
     }
 
-    /// Reads while a handler is at work, to see whether the peer has gone. What comes is kept, and then nothing more is read.
+    /// Reads while a handler is at work, to notice whether the peer has gone. Received bytes are kept, and then nothing
+    /// more is read.
     fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.parked = true;
         if self.held.is_empty() {
@@ -201,10 +203,10 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Has the timer wake the task at the next deadline.
+    /// Sets the timer to wake the task at the next deadline.
     fn set_timer(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.closing.is_some() {
-            // It has the timer now.
+            // The timer is registered now.
             return Ok(());
         }
         let Some(deadline) = self.deadline() else {
@@ -218,7 +220,8 @@ impl Connection {
                 self.timer.as_mut().reset(deadline);
                 continue;
             }
-            // It has just come. Whoever reads next ends the connection; where nobody reads any more it ends here.
+            // The deadline has just passed. The next read ends the connection; if there is no further read, it ends
+            // here.
             if self.missed == Some(deadline) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -229,7 +232,7 @@ impl Connection {
         Ok(())
     }
 
-    /// The peer does not take what is written: it may wait, for a while.
+    /// The peer does not read what is written: it may pause for a while.
     fn wait_to_write<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if self.closing.is_some() {
             ready!(self.timer.as_mut().poll(cx));
@@ -244,13 +247,13 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Says in our words what actix-http refuses, and lets it go on only when the peer has gone: it drops the connection at
-    /// once.
+    /// Replaces actix-http's refusal with a problem document, and returns only when the peer has gone, because
+    /// actix-http drops the connection at once.
     fn replace(&mut self, cut: CutReason, refusal: ConnectionRefusal) {
         self.replaces = true;
         match self.state.phase() {
-            // The request was answered already, and this is about the rest of its body: a second answer would be taken for
-            // that of the next request.
+            // The request was answered already, and this is about the rest of its body: the peer would take a second
+            // answer for that of the next request.
             ConnectionPhase::Unread(_) => {
                 self.guard.connections.counts.cut(CutReason::Malformed);
                 self.end(None, true);
@@ -265,8 +268,8 @@ impl Connection {
     }
 }
 
-/// Where in `bytes` a refusal begins that actix-http made, and which: a head at their end, without a body. Those of handlers
-/// have one.
+/// Where in `bytes` a refusal by actix-http begins, and which one: a head at the end, without a body. Those of handlers
+/// have a body.
 fn refusal_at_end(bytes: &[u8]) -> Option<(usize, CutReason, ConnectionRefusal)> {
     if !bytes.ends_with(b"\r\n\r\n") {
         return None;
@@ -316,7 +319,7 @@ impl AsyncRead for Connection {
                 }
             }
             Err(fault) => {
-                // To the dispatcher this is the end.
+                // The dispatcher takes this for the end.
                 buffer.set_filled(before);
                 match fault {
                     FramingFault::BareLineFeed => {
@@ -350,7 +353,7 @@ impl AsyncWrite for Connection {
                 ready!(this.poll_farewell(cx));
                 return Poll::Ready(Ok(bytes.len()));
             }
-            // Behind an answer of a handler's, which goes first.
+            // After an answer of a handler, which is sent first.
             Some((start @ 1.., _, _)) => bytes.get(..start).unwrap_or(bytes),
             Some(_) | None => bytes,
         };

@@ -1,4 +1,4 @@
-//! How many connections there may be, in total and of one peer.
+//! Connection permits: how many connections there may be, in total and per peer.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -8,12 +8,12 @@ use std::{
 
 use super::{metrics::ConnectionCounts, peer::Peer};
 
-/// Why one more connection is not taken.
+/// Which limit refuses a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LimitReached {
-    /// There are as many as may be.
+    /// The limit of all connections.
     Total,
-    /// There are as many of this peer as may be.
+    /// The limit of connections of this peer.
     Peer,
 }
 
@@ -28,7 +28,7 @@ impl LimitReached {
     }
 }
 
-/// The places of one listener. Its lock is taken when a connection comes and when it goes.
+/// The connection permits of one listener. Its lock is taken when a connection is accepted and when it ends.
 pub(super) struct ConnectionPermits {
     limit: usize,
     limit_per_peer: usize,
@@ -52,7 +52,7 @@ impl ConnectionPermits {
         }
     }
 
-    /// Takes a place for a connection from `address`.
+    /// Takes a permit for a connection from `address`.
     pub(super) fn take(
         self: &Arc<Self>,
         address: IpAddr,
@@ -69,7 +69,7 @@ impl ConnectionPermits {
         Ok(self.place(taken, peer))
     }
 
-    /// Takes the place of a connection that is about to end.
+    /// Takes over the permit of a connection that is about to end.
     pub(super) fn take_over(self: &Arc<Self>, address: IpAddr) -> ConnectionPermit {
         self.place(self.taken(), Peer::of(address))
     }
@@ -93,7 +93,7 @@ impl ConnectionPermits {
     }
 }
 
-/// A connection's place, given back when it is dropped.
+/// A connection's permit, given back when it is dropped.
 pub(super) struct ConnectionPermit {
     places: Arc<ConnectionPermits>,
     peer: Peer,
@@ -103,7 +103,7 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
         taken.total -= 1;
-        // Peers that are gone take no memory.
+        // A peer without connections uses no memory.
         if let Entry::Occupied(mut of_peer) = taken.by_peer.entry(self.peer) {
             *of_peer.get_mut() -= 1;
             if *of_peer.get() == 0 {
@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(places.take(one).err(), Some(LimitReached::Peer));
         let _third = places.take(other).ok().unwrap();
         assert_eq!(places.take(third).err(), Some(LimitReached::Total));
-        // The total comes first: it says more about what to do.
+        // The total comes first: it tells the operator more about what to do.
         assert_eq!(places.take(one).err(), Some(LimitReached::Total));
         assert_eq!(places.counts.open.get(), 3);
         drop(first);

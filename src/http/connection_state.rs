@@ -1,4 +1,4 @@
-//! Whose turn it is on a connection: its peer's, who has a deadline, or a handler's, which has time limits of its own.
+//! Which side a connection waits for: the peer, which has a deadline, or a handler, which has time limits of its own.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,13 +15,13 @@ use tokio::time::Instant;
 /// What a connection waits for, and since when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionPhase {
-    /// Its first request, of which nothing has come.
+    /// Its first request, of which nothing has been received.
     Fresh(Instant),
     /// The rest of a head.
     RequestHead(Instant),
     /// A handler.
     Handler,
-    /// The end of a body that nobody wants any more: its request was answered, and is the connection's last.
+    /// The rest of a body that is not needed any more: its request was answered, and is the last of the connection.
     Unread(Instant),
     /// The next request.
     Idle(Instant),
@@ -30,23 +30,23 @@ pub(super) enum ConnectionPhase {
 /// How the body of a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyEnd {
-    /// After so many bytes.
+    /// After this many bytes.
     Length(u64),
     /// With a chunk.
     Chunked,
 }
 
-/// What a connection and the handlers of its requests know of each other. All of them are on one thread.
+/// The state that a connection and the handlers of its requests share. All of it is on one thread.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     phase: Cell<ConnectionPhase>,
-    /// Of the last request that a handler had.
+    /// Of the last request that a handler got.
     body: Cell<BodyEnd>,
-    /// An answer of a handler was given and not yet written.
+    /// A handler has returned an answer that is not yet written.
     answered: Cell<bool>,
     /// No further request is taken.
     last: Cell<bool>,
-    /// Another connection needs its place.
+    /// Another connection needs its permit.
     evicted: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -67,7 +67,7 @@ impl ConnectionState {
         self.phase.get()
     }
 
-    /// Since when it waits for its peer; `None` where a handler is at work, or where it is about to end already.
+    /// Since when it waits for its peer; `None` while a handler is at work, or if it is about to end already.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         match self.phase.get() {
             ConnectionPhase::Fresh(since)
@@ -77,7 +77,7 @@ impl ConnectionState {
         }
     }
 
-    /// Ends the connection as soon as no handler is at work for it.
+    /// Ends the connection as soon as none of its handlers is at work.
     pub(super) fn evict(&self) {
         self.evicted.set(true);
         self.wake();
@@ -87,10 +87,10 @@ impl ConnectionState {
         self.evicted.get()
     }
 
-    /// Something came.
+    /// Records that bytes were received.
     pub(super) fn received(&self) {
         match self.phase.get() {
-            // The time of the first head runs from the beginning of the connection.
+            // The time limit of the first head starts when the connection is accepted.
             ConnectionPhase::Fresh(since) => self.phase.set(ConnectionPhase::RequestHead(since)),
             ConnectionPhase::Idle(_) => {
                 self.phase.set(ConnectionPhase::RequestHead(Instant::now()))
@@ -106,24 +106,24 @@ impl ConnectionState {
         self.body.get()
     }
 
-    /// Whether an answer of a handler was given and nothing of it written.
+    /// Whether a handler has returned an answer of which nothing is written.
     pub(super) fn is_answered(&self) -> bool {
         self.answered.get()
     }
 
-    /// A piece of an answer was written: one that streams is not idle.
+    /// Records that a part of an answer was written: a streaming answer is not idle.
     pub(super) fn wrote(&self) {
         if let ConnectionPhase::Idle(_) = self.phase.get() {
             self.phase.set(ConnectionPhase::Idle(Instant::now()));
         }
     }
 
-    /// Whether a handler has answered since this was asked last.
+    /// Whether a handler has answered since the last call.
     pub(super) fn take_answered(&self) -> bool {
         self.answered.take()
     }
 
-    /// Whom to wake when the listener stops.
+    /// The waker of the task, for when the listener stops.
     pub(super) fn remember(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
         if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -142,7 +142,7 @@ impl ConnectionState {
 #[derive(Clone, Debug)]
 pub(super) struct Shared(pub(super) Rc<ConnectionState>);
 
-/// A handler's turn, from the head of a request to its answer; it ends when this is dropped.
+/// A handler's work on a request, from its head to its answer; it ends when this is dropped.
 #[derive(Debug)]
 pub struct RequestGuard {
     state: Option<Rc<ConnectionState>>,
@@ -150,13 +150,13 @@ pub struct RequestGuard {
 }
 
 impl RequestGuard {
-    /// Takes the turn for `request`. `None` where an earlier request of its connection said `Connection: close`, or was
-    /// answered before its end: what comes after that must not be processed (RFC 9112, 9.6).
+    /// Starts `request`. `None` where an earlier request of its connection said `Connection: close`, or was answered
+    /// before its end: what comes after that must not be processed (RFC 9112, 9.6).
     #[must_use]
     pub fn take(request: &HttpRequest) -> Option<Self> {
         let state = request.conn_data::<Shared>().map(|Shared(state)| state);
         let body = body_of(request);
-        // Where the parser sees no end at all, nothing else does.
+        // Where the parser sees no end, nothing else does.
         let endless =
             request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE);
         if let Some(state) = state {
@@ -176,12 +176,12 @@ impl RequestGuard {
         })
     }
 
-    /// The request's body was read to its end.
+    /// Records that the request's body was read to its end.
     pub fn body_is_read(&self) {
         self.whole.set(true);
     }
 
-    /// Whether something of the request is outstanding. Then the answer must say that the connection ends.
+    /// Whether a part of the request has not been read. Then the answer must say that the connection ends.
     #[must_use]
     pub fn is_early(&self) -> bool {
         !self.whole.get()
@@ -203,7 +203,7 @@ impl Drop for RequestGuard {
     }
 }
 
-/// actix-http has refused what is neither.
+/// actix-http has refused anything else.
 fn body_of(request: &HttpRequest) -> BodyEnd {
     let headers = request.headers();
     if headers.contains_key(header::TRANSFER_ENCODING) {

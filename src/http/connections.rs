@@ -1,4 +1,4 @@
-//! The connections of one thread: a stop must reach those that wait for nothing but their peer.
+//! The connections of one thread: a stop must reach those that only wait for their peer.
 
 use std::{
     cell::{Cell, RefCell},
@@ -37,7 +37,7 @@ impl Connections {
         self.closed.get()
     }
 
-    /// From now on a connection ends when no handler is at work for it.
+    /// From now on each connection ends when none of its handlers is at work.
     pub(super) fn close(&self) {
         self.closed.set(true);
         for state in self.inside.borrow().values() {
@@ -45,7 +45,7 @@ impl Connections {
         }
     }
 
-    /// Ends the connection that waits for its peer the longest. False where there is none.
+    /// Ends the connection that has waited for its peer the longest. False if there is none.
     pub(super) fn evict_longest_idle(&self) -> bool {
         let inside = self.inside.borrow();
         let longest = inside
@@ -71,7 +71,7 @@ impl Connections {
     }
 }
 
-/// One connection's stay.
+/// Registers one connection until it is dropped.
 pub(super) struct ConnectionGuard {
     pub(super) connections: Rc<Connections>,
     number: u64,

@@ -1,38 +1,37 @@
-//! Where a request ends, as far as a connection must know: what follows it waits until it is answered.
+//! Where a request ends, as far as a connection must know it: what follows waits until the request is answered.
 //!
-//! actix-http decodes up to sixteen requests ahead, and remembers of the last of them whether it was a HEAD, its version, and
-//! whether the connection goes on: an answer to an earlier one would be framed by that. It also keeps a head of up to 128 KiB
-//! before it refuses it. So it gets each request alone, and no more of a head than may be.
+//! actix-http decodes up to sixteen requests ahead, and remembers of the last one whether it was a HEAD, its version,
+//! and whether the connection goes on: an answer to an earlier request would be framed by that. It also keeps a head of
+//! up to 128 KiB before it refuses it. So it is given each request alone, and not more of a head than the limit.
 //!
-//! This is no second parser: the length of a body is the one that the handler was told. Where the two disagree about the
-//! end of a body in chunks, either the body does not come to its end, which is a 408, or more is decoded ahead.
+//! This is not a second parser: the length of a body is the one that the handler was given. Where the two disagree
+//! about the end of a chunked body, either the body does not end, which is a 408, or more is decoded ahead.
 
 use memchr::memchr_iter;
 
 use super::connection_state::BodyEnd;
 
-/// Why what comes is not taken.
+/// Why received bytes are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FramingFault {
-    /// A line of a head ends with a bare LF. The parser takes that for a line end (as RFC 9112, 2.2 allows); a proxy in front
-    /// that does not would have forwarded what it took for one header, and we would read two of them.
+    /// A line of a head ends with a bare LF. The parser takes that for a line end (as RFC 9112, 2.2 allows); a proxy in
+    /// front that does not would have forwarded what it took for one header, and we would read two.
     BareLineFeed,
-    /// The head is larger than may be.
+    /// The head is larger than the limit.
     HeadTooLarge,
 }
 
-/// One request, as it comes.
+/// One incoming request.
 #[derive(Debug)]
 pub(super) enum RequestFrame {
-    /// Its head.
     RequestHead(RequestHead),
-    /// Its head is whole, and no handler has it yet.
+    /// Its head is complete, and no handler has it yet.
     Parsed,
-    /// So many bytes of its body are to come.
+    /// This many bytes of its body are still missing.
     Length(u64),
-    /// Its body comes in chunks.
+    /// Its body is chunked.
     Chunks(Chunks),
-    /// It is whole.
+    /// It is complete.
     Done,
 }
 
@@ -54,12 +53,12 @@ impl RequestFrame {
         }
     }
 
-    /// Whether nothing more of it can be taken now.
+    /// Whether no more bytes can be taken now.
     pub(super) fn is_full(&self) -> bool {
         matches!(self, Self::Parsed | Self::Done)
     }
 
-    /// How many of these bytes, from the first one on, belong to it. `limit` is that of its head.
+    /// How many of these bytes, from the first one on, belong to it. `limit` is the limit of its head.
     pub(super) fn take(&mut self, bytes: &[u8], limit: usize) -> Result<usize, FramingFault> {
         match self {
             Self::RequestHead(head) => {
@@ -96,7 +95,7 @@ impl RequestFrame {
     }
 }
 
-/// A head that is coming.
+/// An incoming head.
 #[derive(Debug, Default)]
 pub(super) struct RequestHead {
     /// Bytes of it so far.
@@ -110,7 +109,7 @@ pub(super) struct RequestHead {
 }
 
 impl RequestHead {
-    /// Where it ends in these bytes: behind its empty line.
+    /// Where it ends in these bytes: after its empty line.
     fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, FramingFault> {
         let mut start = 0;
         for at in memchr_iter(b'\n', bytes) {
@@ -139,18 +138,18 @@ impl RequestHead {
     }
 }
 
-/// A body in chunks that is coming (RFC 9112, 7.1).
+/// An incoming chunked body (RFC 9112, 7.1).
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
-    /// Bytes of a chunk that are to come, with the line end behind it.
+    /// Bytes of a chunk that are still missing, including the line end after it.
     data: u64,
-    /// The size that the line names which is coming.
+    /// The size named by the current line.
     size: u64,
-    /// Behind the digits of the size.
+    /// After the digits of the size.
     named: bool,
-    /// The last chunk was there; now come the trailers.
+    /// The last chunk has been read; the trailers follow.
     last: bool,
-    /// Whether the line that is coming has a byte other than CR.
+    /// Whether the current line has a byte other than CR.
     begun: bool,
     /// The last byte of it was CR.
     after_cr: bool,

@@ -1,4 +1,4 @@
-//! How a connection is ended so that its peer can still read the last words.
+//! Ends a connection so that its peer can still read the last answer.
 
 use std::{
     io,
@@ -17,11 +17,11 @@ use super::stream::Stream;
 /// How long a peer may take to read the end of an early answer before its connection is cut.
 pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The last words and what follows them.
+/// The last answer and what follows it.
 pub(super) struct LingeringClose {
     words: Vec<u8>,
-    /// The peer may still be sending. To close with something unread in our socket makes the kernel send a reset, and that
-    /// takes what we wrote last out of the peer's hands; so it is read, for a while.
+    /// The peer may still be sending. Closing with unread bytes in our socket makes the kernel send a reset, which discards
+    /// what we wrote last before the peer has read it; so incoming bytes are read for a while.
     lingers: bool,
     step: CloseStep,
 }
@@ -35,7 +35,6 @@ enum CloseStep {
 }
 
 impl LingeringClose {
-    /// Begins one; `timer` is set for it.
     pub(super) fn new(words: Vec<u8>, lingers: bool, timer: Pin<&mut Sleep>) -> Self {
         timer.reset(Instant::now() + LINGER_TIMEOUT);
         Self {
@@ -45,15 +44,15 @@ impl LingeringClose {
         }
     }
 
-    /// Goes on until the peer has gone or its time is up.
+    /// Continues until the peer has gone or its time is over.
     pub(super) fn poll(
         &mut self,
         stream: &mut Stream,
         timer: Pin<&mut Sleep>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        // The time first: who never stops sending uses up what a task may do at a time, and a timer that is asked after that
-        // says "not yet" for ever.
+        // The time first: a peer that never stops sending uses up the task's budget, and a timer that is polled after
+        // that is always pending.
         if timer.poll(cx).is_pending() && self.steps(stream, cx).is_pending() {
             return Poll::Pending;
         }

@@ -1,4 +1,4 @@
-//! A running HTTP listener: how both listeners are watched and stopped.
+//! A running HTTP listener: how both listeners are supervised and stopped.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -7,13 +7,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// One thread for every two cores, and at least one: the journal, the publisher and the kernel's side of both need the
-/// others, and more threads than that only take turns (benches/README.md).
+/// others, and more threads than that only compete for the cores (benches/README.md).
 #[must_use]
 pub fn threads_for_two_cores() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
 }
 
-/// A listener that serves. Dropping it stops it without waiting for anybody.
+/// A running listener. Dropping it stops it without waiting for anything.
 pub struct Listening {
     address: SocketAddr,
     handle: ServerHandle,
@@ -23,7 +23,7 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Runs `server` on the current runtime. `stopping` is what its handlers look at to learn that the end is near.
+    /// Runs `server` on the current runtime. `stopping` tells its handlers that the listener is about to stop.
     pub(crate) fn start(address: SocketAddr, server: Server, stopping: CancellationToken) -> Self {
         let handle = server.handle();
         let mut tasks = JoinSet::new();
@@ -51,7 +51,7 @@ impl Listening {
         self.address
     }
 
-    /// Waits until the listener ends although nobody stopped it, which must stop the process.
+    /// Waits until the listener ends without having been stopped, which must stop the process.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -63,8 +63,8 @@ impl Listening {
         }
     }
 
-    /// Stops accepting, closes idle connections, answers what is in flight with `Connection: close`. True when all of it
-    /// was answered within `deadline`; what was not is cut.
+    /// Stops accepting, closes idle connections, answers what is in flight with `Connection: close`. True when all of
+    /// it was answered within `deadline`; connections that remain are cut.
     ///
     /// # Cancel safety
     /// Dropping the future stops the listener at once.
@@ -72,7 +72,7 @@ impl Listening {
         self.stop_or(deadline, || {}).await
     }
 
-    /// [`Self::stop`] that calls `late` at the deadline, before what is left is cut: then it can still be counted.
+    /// [`Self::stop`] that calls `late` at the deadline, before the rest is cut: then it can still be counted.
     ///
     /// # Cancel safety
     /// Dropping the future stops the listener at once.

@@ -1,4 +1,4 @@
-//! What is counted of connections. Labels come from closed sets and stand at zero from the start.
+//! Connection metrics. Labels come from closed sets and are present at zero from the start.
 
 use std::sync::Arc;
 
@@ -6,7 +6,6 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 
 use super::connection_permits::LimitReached;
 
-/// Which listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerName {
     /// Callbacks.
@@ -18,7 +17,6 @@ pub enum ListenerName {
 impl ListenerName {
     const ALL: [Self; 2] = [Self::Public, Self::Admin];
 
-    /// The label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -37,22 +35,22 @@ impl ListenerName {
     }
 }
 
-/// Why a connection was ended although its peer did not want that.
+/// Why a connection was ended against the peer's intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CutReason {
-    /// It sent what is no request; answered 400.
+    /// It sent something that is not a request; answered 400.
     Malformed,
-    /// A head did not come in time; answered 408.
+    /// A head was not complete in time; answered 408.
     LateHead,
-    /// A head is larger than can be read; answered 431.
+    /// A head is larger than the limit; answered 431.
     HeadTooLarge,
-    /// It went on with a body that was refused long ago.
+    /// It went on sending a body that had been refused.
     UnreadBody,
-    /// It did not take its answer.
+    /// It did not read its answer.
     UnreadAnswer,
-    /// Its TLS handshake failed or did not come to an end in time.
+    /// Its TLS handshake failed or was not complete in time.
     Handshake,
-    /// It was the one that waited longest when another one came and there was no room.
+    /// It had been idle the longest when another one arrived at the limit.
     Evicted,
 }
 
@@ -142,7 +140,7 @@ impl ConnectionMetrics {
         Ok(metrics)
     }
 
-    /// Shows when the certificate of a listener ends.
+    /// Shows when the certificate of a listener expires.
     pub(super) fn expires(&self, name: ListenerName, at: Option<i64>) {
         if let Some(at) = at {
             self.expiry.with_label_values(&[name.as_str()]).set(at);

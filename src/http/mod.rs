@@ -1,10 +1,10 @@
-//! Between a socket and a handler, the same for both listeners (docs/src/operator/limits.md): who may open one more
-//! connection, how long a peer may take, and what is answered where no handler is asked.
+//! What lies between a socket and a handler, the same for both listeners (docs/src/operator/limits.md): connection
+//! permits, deadlines of the peer, and the answers that need no handler.
 //!
-//! actix-http reads and writes the requests. It times the head of a connection's first request only, refuses without a body,
-//! and reads a body that nobody wants for as long as its sender likes; so it is given connections of our own
-//! (`connection`), which know whose turn it is (`turn`) and end what takes too long (`closing`). TLS is below all that
-//! (`identity`, `stream`).
+//! actix-http reads and writes the requests. It times the head of a connection's first request only, refuses without a
+//! body, and reads a body that is not needed any more for as long as its sender likes; so it is given connections of
+//! our own (`connection`), which know which side they wait for (`connection_state`) and end what takes too long
+//! (`lingering_close`). TLS is below all that (`certificate`, `stream`).
 
 mod bind;
 mod certificate;

@@ -1,14 +1,14 @@
-//! Who counts as one peer.
+//! What counts as one peer.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// One address of IPv4, or one /64 of IPv6: whoever has one address of those has all of them.
+/// One IPv4 address, or one IPv6 /64: a host that has one address of a /64 has all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Peer(IpAddr);
 
 impl Peer {
     pub(super) fn of(address: IpAddr) -> Self {
-        // A listener on [::] sees IPv4 peers as ::ffff:a.b.c.d, which all lie in one /64.
+        // A listener on [::] sees IPv4 peers as ::ffff:a.b.c.d, which are all in one /64.
         Self(match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(

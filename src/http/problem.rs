@@ -1,4 +1,4 @@
-//! Problem documents (RFC 9457): what every refusal of either listener looks like.
+//! Problem documents (RFC 9457): the body of every refusal of either listener.
 
 use actix_web::{
     HttpResponse,
@@ -15,11 +15,11 @@ pub struct Problem {
     /// URI reference that names the class (RFC 9457, 3.1.1).
     #[serde(rename = "type")]
     pub class: &'static str,
-    /// The class in words; the same for every occurrence.
+    /// The title of the class; the same for every occurrence.
     pub title: &'static str,
     /// HTTP status.
     pub status: u16,
-    /// This occurrence in words.
+    /// The description of this occurrence.
     pub detail: String,
     /// By JSON Pointer from the body's root; extension member.
     pub errors: Vec<ProblemError>,
@@ -38,7 +38,7 @@ pub struct ProblemError {
 }
 
 impl Problem {
-    /// A problem without places.
+    /// A problem without `errors`.
     #[must_use]
     pub fn new(
         status: StatusCode,
@@ -64,7 +64,7 @@ impl Problem {
             ),
             400 => ("urn:hookswitch:problem:not-a-callback", "Not a callback"),
             503 => ("urn:hookswitch:problem:not-now", "Not now"),
-            // Where the status says it all, RFC 9457 (4.2.1) wants `about:blank` and its phrase.
+            // Where the status says everything, RFC 9457 (4.2.1) asks for `about:blank` and the status phrase.
             _ => (
                 "about:blank",
                 status.canonical_reason().unwrap_or("Refused"),
@@ -73,12 +73,10 @@ impl Problem {
         Self::new(status, class, title, detail)
     }
 
-    /// The body.
     pub(super) fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers are always written as JSON")
     }
 
-    /// The response that carries it.
     #[must_use]
     pub fn response(&self) -> HttpResponse {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,4 +1,4 @@
-//! Refusals that are written where no handler runs: the same problem documents (RFC 9457) as everywhere else.
+//! Refusals that are written without a handler: the same problem documents (RFC 9457) as everywhere else.
 
 use actix_web::http::StatusCode;
 use jiff::Timestamp;
@@ -8,13 +8,13 @@ use super::Problem;
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionRefusal {
-    /// What came is not an HTTP/1 request, or can be read in two ways.
+    /// The bytes are not an HTTP/1 request, or can be read in two ways.
     Malformed,
-    /// A head did not come in time.
+    /// A head was not complete in time.
     LateHead,
-    /// A head is larger than can be read at all.
+    /// A head is larger than the limit.
     HeadTooLarge,
-    /// As many connections are open as may be.
+    /// The connection limit is reached.
     LimitReached,
 }
 
@@ -44,7 +44,7 @@ impl ConnectionRefusal {
         Problem::of_callback(status, detail)
     }
 
-    /// The answer from its first byte to its last.
+    /// The complete response.
     pub(super) fn to_response_bytes(self) -> Vec<u8> {
         let problem = self.problem();
         let status = StatusCode::from_u16(problem.status).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Where connections come in, and how a listener is put together.
+//! Accepts connections, and puts a listener together.
 
 use std::{fmt, io, net::SocketAddr, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
 
@@ -30,15 +30,16 @@ use super::{
     stream::Stream,
 };
 
-/// Connections of one thread that are told that there is no place for them, at once. Further ones are closed without a
-/// word: who refuses must not run out of places himself.
+/// Connections of one thread that are being refused with a 503, at once. Further ones are closed without an answer:
+/// refusing connections must not itself use up the connections.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 
-/// How long such a connection may take to read that.
+/// How long such a connection may take to read the answer.
 const TURNED_AWAY: Duration = Duration::from_millis(500);
 
-/// What actix may hold beyond our own count: those that are being turned away, and those that are gone but for their task.
-/// At its limit it would leave connections in the kernel's queue, where nobody answers and nobody counts them.
+/// What actix may hold beyond our own limit: connections that are being refused, and those that have ended except for
+/// their task. At its own limit it would leave connections in the kernel's queue, where they are neither answered nor
+/// counted.
 const SLACK: usize = 256;
 
 /// The bounds of a listener.
@@ -50,38 +51,35 @@ pub struct ConnectionLimits {
     pub connections_per_peer: usize,
     /// Request line and headers, bytes as they come.
     pub head_bytes: usize,
-    /// From the first byte of a head (of the first request: from the connection's beginning) to its last; also how long what
-    /// is left of a refused body is read.
+    /// From the first byte of a head (for the first request: from the start of the connection) to its last; also how
+    /// long the rest of a refused body is read.
     pub head_timeout: Duration,
     /// From an answer to the first byte of the next request.
     pub idle_timeout: Duration,
-    /// How long a piece of an answer may wait for its peer to take it.
+    /// How long a part of an answer may wait for the peer to read it.
     pub answer_timeout: Duration,
-    /// Whether a connection that comes at the limit takes the place of the one that has waited for its peer the longest. For
-    /// a listener of one thread: a thread ends its own connections only.
+    /// Whether a new connection at the limit replaces the one that has waited for its peer the longest. For a listener
+    /// of one thread: a thread ends its own connections only.
     pub evicts_idle: bool,
 }
 
-/// What a listener is made of, beside its handlers.
+/// The parts of a listener, except its handlers.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// Which one.
     pub name: ListenerName,
-    /// Its bounds.
     pub limits: ConnectionLimits,
-    /// What it shows; without one it speaks no TLS.
+    /// Its certificate; without one it does not use TLS.
     pub identity: Option<Arc<Certificate>>,
     /// Threads that serve it.
     pub threads: usize,
-    /// What is counted.
     pub metrics: ConnectionMetrics,
-    /// Cancelled when it is to stop: connections without a handler at work end.
+    /// Cancelled when it is to stop: connections end when none of their handlers is at work.
     pub stopping: CancellationToken,
 }
 
-/// Serves what `app` makes on `listener`, which is bound already. `app` is called once on each thread.
+/// Serves `app` on `listener`, which is already bound. `app` is called once on each thread.
 ///
-/// This is what `HttpServer::listen` puts together, with connections of our own; its time limits are ours too.
+/// This is what `HttpServer::listen` builds, with connections and time limits of our own.
 ///
 /// # Errors
 /// If the listener cannot be made non-blocking.
@@ -157,14 +155,14 @@ where
         .workers(threads)
         .max_concurrent_connections(limits.connections.saturating_add(SLACK))
         .disable_signals()
-        // `Listening::stop` has the deadline; this one must not come before it.
+        // `Listening::stop` has the deadline; this one must not fire before it.
         .shutdown_timeout(3_600)
         .listen(name.as_str(), listener, service)?
         .run();
     Ok(server)
 }
 
-/// The entrance of one thread.
+/// Accepts the connections of one thread.
 struct Acceptor {
     connections: Rc<Connections>,
     places: Arc<ConnectionPermits>,
@@ -179,7 +177,7 @@ type AcceptedConnection = (Connection, Protocol, Option<SocketAddr>);
 impl Acceptor {
     async fn admit(&self, tcp: TcpStream) -> io::Result<AcceptedConnection> {
         let peer = tcp.peer_addr()?;
-        // An answer is written in one piece: there is nothing to gather.
+        // An answer is written in one piece: there is nothing to coalesce.
         tcp.set_nodelay(true)?;
         let place = match self.places.take(peer.ip()) {
             Ok(place) => place,
@@ -221,7 +219,7 @@ impl Acceptor {
 
     async fn reject(&self, mut tcp: TcpStream, full: LimitReached) {
         self.counts.refused(full);
-        // Words would need a handshake, which costs more than all that is refused here.
+        // An answer would need a handshake, which costs more than everything that is refused here.
         if self.tls.is_some() {
             return;
         }
@@ -232,12 +230,12 @@ impl Acceptor {
             tcp.write_all(&ConnectionRefusal::LimitReached.to_response_bytes())
                 .await?;
             tcp.shutdown().await?;
-            // As in `LingeringClose`: what is unread when it is closed would take the words away.
+            // As in `LingeringClose`: closing with unread bytes would take the answer from the peer.
             let mut scratch = [0; 1_024];
             while tcp.read(&mut scratch).await? > 0 {}
             io::Result::Ok(())
         };
-        // A peer that has gone, or does not go, loses nothing that it was owed.
+        // A peer that has gone, or does not go, loses nothing that it is entitled to.
         drop(timeout(TURNED_AWAY, goodbye).await);
     }
 }

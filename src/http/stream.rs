@@ -1,4 +1,4 @@
-//! What a connection is made of.
+//! The transport of a connection.
 
 use std::{
     io,
@@ -21,11 +21,11 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Throws away what comes. True at its end.
+    /// Discards received bytes. True at the end of the stream.
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let tcp = match self {
             Self::Plain(tcp) => tcp,
-            // What it means does not matter any more.
+            // The content does not matter any more, so it is not decrypted.
             Self::Tls(tls) => tls.get_mut().0,
         };
         let mut scratch = [0; 4_096];

@@ -1,5 +1,5 @@
-//! The drift board: members and enum values that the sender uses and our schemas do not know (schemas/README.md, "What
-//! a schema refuses").
+//! Drift counts: members and enum values that the sender uses and our schemas do not know (schemas/README.md, "What a
+//! schema refuses").
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-/// Series the board holds at most; further ones are counted together in [`DriftView::dropped`].
+/// Maximum number of series; further ones are counted together in [`DriftView::dropped`].
 const SERIES_LIMIT: usize = 1_000;
 
 /// Counts drift by (event type, JSON Pointer), bounded.
@@ -20,14 +20,13 @@ pub struct DriftCounts(Mutex<DriftView>);
 pub struct DriftView {
     /// Occurrences by event type and JSON Pointer (array indices written as `*`).
     pub series: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Occurrences that found the board full.
+    /// Occurrences beyond the maximum number of series.
     pub dropped: u64,
     #[serde(skip)]
     count: usize,
 }
 
 impl DriftCounts {
-    /// Counts one occurrence.
     pub fn note(&self, event_type: &str, pointer: &str) {
         let mut view = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = view
@@ -47,7 +46,7 @@ impl DriftCounts {
         }
     }
 
-    /// All series now.
+    /// All series at this moment.
     #[must_use]
     pub fn view(&self) -> DriftView {
         self.0

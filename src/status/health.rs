@@ -1,4 +1,4 @@
-//! The health board: what `/livez`, `/readyz` and `/startupz` are answered from (P7).
+//! The health status, from which `/livez`, `/readyz` and `/startupz` are answered (P7).
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use super::{hysteresis::Hysteresis, stall::StallDetector};
 
-/// The state of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DestinationState {
@@ -24,7 +23,7 @@ pub enum DestinationState {
     Mismatched,
     /// A publish stays unconfirmed beyond `stall_timeout`.
     Stalled,
-    /// It left the configuration and is served until it owes nothing.
+    /// It left the configuration and is served until nothing is pending for it.
     Retired,
 }
 
@@ -60,7 +59,7 @@ pub enum JournalState {
     /// Being opened or recovered.
     #[default]
     Opening,
-    /// It takes records.
+    /// It accepts records.
     Writable,
     /// At `limit_bytes` or `limit_deliveries`.
     Full,
@@ -68,13 +67,14 @@ pub enum JournalState {
     DiskFull,
     /// A commit has been open for `journal.stall_timeout`, or another program holds a write lock; resumes by itself.
     Stalled,
-    /// Its files were removed or replaced: nothing is accepted; what is owed is still delivered, then it has failed.
+    /// Its files were removed or replaced: nothing is accepted; pending deliveries are still delivered, then it has
+    /// failed.
     FilesGone,
     /// A write or fsync failed: nothing is accepted until restart, and `/livez` fails.
     Failed,
 }
 
-/// How the publishing connection stands.
+/// The status of the publishing connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BrokerState {
     /// Open and fenced.
@@ -83,7 +83,7 @@ pub struct BrokerState {
     pub blocked: bool,
 }
 
-/// A snapshot of everything on the board.
+/// A snapshot of the status.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct HealthView {
     /// Start-up is over: config and schemas loaded, journal open and recovered, listeners bound.
@@ -92,7 +92,7 @@ pub struct HealthView {
     pub draining: bool,
     /// The journal.
     pub journal: JournalState,
-    /// More on the journal's state, for people.
+    /// More about the journal's state, as text for the operator.
     pub journal_why: Option<String>,
     /// A stall has lasted for `journal.liveness_timeout`.
     pub journal_dead: bool,
@@ -102,11 +102,11 @@ pub struct HealthView {
     pub broker: BrokerState,
     /// Each destination's state and why, by channel name.
     pub destinations: BTreeMap<String, (DestinationState, Option<String>)>,
-    /// Things an operator should know that take nobody out of service (an app without auth, …).
+    /// Things that an operator should know and that do not affect readiness (an app without auth, …).
     pub notices: Vec<String>,
 }
 
-/// Where rooms write how they stand. Cheap enough to write on every change.
+/// Where modules write their status. Cheap enough to write on every change.
 #[derive(Debug, Default)]
 pub struct Health {
     state: Mutex<HealthState>,
@@ -120,7 +120,6 @@ struct HealthState {
 }
 
 impl Health {
-    /// Changes the board.
     pub fn update(&self, change: impl FnOnce(&mut HealthView)) {
         let mut state = self.state();
         change(&mut state.view);
@@ -128,19 +127,19 @@ impl Health {
         state.broker.tell(usable, Instant::now());
     }
 
-    /// Sets one destination's state, with a reason for people.
+    /// Sets one destination's state, with a reason for the operator.
     pub fn destination(&self, name: &str, state: DestinationState, why: Option<String>) {
         self.update(|view| {
             view.destinations.insert(name.to_owned(), (state, why));
         });
     }
 
-    /// Asks `detector` from now on whether the journal is stalled. The first one stays.
+    /// Asks `detector` from now on whether the journal is stalled. The first detector stays.
     pub fn watch(&self, detector: Arc<StallDetector>) {
         self.stall.get_or_init(|| detector);
     }
 
-    /// What stands on the board now.
+    /// The current status.
     #[must_use]
     pub fn view(&self) -> HealthView {
         let mut view = self.state().view.clone();
@@ -164,7 +163,8 @@ impl Health {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the broker counts as there at `now`, short absences overlooked: what readiness follows in `confirm` mode.
+    /// Whether the broker counts as available at `now`, ignoring short absences: readiness follows this in `confirm`
+    /// mode.
     #[must_use]
     pub fn broker_counts(&self, now: Instant) -> bool {
         self.state().broker.says(now)

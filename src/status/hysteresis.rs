@@ -1,26 +1,26 @@
-//! Readiness that follows the broker without fluttering (`confirm` mode).
+//! Readiness that follows the broker without flapping (`confirm` mode).
 
 use std::time::{Duration, Instant};
 
-/// How long the broker must be away before readiness says so: shorter absences (a reconnect, a leader election) are
-/// bridged by callbacks that wait for their confirm.
+/// How long the broker must be away before readiness shows it: callbacks that wait for their confirm bridge shorter
+/// absences (a reconnect, a leader election).
 pub(super) const AWAY: Duration = Duration::from_secs(10);
 
-/// How long the broker must be back before readiness says so.
+/// How long the broker must be back before readiness shows it.
 pub(super) const BACK: Duration = Duration::from_secs(2);
 
-/// Follows a flag, but only after it has stayed changed for a while. Knows no clock of its own.
+/// Follows a flag, but only after it has stayed changed for a while. The time is passed in.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Hysteresis {
-    /// What the flag was last told to be, and since when.
+    /// The last value of the flag, and since when.
     flag: bool,
     since: Option<Instant>,
-    /// What is said.
+    /// The value shown.
     said: bool,
 }
 
 impl Hysteresis {
-    /// The flag is now `flag`.
+    /// Sets the flag.
     pub(super) fn tell(&mut self, flag: bool, now: Instant) {
         self.said = self.says(now);
         if flag != self.flag || self.since.is_none() {
@@ -29,7 +29,7 @@ impl Hysteresis {
         }
     }
 
-    /// What is to be said at `now`.
+    /// The value to show at `now`.
     pub(super) fn says(&self, now: Instant) -> bool {
         let patience = if self.flag { BACK } else { AWAY };
         match self.since {

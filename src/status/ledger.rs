@@ -1,4 +1,4 @@
-//! The books of promise P3: what came in at the door and what is owed behind it, always read as one snapshot.
+//! The conservation counters of promise P3: events received and deliveries pending, always read as one snapshot.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,47 +8,47 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-/// What became of one event at the door.
+/// The outcome of one received event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventOutcome {
-    /// Durable and owed to its destinations.
+    /// Durable and pending for its destinations.
     Accepted,
-    /// Known already.
+    /// Already known.
     Duplicate,
     /// Kept in quarantine.
     Quarantined,
-    /// The callback was refused with an error status after its envelope was known.
+    /// The callback was refused with an error status after its envelope was decoded.
     Refused,
 }
 
 /// The numbers of both laws (P3; docs/src/operator/health.md, "Conservation laws"). Counters are per process, gauges
-/// are now.
+/// are current values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LedgerCounts {
-    /// Events whose fate at the door is decided.
+    /// Events whose outcome is decided.
     pub received: u64,
     /// … accepted.
     pub accepted: u64,
-    /// … known already.
+    /// … already known.
     pub duplicate: u64,
-    /// … quarantined at the door.
+    /// … quarantined on receipt.
     pub quarantined: u64,
     /// … refused.
     pub refused: u64,
-    /// Deliveries that this process came to owe.
+    /// Deliveries enqueued by this process.
     pub owed: u64,
-    /// Deliveries that the journal still owed when this process opened it.
+    /// Deliveries that were pending in the journal when this process opened it.
     pub recovered: u64,
     /// Deliveries confirmed by the broker.
     pub delivered: u64,
-    /// Deliveries given up and moved to quarantine (each then owes one to the quarantine).
+    /// Deliveries given up and moved to quarantine (each then adds one pending delivery to the quarantine).
     pub moved: u64,
-    /// Deliveries owed now: counted by the journal's index, not derived from the others.
+    /// Deliveries pending now: counted by the journal's index, not derived from the others.
     pub pending: u64,
 }
 
 impl LedgerCounts {
-    /// The only place where an event is counted at the door: as received and under its outcome, in one step.
+    /// The only place where a received event is counted: as received and under its outcome, in one step.
     pub fn decide(&mut self, outcomes: impl IntoIterator<Item = EventOutcome>) {
         for outcome in outcomes {
             self.received += 1;
@@ -67,7 +67,7 @@ impl LedgerCounts {
 pub struct Ledger(Mutex<LedgerCounts>);
 
 impl Ledger {
-    /// Books the decided outcomes of one callback's events.
+    /// Counts the decided outcomes of one callback's events.
     pub fn decide(&self, outcomes: impl IntoIterator<Item = EventOutcome>) {
         self.book(|counts| counts.decide(outcomes));
     }
@@ -139,33 +139,30 @@ impl LedgerFamilies {
         let families = Self {
             received: IntCounter::new(
                 "hookswitch_events_received_total",
-                "Events whose fate at the door is decided: the sum of hookswitch_events_total over its outcomes",
+                "Events whose outcome is decided: the sum of hookswitch_events_total over its outcomes",
             )?,
             events: IntCounterVec::new(
-                Opts::new(
-                    "hookswitch_events_total",
-                    "Events by what became of them at the door",
-                ),
+                Opts::new("hookswitch_events_total", "Events received, by outcome"),
                 &["outcome"],
             )?,
             owed: IntCounter::new(
                 "hookswitch_deliveries_owed_total",
-                "Deliveries that this process came to owe",
+                "Deliveries enqueued by this process",
             )?,
             deliveries: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_deliveries_total",
-                    "Deliveries that are owed no more, by outcome",
+                    "Deliveries that are no longer pending, by outcome",
                 ),
                 &["outcome"],
             )?,
             recovered: IntGauge::new(
                 "hookswitch_deliveries_recovered",
-                "Deliveries that the journal still owed when this process opened it",
+                "Deliveries that were pending in the journal when this process opened it",
             )?,
             pending: IntGauge::new(
                 "hookswitch_deliveries_pending",
-                "Deliveries owed now, as counted by the journal's index",
+                "Deliveries pending now, as counted by the journal's index",
             )?,
         };
         families.received.inc_by(counts.received);

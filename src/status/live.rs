@@ -1,11 +1,11 @@
-//! The live feed behind `/live` and `hookswitch tail`: one line per step of an event, dropped when nobody reads.
+//! The live feed behind `/live` and `hookswitch tail`: one line per step of an event, dropped when there is no reader.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-/// A step worth a line.
+/// A step of an event that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LiveStage {
@@ -13,7 +13,7 @@ pub enum LiveStage {
     Accepted,
     /// Confirmed by the broker.
     Delivered,
-    /// Kept in quarantine, at the door or later.
+    /// Kept in quarantine, on receipt or later.
     Quarantined,
 }
 
@@ -40,7 +40,7 @@ pub struct LiveEvent {
     pub sequence: Option<i64>,
 }
 
-/// Hands lines to whoever listens; a slow listener loses lines and is told how many, nobody waits for it.
+/// Hands lines to listeners; a slow listener loses lines and is told how many. Sending never waits for a listener.
 #[derive(Clone, Debug)]
 pub struct LiveFeed(broadcast::Sender<Arc<LiveEvent>>);
 
@@ -51,7 +51,7 @@ impl Default for LiveFeed {
 }
 
 impl LiveFeed {
-    /// Builds and sends a line, unless nobody listens: then `line` is not even called.
+    /// Builds and sends a line if there is a listener; otherwise `line` is not even called.
     pub fn send(&self, line: impl FnOnce() -> LiveEvent) {
         if self.0.receiver_count() > 0 {
             // An error means that the last listener has just left.
@@ -59,13 +59,13 @@ impl LiveFeed {
         }
     }
 
-    /// Whether anybody would see a line: where making one needs more than a closure can get.
+    /// Whether there is a listener: for callers that need more than a closure to make a line.
     #[must_use]
     pub fn has_listeners(&self) -> bool {
         self.0.receiver_count() > 0
     }
 
-    /// A listener from now on.
+    /// A listener to all lines from now on.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<LiveEvent>> {
         self.0.subscribe()

@@ -1,8 +1,8 @@
-//! What the receiver knows of itself: health, the conservation law of P3, the live feed and drift counts. A leaf: every
-//! module may write here, and `admin` shows it.
+//! What the receiver knows about itself: health, the conservation law of P3, the live feed and drift counts. A leaf:
+//! every module may write here, and `admin` shows it.
 //!
-//! Each module registers its own Prometheus metrics on the registry that `app` hands out; only the conservation law has its
-//! one place here, in [`Ledger`].
+//! Each module registers its own Prometheus metrics on the registry that `app` hands out; only the counters of the
+//! conservation law are here, in [`Ledger`].
 
 mod drift;
 mod health;

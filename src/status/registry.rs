@@ -1,9 +1,9 @@
-//! The registry on which every module puts its metrics.
+//! The registry of all metrics.
 
 use prometheus::{IntGaugeVec, Opts, Registry};
 
-/// A registry with what describes the process itself: `hookswitch_build_info`, and memory, CPU time and open files under
-/// the names that Prometheus client libraries share.
+/// A registry with the metrics of the process itself: `hookswitch_build_info`, and memory, CPU time and open files
+/// under the names that Prometheus client libraries share.
 ///
 /// # Errors
 /// Only if a metric name is malformed, which a test rules out.

@@ -1,12 +1,12 @@
-//! Notices that the journal's writer does not get on: a disk that does not finish a commit, or a lock that another program
-//! holds on the database. Written by the writer, read by the probes and by the callbacks that wait.
+//! Notices that the journal's writer makes no progress: a disk that does not finish a commit, or a lock that another
+//! program holds on the database. Written by the writer, read by the probes and by waiting callbacks.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// From when on a commit that is open counts.
+/// How long an open commit may take.
 #[derive(Clone, Copy, Debug)]
 pub struct StallLimits {
     /// The instance is not ready, and callbacks are refused at once.
@@ -27,7 +27,7 @@ pub struct Stall {
 }
 
 impl Stall {
-    /// The reason in words.
+    /// The reason as text.
     #[must_use]
     pub fn why(&self) -> String {
         let age = self.age.as_secs();
@@ -50,7 +50,7 @@ pub struct StallDetector {
 
 #[derive(Debug, Default)]
 struct WriterWork {
-    /// The writer is at work, or was refused, since then.
+    /// Since when the writer is at work, or was refused.
     since: Option<Instant>,
     waits_for_lock: bool,
     /// A lock refused the last commit: the end of the work was no progress.
@@ -58,7 +58,7 @@ struct WriterWork {
     logged: bool,
 }
 
-/// For a store that cannot stall: nothing begins.
+/// For a store that cannot stall: no work begins.
 impl Default for StallDetector {
     fn default() -> Self {
         Self::new(StallLimits {
@@ -69,7 +69,7 @@ impl Default for StallDetector {
 }
 
 impl StallDetector {
-    /// Nothing is at work.
+    /// A detector without work.
     #[must_use]
     pub fn new(limits: StallLimits) -> Self {
         Self {
@@ -78,27 +78,27 @@ impl StallDetector {
         }
     }
 
-    /// The writer begins something that touches the disk.
+    /// The writer begins work that touches the disk.
     pub fn begin(&self) {
         self.work().since.get_or_insert_with(Instant::now);
     }
 
-    /// The writer asks for the database's write lock, or has it.
+    /// The writer waits for the database's write lock, or has it.
     pub fn waits_for_lock(&self, waits: bool) {
         self.work().waits_for_lock = waits;
     }
 
-    /// It was refused the lock.
+    /// The lock was refused.
     pub fn lock_refused(&self) {
         self.work().refused = true;
     }
 
-    /// It had the lock: whoever held it has let it go.
+    /// The lock was taken, so its previous holder has released it.
     pub fn lock_taken(&self) {
         self.work().refused = false;
     }
 
-    /// The work is done. Where the lock was refused, the time goes on.
+    /// The work is done. If the lock was refused, the time keeps running.
     pub fn end(&self) {
         let mut work = self.work();
         if work.refused {
@@ -126,12 +126,15 @@ impl StallDetector {
             dead: age >= self.limits.dead,
         };
         if !std::mem::replace(&mut work.logged, true) {
-            tracing::error!(why = stall.why(), "the journal stands: nothing is accepted");
+            tracing::error!(
+                why = stall.why(),
+                "the journal is stalled: nothing is accepted"
+            );
         }
         Some(stall)
     }
 
-    /// When the work that is going on, or else what begins now, is stalled; `None` if never.
+    /// When the current work, or else work that begins now, counts as stalled; `None` if never.
     #[must_use]
     pub fn due(&self, now: Instant) -> Option<Instant> {
         let since = self.work().since.unwrap_or(now);
@@ -185,7 +188,7 @@ mod tests {
         detector.waits_for_lock(true);
         detector.waits_for_lock(false);
         detector.lock_taken();
-        // The disk may hang all the same.
+        // The disk may hang as well.
         check(&detector, 4, Some((false, false)));
         detector.end();
         check(&detector, 100, None);

@@ -1,4 +1,4 @@
-//! Each way in which credentials can be wrong, and those that are right. The keys stand in a file here.
+//! Each way in which credentials can be wrong, and valid ones. The keys are in a file here.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -71,7 +71,7 @@ async fn a_token_may_stand_in_the_query_instead() {
     ] {
         assert_eq!(stage.ask(&query, &[]).await, Ok(()), "{query}");
     }
-    // Two tokens are none, wherever they stand.
+    // Two tokens count as none, wherever they are.
     let (query, value) = (format!("access_token={good}"), format!("Bearer {good}"));
     assert_eq!(stage.ask(&format!("{query}&{query}"), &[]).await, WRONG);
     assert_eq!(stage.ask(&query, &[("authorization", &value)]).await, WRONG);
@@ -88,7 +88,7 @@ async fn a_missing_token_is_refused() {
         missing
     );
     assert!(stage.metric("hookswitch_auth_refusals_total{app=\"contoso\",class=\"missing\"} 2"));
-    // A token anywhere else is none.
+    // A token anywhere else does not count.
     let token = Pair(0).good("a");
     let query = format!("token={token}");
     assert_eq!(stage.ask(&query, &[("cookie", &token)]).await, missing);
@@ -267,7 +267,7 @@ async fn a_wrong_issuer_is_refused() {
     )
     .await;
     refused(json!({"iss": null}), TokenFault::Claim("iss".into())).await;
-    // A list with ours in it is no issuer.
+    // A list with ours in it is not an issuer.
     refused(
         json!({"iss": ["https://issuer.example/"]}),
         TokenFault::Claim("iss".into()),
@@ -321,7 +321,7 @@ async fn a_token_signed_with_the_public_key_as_a_secret_is_refused() {
 async fn a_token_signed_with_another_key_is_refused() {
     let (_dir, stage) = stage(|_| {}).await;
     assert_eq!(stage.token(&Pair(1).good("a")).await, WRONG);
-    // Another's signature under our words.
+    // A signature of another token under our claims.
     let (said, _) = Pair(0)
         .good("a")
         .rsplit_once('.')
@@ -366,7 +366,7 @@ async fn what_is_no_token_is_refused() {
     ] {
         assert_eq!(stage.token(odd).await, WRONG, "{odd}");
     }
-    // Two of them: nobody knows which one counts.
+    // Two of them: it is undefined which one counts.
     let value = format!("Bearer {good}");
     let twice = [("authorization", value.as_str()); 2];
     assert_eq!(stage.ask("", &twice).await, WRONG);
@@ -428,7 +428,7 @@ async fn keys_in_a_file_are_read_again_when_it_changes() {
     let keys = json!({"keys": [Pair(0).jwk("a"), Pair(1).jwk("b")]}).to_string();
     fs::write(dir.path().join("keys.json"), keys).unwrap();
     stage.until(&new, |answer| answer.is_ok()).await;
-    // One that is no good changes nothing.
+    // An unusable file changes nothing.
     fs::write(dir.path().join("keys.json"), "{").unwrap();
     until_metric(&stage, "hookswitch_auth_reload_failures_total 1").await;
     assert_eq!(stage.token(&new).await, Ok(()));
@@ -522,7 +522,7 @@ async fn secrets_rotate_without_a_restart() {
     fs::write(&path, new).unwrap();
     until(OLD, wrong).await;
     assert_eq!(ask(new).await, Ok(()));
-    // A file that holds no secret, or none any more, changes nothing.
+    // A file without a secret changes nothing.
     fs::write(&path, NEW).unwrap();
     until_metric(&stage, "hookswitch_auth_reload_failures_total 1").await;
     fs::remove_file(&path).unwrap();

@@ -38,7 +38,7 @@ async fn never_had(manner: Manner, pace: RefreshPace) {
     let token = Pair(0).good("a");
     let answer = stage.token(&token).await;
     assert!(has_no_keys(answer), "{answer:?}");
-    // The keeper's next attempt, not the ten minutes that unknown keys rest here.
+    // The refresher's next attempt, not the ten minutes between fetches for unknown keys.
     let soon =
         |answer| matches!(answer, Err(AuthRefusal::NoKeys { retry_after }) if retry_after < 60);
     assert!(soon(answer), "{answer:?}");
@@ -48,7 +48,7 @@ async fn never_had(manner: Manner, pace: RefreshPace) {
         notices,
         [format!("the keys of issuer {ISSUER} cannot be fetched")]
     );
-    // Nothing is in doubt about somebody without credentials.
+    // A request without credentials is refused without any doubt.
     let missing = Err(AuthRefusal::Missing(AuthChallenge::Bearer));
     assert_eq!(stage.ask("", &[]).await, missing);
     server.is_now(only_a());
@@ -102,7 +102,7 @@ async fn an_unknown_key_is_asked_for_and_refused_when_there_is_none() {
     assert_eq!(server.asked(), 1);
     assert_eq!(stage.token(&Pair(1).good("b")).await, WRONG);
     assert_eq!(server.asked(), 2);
-    // What is known needs no question.
+    // A known key needs no fetch.
     assert_eq!(stage.token(&Pair(0).good("a")).await, Ok(()));
     assert_eq!(server.asked(), 2);
 }
@@ -143,12 +143,12 @@ async fn a_storm_of_unknown_keys_causes_no_more_than_one_fetch_in_its_time() {
     let stage = Stage::of(from(&server), pace()).await;
     for number in 0..200 {
         let answer = stage.token(&Pair(1).good(&format!("storm-{number}"))).await;
-        // Not proven bad: the keys at hand are older than the token. Come again when a fetch may be made.
+        // Not proven bad: the keys at hand are older than the token. The sender retries when a fetch may be made.
         assert!(has_no_keys(answer), "{answer:?}");
     }
     assert_eq!(server.asked(), 1);
     assert_eq!(stage.token(&Pair(0).good("a")).await, Ok(()));
-    // Anybody can cause this, so it must not look like keys that are missing, which operators are woken up for.
+    // Any client can cause this, so it must not look like missing keys, which need an operator.
     let refused = |class, count| {
         format!("hookswitch_auth_refusals_total{{app=\"contoso\",class=\"{class}\"}} {count}")
     };
@@ -165,7 +165,7 @@ async fn callbacks_that_meet_a_new_key_together_wait_for_one_fetch() {
     };
     let stage = Stage::of(from(&server), pace).await;
     server.is_now(a_and_b());
-    // The time itself is what is tested: before it is over nobody may ask.
+    // The time itself is what is tested: before it is over no fetch may begin.
     tokio::time::sleep(Duration::from_millis(1_050)).await;
     let token = Pair(1).good("b");
     let all = futures_util::future::join_all((0..50).map(|_| stage.token(&token))).await;
@@ -219,7 +219,7 @@ async fn failed(stage: &Stage) {
     assert!(found.await.is_ok());
 }
 
-/// Keys by way of a discovery document; whether a good token comes in.
+/// Keys through a discovery document; whether a valid token is accepted.
 async fn discovered(document: impl FnOnce(&str) -> Value) -> bool {
     let server = KeyServer::start(Manner::Error).await;
     let keys = json!([Pair(0).jwk("a")]);

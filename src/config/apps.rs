@@ -1,4 +1,4 @@
-//! `[[apps]]`: who may send callbacks, and what becomes of events that are not understood.
+//! `[[apps]]`: the senders of callbacks, and what happens to events that are not understood.
 
 use std::num::NonZeroU32;
 
@@ -86,7 +86,7 @@ fn event_grid(section: &mut Section<'_>) -> EventGrid {
     }
 }
 
-/// Above this a rate a second says nothing any more.
+/// A higher rate per second has no effect.
 const RATE_LIMIT: u32 = 1_000_000;
 
 fn rate(section: &mut Section<'_>) -> Option<Rate> {
@@ -118,7 +118,7 @@ fn pass_query(section: &mut Section<'_>) -> Vec<String> {
     names
 }
 
-/// Reads every app, refusing two of one name.
+/// Reads every app; a repeated name is a problem.
 pub(super) fn apps(top: &mut Section<'_>) -> Vec<App> {
     let mut seen = Vec::<AppName>::new();
     let apps: Vec<App> = top

@@ -1,4 +1,4 @@
-//! `apps.auth`: who may speak for an app. Closed by default (P6): an app without it is refused.
+//! `apps.auth`: how senders of an app are authenticated. Closed by default (P6): an app without it is refused.
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -13,7 +13,7 @@ use super::{
     tree::Value,
 };
 
-/// Who signs the service's callbacks (docs/src/reference/acs-events.md, "Tokens of callbacks").
+/// The issuer of the service's callback tokens (docs/src/reference/acs-events.md, "Tokens of callbacks").
 const ACS_ISSUER: &str = "https://acscallautomation.communication.azure.com";
 
 /// Where the service publishes the keys that it signs callbacks with.
@@ -23,7 +23,7 @@ const ACS_KEYS: &str = "https://acscallautomation.communication.azure.com/callin
 pub const ACCESS_TOKEN: &str = "access_token";
 
 const HELP: &str = "write [apps.auth] with acs = { resource_id = \"<immutable resource id>\" }, jwt or shared_secret, \
-                    or auth = \"none\" to take callbacks from anybody";
+                    or auth = \"none\" to accept callbacks without authentication";
 
 /// Default of `leeway`: how far the clocks of issuer and receiver may be apart.
 const LEEWAY: Duration = Duration::from_secs(60);
@@ -31,19 +31,19 @@ const LEEWAY: Duration = Duration::from_secs(60);
 /// Largest `leeway`: the lifetime of the calling service's own tokens.
 const LEEWAY_LIMIT: Duration = Duration::from_secs(300);
 
-/// Who may speak for an app.
+/// How senders of an app are authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// `auth = "none"`, in so many words.
+    /// `auth = "none"`, written explicitly.
     None,
-    /// Whoever satisfies one of these.
+    /// One of these methods must succeed.
     Any(Methods),
 }
 
-/// The methods of one app, at least one; any of them lets a callback in.
+/// The methods of one app, at least one; any of them is sufficient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Methods {
-    /// The calling service's own tokens, for any of these resources.
+    /// The calling service's own tokens, for one of these resources.
     pub acs: Vec<Acs>,
     /// Other issuers' tokens.
     pub jwt: Vec<Jwt>,
@@ -52,13 +52,13 @@ pub struct Methods {
 }
 
 impl Methods {
-    /// Every issuer whose tokens are good, the calling service first.
+    /// Every accepted issuer, the calling service first.
     #[must_use]
     pub fn issuers(&self) -> Vec<Jwt> {
         let mut issuers: Vec<Jwt> = Vec::new();
         for acs in &self.acs {
             let issuer = acs.issuer();
-            // So that a signature is checked once, however many resources there are.
+            // So that a signature is checked once, whatever the number of resources.
             match issuers.iter_mut().find(|known| known.keys == issuer.keys) {
                 Some(known) => known.audience.extend(issuer.audience),
                 None => issuers.push(issuer),
@@ -92,17 +92,17 @@ impl Acs {
     }
 }
 
-/// Whom a token must be for.
+/// The audience that a token must name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
-    /// This text, with letter case (RFC 7519, 4.1.3).
+    /// This text, case-sensitive (RFC 7519, 4.1.3).
     Exact(String),
-    /// This GUID, without letter case (RFC 9562, 4).
+    /// This GUID, case-insensitive (RFC 9562, 4).
     Guid(String),
 }
 
 impl Audience {
-    /// Whether a token for `received` is for this.
+    /// Whether a token for `received` names this audience.
     #[must_use]
     pub fn is(&self, received: &str) -> bool {
         match self {
@@ -129,7 +129,7 @@ pub struct Jwt {
     pub audience: Vec<Audience>,
     /// Where its keys are.
     pub keys: KeySource,
-    /// Signatures that count; none of them symmetric, not empty.
+    /// Accepted signature algorithms; none of them symmetric, not empty.
     pub algorithms: Vec<Algorithm>,
     /// How far clocks may be apart, at most five minutes.
     pub leeway: Duration,
@@ -148,21 +148,20 @@ pub enum KeySource {
     File(PathBuf),
 }
 
-/// Where in a request a shared secret stands.
+/// Where in a request a shared secret is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretPlace {
     /// A query parameter, by its decoded name.
     Query(String),
-    /// A header, lower case.
+    /// A header, in lower case.
     Header(String),
 }
 
 /// A secret that the sender repeats in each request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedSecret {
-    /// Where it stands.
     pub place: SecretPlace,
-    /// File with the values that are good now, one a line; read again when it changes.
+    /// File with the current values, one per line; read again when it changes.
     pub value_file: PathBuf,
 }
 
@@ -176,7 +175,7 @@ fn is_loopback(url: &Url) -> bool {
             .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// Reads `auth` of one app; with a problem noted, what it returns is thrown away.
+/// Reads `auth` of one app; if a problem was noted, the result is discarded.
 pub(super) fn auth(section: &mut Section<'_>) -> Auth {
     let Some(given) = section.given("auth") else {
         section.refuse("auth", format!("is missing: {HELP}"));
@@ -192,13 +191,13 @@ pub(super) fn auth(section: &mut Section<'_>) -> Auth {
     }
 }
 
-/// A query parameter that lets callbacks in must not travel on to consumers.
+/// A query parameter that authenticates callbacks must not be passed on to consumers.
 pub(super) fn refuse_passed_secrets(auth: &Auth, pass_query: &[Given<'_>]) {
     let Auth::Any(methods) = auth else { return };
     let has_tokens = !methods.acs.is_empty() || !methods.jwt.is_empty();
     for given in pass_query {
         if has_tokens && given.text() == Some(ACCESS_TOKEN) {
-            given.refuse("is where a token may stand, which is never passed on: take it out");
+            given.refuse("may carry a token, which is never passed on: remove it");
             continue;
         }
         let named = methods.shared_secret.iter().any(
@@ -257,7 +256,7 @@ fn acs(section: &mut Section<'_>, known: &mut Vec<String>) -> Option<Acs> {
         } else if id.len() != 36 || Uuid::try_parse(id).is_err() {
             section.refuse(
                 "resource_id",
-                "is no GUID such as \"00000000-0000-4000-8000-000000009100\"",
+                "is not a GUID like \"00000000-0000-4000-8000-000000009100\"",
             );
         } else if known.contains(id) {
             section.refuse("resource_id", "is there already: write each resource once");
@@ -283,7 +282,7 @@ fn jwt(section: &mut Section<'_>) -> Option<Jwt> {
     if audience.is_empty() {
         section.refuse(
             "audience",
-            "is missing or empty: write audience = [\"<whom the tokens are for>\"]",
+            "is missing or empty: write audience = [\"<the audience of the tokens>\"]",
         );
     }
     let sources = [
@@ -343,7 +342,7 @@ fn algorithms(section: &mut Section<'_>) -> Vec<Algorithm> {
     for given in section.texts("algorithms") {
         let name = given.text().unwrap_or_default();
         match name.parse::<Algorithm>() {
-            // A secret known to both sides is no public key, and a public key is no secret.
+            // A secret known to both sides is not a public key, and a public key is not a secret.
             Ok(algorithm) if algorithm.family() != AlgorithmFamily::Hmac => {
                 if !found.contains(&algorithm) {
                     found.push(algorithm);
@@ -362,7 +361,7 @@ fn claims(section: &mut Section<'_>) -> Vec<(String, String)> {
         return Vec::new();
     };
     let Value::Table(entries) = &given.node.value else {
-        given.refuse("expected a table such as { tid = \"<tenant>\" }");
+        given.refuse("expected a table like { tid = \"<tenant>\" }");
         return Vec::new();
     };
     let mut claims = Vec::new();
@@ -399,13 +398,13 @@ fn shared_secret(section: &mut Section<'_>) -> Option<SharedSecret> {
         _ => {
             section.refuse(
                 "",
-                "needs exactly one of query and header: where the secret stands in a request",
+                "needs exactly one of query and header: where the secret is in a request",
             );
             None
         }
     };
     if section.given("value_file").is_none() {
-        section.refuse("value_file", "is missing: a file with one secret a line");
+        section.refuse("value_file", "is missing: a file with one secret per line");
     }
     let value_file = section.path("value_file")?;
     if let Err(error) = read_secrets(&value_file) {
@@ -426,8 +425,8 @@ fn unfit(name: &str) -> Option<&'static str> {
     if name == "authorization" {
         return Some("is for tokens: write jwt or acs, or take another header");
     }
-    // HTTP's own decide where a request ends and what becomes of its connection, and proxies change them; attributes of
-    // binary CloudEvents and the trace are passed on to consumers; the handshakes look at theirs.
+    // HTTP's own headers decide where a request ends and what happens to its connection, and proxies change them;
+    // attributes of binary CloudEvents and the trace are passed on to consumers; the handshakes use theirs.
     let taken = ["ce-", "aeg-", "webhook-", "content-", "proxy-"];
     let taken = taken.iter().any(|start| name.starts_with(start));
     let own = [
@@ -444,7 +443,7 @@ fn unfit(name: &str) -> Option<&'static str> {
     ];
     if taken || own.contains(&name) {
         return Some(
-            "means something else already: take a header of its own, such as x-callback-key",
+            "already has another meaning: use a separate header, for example x-callback-key",
         );
     }
     None
@@ -486,10 +485,10 @@ fn url(section: &mut Section<'_>, name: &'static str) -> Option<Url> {
     }
 }
 
-/// Keys come over https; over http from this machine only, for development.
+/// Keys must be fetched over https; http is accepted from this machine only, for development.
 ///
 /// # Errors
-/// Says what is wrong with it.
+/// Says what is wrong with the URL.
 pub fn check_key_url(text: &str) -> Result<Url, String> {
     let url: Url = text
         .parse()

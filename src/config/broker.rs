@@ -12,7 +12,7 @@ use super::{
 
 const EXAMPLE: &str = "amqp://user:password@host:5672/%2f";
 
-/// What is wrong with a broker URL. Holds no part of the URL: it has a password in it.
+/// What is wrong with a broker URL. Holds no part of the URL, because it contains a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; write for example {EXAMPLE:?}")]
 pub struct BrokerUrlError(String);
@@ -21,7 +21,7 @@ pub struct BrokerUrlError(String);
 /// slash for the virtual host with the empty name, and both are hard to find from the connection error.
 ///
 /// # Errors
-/// When it is no `amqp` or `amqps` URL.
+/// If it is not an `amqp` or `amqps` URL.
 pub fn check_broker_url(url: &str) -> Result<AMQPUri, BrokerUrlError> {
     let refuse = |why: &str| BrokerUrlError(why.replace(url, "***"));
     let parsed: AMQPUri = url
@@ -43,42 +43,34 @@ pub fn check_broker_url(url: &str) -> Result<AMQPUri, BrokerUrlError> {
     Ok(parsed)
 }
 
-/// Why the file of broker URLs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerUrlFileError {
     /// It cannot be read.
     #[error("cannot read {path}")]
     Unreadable {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// A line is no URL.
+    /// A line is not a URL.
     #[error("line {line} of {path}")]
     Line {
-        /// Which file.
         path: PathBuf,
         /// Counted from 1.
         line: usize,
-        /// Why.
         #[source]
         source: BrokerUrlError,
     },
-    /// There is no URL in it.
-    #[error("{path} holds no URL: write one AMQP URL a line")]
-    Empty {
-        /// Which file.
-        path: PathBuf,
-    },
+    /// It holds no URL.
+    #[error("{path} holds no URL: write one AMQP URL per line")]
+    Empty { path: PathBuf },
 }
 
-/// Reads the file behind `broker.url_file`: one AMQP URL a line, empty lines passed over. Called at start and again
-/// at each connect, so that a rotated password needs no restart.
+/// Reads the file of `broker.url_file`: one AMQP URL per line, empty lines are skipped. Called at start and again at
+/// each connect, so that a rotated password needs no restart.
 ///
 /// # Errors
-/// When it cannot be read, holds no URL or one that is none.
+/// If it cannot be read, holds no URL, or holds a line that is not a URL.
 pub fn read_broker_urls(path: &Path) -> Result<Vec<Secret>, BrokerUrlFileError> {
     let text = std::fs::read_to_string(path).map_err(|source| BrokerUrlFileError::Unreadable {
         path: path.to_owned(),
@@ -112,7 +104,7 @@ pub(super) fn broker(section: &mut Section<'_>) -> Broker {
     let broker = Broker {
         exchange: section.text("exchange").unwrap_or_default(),
         declare: section.flag("declare", true),
-        // RabbitMQ takes at most 512 MiB, and 16 MiB unless it is told otherwise.
+        // RabbitMQ accepts at most 512 MiB, and 16 MiB by default.
         max_message_bytes: section.integer("max_message_bytes", 1_024..=536_870_912, 16_777_216),
         tls: section.table("tls", tls),
         endpoint,
@@ -176,7 +168,7 @@ fn written(given: &Given<'_>) -> BrokerEndpoint {
     };
     if texts.is_empty() || texts.len() < expected {
         given.refuse(format!(
-            "expected an AMQP URL such as {EXAMPLE:?}, or a list of them"
+            "expected an AMQP URL like {EXAMPLE:?}, or a list of them"
         ));
     }
     for text in &texts {

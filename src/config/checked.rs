@@ -1,4 +1,4 @@
-//! What a configuration says once every check has passed.
+//! A configuration that has passed every check.
 
 use std::{
     collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration,
@@ -16,7 +16,6 @@ use super::auth::Auth;
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes `value` out of sight.
     #[must_use]
     pub fn new(value: String) -> Self {
         Self(value)
@@ -35,7 +34,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// All of it.
+/// The checked configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Listeners and limits.
@@ -61,9 +60,9 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Admin listener.
     pub admin_listen: SocketAddr,
-    /// What the public listener shows; `None`: it speaks no TLS.
+    /// The certificate of the public listener; without one it does not use TLS.
     pub tls: Option<KeyPair>,
-    /// What the admin listener shows; `None`: it speaks no TLS.
+    /// The certificate of the admin listener; without one it does not use TLS.
     pub admin_tls: Option<KeyPair>,
     /// Largest callback body, 1 KiB to 16 MiB.
     pub body_limit_bytes: usize,
@@ -108,9 +107,9 @@ pub struct Journal {
     /// Share of `limit_bytes` and of `limit_deliveries` that may be pending for one queue with all its partitions, or one
     /// exchange with all its routing keys; over 0 to 1.
     pub destination_share: f64,
-    /// Bound of deliveries owed.
+    /// Limit of pending deliveries.
     pub limit_deliveries: u64,
-    /// A commit that takes longer makes the instance not ready, and callbacks are refused at once.
+    /// A commit that takes longer makes the instance unready, and callbacks are refused at once.
     pub stall_timeout: Duration,
     /// A stall of this length fails liveness.
     pub liveness_timeout: Duration,
@@ -186,7 +185,7 @@ pub enum BrokerEndpoint {
     Stdout,
     /// AMQP URLs, tried in turn.
     Amqp(Vec<Secret>),
-    /// A file with one AMQP URL a line, re-read at each connect.
+    /// A file with one AMQP URL per line, read again at each connect.
     AmqpFile(PathBuf),
 }
 
@@ -231,15 +230,15 @@ pub enum OnUnknown {
 /// Whether Event Grid's validation request for a subscription is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventGrid {
-    /// `false`: no; the request is taken as an event.
+    /// `false`: no; the request is treated as an event.
     Off,
     /// `true` or `{ handshake = "authenticated" }`: yes, if it has credentials of the app.
     Authenticated,
-    /// `{ handshake = "open" }`: yes, also without credentials. Nothing else gets in without them.
+    /// `{ handshake = "open" }`: yes, also without credentials. No other request is accepted without them.
     Open,
 }
 
-/// A bucket: so many callbacks a second in the long run, so many at once.
+/// A token bucket: a sustained rate per second, and a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// `rate_limit`.
@@ -263,19 +262,19 @@ pub struct App {
     pub pass_query: Vec<String>,
     /// Whether Event Grid's validation request is answered, and with which credentials.
     pub event_grid: EventGrid,
-    /// Origins that are told by `OPTIONS` that their events are wanted, in lower case, or `*` alone; empty: `OPTIONS` is
-    /// not answered.
+    /// Origins whose `OPTIONS` request is answered with consent, in lower case, or `*` alone; empty: `OPTIONS` is not
+    /// answered.
     pub allowed_origins: Vec<String>,
-    /// How many requests a minute they are told to send at most; `None`: any number.
+    /// The rate per minute that the answer allows; `None`: any.
     pub allowed_rate: Option<NonZeroU32>,
-    /// How many callbacks it may send; `None`: any number.
+    /// How many callbacks are accepted; `None`: any number.
     pub rate: Option<Rate>,
-    /// Who may speak.
+    /// How senders are authenticated.
     pub auth: Auth,
 }
 
 impl Config {
-    /// What an operator should know that is no mistake; for `check-config`, the log and the health board.
+    /// Notices for the operator that are not errors; for `check-config`, the log and the health status.
     #[must_use]
     pub fn notices(&self) -> Vec<String> {
         let mut notices = Vec::new();
@@ -283,7 +282,7 @@ impl Config {
             let name = &app.name;
             match &app.auth {
                 Auth::None => notices.push(format!(
-                    "app {name} has no auth: whoever reaches the listener may speak for it"
+                    "app {name} has no auth: any client of the listener may send callbacks for it"
                 )),
                 Auth::Any(methods) => {
                     if methods.acs.iter().any(|acs| acs.keys_url.is_some()) {
@@ -324,7 +323,8 @@ impl Config {
         notices
     }
 
-    /// What the largest callback of an app with these routes can need, and what may be pending, where that is less.
+    /// What the largest callback of an app with these routes can need, and the limit of pending deliveries, where that
+    /// is less.
     fn batch_that_never_fits<'a>(
         &self,
         routes: impl Iterator<Item = &'a Route>,

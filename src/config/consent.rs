@@ -1,15 +1,15 @@
-//! `apps.allowed_origins` and `apps.allowed_rate`: who is told that its events are wanted here (CloudEvents webhooks, 4).
+//! `apps.allowed_origins` and `apps.allowed_rate`: the origins that may send events here (CloudEvents webhooks, 4).
 
 use std::num::NonZeroU32;
 
 use super::{section::Section, tree::Value};
 
-/// Above this a rate a minute says nothing any more.
+/// A higher rate per minute has no effect.
 const RATE_LIMIT: u32 = 1_000_000;
 
 const EXAMPLE: &str = "eventgrid.azure.net";
 
-/// Reads both: the origins in lower case, and the rate a minute that they are told.
+/// Reads both: the origins in lower case, and the rate per minute in the answer.
 pub(super) fn consent(section: &mut Section<'_>) -> (Vec<String>, Option<NonZeroU32>) {
     let origins = origins(section);
     let given = section.given("allowed_rate").is_some();
@@ -17,7 +17,7 @@ pub(super) fn consent(section: &mut Section<'_>) -> (Vec<String>, Option<NonZero
     if given && section.given("allowed_origins").is_none() {
         section.refuse(
             "allowed_rate",
-            "is told to allowed origins only: write allowed_origins beside it",
+            "applies to allowed origins only: set allowed_origins too",
         );
     }
     (origins, NonZeroU32::new(rate).filter(|_| given))
@@ -37,7 +37,9 @@ fn origins(section: &mut Section<'_>) -> Vec<String> {
     for given in all {
         let name = given.text().unwrap_or_default().to_ascii_lowercase();
         if name == "*" && several {
-            given.refuse("is \"*\" among others: it allows every origin, and stands alone");
+            given.refuse(
+                "is \"*\" among others: it allows every origin, so it must be the only one",
+            );
         } else if name != "*" && !is_dns_name(&name) {
             given.refuse(format!(
                 "{name:?} is no DNS name: write the name alone, for example {EXAMPLE:?}, without scheme, port or path"

@@ -1,5 +1,5 @@
-//! A certificate and its key as files. They are read here so that a configuration with a pair that cannot be used is refused with
-//! everything else that is wrong in it.
+//! A certificate and its key as files. They are read here so that a configuration with an unusable pair is refused
+//! together with everything else that is wrong in it.
 
 use std::{
     io,
@@ -14,44 +14,37 @@ use rustls_pki_types::{
 
 use super::{checked::KeyPair, secret_file::read_bounded};
 
-/// Why a certificate and its key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyPairError {
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// What should be in a file is not there.
+    /// A file does not contain what it should.
     #[error("{} holds no {what} in PEM form", path.display())]
     Pem {
-        /// The file.
         path: PathBuf,
         /// What was looked for.
         what: &'static str,
-        /// Why.
         #[source]
         source: pem::Error,
     },
-    /// They are no pair, or of a kind that is not spoken.
+    /// They are not a pair, or of an unsupported kind.
     #[error("the key in {} does not serve with the certificate in {}", files.key_file.display(), files.cert_file.display())]
     Pair {
-        /// Both.
         files: Box<KeyPair>,
-        /// Why.
         #[source]
         source: Box<rustls::Error>,
     },
 }
 
-/// Reads a certificate and its key. Called when a configuration is checked, at the start and whenever they change.
+/// Reads a certificate and its key. Called when a configuration is checked, at start and whenever they change.
 ///
 /// # Errors
-/// When they cannot be read, or are no certificate with its key.
+/// If they cannot be read, or are not a certificate with its key.
 pub fn read_key_pair(files: &KeyPair) -> Result<CertifiedKey, KeyPairError> {
     let chain = pem(
         &files.cert_file,

@@ -1,4 +1,4 @@
-//! A JSON Web Key Set as far as it can prove anything. Pure. It stands here and not with those who use it, so that
+//! A JSON Web Key Set, reduced to the keys that can prove something. Pure. It is here and not in `auth`, so that
 //! `check-config` and a start judge a file of keys alike.
 
 use jsonwebtoken::{
@@ -11,7 +11,7 @@ use serde_json::Value;
 /// More keys than any issuer has.
 const KEYS_LIMIT: usize = 100;
 
-/// Shorter RSA keys check nothing: the cryptography refuses them, and others can find out their private half.
+/// Shorter RSA keys prove nothing: the cryptography library refuses them, and their private half can be computed.
 const RSA_BITS: usize = 2_048;
 
 /// Key ids are cut here in the log.
@@ -31,13 +31,13 @@ pub(crate) struct Key {
     key: DecodingKey,
 }
 
-/// Why a text is no key set to work with.
+/// Why a text is not a usable key set.
 #[derive(Debug, thiserror::Error)]
 pub enum KeySetError {
-    /// It is not of that form.
+    /// It does not have the form of a key set.
     #[error("it is no JSON Web Key Set")]
     Form(#[source] serde_json::Error),
-    /// No key in it can check a signature.
+    /// It has no key that can check a signature.
     #[error(
         "none of its {0} keys checks signatures of a kind that is known here (RSA from {RSA_BITS} bits)"
     )]
@@ -48,8 +48,8 @@ pub enum KeySetError {
 }
 
 impl KeySet {
-    /// Reads a key set. Keys of kinds that are not known are passed over (RFC 7517, 5), and so are RSA keys that are too short and
-    /// symmetric ones: what everybody can read proves nothing.
+    /// Reads a key set. Keys of unknown kinds are skipped (RFC 7517, 5), and so are RSA keys that are too short and
+    /// symmetric keys: what is public proves nothing.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, KeySetError> {
         #[derive(Deserialize)]
         struct Form {
@@ -78,12 +78,12 @@ impl KeySet {
         Ok(Self { keys, weak })
     }
 
-    /// The ids of RSA keys that were passed over because they are too short.
+    /// The ids of RSA keys that were skipped because they are too short.
     pub(crate) fn weak(&self) -> &[String] {
         &self.weak
     }
 
-    /// The keys with this id, or where a token names none the only key there is.
+    /// The keys with this id, or, for a token without key id, the only key.
     pub(crate) fn named(&self, id: Option<&str>) -> Vec<&Key> {
         match (id, self.keys.as_slice()) {
             (Some(_), keys) => keys.iter().filter(|key| key.id.as_deref() == id).collect(),
@@ -93,7 +93,7 @@ impl KeySet {
     }
 }
 
-/// Six bits a character; leading zeros are none.
+/// Six bits per character; leading zeros do not count.
 fn is_short(jwk: &Jwk) -> bool {
     match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) => rsa.n.trim_start_matches('A').len() * 6 < RSA_BITS,
@@ -115,8 +115,8 @@ impl Key {
         })
     }
 
-    /// The key, if it may check signatures of this kind: a public key is never taken for a secret, and a key that names
-    /// its algorithm is for no other.
+    /// The key, if it may check signatures of this algorithm: a public key is never taken for a secret, and a key that
+    /// names its algorithm is for no other.
     pub(crate) fn for_algorithm(&self, algorithm: Algorithm) -> Option<&DecodingKey> {
         let fits = self.key.family() == algorithm.family()
             && self.algorithm.is_none_or(|own| own == algorithm.into());
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(keys.weak(), ["short", "padded"]);
         assert!(keys.named(Some("short")).is_empty());
         assert_eq!(keys.named(Some("good")).len(), 1);
-        // It is not counted where a token names no key.
+        // It does not count where a token names no key.
         assert_eq!(keys.named(None).len(), 1);
         let error = parse(&json!([rsa("short", short)])).unwrap_err();
         assert!(error.to_string().contains("2048 bits"), "{error}");

@@ -11,16 +11,16 @@ use super::{
     tree::{Entries, Node, Value, overlay, parse},
 };
 
-/// Begins every environment variable that is a setting. Two underscores, because Kubernetes injects variables like
-/// `HOOKSWITCH_PORT` for a service called `hookswitch`, and those are no settings.
+/// Prefix of every environment variable that is a setting. Two underscores, because Kubernetes injects variables like
+/// `HOOKSWITCH_PORT` for a service called `hookswitch`, and those are not settings.
 const PREFIX: &str = "HOOKSWITCH__";
 
-/// Everything that a configuration is made from.
+/// The sources of a configuration.
 #[derive(Clone, Debug)]
 pub struct Sources {
     /// The layer above the defaults.
     pub base: Base,
-    /// Environment variables; those without the prefix `HOOKSWITCH__` are passed over.
+    /// Environment variables; those without the prefix `HOOKSWITCH__` are ignored.
     pub environment: Vec<(OsString, OsString)>,
     /// Command line flags.
     pub flags: Vec<Flag>,
@@ -31,17 +31,12 @@ pub struct Sources {
 pub enum Base {
     /// A TOML file.
     File(PathBuf),
-    /// TOML text, with a name for messages.
-    Text {
-        /// What messages call it.
-        name: String,
-        /// The TOML.
-        text: String,
-    },
+    /// TOML text, with a name for error messages.
+    Text { name: String, text: String },
     /// The development receiver (docs/src/getting-started/without-a-broker.md): app `dev` without auth, on a loopback
     /// address only, deliveries on stdout.
     Development {
-        /// A directory that may vanish afterwards.
+        /// A directory that may be deleted afterwards.
         journal: PathBuf,
     },
 }
@@ -49,11 +44,10 @@ pub enum Base {
 /// A setting given on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
-    /// As the user wrote it, for messages: `--listen`.
+    /// As the user wrote it, for error messages: `--listen`.
     pub name: &'static str,
     /// The setting: `server.listen`.
     pub key: &'static str,
-    /// Its value.
     pub value: String,
 }
 
@@ -107,7 +101,7 @@ impl Sources {
             .unwrap_or_else(|| "hookswitch".to_owned())
     }
 
-    /// The layers joined, and what to call the file as a whole. `None` after a problem that leaves nothing to check.
+    /// The merged layers, and what to call the file as a whole. `None` after a problem that leaves nothing to check.
     pub(super) fn joined(&self, findings: &ProblemCollector) -> Option<(Origin, Entries)> {
         let (name, text): (Rc<str>, String) = match &self.base {
             Base::File(path) => {
@@ -126,7 +120,7 @@ impl Sources {
         };
         let mut entries = parse(&name, &text, findings);
         if findings.count() > 0 {
-            // What a broken line would have said is unknown: complaints about it being missing would mislead.
+            // The content of a broken line is unknown: a problem about a missing key would mislead.
             return None;
         }
         overlay(&mut entries, self.environment_layer(findings));
@@ -171,7 +165,7 @@ impl Sources {
     }
 }
 
-/// Sets `section.key` (or deeper) to `value`; `None` where the path is no path or runs into a value.
+/// Sets `section.key` (or deeper) to `value`; `None` where the path is not a path or runs into a value.
 fn set(layer: &mut Entries, path: &str, place: &Origin, value: &str) -> Option<()> {
     match path.split_once('.') {
         Some((table, rest)) => {
@@ -192,7 +186,7 @@ fn set(layer: &mut Entries, path: &str, place: &Origin, value: &str) -> Option<(
     }
 }
 
-/// A text, or where it is a TOML list of texts (`["a", "b"]`) that list.
+/// A text, or a TOML list of texts (`["a", "b"]`).
 fn untyped(place: &Origin, value: &str) -> Node {
     let items = value
         .starts_with('[')

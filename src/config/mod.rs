@@ -1,8 +1,8 @@
-//! Configuration: layers, sections, checked shapes (docs/src/operator/configuration.md). Other rooms see only the
-//! checked ones.
+//! Configuration: layers, sections, checked shapes (docs/src/operator/configuration.md). Other modules see only the
+//! checked shapes.
 //!
-//! The layers (`layers`) are joined into one tree that remembers where each value stands (`tree`); every table of it is
-//! read key by key (`section`), and what is wrong is collected (`problems`), so that one run shows all of it.
+//! The layers (`layers`) are merged into one tree that remembers where each value was written (`tree`); every table of
+//! it is read key by key (`section`), and problems are collected (`problems`), so that one run shows all of them.
 
 mod apps;
 mod auth;
@@ -79,8 +79,8 @@ pub fn open_catalog(schemas: &Schemas) -> Result<Catalog, CatalogError> {
     }
 }
 
-/// [`load`] for those who have opened a catalogue already and check many configurations against it: opening one takes a
-/// hundred times as long. What `[schemas]` names is not opened.
+/// [`load`] for callers that have already opened a catalogue and check many configurations against it: opening one
+/// takes a hundred times as long. The catalogue that `[schemas]` names is not opened.
 ///
 /// # Errors
 /// Everything that is wrong, at once.
@@ -127,7 +127,7 @@ fn config(
     let mut words = None;
     let schemas = top.table("schemas", |section| {
         let schemas = settings::schemas(section);
-        // A directory that is none was complained about already.
+        // A path that is not a directory is already a problem.
         let usable = schemas.path.as_ref().is_none_or(|path| path.is_dir());
         match vocabulary(&schemas) {
             Ok(found) => words = Some(found),

@@ -1,4 +1,4 @@
-//! A checked configuration as a file: every setting with the value that is in force.
+//! Prints a checked configuration as a file: every setting with its effective value.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use super::{
     },
 };
 
-/// TOML that reads as this configuration again, but for passwords and the queries of URLs, which are written as `***`.
+/// TOML that reads as the same configuration, except for passwords and the queries of URLs, which are written as `***`.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.server;
@@ -121,13 +121,13 @@ fn broker(page: &mut SettingsPage<'_, '_>, broker: &Broker) -> fmt::Result {
     Ok(())
 }
 
-/// The URL as it was written with `***` for the password, where there is one.
+/// The URL as written, with `***` for its password.
 fn without_password(url: &Secret) -> String {
     let parsed: Result<AMQPUri, _> = url.expose().parse();
     let (Ok(_), Some((scheme, rest))) = (parsed, url.expose().split_once("://")) else {
         return "***".to_owned();
     };
-    // As the URL standard has it: user information ends at the last `@` before path or query.
+    // As in the URL standard: user information ends at the last `@` before path or query.
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(authority_end);
     match authority.rsplit_once('@') {
@@ -139,7 +139,7 @@ fn without_password(url: &Secret) -> String {
     }
 }
 
-/// The URL with `***` for its query: some issuers want a key there.
+/// The URL with `***` for its query: some issuers require a key there.
 fn without_query(url: &Url) -> String {
     let mut url = url.clone();
     if url.query().is_some() {

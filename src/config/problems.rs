@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: collected while reading, reported all at once.
+//! Problems of a configuration: collected while reading, reported all at once.
 
 use std::{cell::RefCell, fmt, rc::Rc};
 
@@ -16,7 +16,7 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// True where values have no type of their own and are read as the setting wants them.
+    /// True where values have no type of their own and are read as the setting needs them.
     pub(super) fn is_untyped(&self) -> bool {
         matches!(self, Self::Environment(_) | Self::Flag(_))
     }
@@ -48,12 +48,11 @@ impl ProblemCollector {
         self.0.borrow_mut().push((place.clone(), text));
     }
 
-    /// How many problems were noted so far.
     pub(super) fn count(&self) -> usize {
         self.0.borrow().len()
     }
 
-    /// The problems in the order in which they stand in the file; `None` where there are none.
+    /// The problems in the order of the file; `None` where there are none.
     pub(super) fn into_problems(self) -> Option<Problems> {
         let mut found = self.0.into_inner();
         found.sort();
@@ -63,13 +62,13 @@ impl ProblemCollector {
     }
 }
 
-/// Everything that is wrong with a configuration, one line each: where, which key, what is wrong, what to write.
+/// All problems of a configuration, one line each: where, which key, what is wrong, what to write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct Problems(Vec<String>);
 
 impl Problems {
-    /// A problem that showed only when something was tried.
+    /// A problem that was found only by trying something.
     #[must_use]
     pub fn one(line: String) -> Self {
         Self(vec![line])
@@ -82,7 +81,7 @@ impl Problems {
     }
 }
 
-/// `; did you mean "…"?` for the word of `known` that `word` is most probably a misspelling of; else nothing.
+/// `; did you mean "…"?` for the word of `known` that `word` is probably a misspelling of; else nothing.
 pub(super) fn suggestion<'w>(word: &str, known: impl IntoIterator<Item = &'w str>) -> String {
     let folded = word.to_lowercase();
     known
@@ -91,7 +90,7 @@ pub(super) fn suggestion<'w>(word: &str, known: impl IntoIterator<Item = &'w str
             let likeness = strsim::jaro_winkler(&folded, &candidate.to_lowercase());
             (likeness, candidate)
         })
-        // Below this jaro-winkler likeness words share a few letters by accident.
+        // Below this Jaro-Winkler similarity, words share a few letters by accident.
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(left, _), (right, _)| left.total_cmp(right))
         .map(|(_, candidate)| format!("; did you mean {candidate:?}?"))

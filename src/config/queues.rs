@@ -1,4 +1,4 @@
-//! Queues across routes: one name must mean one thing, or two routes would declare it in two ways.
+//! Queues across routes: one name must have one meaning, or two routes would declare it in two ways.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,18 @@ use crate::route::{Address, QUARANTINE, Sink, Target, UNROUTED};
 
 use super::section::Section;
 
-/// Queues that exist to fence connections (docs/src/internals/delivery.md, "The fence") begin with this.
+/// Prefix of the queues that fence connections (docs/src/internals/delivery.md, "The fence").
 const FENCE: &str = "hookswitch.fence.";
 
 /// One publishing connection carries a channel per queue, and RabbitMQ's default `channel_max` is 2,047.
 const MOST_QUEUES: usize = 2_000;
 
-/// What every queue of the routes read so far is.
+/// The meaning of every queue of the routes read so far.
 #[derive(Default)]
 pub(super) struct Queues {
     /// By full name: the sink that named it.
     known: BTreeMap<String, Sink>,
-    /// So that the bound is complained about once.
+    /// So that the limit is reported once.
     too_many: bool,
 }
 
@@ -54,8 +54,8 @@ impl Queues {
             }
             self.known.insert(full, sink.clone());
         }
-        // A queue `q` beside partitions `q.0` … shares no name with them, but it shares the family within which a
-        // call keeps its order.
+        // A queue `q` beside partitions `q.0` … shares no name with them, but it shares the family within which a call
+        // keeps its order.
         let same_stem = self.known.values().find(
             |other| matches!(other, Sink::Queue { name: stem, .. } if stem == name && *other != sink),
         );

@@ -156,9 +156,9 @@ fn words<'w, T>(
     let refuse = |given: &Given<'_>, word: &str| {
         let hint = suggestion(word, known.clone());
         let all = match key {
-            // There are about a hundred types: a list would hide the sentence.
+            // There are about a hundred types: a list would hide the message.
             _ if !hint.is_empty() => hint,
-            "types" => "; `hookswitch schemas list` prints them; a type that it does not list must be written in full, such as \"Microsoft.Communication.PlayFailed\"".to_owned(),
+            "types" => "; `hookswitch schemas list` prints them; a type that it does not list must be written in full, for example \"Microsoft.Communication.PlayFailed\"".to_owned(),
             _ => format!(
                 "; known: {}",
                 known.clone().into_iter().collect::<Vec<_>>().join(", ")
@@ -198,7 +198,7 @@ fn filters(section: &mut Section<'_>) -> Vec<Filter> {
         Ok(filters) => filters,
         Err(errors) => {
             for error in errors {
-                // The error says where inside the filter; its place begins with our key already.
+                // The error says where inside the filter; its location already begins with our key.
                 let inside = error.place.strip_prefix("filter").unwrap_or(&error.place);
                 given.refuse_inside(inside, error.problem);
             }

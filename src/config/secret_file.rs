@@ -1,4 +1,4 @@
-//! Files of shared secrets, and the size of files that are read again and again.
+//! Files of shared secrets, and the size limit of files that are read repeatedly.
 
 use std::{
     fs::File,
@@ -8,13 +8,13 @@ use std::{
 
 use super::checked::Secret;
 
-/// A file of secrets or keys beyond this is none.
+/// A larger file is not a file of secrets or keys.
 const FILE_LIMIT_BYTES: u64 = 262_144;
 
-/// Most values that are good at once in one file of secrets: each request is compared with all of them.
+/// Most values in one file of secrets: each request is compared with all of them.
 const SECRETS_LIMIT: usize = 16;
 
-/// Length of a shared secret: what is shorter can be guessed.
+/// Length of a shared secret: a shorter one can be guessed.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
 /// Why a file of shared secrets cannot be used. Shows nothing of the values.
@@ -23,38 +23,26 @@ pub enum SecretFileError {
     /// It cannot be read.
     #[error("cannot read {path}")]
     Unreadable {
-        /// Which file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// A line is no secret.
+    /// A line is not a secret.
     #[error(
-        "line {line} of {path} is no secret: {} to {} visible ASCII characters",
+        "line {line} of {path} is not a secret: {} to {} visible ASCII characters",
         SECRET_BYTES.start(),
         SECRET_BYTES.end()
     )]
-    Line {
-        /// Which file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-    },
-    /// There is none in it, or too many.
-    #[error("{path} holds {count} secrets, expected 1 to {SECRETS_LIMIT}, one a line")]
-    Count {
-        /// Which file.
-        path: PathBuf,
-        /// How many.
-        count: usize,
-    },
+    Line { path: PathBuf, line: usize },
+    /// It holds no secret, or too many.
+    #[error("{path} holds {count} secrets, expected 1 to {SECRETS_LIMIT}, one per line")]
+    Count { path: PathBuf, count: usize },
 }
 
-/// Reads a file of shared secrets: one a line, empty lines passed over. Called at start and whenever it changes.
+/// Reads a file of shared secrets: one per line, empty lines are skipped. Called at start and whenever it changes.
 ///
 /// # Errors
-/// When it cannot be read, or holds no secret, too many, or one that is none.
+/// If it cannot be read, or holds no secret, too many, or a line that is not a secret.
 pub fn read_secrets(path: &Path) -> Result<Vec<Secret>, SecretFileError> {
     let bytes = read_bounded(path).map_err(|source| SecretFileError::Unreadable {
         path: path.to_owned(),
@@ -86,7 +74,7 @@ pub fn read_secrets(path: &Path) -> Result<Vec<Secret>, SecretFileError> {
 /// Reads a small file of secrets or keys.
 ///
 /// # Errors
-/// When it cannot be read or is no small file.
+/// If it cannot be read or is too large.
 pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?

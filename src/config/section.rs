@@ -1,9 +1,9 @@
-//! Reads one table of the configuration key by key. Every question names the key, its bounds and its default, so a
-//! section reads like its documentation; what nobody asked for is an unknown key.
+//! Reads one table of the configuration key by key. Every read names the key, its limits and its default, so a section
+//! reads like its documentation; a key that is not read is unknown.
 //!
-//! Why not serde: it stops at the first value of a wrong type, and an operator wants to see every problem at once,
-//! with its line. A problem is noted and the default stands in for the value, so that reading goes on; the result is
-//! thrown away at the end if anything was noted.
+//! Why not serde: it stops at the first value of a wrong type, and an operator wants to see every problem at once, with
+//! its line. A problem is noted and the default replaces the value, so that reading goes on; the result is discarded at
+//! the end if a problem was noted.
 
 use std::{
     collections::BTreeSet, fmt::Display, ops::RangeInclusive, path::PathBuf, str::FromStr,
@@ -24,11 +24,11 @@ pub(super) struct Section<'t> {
     findings: &'t ProblemCollector,
 }
 
-/// A value that was written, with what is needed to complain about it.
+/// A value as written, with what is needed to report a problem with it.
 pub(super) struct Given<'t> {
     /// Full key path.
     pub(super) key: String,
-    /// The value and its place.
+    /// The value and its location.
     pub(super) node: &'t Node,
     findings: &'t ProblemCollector,
 }
@@ -39,7 +39,7 @@ impl Given<'_> {
         self.findings.add(&self.node.place, &self.key, message);
     }
 
-    /// Notes a problem with a part of this value, such as `[0].exact`.
+    /// Notes a problem with a part of this value, for example `[0].exact`.
     pub(super) fn refuse_inside(&self, part: &str, message: impl Display) {
         let key = format!("{}{part}", self.key);
         self.findings.add(&self.node.place, &key, message);
@@ -47,7 +47,7 @@ impl Given<'_> {
 
     fn expected(&self, what: impl Display) {
         if self.node.place.is_untyped() {
-            // It is always a text there, which says nothing.
+            // The value is always a text there, so its type says nothing.
             self.refuse(format!("expected {what}"));
         } else {
             let found = self.node.value.description();
@@ -91,8 +91,8 @@ impl Given<'_> {
     }
 }
 
-/// How the table with this key path is headed in a file: there no number says which of a list it belongs to, it is the
-/// last one above.
+/// How the table with this key path is headed in a file: list indices are not written there, the table is the last one
+/// above.
 fn header(path: &str) -> String {
     path.split('.')
         .map(|part| part.split_once('[').map_or(part, |(name, _)| name))
@@ -101,7 +101,7 @@ fn header(path: &str) -> String {
 }
 
 impl<'t> Section<'t> {
-    /// Reads a table with `read`, then refuses every key that `read` did not ask for.
+    /// Reads a table with `read`, then refuses every key that was not read.
     pub(super) fn read<T>(
         path: &str,
         place: &Origin,
@@ -140,7 +140,7 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// The value of `name` as it was written, if it was.
+    /// The value of `name` as written, if present.
     pub(super) fn given(&mut self, name: &'static str) -> Option<Given<'t>> {
         self.asked.insert(name);
         Some(Given {
@@ -266,7 +266,7 @@ impl<'t> Section<'t> {
         text.map(str::to_owned)
     }
 
-    /// A text that `T` can be made of, for example `example`.
+    /// A text that parses as `T`, for example `example`.
     pub(super) fn parsed<T>(&mut self, name: &'static str, example: &str, default: T) -> T
     where
         T: FromStr<Err: Display>,
@@ -275,7 +275,7 @@ impl<'t> Section<'t> {
             return default;
         };
         match given.text() {
-            None => given.expected(format!("a text such as {example:?}")),
+            None => given.expected(format!("a text like {example:?}")),
             Some(text) => match text.parse() {
                 Ok(value) => return value,
                 Err(error) => {
@@ -286,7 +286,7 @@ impl<'t> Section<'t> {
         default
     }
 
-    /// One of a few words.
+    /// One of a fixed set of words.
     pub(super) fn word<T: Copy>(
         &mut self,
         name: &'static str,
@@ -401,7 +401,7 @@ impl<'t> Section<'t> {
         None
     }
 
-    /// A list of texts, each with its own place; an absent one is empty.
+    /// A list of texts, each with its own location; an absent list is empty.
     pub(super) fn texts(&mut self, name: &'static str) -> Vec<Given<'t>> {
         let Some(given) = self.given(name) else {
             return Vec::new();
@@ -428,7 +428,7 @@ impl<'t> Section<'t> {
             .collect()
     }
 
-    /// Refuses a key that a later version will know.
+    /// Refuses a key that a later version will have.
     pub(super) fn not_yet(&mut self, name: &'static str, message: &str) {
         if let Some(given) = self.given(name) {
             given.refuse(message);

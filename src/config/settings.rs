@@ -1,4 +1,4 @@
-//! `[server]`, `[journal]`, `[delivery]`, `[schemas]`: keys, bounds and defaults.
+//! `[server]`, `[journal]`, `[delivery]`, `[schemas]`: keys, limits and defaults.
 
 use std::{path::Path, time::Duration};
 
@@ -21,7 +21,7 @@ const fn seconds(count: u64) -> Duration {
 pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
     let here = |port| ([127, 0, 0, 1], port).into();
     let connection_limit = section.integer("connection_limit", 1..=1_000_000, 4_096);
-    // What is in front may be one peer to us, and no single one may have every place.
+    // A proxy in front may be one peer to us, but a single peer must not take every permit.
     let half = (connection_limit / 2).max(1);
     let server = Server {
         listen: section.parsed("listen", "0.0.0.0:8080", ([0, 0, 0, 0], 8080).into()),

@@ -18,7 +18,7 @@ use super::{
     Schemas, Secret, Sources, Tls, load_with, routes::Vocabulary,
 };
 
-/// The least that is a configuration; tests put more below it.
+/// A minimal configuration; tests append to it.
 const SMALL: &str = "\
 [broker]
 url = \"stdout:\"
@@ -66,7 +66,7 @@ fn check_sources(sources: &Sources, expected: &[&str]) {
     assert!(fits, "got\n{problems}\nexpected\n{}", expected.join("\n"));
 }
 
-/// `SMALL` and one route with `lines`; the route stands at line 6.
+/// `SMALL` and one route with `lines`; the route is at line 6.
 fn with_route(lines: &str) -> String {
     format!("{SMALL}[[routes]]\nname = \"r\"\n{lines}\n")
 }

@@ -1,4 +1,4 @@
-//! Values as they were written, each with its place: what the layers are made of.
+//! Values as written, each with its location: the content of the layers.
 
 use std::{collections::BTreeMap, ops::Range, rc::Rc};
 
@@ -12,7 +12,7 @@ use super::problems::{Origin, ProblemCollector};
 /// The entries of a table, by key.
 pub(super) type Entries = BTreeMap<String, Node>;
 
-/// A value and where it stands.
+/// A value and where it was written.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) place: Origin,
@@ -32,7 +32,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What it is, for messages. Never the value itself: it may be a secret.
+    /// Its type, for error messages. Never the value itself: it may be a secret.
     pub(super) fn description(&self) -> &'static str {
         match self {
             Self::Table(_) => "a table",
@@ -45,7 +45,7 @@ impl Value {
         }
     }
 
-    /// The same value as JSON, for rooms that know nothing of TOML.
+    /// The same value as JSON, for modules that do not know TOML.
     pub(super) fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Table(entries) => entries
@@ -75,10 +75,10 @@ pub(super) fn parse(file: &Rc<str>, text: &str, findings: &ProblemCollector) -> 
     lines.entries(document.get_ref(), findings)
 }
 
-/// Puts `upper` over `lower`: tables are joined key by key, anything else is replaced.
+/// Merges `upper` over `lower`: tables are merged key by key, anything else is replaced.
 ///
-/// A key and its `_file` form say the same thing in two ways, so either of them in an upper layer replaces both in
-/// the lower: `HOOKSWITCH__BROKER__URL_FILE` must win over a `broker.url` in the file and not quarrel with it.
+/// A key and its `_file` form are two forms of one setting, so either of them in an upper layer replaces both in the
+/// lower one: `HOOKSWITCH__BROKER__URL_FILE` must win over a `broker.url` in the file and not conflict with it.
 pub(super) fn overlay(lower: &mut Entries, upper: Entries) {
     for (key, above) in upper {
         if let Some(Node {
@@ -123,7 +123,7 @@ impl Lines<'_> {
             .collect()
     }
 
-    /// `None`, and a finding, for a number that no setting could hold.
+    /// `None`, and a problem, for a number that no setting could hold.
     fn node(
         &self,
         key: &str,

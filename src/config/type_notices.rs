@@ -11,8 +11,8 @@ use super::{App, OnUnknown};
 /// Most letters in which a misspelt name differs from the right one.
 const MISSPELT: usize = 2;
 
-/// Whether `name` is the full name of a type. A route may name unknown types in full only: a short name is more probably a
-/// misspelling.
+/// Whether `name` is the full name of a type. A route may name unknown types in full only: a short name is more
+/// probably a misspelling.
 pub(super) fn is_full(name: &str) -> bool {
     name.contains('.')
 }
@@ -89,8 +89,8 @@ fn notice(name: &str, route: &Route, apps: &[App], catalog: &Catalog) -> String 
     text
 }
 
-/// The type of the catalogue that `name` is probably a misspelling of. Only the last parts are compared: the long common prefix
-/// would make any two names similar.
+/// The type of the catalogue that `name` is probably a misspelling of. Only the last parts are compared: the long
+/// common prefix would make any two names similar.
 fn meant<'c>(name: &str, catalog: &'c Catalog) -> Option<&'c str> {
     let last = |name: &str| {
         let last = name.rsplit('.').next().unwrap_or(name);

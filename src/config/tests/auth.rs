@@ -12,11 +12,11 @@ use super::{SMALL, check, good, read};
 
 const GUID: &str = "00000000-0000-4000-8000-000000009100";
 
-/// One as far as anybody looks at it before a signature comes.
+/// A key that passes every check that is made before a signature arrives.
 const PUBLIC_KEY: &str =
     r#"{"kty": "OKP", "crv": "Ed25519", "x": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
 
-/// `SMALL` with these lines for its auth, which stand from line 6 on.
+/// `SMALL` with these lines for its auth, from line 6 on.
 fn with(lines: &str) -> String {
     SMALL.replace("auth = \"none\"", &format!("[apps.auth]\n{lines}"))
 }
@@ -176,7 +176,7 @@ fn the_service_may_call_for_one_resource_or_for_several() {
         "[[apps.auth.acs]]\nresource_id = \"{GUID}\"\n[[apps.auth.acs]]\nresource_id = \"{upper}\""
     );
     assert_eq!(resources(&headed).len(), 2);
-    // A list of one is one.
+    // A list with one element is the same as the element.
     assert_eq!(
         resources(&format!("acs = [{{ resource_id = \"{GUID}\" }}]")),
         one
@@ -354,7 +354,7 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
     );
     check(
         &text,
-        &["f.toml:5: apps[0].pass_query[0]: is where a token may stand, which is never passed on"],
+        &["f.toml:5: apps[0].pass_query[0]: may carry a token, which is never passed on"],
     );
 }
 
@@ -416,6 +416,6 @@ fn what_is_open_or_for_development_only_is_noticed() {
     let words = "app contoso answers Event Grid's validation request without credentials";
     assert!(told(&open(&service), words));
     assert!(!told(&service, words));
-    // Everybody is let in there anyway.
+    // There every sender is accepted anyway.
     assert!(!told(&open(SMALL), words));
 }

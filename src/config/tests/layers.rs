@@ -96,7 +96,7 @@ fn the_annotated_file_is_read_in_full() {
     assert_eq!(config.routes, expected);
 }
 
-/// What the annotated file shows as default is the default: without the lines marked as examples nothing changes.
+/// The defaults shown in the annotated file are the defaults: without the lines marked as examples nothing changes.
 #[test]
 fn the_annotated_file_shows_the_defaults() {
     let text = std::fs::read_to_string(repository("config/hookswitch.toml")).unwrap();
@@ -162,7 +162,7 @@ queue = \"q\"
 partitions = 0
 ",
         &[
-            "f.toml:2: server.listen: is an integer, expected a text such as \"0.0.0.0:8080\"",
+            "f.toml:2: server.listen: is an integer, expected a text like \"0.0.0.0:8080\"",
             "f.toml:3: server.windw: unknown key",
             "f.toml:5: delivery.window: is 0, expected an integer from 1 to 200",
             "f.toml:6: delivery.stall_timeout: is an integer, expected a time from \"1s\" to \"1h\", in quotes and with its unit",

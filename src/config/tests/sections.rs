@@ -227,9 +227,9 @@ fn a_broker_url_is_checked_and_its_password_never_shown() {
             "[\"amqp://h/x\", \"amqq://hunter2\"]",
             "is no AMQP URL: Invalid AMQP scheme: amqq",
         ),
-        ("[\"amqp://h/x\", 7]", "expected an AMQP URL such as"),
-        ("[]", "expected an AMQP URL such as"),
-        ("5672", "expected an AMQP URL such as"),
+        ("[\"amqp://h/x\", 7]", "expected an AMQP URL like"),
+        ("[]", "expected an AMQP URL like"),
+        ("5672", "expected an AMQP URL like"),
     ] {
         let text = SMALL.replace("\"stdout:\"", url);
         check(&text, &[&format!("f.toml:2: broker.url: {expected}")]);
@@ -459,7 +459,7 @@ fn origins_that_no_sender_could_name_are_refused() {
         ),
         (
             "allowed_rate = 5",
-            "allowed_rate: is told to allowed origins only",
+            "allowed_rate: applies to allowed origins only",
         ),
         (
             "allowed_rate = 0\nallowed_origins = [\"a\"]",

@@ -36,7 +36,7 @@ fn a_certificate_needs_its_key() {
     assert_eq!((&pair.cert_file, &pair.key_file), (&crt, &key));
     assert_eq!(config.server.admin_tls, None);
     assert_eq!(good(&config.to_string()), config, "{config}");
-    // Both pairs, and whatever else is wrong, at once.
+    // Both pairs, and every other problem, at once.
     check(
         &format!(
             "{SMALL}[server]\nheader_limit = 1\ntls = {{ cert_file = {crt:?}, key_file = {other_key:?} }}\n\

@@ -358,7 +358,7 @@ fn validate_goes_on_after_a_file_that_is_no_callback() {
         error(0)
     );
     assert!(
-        error(1).contains("a member name stands twice"),
+        error(1).contains("a member name occurs twice"),
         "{}",
         error(1)
     );

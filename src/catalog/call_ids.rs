@@ -55,7 +55,7 @@ impl IdReader {
         })
     }
 
-    /// The ids of `event`; for each the first place that holds a string which is not empty.
+    /// The ids of `event`; for each the first location that holds a non-empty string.
     pub(super) fn read(&self, event: &Event) -> CallIds {
         let find = |name, pointers| {
             in_data(pointers, &event.data).or_else(|| self.in_attributes(name, event))

@@ -1,13 +1,13 @@
-//! What can be wrong with a catalogue, for the person who wrote it.
+//! Errors of a catalogue, written for its author.
 
 use std::fmt;
 
-/// One thing wrong in one file.
+/// One problem in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogProblem {
     /// The file, relative to the schema directory; the directory itself where no file could be read.
     pub file: String,
-    /// What is wrong there and what to do.
+    /// What is wrong and what to do.
     pub what: String,
 }
 
@@ -26,8 +26,8 @@ impl fmt::Display for CatalogProblem {
     }
 }
 
-/// Why a catalogue was not taken: every problem found, so that the operator mends them in one go. The causes stand in
-/// the texts because there may be many; there is no single `source`.
+/// Why a catalogue was refused: every problem found, so that the operator can correct them all at once. The causes are
+/// in the texts because there may be many; there is no single `source`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot load the catalogue: {}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct CatalogError {

@@ -1,4 +1,4 @@
-//! Schema errors in our words. Nothing here may print a value of the event: it may be somebody's phone number.
+//! Schema errors in our own wording. They must not contain a value of the event: it may be a phone number.
 
 use jsonschema::{
     ValidationError,
@@ -10,13 +10,13 @@ use crate::event::Fault;
 
 use super::pointer::escape;
 
-/// Where `data` stands in the event.
+/// Where `data` is in the event.
 const DATA: &str = "/data";
 
 pub(super) fn fault(error: &ValidationError<'_>) -> Fault {
     let place = format!("{DATA}{}", error.instance_path().as_str());
     match error.kind() {
-        // The pointer names the member that should be there, so that it can be looked up and counted by place.
+        // The pointer names the missing member, so that it can be looked up and counted by location.
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
             Fault::new(
@@ -45,7 +45,7 @@ pub(super) fn fault(error: &ValidationError<'_>) -> Fault {
     }
 }
 
-/// The names, where each alternative fails only for want of one member. One that is null is as good as missing.
+/// The names, where each alternative fails only because one member is missing. A null member counts as missing.
 fn missing_alternatives(context: &[Vec<ValidationError<'_>>]) -> Option<Vec<String>> {
     context
         .iter()

@@ -1,4 +1,4 @@
-//! The files of a catalogue: those compiled into the binary, and an operator's directory laid over them.
+//! The files of a catalogue: those compiled into the binary, overlaid by an operator's directory.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,7 +7,7 @@ use super::CatalogProblem;
 /// The name of the table among the files.
 pub(super) const TABLE: &str = "catalog.json";
 const SCHEMA_SUFFIX: &str = ".schema.json";
-/// `generation/Type.schema.json` needs two; a link that leads back up must come to an end.
+/// `generation/Type.schema.json` needs two; a link that leads back up must end somewhere.
 const DEPTH_LIMIT: usize = 4;
 
 static BUILTIN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/schemas.rs"));
@@ -22,7 +22,7 @@ pub(super) fn builtin() -> Files {
         .collect()
 }
 
-/// Reads `catalog.json` and every `*.schema.json` below `directory`. Other files (a README) are left alone.
+/// Reads `catalog.json` and every `*.schema.json` below `directory`. Other files (a README) are ignored.
 pub(super) fn read(directory: &Path) -> Result<Files, Vec<CatalogProblem>> {
     let mut files = Files::new();
     let mut problems = Vec::new();

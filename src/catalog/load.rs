@@ -1,4 +1,4 @@
-//! From files to a catalogue that can be asked. All or nothing: one problem anywhere and nothing is taken.
+//! From files to a usable catalogue. All or nothing: with one problem anywhere the whole directory is refused.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,9 +17,9 @@ use super::{
     table::CatalogTable,
 };
 
-/// The id set that serves types which no row knows.
+/// The id set for types without a row.
 const DEFAULT_IDS: &str = "default";
-/// Where the files stand for the validator, which wants absolute names. Nothing is ever read from there.
+/// Base URI of the files for the validator, which needs absolute names. Nothing is ever read from there.
 const BASE: &str = "hookswitch:///schemas/";
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
@@ -55,7 +55,7 @@ fn parse_table(files: &Files) -> Result<CatalogTable, CatalogProblem> {
     CatalogTable::parse(text)
 }
 
-/// `new_files` must be used by some row or `$ref`: one that is not is a misspelt name.
+/// `new_files` must be used by some row or `$ref`: an unused file is a misspelt name.
 fn assemble(
     files: Files,
     table: CatalogTable,
@@ -88,7 +88,7 @@ fn assemble(
             ));
         }
     }
-    // A validator on top of what is already known to be wrong would only say it again, less clearly.
+    // A validator error on top of a known problem would only repeat it, less clearly.
     if !problems.is_empty() {
         return Err(CatalogError { problems });
     }
@@ -98,7 +98,7 @@ fn assemble(
     let mut entries = Vec::new();
     let mut by_type: HashMap<String, Vec<usize>> = HashMap::new();
     for row in table.events {
-        // Whatever is missing here has left a problem behind.
+        // Whatever is missing here has already been noted as a problem.
         let (Some(validator), Some(ids)) = (validators.get(&row.schema), id_sets.get(&row.ids))
         else {
             continue;
@@ -170,7 +170,7 @@ fn parse_schemas(files: &Files, problems: &mut Vec<CatalogProblem>) -> BTreeMap<
                         format!("$schema is not {DIALECT}; other drafts are not taken"),
                     )),
                 }
-                // A file is named by its place in the directory; another name would move its relative references.
+                // A file is named by its path in the directory; another name would change its relative references.
                 schema.remove("$id");
                 let schema = Value::Object(schema);
                 if let Err(error) = jsonschema::draft202012::meta::validate(&schema) {

@@ -1,6 +1,6 @@
-//! The catalogue: which wire types there are, in which generation, with which schema (schemas/README.md).
+//! The catalogue: the known wire types, in which generation, with which schema (schemas/README.md).
 //!
-//! `schemas/` is compiled in; an operator's directory may lie over it. An event is dispatched on its type, then on the
+//! `schemas/` is compiled in; an operator's directory may overlay it. An event is dispatched on its type, then on the
 //! signs that `catalog.json` gives for each generation, and only then validated: never one big `oneOf`.
 
 mod call_ids;
@@ -39,11 +39,11 @@ use self::{
 pub use error::{CatalogError, CatalogProblem};
 pub use table::CatalogRow;
 
-/// Schema errors reported for one event at most; the first ones say enough, and a large hostile body must not fill
-/// the answer.
+/// Maximum number of schema errors reported for one event; the first ones say enough, and a large hostile body must not
+/// fill the answer.
 const FAULT_LIMIT: usize = 100;
 
-/// What the catalogue makes of one event.
+/// The catalogue's result for one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogMatch {
     /// What the event is about; [`Kind::Unknown`] for a type without a row.
@@ -52,14 +52,13 @@ pub struct CatalogMatch {
     pub generation: Option<Generation>,
     /// Its ids, read even where the event is invalid or unknown.
     pub ids: CallIds,
-    /// Valid or not.
     pub verdict: Validity,
-    /// What a valid event holds and its schema does not know: JSON Pointers of members, and of enum values. Array
-    /// indices are `*`, each pointer stands once, at most 64.
+    /// Members and enum values of a valid event that its schema does not know, as JSON Pointers. Array indices are `*`,
+    /// each pointer is there once, at most 64.
     pub drift: Vec<String>,
 }
 
-/// Whether an event is what its type promises.
+/// Whether an event is what its type says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Validity {
     /// Its data fits the schema of its generation.
@@ -70,7 +69,7 @@ pub enum Validity {
     Invalid(Vec<Fault>),
 }
 
-/// Compiled rows and schemas. Built once, never changed: to reload, build another and swap.
+/// Compiled rows and schemas. Built once, never changed: to reload, build another one and swap.
 #[derive(Debug)]
 pub struct Catalog {
     entries: Vec<Entry>,
@@ -94,16 +93,16 @@ impl Catalog {
     /// The catalogue that is compiled into the binary.
     ///
     /// # Errors
-    /// Only if the binary was built from broken files; a test keeps that from happening.
+    /// Only if the binary was built from broken files; a test prevents that.
     pub fn builtin() -> Result<Self, CatalogError> {
         load::builtin()
     }
 
-    /// The built-in catalogue with an operator's directory laid over it: rows of the same type and generation and
-    /// schema files of the same path replace ours, others are added and tried first.
+    /// The built-in catalogue overlaid by an operator's directory: rows of the same type and generation and schema
+    /// files of the same path replace ours, others are added and tried first.
     ///
     /// # Errors
-    /// Every problem found in the directory; then nothing of it is taken.
+    /// Every problem found in the directory; then the whole directory is refused.
     pub fn with_directory(directory: &Path) -> Result<Self, CatalogError> {
         load::with_directory(directory)
     }
@@ -136,9 +135,9 @@ impl Catalog {
         entry.finding(event, Validity::Invalid(faults), Vec::new())
     }
 
-    /// The entries among `rows` that may be the generation of `event`: those whose signs are there; without any, those
-    /// that need no sign; without any, all. A sign binds, because schemas are open: what is broken in one generation
-    /// would pass as an unknown member of another.
+    /// The entries among `rows` that may be the generation of `event`: those whose signs are present; without any,
+    /// those that need no sign; without any, all. A sign is binding, because schemas are open: what is broken in one
+    /// generation would pass as an unknown member of another.
     fn candidates(&self, rows: &[usize], event: &Event) -> Vec<&Entry> {
         let entries = || rows.iter().filter_map(|row| self.entries.get(*row));
         let mut found: Vec<&Entry> = entries()
@@ -188,15 +187,15 @@ impl Catalog {
             .collect()
     }
 
-    /// Every file of the catalogue as it is in force, by its path below the schema directory.
+    /// Every file of the effective catalogue, by its path below the schema directory.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files
             .iter()
             .map(|(name, text)| (name.as_str(), text.as_str()))
     }
 
-    /// Writes every file below `directory`, which is made if missing; gives how many. What is written there can be
-    /// read back with [`Catalog::with_directory`].
+    /// Writes every file below `directory`, which is created if missing; returns how many. The directory can be read
+    /// back with [`Catalog::with_directory`].
     ///
     /// # Errors
     /// The first file that could not be written.
@@ -223,7 +222,7 @@ impl Entry {
         }
     }
 
-    /// What is wrong with `event` as this entry sees it; each thing once, though several parts of a schema may say it.
+    /// The faults of `event` according to this entry; each one once, even if several parts of a schema report it.
     fn faults(&self, event: &Event) -> Vec<Fault> {
         let mut faults = Vec::new();
         for error in self.validator.iter_errors(&event.data).take(FAULT_LIMIT) {

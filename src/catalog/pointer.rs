@@ -25,7 +25,7 @@ impl Pointer {
         Some(Self(tokens.collect()))
     }
 
-    /// The value there; an explicit `null` counts as absent, because the 2021 generations write it for "not set".
+    /// The value there; an explicit `null` counts as absent, because the 2021 generations write it for an unset member.
     pub(super) fn find<'a>(&self, value: &'a Value) -> Option<&'a Value> {
         self.0
             .iter()

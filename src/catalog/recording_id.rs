@@ -1,4 +1,4 @@
-//! What a recording id says about itself: it is base64url of a JSON object with two GUIDs, `PlatformEndpointId` and
+//! The content of a recording id: base64url of a JSON object with two GUIDs, `PlatformEndpointId` and
 //! `ResourceSpecificId`.
 
 use base64::{

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::CatalogProblem;
 
-/// File and JSON Pointer that `reference`, written in `file`, names; `None` where it leaves the catalogue or uses an
-/// anchor instead of a pointer.
+/// The file and JSON Pointer that `reference`, written in `file`, names; `None` where it leaves the catalogue or uses
+/// an anchor instead of a pointer.
 pub(super) fn resolve(file: &str, reference: &str) -> Option<(String, String)> {
     let (path, fragment) = reference.split_once('#').unwrap_or((reference, ""));
     if !(fragment.is_empty() || fragment.starts_with('/')) {
@@ -37,7 +37,7 @@ fn target_file(file: &str, path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// Says which references of `file` lead nowhere, and records in `used` the files that the others name.
+/// Notes which references of `file` lead nowhere, and records in `used` the files that the others name.
 pub(super) fn check(
     file: &str,
     files: &BTreeMap<String, Value>,

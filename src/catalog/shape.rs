@@ -1,5 +1,5 @@
-//! What a schema describes, as a tree to walk an event along: members and enum values that it does not know are drift
-//! (schemas/README.md, "A row"). Validity is none of its business; that is the validator's.
+//! The structure that a schema describes, as a tree to walk along an event: unknown members and enum values are drift
+//! (schemas/README.md, "A row"). Validity is the validator's job.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::{pointer::escape, references};
 
-/// Annotation keyword: the values that were known when the schema was written. Not `enum`, which would fail others.
+/// Annotation keyword: the values that were known when the schema was written. Not `enum`, which would refuse others.
 const KNOWN_VALUES: &str = "x-known-values";
-/// Keywords whose subschemas describe the same value as the schema they stand in.
+/// Keywords whose subschemas describe the same value as the schema that contains them.
 const SAME_VALUE: [&str; 7] = ["$ref", "allOf", "anyOf", "oneOf", "if", "then", "else"];
-/// Drift reported for one event at most; the sender does not choose how much we remember.
+/// Maximum drift reported for one event; the sender does not decide how much is remembered.
 const DRIFT_LIMIT: usize = 64;
 /// Longest member name written out, characters.
 const NAME_LIMIT: usize = 100;
@@ -32,23 +32,23 @@ struct Shape {
     known_values: Option<HashSet<String>>,
 }
 
-/// What a member means that is not described by name.
+/// The meaning of a member that is not described by name.
 #[derive(Debug, Default)]
 enum OtherMembers {
-    /// Nothing is described here, or the schema says `additionalProperties: true`: a free map.
+    /// Nothing is described, or the schema says `additionalProperties: true`: a free map.
     #[default]
     Free,
     /// A map whose values have a shape.
     Shaped(ShapeId),
-    /// Members are described, and this one is not.
+    /// Other members are described, and this one is not.
     Drift,
 }
 
-/// A schema's place: file and JSON Pointer within.
+/// The location of a schema: file and JSON Pointer within.
 type Location = (String, String);
 
-/// Turns schemas into shapes. Several schemas may describe one value (`$ref` beside `properties`, `allOf`), so that a
-/// shape stands for a set of places; the same set is the same shape.
+/// Turns schemas into shapes. Several schemas may describe one value (`$ref` beside `properties`, `allOf`), so a shape
+/// belongs to a set of locations; the same set is the same shape.
 pub(super) struct ShapeBuilder<'a> {
     files: &'a BTreeMap<String, Value>,
     shapes: Shapes,
@@ -68,7 +68,7 @@ impl<'a> ShapeBuilder<'a> {
         self.shapes
     }
 
-    /// The shape of what the whole of `file` describes.
+    /// The shape of everything that `file` describes.
     pub(super) fn shape_of_file(&mut self, file: &str) -> ShapeId {
         self.shape_of(BTreeSet::from([(file.to_owned(), String::new())]))
     }
@@ -78,7 +78,7 @@ impl<'a> ShapeBuilder<'a> {
         if let Some(id) = self.known.get(&all) {
             return *id;
         }
-        // Known before its members are looked at: a schema that refers to itself comes to an end here.
+        // Registered before its members are visited, so that a schema that refers to itself terminates here.
         let id = ShapeId(self.shapes.0.len());
         self.shapes.0.push(Shape::default());
         self.known.insert(all.clone(), id);
@@ -175,7 +175,7 @@ impl<'a> ShapeBuilder<'a> {
     }
 }
 
-/// The way from `data` to a value, kept on the stack so that an event without drift costs no allocation.
+/// The path from `data` to a value, kept on the stack so that an event without drift costs no allocation.
 #[derive(Clone, Copy)]
 struct Path<'a> {
     parent: Option<&'a Path<'a>>,
@@ -199,7 +199,7 @@ impl Path<'_> {
 }
 
 impl Shapes {
-    /// Pointers of what `data` holds and the schema does not know; array indices are `*`, each pointer once.
+    /// Pointers to what `data` holds and the schema does not know; array indices are `*`, each pointer once.
     pub(super) fn drift(&self, id: ShapeId, data: &Value) -> Vec<String> {
         let mut found = Vec::new();
         let root = Path {

@@ -14,7 +14,7 @@ use super::{CatalogProblem, files::TABLE, pointer::Pointer};
 pub(super) struct CatalogTable {
     #[serde(rename = "$comment", default, skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
-    /// Where ids are, by a name that rows refer to. `default` serves types that no row knows.
+    /// Where ids are, by a name that rows refer to. `default` is used for types without a row.
     #[serde(default)]
     pub(super) ids: BTreeMap<String, IdSet>,
     #[serde(default)]
@@ -25,7 +25,7 @@ pub(super) struct CatalogTable {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct CatalogRow {
-    /// Full wire type, e.g. `Microsoft.Communication.CallConnected`.
+    /// Full wire type: `Microsoft.Communication.CallConnected`.
     #[serde(rename = "type")]
     pub event_type: String,
     /// The generation whose shape this is.
@@ -36,7 +36,8 @@ pub struct CatalogRow {
     pub schema: String,
     /// The name of the id set.
     pub(super) ids: String,
-    /// Signs of this generation: one of them is enough. A row without is taken where no other row's signs are there.
+    /// Signs of this generation: one of them is enough. A row without signs is taken where no other row's signs are
+    /// present.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) when: Vec<Condition>,
 }
@@ -54,17 +55,17 @@ pub(super) struct IdSet {
     pub(super) patterns: Vec<String>,
 }
 
-/// Signs of a generation; all that are given must be there.
+/// Signs of a generation; all given signs must be present.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Condition {
     /// The envelope is one of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     envelope: Vec<EnvelopeForm>,
-    /// Each of these places in `data` holds something other than null.
+    /// Each of these locations in `data` holds something other than null.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     present: Vec<Location>,
-    /// None of these places in `data` holds anything but null.
+    /// None of these locations in `data` holds anything but null.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     absent: Vec<Location>,
     /// The event's time is this instant or later; an event without a readable time does not fit.
@@ -109,8 +110,8 @@ impl From<Location> for String {
 }
 
 impl CatalogRow {
-    /// Whether the signs of this row's generation are there; a row without `when` has none. Pure shape: says nothing
-    /// about validity.
+    /// Whether the signs of this row's generation are present; a row without `when` has none. Looks only at the shape,
+    /// not at validity.
     pub(super) fn has_signs_in(&self, event: &Event) -> bool {
         self.when.iter().any(|condition| condition.holds(event))
     }
@@ -135,7 +136,7 @@ impl Condition {
                 .all(|place| place.pointer.find(&event.data).is_none())
             && starts(&self.source_prefix, &event.attributes.source)
             && starts(&self.subject_prefix, &event.attributes.subject)
-            // Last, because reading the time costs more than all the others.
+            // Last, because reading the time costs more than the other checks.
             && self.holds_at(event.attributes.time.as_deref())
     }
 
@@ -164,7 +165,7 @@ impl CatalogTable {
         Ok(table)
     }
 
-    /// Everything that can be said about the rows alone.
+    /// Every check of the rows alone.
     pub(super) fn check(&self, problems: &mut Vec<CatalogProblem>) {
         let mut seen = HashSet::new();
         for row in &self.events {
@@ -192,8 +193,8 @@ impl CatalogTable {
         }
     }
 
-    /// Lays an operator's table over this one. A row of the same type and generation takes the place of ours; a new
-    /// one is tried before ours, because ours may well fit everything.
+    /// Overlays an operator's table over this one. A row of the same type and generation replaces ours; a new one is
+    /// tried before ours, because ours may match everything.
     pub(super) fn overlay(&mut self, other: Self) {
         self.ids.extend(other.ids);
         let mut new = Vec::new();
@@ -210,7 +211,7 @@ impl CatalogTable {
     }
 }
 
-/// It stands in a header, in metrics and in file names.
+/// It is used in a header, in metrics and in file names.
 fn is_generation_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name

@@ -1,4 +1,5 @@
-//! Events for this room's tests, made from whole bodies without the envelope room: its mistakes are not ours.
+//! Events for the tests of this module, made from whole bodies without the envelope module, so that its bugs do not
+//! affect these tests.
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 

@@ -13,7 +13,7 @@ use super::{
     media::MediaType,
 };
 
-/// The members of [`Attributes`] that have a field of their own, and those that are no attributes.
+/// The members of [`Attributes`] that have a field of their own, and members that are not attributes.
 const NOT_OTHER: [&str; 7] = [
     "id",
     "source",
@@ -62,8 +62,8 @@ fn attributes(members: &Map<String, Value>) -> Result<Attributes, Vec<Fault>> {
     }
 }
 
-/// Binary mode: attributes in `ce-` headers, the body is the data. We write the structured CloudEvent that says the
-/// same, with the data's bytes as they are.
+/// Binary mode: attributes in `ce-` headers, the body is the data. The result is the equivalent structured CloudEvent,
+/// with the data's bytes unchanged.
 ///
 /// # Errors
 /// A body that is not JSON: our consumers get JSON only.
@@ -73,13 +73,13 @@ pub(super) fn binary(
     body: &Bytes,
     limits: &DecodeLimits,
 ) -> Result<Element, DecodeError> {
-    // An event without data has an empty body and no content type to speak of.
+    // An event without data has an empty body and no meaningful content type.
     let data = if body.is_empty() {
         None
     } else {
         Some(json::read_one(body, limits)?)
     };
-    // Where the sender's label is not JSON, we read the body as JSON all the same, and say so.
+    // If the sender's content type is not JSON, the body is read as JSON nevertheless, and labelled so.
     let content_type = match (&data, media, head.content_type) {
         (None, ..) => None,
         (Some(_), MediaType::Json, Some(content_type)) => Some(content_type),
@@ -110,7 +110,7 @@ pub(super) fn binary(
         Ok(attributes) if faults.is_empty() => attributes,
         Ok(_) => return Ok(mapping::malformed(body.clone(), &members, faults)),
         Err(more) => {
-            // A value that cannot be read is not also missing.
+            // A value that cannot be read is not also reported as missing.
             let read = |fault: &Fault| faults.iter().all(|known| known.pointer != fault.pointer);
             let more: Vec<_> = more.into_iter().filter(read).collect();
             faults.extend(more);

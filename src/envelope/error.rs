@@ -1,4 +1,4 @@
-//! Why a callback's body is no list of events, and what the sender is told.
+//! Why a callback's body is not a list of events, and the answer to the sender.
 
 use serde::Serialize;
 
@@ -6,22 +6,23 @@ use crate::event::{Fault, Malformed};
 
 use super::{Element, media::MediaType};
 
-/// Faults shown of a callback in which no envelope was recognised: a batch of thousands is not answered with thousands.
+/// Maximum number of faults shown for a callback without any recognised envelope: a batch of thousands must not be
+/// answered with thousands.
 const FAULTS_SHOWN: usize = 32;
 
-/// Header values shown in answers are cut here.
+/// Header values are cut to this length in answers.
 const HEADER_SHOWN: usize = 100;
 
-/// Why a callback's body is no list of events. [`DecodeError::status`] says what it is answered with.
+/// Why a callback's body is not a list of events. [`DecodeError::status`] is the status of the answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// 415: the body is encoded; nothing is inflated before it is trusted.
+    /// 415: the body is compressed; nothing is decompressed before the sender is trusted.
     #[error("content-encoding {encoding:?} is not taken: send the body as it is")]
     ContentEncoding {
         /// The header's value, cut.
         encoding: String,
     },
-    /// 415: another media type, and no JSON; or a charset that is not UTF-8.
+    /// 415: another media type, and not JSON; or a charset that is not UTF-8.
     #[error(
         "content-type {media_type:?} is not taken: send application/json, application/cloudevents+json or application/cloudevents-batch+json in UTF-8"
     )]
@@ -29,12 +30,11 @@ pub enum DecodeError {
         /// The header's value, cut.
         media_type: String,
     },
-    /// 400: not JSON as we take it.
+    /// 400: not JSON as required.
     #[error("body is not JSON as it must be, at byte {offset}: {problem}")]
     Json {
         /// Where, in bytes from the start of the body.
         offset: usize,
-        /// What.
         problem: JsonProblem,
     },
     /// 400: `[]`.
@@ -42,10 +42,7 @@ pub enum DecodeError {
     EmptyArray,
     /// 413: more elements than `server.batch_limit`.
     #[error("body holds more than the {limit} events that one callback may")]
-    TooManyEvents {
-        /// The most there may be.
-        limit: usize,
-    },
+    TooManyEvents { limit: usize },
     /// 400: no element has a recognisable envelope.
     #[error("no element of the body has a recognisable envelope")]
     NoEnvelope {
@@ -54,7 +51,7 @@ pub enum DecodeError {
     },
 }
 
-/// What is wrong with a text that ought to be JSON.
+/// What is wrong with a text that should be JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonProblem {
     /// Nothing but whitespace.
@@ -66,15 +63,12 @@ pub enum JsonProblem {
     /// Not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
-    /// Two members of one object have one name; the position is where the second name begins.
-    #[error("a member name stands twice in one object")]
+    /// Two members of one object have the same name; the position is where the second name begins.
+    #[error("a member name occurs twice in one object")]
     DuplicateName,
     /// Nested too deeply; the position is the bracket that opens one level too many.
     #[error("nested deeper than {limit} levels")]
-    TooDeep {
-        /// The deepest that is taken.
-        limit: usize,
-    },
+    TooDeep { limit: usize },
     /// A number that no double can hold.
     #[error("number out of range")]
     NumberOutOfRange,
@@ -89,13 +83,13 @@ pub enum JsonProblem {
 /// One entry of the answer's `errors` list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DecodeFault {
-    /// Which element of the body, from 0; absent where the body as a whole is meant.
+    /// Which element of the body, from 0; absent for the body as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<usize>,
     /// Byte position in the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<usize>,
-    /// Where in the element, and what.
+    /// The location in the element, and the fault.
     #[serde(flatten)]
     pub fault: Fault,
 }
@@ -134,7 +128,7 @@ impl DecodeError {
         Self::NoEnvelope { faults }
     }
 
-    /// The same error as it is answered under a content type: what is neither JSON nor said to be is 415
+    /// The same error under a content type: a body that is neither JSON nor labelled as JSON is 415
     /// (docs/src/sender/answers.md, "Envelopes").
     pub(super) fn under(self, media: MediaType, content_type: Option<&str>) -> Self {
         match (&self, media) {
@@ -145,7 +139,7 @@ impl DecodeError {
         }
     }
 
-    /// Moves the position by `bytes`, which were skipped before the text that was read.
+    /// Moves the position by `bytes`, which were skipped before the text.
     pub(super) fn moved_by(self, bytes: usize) -> Self {
         match self {
             Self::Json { offset, problem } => Self::Json {
@@ -156,7 +150,7 @@ impl DecodeError {
         }
     }
 
-    /// The HTTP status that answers it: 400, 413 or 415.
+    /// The HTTP status of the answer: 400, 413 or 415.
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
@@ -191,8 +185,8 @@ impl DecodeError {
 }
 
 impl JsonProblem {
-    /// Sorts the errors of `serde_json` that are not syntax by their words: it has no other way to tell them apart.
-    /// A test holds the words against the library.
+    /// Classifies the errors of `serde_json` that are not syntax by their messages: it offers no other way to tell them
+    /// apart. A test compares the messages with the library.
     pub(super) fn of(error: &serde_json::Error) -> Self {
         let text = error.to_string();
         let message = text

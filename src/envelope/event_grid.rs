@@ -12,8 +12,8 @@ use super::{
 };
 
 /// Maps `eventType` to `type`, `eventTime` to `time`, `topic` to `source`, `dataVersion` to the extension
-/// `dataversion`; `id` and `subject` keep their names, `data` keeps its bytes. `metadataVersion` only speaks about the
-/// envelope that is taken off, and is dropped with it. `time` is handed on as the sender wrote it.
+/// `dataversion`; `id` and `subject` keep their names, `data` keeps its bytes. `metadataVersion` only describes the
+/// envelope that is removed, and is dropped with it. `time` is passed on as the sender wrote it.
 pub(super) fn map(raw: Bytes, mut members: Map<String, Value>) -> Element {
     let mut reader = MappedMembers::new(&members);
     let event_type = reader.required("eventType");

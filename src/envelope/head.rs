@@ -1,4 +1,4 @@
-//! The request headers that an envelope is recognised by.
+//! The request headers from which an envelope is recognised.
 
 use std::borrow::Cow;
 
@@ -23,10 +23,11 @@ pub struct CallbackHead<'a> {
 pub(super) struct NotText;
 
 impl<'a> CallbackHead<'a> {
-    /// Takes note of one request header; those that say nothing about the envelope are passed over. Names are
-    /// compared without regard to case.
+    /// Records one request header; headers that are irrelevant to the envelope are skipped. Names are compared
+    /// case-insensitively.
     pub fn header(&mut self, name: &str, value: &'a [u8]) {
-        // No media type and no coding has bytes outside ASCII, so such a value fails the later checks by itself.
+        // No media type and no coding has bytes outside ASCII, so a value with such bytes fails the later checks
+        // anyway.
         let text = || std::str::from_utf8(value).unwrap_or("\u{fffd}");
         if name.eq_ignore_ascii_case("content-type") {
             self.content_type = Some(text());
@@ -37,7 +38,7 @@ impl<'a> CallbackHead<'a> {
         }
     }
 
-    /// The coding of the body where there is one: nothing is inflated before it is trusted.
+    /// The content coding of the body, if any: nothing is decompressed before the sender is trusted.
     pub(super) fn inflating_encoding(&self) -> Option<&'a str> {
         self.content_encoding.filter(|encoding| {
             let encoding = encoding.trim();
@@ -52,8 +53,8 @@ impl<'a> CallbackHead<'a> {
     }
 }
 
-/// CloudEvents 1.0.2 section 3 names attributes with a to z and 0 to 9 only; other headers that happen to begin like
-/// ours, and `data`, which is no attribute, are none of the event's.
+/// CloudEvents 1.0.2 section 3 names attributes with a to z and 0 to 9 only; other headers with this prefix, and
+/// `data`, which is not an attribute, do not belong to the event.
 fn attribute_name(header: &str) -> Option<String> {
     let (prefix, name) = header.split_at_checked(3)?;
     let is_attribute = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -81,7 +82,7 @@ fn unquoted(value: &[u8]) -> Cow<'_, [u8]> {
     let mut text = Vec::with_capacity(inner.len());
     let mut bytes = inner.iter();
     while let Some(&byte) = bytes.next() {
-        // A backslash stands for the byte after it.
+        // A backslash escapes the next byte.
         let byte = if byte == b'\\' {
             bytes.next().copied().unwrap_or(byte)
         } else {

@@ -1,7 +1,7 @@
-//! JSON as callbacks must have it: each body parsed once, strictly, with the bytes each value came from.
+//! JSON as required of callbacks: each body is parsed once, strictly, with the bytes that each value came from.
 //!
-//! `serde_json` is laxer than RFC 8259 allows an interoperable reader to be: it keeps the last of two members of one
-//! name, where another reader keeps the first. [`Strict`] refuses that, and nesting beyond our limit.
+//! `serde_json` is laxer than an interoperable reader may be according to RFC 8259: of two members with the same name
+//! it keeps the last, where another reader keeps the first. [`Strict`] refuses that, and nesting beyond our limit.
 
 use std::{cell::Cell, fmt};
 
@@ -17,7 +17,7 @@ pub(super) struct ParsedEvent {
     pub(super) value: Value,
 }
 
-/// Reads a callback body: the elements of an array, or the one value that is no array.
+/// Reads a callback body: the elements of an array, or the one value that is not an array.
 ///
 /// # Errors
 /// [`DecodeError::Json`], [`DecodeError::EmptyArray`], [`DecodeError::TooManyEvents`].
@@ -89,7 +89,7 @@ impl<'b> Reader<'b> {
         Ok(reader)
     }
 
-    /// Passes over whitespace and shows the next byte.
+    /// Skips whitespace and returns the next byte without consuming it.
     fn next(&mut self) -> Option<u8> {
         let rest = self.rest();
         let inner = rest.trim_start_matches([' ', '\t', '\n', '\r']);
@@ -104,7 +104,7 @@ impl<'b> Reader<'b> {
     }
 
     fn value(&mut self, depth: usize) -> Result<ParsedEvent, DecodeError> {
-        // Nothing here reads past the value, so a batch is read once however many elements it has; positions are
+        // Nothing here reads past the value, so a batch is read once, whatever its number of elements; positions are
         // counted from the element, so an error costs one pass over that element.
         self.next();
         let start = self.position;
@@ -162,12 +162,12 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// Builds a [`Value`], but refuses what `serde_json` lets pass.
+/// Builds a [`Value`], but refuses what `serde_json` accepts.
 #[derive(Clone, Copy)]
 struct Strict<'c> {
     /// Levels of arrays and objects that may still open.
     depth: usize,
-    /// Says which rule of ours was broken; `serde_json` can carry only text.
+    /// Which of our rules was broken; `serde_json` can carry only text.
     broken: &'c Cell<Option<BrokenJson>>,
 }
 

@@ -13,19 +13,19 @@ use super::Element;
 /// `source` of an event whose sender named none and whose subject names no call leg.
 const NO_SOURCE: &str = "hookswitch:no-source";
 
-/// The 128-bit XXH3 of an event's raw bytes: its content, for duplicates and for made ids.
+/// The 128-bit XXH3 of an event's raw bytes: its content, for duplicates and for generated ids.
 #[must_use]
 pub fn digest(raw: &[u8]) -> u128 {
     xxh3_128(raw)
 }
 
-/// The `id` of the CloudEvent that is published: the sender's, or 32 hex digits of the [`digest`] where it gave none.
+/// The `id` of the published CloudEvent: the sender's, or 32 hex digits of the [`digest`] if the sender gave none.
 #[must_use]
 pub fn event_id(event: &Event) -> Cow<'_, str> {
     id_or_made(event.attributes.id.as_deref(), &event.raw)
 }
 
-/// The `source` of the CloudEvent that is published: the sender's; for private-preview events, which have none,
+/// The `source` of the published CloudEvent: the sender's; for private-preview events, which have none,
 /// `calling/callLegs/{id}` of their subject `callLeg/{id}/…`; else the constant `hookswitch:no-source`.
 #[must_use]
 pub fn event_source(event: &Event) -> Cow<'_, str> {
@@ -43,7 +43,7 @@ pub(super) fn id_or_made<'a>(id: Option<&'a str>, raw: &[u8]) -> Cow<'a, str> {
 pub(super) fn source_or_made<'a>(source: Option<&'a str>, subject: Option<&str>) -> Cow<'a, str> {
     let leg = || {
         let leg = subject?.strip_prefix("callLeg/")?.split('/').next()?;
-        // Anything else would have to be escaped to stand in a URI reference, and call legs are GUIDs.
+        // Anything else would have to be escaped in a URI reference, and call legs are GUIDs.
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         (!leg.is_empty() && leg.bytes().all(plain)).then(|| format!("calling/callLegs/{leg}"))
     };
@@ -53,7 +53,7 @@ pub(super) fn source_or_made<'a>(source: Option<&'a str>, subject: Option<&str>)
     }
 }
 
-/// Collects what is wrong with the attributes of one event.
+/// Collects the faults of one event's attributes.
 pub(super) struct MappedMembers<'m> {
     pub(super) members: &'m Map<String, Value>,
     pub(super) faults: Vec<Fault>,
@@ -67,7 +67,7 @@ impl<'m> MappedMembers<'m> {
         }
     }
 
-    /// A non-empty string that must be there.
+    /// A required non-empty string.
     pub(super) fn required(&mut self, name: &str) -> String {
         match self.members.get(name) {
             Some(Value::String(text)) if !text.is_empty() => return text.clone(),
@@ -78,7 +78,7 @@ impl<'m> MappedMembers<'m> {
         String::new()
     }
 
-    /// A string, or absent or null, which mean the same.
+    /// A string, absent or null; the last two mean the same.
     pub(super) fn optional(&mut self, name: &str) -> Option<String> {
         match self.members.get(name) {
             None | Some(Value::Null) => None,
@@ -95,7 +95,7 @@ impl<'m> MappedMembers<'m> {
     }
 }
 
-/// The text of an attribute as CloudEvents 1.0.2 section 3.1 writes it; objects and arrays are no attribute values.
+/// The text of an attribute as CloudEvents 1.0.2 section 3.1 writes it; objects and arrays are not attribute values.
 pub(super) fn attribute_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -118,7 +118,7 @@ pub(super) fn not_an_object() -> Fault {
     Fault::new("", "must be a JSON object")
 }
 
-/// What an object lacks to be an event, named after the form it is nearest to.
+/// What an object lacks to be an event, for the form that it is nearest to.
 pub(super) fn no_envelope(members: &Map<String, Value>) -> Fault {
     if members.contains_key("type") || members.contains_key("source") {
         Fault::new("/specversion", "is missing")

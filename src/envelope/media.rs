@@ -28,13 +28,14 @@ pub(super) enum MediaType {
     CloudEvents,
     /// Absent, `application/json` or another `+json`.
     Json,
-    /// Something else: taken if the body is JSON all the same.
+    /// Something else: accepted if the body is JSON nevertheless.
     Other,
 }
 
 impl MediaType {
     /// # Errors
-    /// A charset that is neither UTF-8 nor its subset US-ASCII: read as UTF-8, the same bytes would say something else than the sender meant.
+    /// A charset that is neither UTF-8 nor its subset US-ASCII: read as UTF-8, the same bytes would have another
+    /// meaning than the sender's.
     pub(super) fn of(content_type: Option<&str>) -> Result<Self, DecodeError> {
         let Some(content_type) = content_type else {
             return Ok(Self::Json);

@@ -1,9 +1,9 @@
-//! Envelopes: the bytes of a callback to events, whichever wrapping the sender used (docs/src/sender/answers.md,
-//! "Envelopes"). No actix types.
+//! Envelopes: turns the bytes of a callback into events, whichever envelope the sender used
+//! (docs/src/sender/answers.md, "Envelopes"). No actix types.
 //!
-//! The form is recognised from headers and body, never from configuration. Each body is parsed once, into
-//! `serde_json` values and the byte slices they came from; a structured CloudEvent is passed on as its slice, so not a
-//! byte of it changes.
+//! The form is recognised from headers and body, never from configuration. Each body is parsed once, into `serde_json`
+//! values and the byte slices they came from; a structured CloudEvent is passed on as its slice, so not a byte of it
+//! changes.
 
 mod cloud_events;
 mod error;
@@ -28,7 +28,7 @@ pub use head::CallbackHead;
 pub use mapping::{digest, event_id, event_source};
 pub use mark::is_array;
 
-/// How much one body may hold.
+/// The limits of one body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Most events in one callback.
@@ -57,11 +57,11 @@ impl DecodeLimits {
 pub enum Element {
     /// Its envelope was recognised.
     Event(Event),
-    /// It was not, but that of another element was.
+    /// It was not, but the envelope of another element was.
     Malformed(Malformed),
 }
 
-/// Takes the events out of a callback, in the order of its array. At least one element is an [`Element::Event`].
+/// Decodes the events of a callback, in the order of its array. At least one element is an [`Element::Event`].
 ///
 /// # Errors
 /// What makes the whole callback unreadable, see [`DecodeError`].
@@ -98,7 +98,7 @@ pub fn decode(
     }
 }
 
-/// Tells the forms apart: CloudEvents have `specversion`, Event Grid and its private-preview cousin `eventType`.
+/// Tells the forms apart: CloudEvents have `specversion`, Event Grid and the private preview have `eventType`.
 fn recognise(parsed: json::ParsedEvent) -> Element {
     let json::ParsedEvent { raw, value } = parsed;
     let serde_json::Value::Object(members) = value else {

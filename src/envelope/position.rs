@@ -1,7 +1,8 @@
-//! Byte positions of errors: what the sender needs to find the place, worked out once a body is refused.
+//! Byte positions of errors: the sender needs them to find the location. They are computed only when a body is refused.
 
-/// The byte at which `serde_json` stopped: it counts lines from 1, and in a line the bytes up to and including that
-/// one; a line break that it stopped at is column 0 of the next. An error at the end of the text has no byte, so there it is the length.
+/// The byte at which `serde_json` stopped: it counts lines from 1, and within a line the bytes up to and including that
+/// one; a line break at which it stopped is column 0 of the next line. An error at the end of the text has no byte, so
+/// the result is the length.
 pub(super) fn of_error(error: &serde_json::Error, text: &str) -> usize {
     if error.is_eof() {
         return text.len();
@@ -14,15 +15,15 @@ pub(super) fn of_error(error: &serde_json::Error, text: &str) -> usize {
     (before + error.column()).saturating_sub(1).min(text.len())
 }
 
-/// Where the member name begins that was read last before `stopped`: `serde_json` stops at what stands behind a
-/// name that we refuse, so the last quote is the one that closes it.
+/// Where the last member name before `stopped` begins: `serde_json` stops at what follows a refused name, so the last
+/// quote is the closing one.
 pub(super) fn of_name(text: &str, stopped: usize) -> usize {
     let bytes = text.as_bytes();
     let read = bytes.get(..=stopped).unwrap_or(bytes);
     let closing = read.iter().rposition(|byte| *byte == b'"');
     let name = closing.and_then(|at| read.get(..at)).unwrap_or(read);
-    // Within a string every quote has an odd number of backslashes before it, the one that opens it has none. Only
-    // before quotes are they counted, so that each is looked at once: the name may be as long as the body.
+    // Within a string every quote is preceded by an odd number of backslashes, and the opening quote by none.
+    // Backslashes are counted only before quotes, so that each is visited once: the name may be as long as the body.
     name.iter()
         .enumerate()
         .rev()

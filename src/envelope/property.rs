@@ -1,4 +1,4 @@
-//! What holds for any bytes.
+//! Properties that hold for any bytes.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// JSON text with whitespace where it may stand, so that slices are not by chance what would be written again.
+/// JSON text with optional whitespace, so that slices do not equal re-serialized values by accident.
 fn spaced(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap()
 }
@@ -131,7 +131,7 @@ proptest! {
         prop_assert!(mapped.form != EnvelopeForm::CloudEvents);
         let ending = format!(",\"data\":{data}}}");
         prop_assert!(mapped.cloud_event.ends_with(ending.as_bytes()));
-        // What we write is itself an envelope that we take, and says the same.
+        // The CloudEvent that we write is itself an accepted envelope with the same content.
         let again = decode(&CallbackHead::default(), &mapped.cloud_event, &LIMITS).unwrap();
         let [Element::Event(again)] = again.as_slice() else { panic!("{again:?}") };
         prop_assert_eq!(again.form, EnvelopeForm::CloudEvents);

@@ -1,4 +1,4 @@
-//! Each form and each refusal, through the door that ingress uses.
+//! Each form and each refusal, through the function that ingress uses.
 
 use std::path::Path;
 
@@ -57,7 +57,7 @@ fn published(event: &Event) -> Value {
     serde_json::from_slice(&event.cloud_event).unwrap()
 }
 
-/// What a body is refused for, and at which byte.
+/// Why a body is refused, and at which byte.
 fn refused(body: impl AsRef<[u8]>) -> (usize, JsonProblem) {
     match check(&[], body) {
         Err(error @ DecodeError::Json { .. }) => {
@@ -353,7 +353,7 @@ fn a_cloud_events_media_type_means_structured_whatever_other_headers_say() {
         one(&headers, STRUCTURED).attributes.id.as_deref(),
         Some("e1")
     );
-    // A label that says batch on one object, and the other way round, is no reason to lose an event.
+    // A label that says batch on one object, or the reverse, is not a reason to lose an event.
     let batch = [("content-type", "application/cloudevents-batch+json")];
     assert_eq!(one(&batch, STRUCTURED).cloud_event, STRUCTURED);
     assert_eq!(

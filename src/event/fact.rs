@@ -1,10 +1,10 @@
-//! An event as the envelope room hands it on: attributes by their CloudEvents names, `data` parsed once.
+//! An event as the envelope module passes it on: attributes by their CloudEvents names, `data` parsed once.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Which wrapping an event came in; the words of `validate --json`.
+/// The envelope of an event; the words of `validate --json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EnvelopeForm {
@@ -30,10 +30,10 @@ impl EnvelopeForm {
     }
 }
 
-/// CloudEvents context attributes, whatever the envelope was called on the wire (`eventType` is `event_type` here).
+/// CloudEvents context attributes, whatever the envelope calls them on the wire (`eventType` is `event_type` here).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
-    /// `id` as received; `None` where the sender gave none (2021-private sends null).
+    /// `id` as received; `None` if the sender gave none (2021-private sends null).
     pub id: Option<String>,
     /// `source`; for Event Grid its `topic`; `None` where there is none.
     pub source: Option<String>,
@@ -79,26 +79,25 @@ impl Attributes {
 /// One event with a recognised envelope. Made by `envelope` only.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The wrapping it came in.
     pub form: EnvelopeForm,
     /// Context attributes.
     pub attributes: Attributes,
     /// The payload, parsed once; `Value::Null` where there was none.
     pub data: Value,
-    /// The event's bytes as they stood in the callback (in binary mode: the body). What duplicates are compared by
-    /// and what a quarantined event is kept as.
+    /// The event's bytes as received in the callback (in binary mode: the body). Duplicates are compared by these
+    /// bytes, and a quarantined event is kept as them.
     pub raw: Bytes,
-    /// One CloudEvents 1.0 JSON object in structured mode: what is published. The same bytes as `raw` for a
+    /// One CloudEvents 1.0 JSON object in structured mode: the published message. The same bytes as `raw` for a
     /// structured CloudEvent (docs/src/consumer/messages.md, "Queues, properties, headers").
     pub cloud_event: Bytes,
 }
 
-/// Something wrong with an event, by place.
+/// A fault of an event, by location.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// JSON Pointer (RFC 6901) from the event's root, e.g. `/data/callConnectionId`.
+    /// JSON Pointer (RFC 6901) from the event's root: `/data/callConnectionId`.
     pub pointer: String,
-    /// What is wrong there. Never a value of the event: values may be personal data.
+    /// What is wrong. Never a value of the event: values may be personal data.
     pub message: String,
 }
 
@@ -112,7 +111,7 @@ impl Fault {
     }
 }
 
-/// An element of a callback whose envelope was not recognised, beside others that were.
+/// An element of a callback without a recognised envelope, beside others with one.
 #[derive(Clone, Debug)]
 pub struct Malformed {
     /// The element's bytes as received.
@@ -121,6 +120,6 @@ pub struct Malformed {
     pub id: Option<String>,
     /// `type` or `eventType`, where one could be read.
     pub event_type: Option<String>,
-    /// Why it is no event.
+    /// Why it is not an event.
     pub faults: Vec<Fault>,
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Why a word is no app name.
+/// Why a word is not an app name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no app name: 1 to 64 of a-z, A-Z, 0-9, '-' and '_' (no dot: routing keys are split at dots)"
@@ -53,7 +53,7 @@ impl fmt::Display for AppName {
     }
 }
 
-/// Longest call key that is kept as it is: as long as the rest of a callback path may be.
+/// Longest call key that is kept unchanged: as long as the rest of a callback path may be.
 const CALL_KEY_LIMIT_BYTES: usize = 1_024;
 
 /// What groups the events of one call (docs/src/consumer/call-keys.md). Any non-empty string; compared byte by byte.
@@ -63,7 +63,7 @@ const CALL_KEY_LIMIT_BYTES: usize = 1_024;
 pub struct CallKey(Arc<str>);
 
 impl CallKey {
-    /// Takes `key` as it is, its digest where it is too long; `None` for the empty string, which names no call.
+    /// Takes `key` unchanged, or its digest if it is too long; `None` for the empty string, which does not name a call.
     #[must_use]
     pub fn new(key: impl Into<Arc<str>>) -> Option<Self> {
         let key = key.into();
@@ -90,14 +90,13 @@ impl fmt::Display for CallKey {
     }
 }
 
-/// A line of the calling API, as the catalogue names it (`2021-private`, `ga`, …). The set is open: a schema
-/// directory of the operator's may add one.
+/// A generation of the calling API, as the catalogue names it (`2021-private`, `ga`, …). The set is open: an operator's
+/// schema directory may add one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(Arc<str>);
 
 impl Generation {
-    /// Names a generation.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
@@ -117,7 +116,7 @@ impl fmt::Display for Generation {
 }
 
 /// A server call id made comparable across base64 alphabets and paddings (docs/src/reference/acs-events.md, "Ids").
-/// Only for looking up bindings; what consumers see is the id as it was received.
+/// Only for looking up bindings; consumers see the id as received.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerCallKey(String);
 
@@ -151,10 +150,10 @@ impl ServerCallKey {
 pub struct CallIds {
     /// `data.callConnectionId`, else `data.callLegId` / `CallLegId`, else the id inside `subject` or `source`.
     pub connection: Option<String>,
-    /// A `data.callConnectionId` that the event alone cannot vouch for: `source` or `subject` names a recording, and the
-    /// id is the endpoint inside its recording id. A recording that was started with a server call id names its own
-    /// endpoint there, which no call has; one that was started with a call connection id names that. So it counts only
-    /// while the app has a call with this key. Never beside `connection`.
+    /// A `data.callConnectionId` that is not certain from the event alone: `source` or `subject` names a recording, and
+    /// the id is the endpoint inside its recording id. A recording that was started with a server call id has an
+    /// endpoint of its own there, which does not belong to a call; one that was started with a call connection id has
+    /// that id there. So it counts only while the app has a call with this key. Never beside `connection`.
     pub recording_endpoint: Option<String>,
     /// `serverCallId`, `ConversationId`, the id inside `callLocator`, or the one inside an Event Grid `subject`.
     pub server_call: Option<String>,
@@ -167,10 +166,10 @@ pub struct CallIds {
 }
 
 impl CallIds {
-    /// The call key as a function of the event alone, without anything learned from other events: what `validate`
-    /// prints and what `confirm` mode uses. An operation context is none: it stands for the one call that has used it,
-    /// which other events teach, and the same word in many calls would make one call of them. Nor is a recording's
-    /// endpoint: only other events can tell whether it is a call's.
+    /// The call key as a function of the event alone, without anything learned from other events: `validate` prints it
+    /// and `confirm` mode uses it. An operation context is not used: it belongs to the one call that has used it, which
+    /// only other events show, and the same word in many calls would merge them into one. Nor is a recording's endpoint
+    /// used: only other events can tell whether it belongs to a call.
     #[must_use]
     pub fn own_key(&self) -> Option<CallKey> {
         [&self.connection, &self.server_call, &self.recording]

@@ -1,10 +1,10 @@
-//! Kinds: our names for what an event is about, the same across generations (docs/src/reference/kinds.md).
+//! Kinds: our names for the subject of an event, the same across generations (docs/src/reference/kinds.md).
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// What an event is about, independent of the generation that named it.
+/// The subject of an event, independent of its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(
     missing_docs,
@@ -51,7 +51,7 @@ impl Kind {
         Self::Unknown,
     ];
 
-    /// The name as it stands in headers, routes and metrics.
+    /// The name in headers, routes and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A word that names no kind.
+/// A word that is not a kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown kind {0:?}")]
 pub struct UnknownKind(pub String);

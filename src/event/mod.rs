@@ -1,6 +1,6 @@
 //! The event: what happened in a call, in our own types. No I/O, no JSON Schema, no HTTP.
 //!
-//! Every other room speaks these words; this room knows none of the others.
+//! Every other module uses these types; this module uses none of the others.
 
 mod fact;
 mod ids;

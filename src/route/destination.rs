@@ -1,4 +1,4 @@
-//! Where deliveries go: what a route names, and the concrete address that admission makes of it.
+//! Where deliveries go: what a route names, and the concrete address that admission derives from it.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::event::CallKey;
 
 use super::partition::partition;
 
-/// The queue of events that no route takes.
+/// The queue of events without a matching route.
 pub const UNROUTED: &str = "hookswitch.unrouted";
 
 /// The queue of events that could not be understood or sent.
@@ -45,12 +45,10 @@ pub enum Target {
         name: Arc<str>,
         /// `None`: one queue called `name`.
         partitions: Option<NonZeroU32>,
-        /// How it is declared.
         queue_type: QueueType,
     },
     /// An exchange of the operator's with a rendered routing key.
     Exchange {
-        /// The exchange's name.
         exchange: Arc<str>,
         /// The routing key of this event.
         routing_key: Arc<str>,
@@ -58,13 +56,13 @@ pub enum Target {
 }
 
 impl Target {
-    /// Where events go that no route takes: [`UNROUTED`].
+    /// The target of events without a matching route: [`UNROUTED`].
     #[must_use]
     pub fn unrouted() -> Self {
         Self::plain(UNROUTED)
     }
 
-    /// Where events go that could not be understood or sent: [`QUARANTINE`].
+    /// The target of events that could not be understood or sent: [`QUARANTINE`].
     #[must_use]
     pub fn quarantine() -> Self {
         Self::plain(QUARANTINE)
@@ -79,7 +77,7 @@ impl Target {
     }
 
     /// The partition of a call's events, 0 to n - 1; `None` where the target has no partitions. Unkeyed events are in
-    /// partition 0. With it a caller can look a destination up without building its name.
+    /// partition 0. With it a caller can look up a destination without building its name.
     #[must_use]
     pub fn partition(&self, call: Option<&CallKey>) -> Option<u32> {
         match self {
@@ -97,7 +95,7 @@ impl Target {
         }
     }
 
-    /// What order is promised over: `queue q`, whatever the partition, or `exchange x key`.
+    /// The family within which order is kept: `queue q`, whatever the partition, or `exchange x key`.
     #[must_use]
     pub fn family(&self) -> String {
         match self {
@@ -109,7 +107,7 @@ impl Target {
         }
     }
 
-    /// Every address that [`Target::place`] can give, in the order of the partitions: what is declared and checked.
+    /// Every address that [`Target::place`] can return, in the order of the partitions: these are declared and checked.
     #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
         match self {
@@ -145,22 +143,15 @@ impl Target {
     }
 }
 
-/// A concrete place on the broker.
+/// A concrete address at the broker.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Address {
     /// One queue (one partition).
-    Queue {
-        /// The queue's full name.
-        name: String,
-        /// How it is declared.
-        queue_type: QueueType,
-    },
+    Queue { name: String, queue_type: QueueType },
     /// One exchange with a routing key.
     Exchange {
-        /// The exchange's name.
         exchange: String,
-        /// The routing key.
         routing_key: String,
     },
 }
@@ -170,8 +161,8 @@ pub enum Address {
 pub struct Destination {
     /// Where the message goes.
     pub address: Address,
-    /// What order is promised over: all partitions of a queue share one family, so that a call that moves to
-    /// another partition waits until its old partition has confirmed.
+    /// All partitions of a queue share one family, so that a call that moves to another partition waits until its old
+    /// partition has confirmed.
     pub family: String,
 }
 
@@ -180,7 +171,7 @@ pub struct Destination {
 pub struct DestinationId(pub u32);
 
 impl Destination {
-    /// What one channel serves: a queue, or a whole exchange.
+    /// The channel of this destination: one per queue, or per whole exchange.
     #[must_use]
     pub fn channel_name(&self) -> String {
         match &self.address {
@@ -189,8 +180,8 @@ impl Destination {
         }
     }
 
-    /// What a share of the journal is counted for: a queue with all its partitions, or an exchange with all its routing
-    /// keys. What stops one of them stops the others too, and counted apart they could fill the whole journal.
+    /// The unit of a share of the journal: a queue with all its partitions, or an exchange with all its routing keys. A
+    /// fault that stops one of them stops the others too, and counted separately they could fill the whole journal.
     #[must_use]
     pub fn share_name(&self) -> String {
         match &self.address {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::event::Event;
 
-/// The dialects we speak, in the order of the specification; `sql` is optional there and absent here.
+/// The supported dialects, in the order of the specification; `sql` is optional there and absent here.
 const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
 
 /// One filter expression.
@@ -47,24 +47,24 @@ impl FilterError {
 }
 
 impl Filter {
-    /// Reads one expression; places in errors begin with `filter`.
+    /// Reads one expression; locations in errors begin with `filter`.
     ///
     /// # Errors
-    /// The first part that is no expression of the six dialects.
+    /// The first part that is not an expression of the six dialects.
     pub fn parse(value: &Value) -> Result<Self, FilterError> {
         Self::parse_at(value, "filter")
     }
 
-    /// Reads the value of the configuration key `filter`: an array of expressions that must all match. Places in
+    /// Reads the value of the configuration key `filter`: an array of expressions that must all match. Locations in
     /// errors begin with `filter[0]`.
     ///
     /// # Errors
-    /// One for each expression of the array that is wrong.
+    /// One for each wrong expression of the array.
     pub fn parse_list(value: &Value) -> Result<Vec<Self>, Vec<FilterError>> {
         let Some(expressions) = value.as_array() else {
             return Err(vec![FilterError::at(
                 "filter",
-                "must be an array of expressions, such as [{ prefix = { subject = \"calling/\" } }]",
+                "must be an array of expressions, like [{ prefix = { subject = \"calling/\" } }]",
             )]);
         };
         let mut filters = Vec::with_capacity(expressions.len());
@@ -86,7 +86,7 @@ impl Filter {
         let Some(members) = value.as_object() else {
             return Err(FilterError::at(
                 place,
-                "must be a table with one dialect, such as { exact = { type = \"…\" } }",
+                "must be a table with one dialect, like { exact = { type = \"…\" } }",
             ));
         };
         let mut members = members.iter();
@@ -124,7 +124,7 @@ impl Filter {
         }
     }
 
-    /// The first part that keeps the event out, for `explain`; `None` if it matches. Names attributes and
+    /// The first part that does not match, for `explain`; `None` if the event matches. Names attributes and
     /// expressions, never a value of the event: values may be personal data.
     #[must_use]
     pub fn why_not(&self, event: &Event) -> Option<String> {
@@ -159,7 +159,7 @@ impl Filter {
     }
 }
 
-/// The expression as it could stand in the configuration.
+/// The expression as written in the configuration.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -249,7 +249,7 @@ fn pairs(operand: &Value, place: &str) -> Result<Vec<(String, String)>, FilterEr
     let Some(members) = operand.as_object().filter(|members| !members.is_empty()) else {
         return Err(FilterError::at(
             place,
-            "must be a table of at least one attribute and its text, such as { subject = \"calling/\" }",
+            "must be a table of at least one attribute and its text, like { subject = \"calling/\" }",
         ));
     };
     members
@@ -265,7 +265,7 @@ fn pairs(operand: &Value, place: &str) -> Result<Vec<(String, String)>, FilterEr
                 Some(text) => Ok((name.clone(), text.to_owned())),
                 None => Err(FilterError::at(
                     &here,
-                    "must be a string; write numbers and booleans as their JSON text, such as \"1\" or \"true\"",
+                    "must be a string; write numbers and booleans as their JSON text, like \"1\" or \"true\"",
                 )),
             }
         })
@@ -276,7 +276,7 @@ fn list(operand: &Value, place: &str) -> Result<Vec<Filter>, FilterError> {
     let Some(expressions) = operand.as_array().filter(|list| !list.is_empty()) else {
         return Err(FilterError::at(
             place,
-            "must be an array of at least one expression, such as [{ exact = { type = \"…\" } }]",
+            "must be an array of at least one expression, like [{ exact = { type = \"…\" } }]",
         ));
     };
     expressions
@@ -294,7 +294,7 @@ fn check_name(name: &str, place: &str) -> Result<(), FilterError> {
         } else {
             Err(FilterError::at(
                 place,
-                "must be data. and member names separated by single dots, such as \"data.resultInformation.code\"",
+                "must be data. and member names separated by single dots, like \"data.resultInformation.code\"",
             ))
         };
     }
@@ -305,7 +305,7 @@ fn check_name(name: &str, place: &str) -> Result<(), FilterError> {
     if name == "data" {
         Err(FilterError::at(
             place,
-            "is not an attribute: write the path of a member, such as \"data.operationContext\"",
+            "is not an attribute: write the path of a member, like \"data.operationContext\"",
         ))
     } else if is_attribute {
         Ok(())

@@ -16,7 +16,7 @@ pub use router::{Explanation, RouteMatch, Router};
 pub use rule::{Route, Sink};
 pub use template::{Template, TemplateError};
 
-/// The known word that a mistyped one most likely meant.
+/// The known word that a mistyped one most likely is.
 fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     /// Below this similarity a suggestion confuses more than it helps.
     const ALIKE: f64 = 0.7;

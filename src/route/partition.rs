@@ -4,7 +4,7 @@ use std::{hash::Hasher, num::NonZeroU32};
 
 use crate::event::CallKey;
 
-/// Unkeyed events have no order to keep; they all go here, so that a consumer knows where to find them.
+/// Unkeyed events have no order to keep; all of them go here, so that a consumer knows where to find them.
 const UNKEYED_PARTITION: u32 = 0;
 
 /// The partition of a call, 0 to `partitions` - 1: jump consistent hash of the 64-bit FNV-1a of the call key's UTF-8

@@ -1,4 +1,4 @@
-//! All routes together: which targets one event has, and why not the others.
+//! All routes together: the targets of one event, and why the other routes do not match.
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +13,7 @@ pub struct Router {
     unrouted: Target,
 }
 
-/// A route with what can be made of its sink before any event is seen.
+/// A route with the parts of its sink that are independent of an event.
 #[derive(Clone, Debug)]
 struct CompiledRoute {
     route: Route,
@@ -31,19 +31,19 @@ enum RouteTarget {
     },
 }
 
-/// What one route makes of one event, for `explain`.
+/// The result of one route for one event, for `explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The route's name.
     pub route: String,
-    /// Whether it takes the event.
+    /// Whether it matches the event.
     pub verdict: RouteMatch,
 }
 
-/// Whether a route takes an event, else the first part of it that does not match.
+/// Whether a route matches an event, else the first part of it that does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RouteMatch {
-    /// It does, and delivers here.
+    /// It matches, and delivers here.
     Matched(Target),
     /// It is for another app.
     App,
@@ -87,7 +87,7 @@ impl Router {
         }
     }
 
-    /// Where one event goes: every matching route's target, in the order of the routes, each once; where no route
+    /// The targets of one event: every matching route's target, in the order of the routes, each once; if no route
     /// matches, the queue [`super::UNROUTED`]. Never empty.
     #[must_use]
     pub fn route(
@@ -118,7 +118,7 @@ impl Router {
         targets
     }
 
-    /// What each route makes of one event, in the order of the routes.
+    /// The result of each route for one event, in the order of the routes.
     #[must_use]
     pub fn explain(
         &self,
@@ -148,7 +148,7 @@ impl Router {
 }
 
 impl CompiledRoute {
-    /// The first part besides the filters that keeps the event out.
+    /// The first part other than the filters that does not match.
     fn refusal(
         &self,
         app: &AppName,
@@ -180,9 +180,10 @@ impl CompiledRoute {
 }
 
 impl CompiledRoute {
-    /// Where an event goes that the route takes.
+    /// The target of an event that the route matches.
     ///
-    /// A type that neither the catalogue nor the route knows is `Unknown` in a routing key: the word would be the sender's,
+    /// A type that neither the catalogue nor the route knows is `Unknown` in a routing key: otherwise the sender would
+    /// choose the word, and a topic exchange would get as many routing keys as a sender makes up.
     /// and a topic exchange would get as many routing keys as a sender cares to make up.
     fn target(
         &self,

@@ -1,4 +1,4 @@
-//! A route: which events it takes and where they go.
+//! A route: which events it matches and where they go.
 
 use std::num::NonZeroU32;
 
@@ -9,7 +9,7 @@ use super::{Filter, QueueType, Template};
 /// `[[routes]]`, checked. An event matches when every part that is given matches; parts left out match everything.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// For people: logs, `explain`.
+    /// For logs and `explain`.
     pub name: String,
     /// `None`: every app.
     pub app: Option<AppName>,
@@ -30,16 +30,14 @@ pub struct Route {
 pub enum Sink {
     /// `queue`, `partitions`, `queue_type`.
     Queue {
-        /// Name, or stem of the partitions' names.
+        /// Name, or prefix of the partitions' names.
         name: String,
         /// `None`: one queue called `name`.
         partitions: Option<NonZeroU32>,
-        /// How it is declared.
         queue_type: QueueType,
     },
     /// `exchange`, `routing_key`.
     Exchange {
-        /// Name.
         exchange: String,
         /// Rendered for each event.
         routing_key: Template,

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use crate::event::{AppName, Generation, Kind};
 
-/// What stands in a routing key for a generation that is not known: a topic exchange's `*` needs a word there.
+/// The word for an unknown generation in a routing key: the `*` of a topic exchange needs a word there.
 const UNKNOWN_GENERATION: &str = "unknown";
 
 const PLACEHOLDERS: [&str; 4] = ["app", "kind", "event", "generation"];
@@ -18,7 +18,7 @@ pub struct Template {
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Text as it stands.
+    /// Literal text.
     Text(String),
     /// `{app}`.
     App,
@@ -30,15 +30,15 @@ pub(super) enum Part {
     Generation,
 }
 
-/// Why a text is no template. Positions are byte offsets in the template.
+/// Why a text is not a template. Positions are byte offsets in the template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A word in braces that we do not fill in.
+    /// An unknown word in braces.
     #[error("unknown placeholder {{{word}}} at byte {offset}: {hint}")]
     Unknown {
         /// The word between the braces.
         word: String,
-        /// Where its brace opens.
+        /// Where its opening brace is.
         offset: usize,
         /// What to write instead.
         hint: String,
@@ -47,17 +47,14 @@ pub enum TemplateError {
     #[error(
         "the brace at byte {offset} has no partner: placeholders are {{app}}, {{kind}}, {{event}} and {{generation}}"
     )]
-    Brace {
-        /// Where it stands.
-        offset: usize,
-    },
+    Brace { offset: usize },
 }
 
 impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// Unknown placeholders and lone braces.
+    /// Unknown placeholders and unpaired braces.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -127,7 +124,7 @@ impl FromStr for Template {
     }
 }
 
-/// The template as it stands in the configuration.
+/// The template as written in the configuration.
 impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| match part {

@@ -82,7 +82,7 @@ fn a_row_and_a_schema_add_an_event() {
     assert_eq!(finding.drift, ["/data/new"]);
     assert!(catalog.knows_type("HoldStarted"));
     assert!(!CATALOG.knows_type("HoldStarted"));
-    // Everything else is as it was.
+    // Everything else is unchanged.
     assert_eq!(catalog.rows().count(), CATALOG.rows().count() + 1);
 }
 

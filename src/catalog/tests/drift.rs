@@ -1,4 +1,4 @@
-//! Drift: what the sender adds is seen, and never fails an event.
+//! Drift: the sender's additions are noticed, and never fail an event.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What the catalogue says of an event: kind, generation, ids, verdict.
+//! The catalogue's result for an event: kind, generation, ids, validity.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::catalog::{
     test_support::{CATALOG, cloud_event, event_of},
 };
 
-/// The kinds are a promise to consumers; the table must not change them in passing.
+/// The kinds are a promise to consumers; a change of the table must not change them by accident.
 #[test]
 fn the_kinds_are_those_of_the_design() {
     let kinds: BTreeMap<&str, Kind> = CATALOG
@@ -257,7 +257,7 @@ fn ids_are_found_in_data_before_the_envelope() {
     );
     assert_eq!(found.connection.as_deref(), Some("c"));
     assert_eq!(found.correlation.as_deref(), Some("r"));
-    // An empty string names no call.
+    // An empty string does not name a call.
     let found = ids(
         "CallConnected",
         json!({"callConnectionId": "", "serverCallId": 5}),
@@ -364,7 +364,7 @@ fn a_recording_in_source_or_subject_gives_its_server_call_and_its_id() {
             }
         }
     }
-    // A recording id of another form is told by the event's name behind it.
+    // A recording id of another form is recognized by the event name after it.
     let mut event = cloud_event("RecordingStateChanged", json!({}));
     event.attributes.subject = Some("calling/recordings/a/b==/r-1/RecordingStateChanged".into());
     let ids = CATALOG.examine(&event).ids;
@@ -403,7 +403,7 @@ fn a_recordings_own_endpoint_is_told_from_the_connection_of_a_call() {
     // So is every id of an event that is not about a recording.
     let of_call = "calling/callConnections/x";
     check(of_call, named, Some(endpoint), None);
-    // An id that says nothing of an endpoint cannot take one away.
+    // An id without an endpoint cannot exclude one.
     let opaque = json!({"callConnectionId": endpoint, "recordingId": "r-1"});
     let source = "calling/recordings/s/r-1/RecordingStateChanged";
     check(source, opaque, Some(endpoint), None);

@@ -1,4 +1,4 @@
-//! Our own payloads, the published samples, and the promise that every row comes with its papers.
+//! Our own payloads, the published samples, and the promise that every row has a payload and a source.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -84,7 +84,7 @@ fn every_counter_example_fails_at_the_expected_place_in_its_generation() {
         let Validity::Invalid(faults) = finding.verdict else {
             panic!("{file} is {:?}", finding.verdict);
         };
-        // Exactly these: a counter-example has one thing wrong.
+        // Exactly these: a counter-example has one fault.
         let found: Vec<String> = faults.into_iter().map(|fault| fault.pointer).collect();
         assert_eq!(found, pointers, "{file}");
         let (generation, _) = generation_and_type(&file);
@@ -165,7 +165,7 @@ fn faults_never_repeat_what_the_event_says() {
     }
 }
 
-/// Every place in `data` that holds a value, by JSON Pointer.
+/// Every location in `data` that holds a value, by JSON Pointer.
 fn places(data: &Value, prefix: &str, found: &mut Vec<String>) {
     let mut child = |name: &str, value: &Value| {
         let pointer = format!("{prefix}/{name}");
@@ -190,9 +190,9 @@ fn a_value_of_the_wrong_type_fails_wherever_it_stands() {
             for pointer in found {
                 let mut event = event.clone();
                 let place = event.data.pointer_mut(&pointer).unwrap();
-                // No place takes both a boolean and something else.
+                // No location accepts both a boolean and something else.
                 *place = match place {
-                    // Null says nothing about the type that belongs there.
+                    // Null says nothing about the expected type.
                     Value::Null => continue,
                     Value::Bool(_) => json!("text"),
                     _ => json!(true),
@@ -210,8 +210,8 @@ fn a_value_of_the_wrong_type_fails_wherever_it_stands() {
     }
 }
 
-/// Every place of every good event of the generations that begin like this, one at a time null, unless it is an item of
-/// an array or its name is among `needed`.
+/// Sets every location of every good event of the generations with this prefix to null, one at a time, unless it is an
+/// item of an array or its name is among `needed`.
 fn null_passes_for_all_but(generations: &str, needed: &[&str]) {
     let mut seen = 0;
     for (file, body) in json_files("tests/data/events") {
@@ -241,7 +241,7 @@ fn null_passes_for_all_but(generations: &str, needed: &[&str]) {
     assert!(seen > 10, "only {seen} places");
 }
 
-/// The sender of 2021 writes null for what is not set.
+/// The service of 2021 writes null for unset members.
 #[test]
 fn in_the_generations_of_2021_null_passes_for_all_but_identity_and_state() {
     null_passes_for_all_but(
@@ -291,7 +291,7 @@ fn in_event_grid_events_null_passes_for_all_that_is_not_required() {
     );
 }
 
-/// In the middle of 2022 events had no `serverCallId`, some no `correlationId`; any type may have come like that.
+/// In the middle of 2022 events had no `serverCallId`, some no `correlationId`; this may apply to any type.
 #[test]
 fn in_2022_an_event_needs_only_the_id_of_its_connection() {
     let mut seen = BTreeSet::new();
@@ -337,8 +337,8 @@ fn in_2022_an_event_needs_only_the_id_of_its_connection() {
     assert_eq!(seen.len(), types);
 }
 
-/// Slips of hand-written payloads, which the service does not send: attributes of the envelope inside `data`, and a member
-/// of another event.
+/// Errors of hand-written payloads, which the service does not send: attributes of the envelope inside `data`, and a
+/// member of another event.
 const SLIPS: [&str; 5] = [
     "/data/datacontenttype",
     "/data/dialogId",
@@ -347,14 +347,14 @@ const SLIPS: [&str; 5] = [
     "/data/time",
 ];
 
-/// Words that stand for a value in the examples of a specification.
+/// Placeholders for a value in the examples of a specification.
 const PLACEHOLDERS: [&str; 3] = [
     "/data/endedBy/type",
     "/data/startedBy/role",
     "/data/user/role",
 ];
 
-/// Payloads that others have published are not part of the repository.
+/// Published payloads of others are not part of the repository.
 #[test]
 #[cfg_attr(
     not(samples),
@@ -370,7 +370,7 @@ fn what_published_payloads_hold_is_known() {
             let Some(stem) = name.strip_suffix(".json") else {
                 continue;
             };
-            // One is no JSON, to be refused.
+            // One of them is not JSON, and must be refused.
             let Ok(body) = serde_json::from_slice::<Value>(&std::fs::read(&path).unwrap()) else {
                 continue;
             };

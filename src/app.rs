@@ -36,7 +36,7 @@ pub use error::AppError;
 /// Runs the receiver until a signal stops it. `catalog` is the one that `config` was checked against.
 ///
 /// # Errors
-/// What kept it from starting, or the part that ended by itself.
+/// Why it could not start, or which part ended by itself.
 pub async fn serve(config: Config, catalog: Catalog) -> Result<(), AppError> {
     let deadline = config.server.shutdown_timeout;
     let mut signals = signals::Signals::listen()?;
@@ -51,7 +51,7 @@ pub async fn serve(config: Config, catalog: Catalog) -> Result<(), AppError> {
     tokio::select! {
         () = &mut stopping => {}
         () = signals.stop() => {
-            warn!("second signal: what is still owed stays in the journal for the next start");
+            warn!("second signal: pending deliveries stay in the journal for the next start");
             hurry.cancel();
             stopping.await;
         }
@@ -88,7 +88,7 @@ async fn start(
     let (connections, short) = open_files::connections(settings.connection_limit);
     if connections < settings.connection_limit {
         settings.connection_limit = connections;
-        // Still no single peer may have every place.
+        // A single peer still must not take every permit.
         settings.peer_connection_limit =
             settings.peer_connection_limit.min(connections.div_ceil(2));
     }
@@ -112,7 +112,7 @@ async fn start(
     let admin_identity = identity(ListenerName::Admin, &config.server.admin_tls)?;
     let public_identity = identity(ListenerName::Public, &config.server.tls)?;
 
-    // The admin listener answers before the journal is open: its recovery may take long, and `/startupz` says so.
+    // The admin listener answers before the journal is open: recovery may take long, and `/startupz` reports it.
     let admin_socket = bind("server.admin_listen", config.server.admin_listen)?;
     let public_socket = bind("server.listen", config.server.listen)?;
     let journal_id = Arc::new(OnceLock::new());
@@ -133,7 +133,7 @@ async fn start(
     .map_err(AppError::Listener)?;
     info!(address = %admin.address(), "admin listener is up");
 
-    // Before the journal, whose recovery may take longer than the keys.
+    // Before the journal, whose recovery may take longer than fetching the keys.
     let (authenticators, keeper) = Authenticators::new(&config.apps, &registry, health.clone())?;
     let mut reloads = JoinSet::new();
     reloads.spawn(keeper.run());
@@ -189,7 +189,7 @@ async fn start(
             reload::failures(&registry)?,
         ));
     } else {
-        // Present at zero, as every metric, although there is nothing to reload.
+        // Present at zero, like every metric, although there is nothing to reload.
         reload::failures(&registry)?;
     }
 
@@ -232,7 +232,7 @@ async fn start(
 }
 
 impl RunningParts {
-    /// Waits for a part that ends although nobody stopped it, which stops the process.
+    /// Waits for a part that ends without having been stopped, which stops the process.
     async fn ended(&mut self) -> AppError {
         tokio::select! {
             error = self.admin.ended() => AppError::Listener(error),
@@ -246,16 +246,16 @@ impl RunningParts {
         }
     }
 
-    /// Front to back, under one deadline; `hurry` ends the draining early. What was answered 2xx is on disk already, so
+    /// Front to back, under one deadline; `hurry` ends the draining early. What was answered 2xx is already on disk, so
     /// nothing that is cut short here is lost.
     async fn stop(mut self, timeout: Duration, hurry: CancellationToken) {
-        // Closing channels, connections and the journal takes its time too, a third of this each at most.
+        // Closing channels, connections and the journal takes time too, at most a third of this each.
         let closing = CLOSING.min(timeout / 4);
         let deadline = Instant::now() + timeout.saturating_sub(closing);
         info!("stopping");
         self.health.update(|view| view.draining = true);
         self.reloads.shutdown().await;
-        // A good part of the time is kept for what follows.
+        // A good part of the time is reserved for what follows.
         let mut callbacks = 0;
         let late = || callbacks = self.callbacks.in_flight();
         let in_time = self.ingress.stop_or(timeout / 2, late).await;
@@ -287,7 +287,7 @@ impl RunningParts {
         }
         let closer = self.closer;
         let closed = tokio::task::spawn_blocking(move || closer.close());
-        // A disk that hangs would keep the process without end; what was answered 2xx is on it already.
+        // A hanging disk would keep the process running without end; what was answered 2xx is already on it.
         if !matches!(
             timeout_at(deadline + closing * 2 / 3, closed).await,
             Ok(Ok(()))
@@ -299,13 +299,13 @@ impl RunningParts {
     }
 }
 
-/// How long a start waits for the keys of issuers; without them it goes on, and their callbacks get 503.
+/// How long a start waits for the keys of issuers; without them it continues, and callbacks that need them get 503.
 const FIRST_KEYS: Duration = Duration::from_secs(2);
 
-/// How long a stop keeps for its last steps.
+/// How much time a stop reserves for its last steps.
 const CLOSING: Duration = Duration::from_secs(4);
 
-/// Waits until there is no broker to drain to. One that comes back finds the next process.
+/// Waits until there is no broker to drain to. If the broker returns, the next process delivers.
 async fn broker_away(health: &Health) {
     while health.view().broker.connected {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -338,7 +338,7 @@ async fn open_journal(
     }
 }
 
-/// Puts a notice for the operator on `health`, or takes it away.
+/// Adds a notice for the operator to `health`, or removes it.
 fn notice_board(health: Arc<Health>) -> impl Fn(&str, bool) {
     move |notice, holds| {
         health.update(|view| {

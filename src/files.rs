@@ -1,5 +1,5 @@
-//! Files that are looked at again and again. Polling, because a mounted Secret changes by a swapped symbolic link, of which
-//! file system events say little.
+//! Files that are checked repeatedly. Polling, because a mounted Secret changes by a swapped symbolic link, which file
+//! system events report poorly.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -8,18 +8,18 @@ use tokio::time::sleep;
 
 use crate::config::read_bounded;
 
-/// Files that belong together, and what they were when they were last told of.
+/// Files that belong together, and their last reported content.
 pub(crate) struct Watched {
     paths: Vec<PathBuf>,
     every: Duration,
     told: Option<Look>,
 }
 
-/// Of each file a digest of its contents, or why there are none.
+/// Of each file a digest of its contents, or why it cannot be read.
 type Look = Vec<Result<Vec<u8>, io::ErrorKind>>;
 
 impl Watched {
-    /// Begins with something to tell: what changed before this instant was seen by nobody else.
+    /// Begins with a change to report: a change before this instant would otherwise be missed.
     pub(crate) fn new(paths: Vec<PathBuf>, every: Duration) -> Self {
         Self {
             paths,
@@ -28,7 +28,8 @@ impl Watched {
         }
     }
 
-    /// Waits until the files are others than last time, and were so twice in a row: a writer may be in the middle.
+    /// Waits until the files differ from the last time, twice in a row with the same content: a writer may be in the
+    /// middle.
     ///
     /// # Cancel safety
     /// Nothing is lost.

@@ -1,7 +1,7 @@
 //! Hookswitch: webhook callback receiver and event router for Azure Communication Services Call Automation.
 //!
-//! An event walks `ingress -> envelope -> catalog -> route -> admit -> journal -> dispatch -> publish`; see
-//! `ARCHITECTURE.md` for the rooms and what each of them may know.
+//! An event passes through `ingress -> envelope -> catalog -> route -> admit -> journal -> dispatch -> publish`; see
+//! `ARCHITECTURE.md` for the modules and what each of them may use.
 
 pub mod admin;
 pub mod admit;

@@ -2,8 +2,8 @@
 
 use std::{error::Error, fmt};
 
-/// Shows an error and every cause behind it, joined by `: `. Some libraries print their cause and give it as well; what
-/// an error ended with is not said again.
+/// Shows an error and all its causes, joined by `: `. Some libraries print their cause and also return it; a cause that
+/// the error's text already ends with is not repeated.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain<'e>(pub &'e (dyn Error + 'static));
 
@@ -31,22 +31,22 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("cannot open the door")]
+    #[error("cannot open the lock")]
     struct Outer(#[source] io::Error);
 
     #[test]
     fn every_cause_is_printed_once() {
         let error = Outer(io::Error::other("no key"));
-        assert_eq!(Chain(&error).to_string(), "cannot open the door: no key");
+        assert_eq!(Chain(&error).to_string(), "cannot open the lock: no key");
     }
 
     #[derive(Debug, thiserror::Error)]
-    #[error("door: {0}")]
+    #[error("lock: {0}")]
     struct Chatty(#[source] io::Error);
 
     #[test]
     fn a_cause_that_was_printed_already_is_not_repeated() {
         let error = Chatty(io::Error::other("no key"));
-        assert_eq!(Chain(&error).to_string(), "door: no key");
+        assert_eq!(Chain(&error).to_string(), "lock: no key");
     }
 }

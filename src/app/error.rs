@@ -6,19 +6,16 @@ use crate::{
     auth::AuthError, http::CertificateError, journal::JournalError, publish::PublishError,
 };
 
-/// What ends the receiver.
+/// Errors that end the receiver.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// A port is taken, or an address is not this machine's.
+    /// A port is in use, or an address does not belong to this machine.
     #[error(
         "cannot listen on {address} ({key}): is another program, or another hookswitch, using it?"
     )]
     Bind {
-        /// The setting.
         key: &'static str,
-        /// Its value.
         address: SocketAddr,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -43,13 +40,13 @@ pub enum AppError {
     /// A metric was registered twice or has a malformed name.
     #[error("cannot register metrics")]
     Metrics(#[from] prometheus::Error),
-    /// A part that must run until the stop ended before.
+    /// A part ended before the stop.
     #[error("{0} ended by itself")]
     Ended(&'static str),
 }
 
 impl AppError {
-    /// The process's exit code: 78 where the configuration or what it names must change, 70 for a bug.
+    /// The process's exit code: 78 where the configuration or a file that it names must change, 70 for a bug.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

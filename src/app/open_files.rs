@@ -1,15 +1,16 @@
-//! How many files this process may have open. A connection is one, and where they run out nothing can be opened any more:
-//! no connection of a probe or to the broker either. So senders do not get the last of them.
+//! How many files this process may have open. A connection is one, and when they run out nothing can be opened any
+//! more: not the connection of a probe, and not one to the broker. So senders do not get the last of them.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// For all but connections of senders: the journal, the broker, keys, the admin listener, and those who are being told
+/// For everything except connections of senders: the journal, the broker, keys, the admin listener, and connections
+/// that are being refused.
 /// that there is no place.
 const RESERVE: usize = 512;
 
-/// How many connections of senders there may be, `wanted` if possible, and what to tell the operator where it is not. Raises
-/// the process's limit as far as it may: the usual soft one of 1,024 is for programs that use `select`.
+/// How many connections of senders there may be, `wanted` if possible, and a notice for the operator otherwise. Raises
+/// the process's limit as far as allowed: the usual soft limit of 1,024 is for programs that use `select`.
 pub(super) fn connections(wanted: usize) -> (usize, Option<String>) {
     let limit = getrlimit(Resource::Nofile);
     let needed = u64::try_from(wanted.saturating_add(RESERVE)).unwrap_or(u64::MAX);
@@ -28,7 +29,7 @@ pub(super) fn connections(wanted: usize) -> (usize, Option<String>) {
     (possible, notice)
 }
 
-/// The limit after it was raised, as far as that went.
+/// The limit after raising it as far as allowed.
 fn raised(limit: Rlimit, current: u64, needed: u64) -> u64 {
     let allowed = limit.maximum.unwrap_or(u64::MAX).min(needed);
     let raise = Rlimit {
@@ -44,7 +45,7 @@ fn raised(limit: Rlimit, current: u64, needed: u64) -> u64 {
     }
 }
 
-/// Half of few files is better than none.
+/// With few files, half of them is better than none.
 fn possible(wanted: usize, files: usize) -> usize {
     let spare = files.saturating_sub(RESERVE).max(files / 2);
     wanted.min(spare).max(1)

@@ -1,5 +1,5 @@
-//! Reloads the schemas when their directory changes or on SIGHUP: all or nothing, and the old set stays when the new one
-//! is no good.
+//! Reloads the schemas when their directory changes or on SIGHUP: all or nothing, and the old set stays if the new one
+//! is not usable.
 
 use std::{
     path::{Path, PathBuf},
@@ -21,11 +21,11 @@ use crate::{
     status::Health,
 };
 
-/// How often the directory is looked at. Polling, because a mounted ConfigMap changes by a swapped symbolic link, of which
-/// file system events say little.
+/// How often the directory is checked. Polling, because a mounted ConfigMap changes by a swapped symbolic link, which
+/// file system events report poorly.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Writers seldom change one file only: a change must be this old before it is read.
+/// A writer often changes several files: a change must be this old before it is read.
 const SETTLED: Duration = Duration::from_millis(500);
 
 /// The counter of reloads that failed.
@@ -38,13 +38,12 @@ pub(super) fn failures(registry: &Registry) -> prometheus::Result<IntCounter> {
     Ok(counter)
 }
 
-/// The notices about types that routes name and the catalogue does not have. Events of such a type are routed all the same,
+/// The notices about types that routes name and the catalogue does not have. Events of these types are still routed,
 /// because routes compare names and do not use the catalogue.
 pub(super) struct TypeNotices {
     pub(super) apps: Vec<App>,
     pub(super) routes: Vec<Route>,
     pub(super) health: Arc<Health>,
-    /// Those in `health` now.
     pub(super) shown: Vec<String>,
 }
 
@@ -74,11 +73,11 @@ pub(super) async fn watch(
     let changed = Arc::new(Notify::new());
     let seen = changed.clone();
     let directory = path.clone();
-    // It reads the whole directory, to know what it looks like now.
+    // It reads the whole directory, to record its current state.
     let watcher = tokio::task::spawn_blocking(move || watcher(&directory, seen)).await;
     match &watcher {
         Ok(Ok(_)) => {
-            // What changed between the start and this instant is seen by nobody else.
+            // A change between the start and this instant would otherwise be missed.
             changed.notify_one();
         }
         Ok(Err(error)) => {

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT stop, SIGHUP reloads, SIGXFSZ is an error of the write that it came for.
+//! SIGTERM and SIGINT stop, SIGHUP reloads, SIGXFSZ becomes an error of the write that caused it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use tokio::{
 
 use super::AppError;
 
-/// The signals that the receiver knows.
+/// The signals that the receiver handles.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -20,8 +20,9 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn listen() -> Result<Self, AppError> {
         let on = |kind| signal(kind).map_err(AppError::Signals);
-        // Without a handler it kills the process when a file reaches its limit (`ulimit -f`). With one, as nothing waits for
-        // it, the write fails, and the journal treats that as a full disk. The handler stays for as long as the process.
+        // Without a handler the signal kills the process when a file reaches its limit (`ulimit -f`). With one,
+        // although nothing waits for it, the write fails, and the journal treats that as a full disk. The handler stays
+        // for the life of the process.
         drop(on(SignalKind::from_raw(
             rustix::process::Signal::XFSZ.as_raw(),
         ))?);

@@ -1,4 +1,4 @@
-//! `hookswitch check-config`: everything that is wrong with a configuration, at once.
+//! `hookswitch check-config`: all problems of a configuration, at once.
 
 use std::{
     io::{self, Write},
@@ -27,7 +27,7 @@ pub(super) struct CheckConfigArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// Print every setting with the value in force, as a configuration file; passwords and the queries of URLs as ***
+    /// Print every setting with its effective value, as a configuration file; passwords and the queries of URLs as ***
     #[arg(long)]
     print: bool,
 
@@ -54,7 +54,8 @@ pub(super) fn run(
     Ok(CommandOutcome::Good)
 }
 
-/// Shows every destination; what would be held is a problem of the configuration or of the broker, whoever mends it.
+/// Shows every destination; one that would be held is a problem of the configuration or of the broker, whichever is to
+/// be corrected.
 fn compare_with_broker(config: &Config, out: &mut dyn Write) -> Result<(), CommandFailure> {
     if config.broker.endpoint == BrokerEndpoint::Stdout {
         writeln!(
@@ -91,7 +92,7 @@ fn compare_with_broker(config: &Config, out: &mut dyn Write) -> Result<(), Comma
     )))
 }
 
-/// The journal is made when it is opened; here only the place where it will be is tried, and nothing is left there.
+/// The journal is created when it is opened; here only its location is tested, and nothing is left there.
 fn journal_can_be_written(path: &Path) -> Result<(), CommandFailure> {
     let place = path
         .ancestors()

@@ -13,7 +13,6 @@ use super::{Cli, CommandFailure, CommandOutcome};
     after_help = "Example:\n  hookswitch completions bash > /etc/bash_completion.d/hookswitch"
 )]
 pub(super) struct CompletionsArgs {
-    /// Which shell
     shell: Shell,
 }
 
@@ -22,7 +21,7 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<CommandOutcome, CommandFailure> {
     let mut script = Vec::new();
-    // Into memory first: the generator panics where it cannot write, and a closed pipe is no bug.
+    // Into memory first: the generator panics where it cannot write, and a closed pipe is not a bug.
     clap_complete::generate(args.shell, &mut Cli::command(), "hookswitch", &mut script);
     out.write_all(&script)?;
     Ok(CommandOutcome::Good)

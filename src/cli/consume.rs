@@ -14,10 +14,10 @@ use crate::{
 
 use super::{CommandFailure, CommandOutcome};
 
-/// Take events from a queue, one a line
+/// Take events from a queue, one per line
 ///
 /// An event is acknowledged after it was printed. The queue has one active consumer: while an application consumes it,
-/// this one waits.
+/// this command waits.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  hookswitch consume --config config/demo.toml contoso.calls.0 --count 10"
@@ -27,25 +27,25 @@ pub(super) struct ConsumeArgs {
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 
-    /// Full name of the queue; of a partitioned one with its number
+    /// Full name of the queue; with the partition number if it is partitioned
     #[arg(value_name = "QUEUE")]
     queue: String,
 
-    /// Stop after so many events
+    /// Stop after this many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
 
-    /// Stop when nothing came for so long, such as 2s
+    /// Stop when nothing arrived for this long, for example 2s
     #[arg(long, value_name = "TIME")]
     idle: Option<humantime::Duration>,
 }
 
 impl ConsumeArgs {
-    /// Takes events and writes one JSON line each to `out` until there were enough or `stop`; gives their number. Each
-    /// line is flushed before its event is acknowledged.
+    /// Takes events and writes one JSON line each to `out` until there were enough or `stop`; returns their number.
+    /// Each line is flushed before its event is acknowledged.
     ///
     /// # Errors
-    /// Where the broker cannot be reached, there is no such queue, or `out` is closed.
+    /// If the broker cannot be reached, the queue does not exist, or `out` is closed.
     async fn take(
         &self,
         broker: &Broker,

@@ -26,11 +26,11 @@ use super::{CommandFailure, CommandOutcome};
 /// How long deliveries may still take after Ctrl-C.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Stand in for the calling service: no Azure, no phone number, no tunnel
+/// Emulate the calling service: no Azure, no phone number, no tunnel
 ///
-/// Serves the REST API of Call Automation in three generations (2021 private preview, 2021 public preview, GA) and posts the
-/// callbacks that the service would, signed as it signs them. How callees behave, and which calls come in, says a scenario
-/// file; --misbehave does to callbacks what the real service does on a bad day.
+/// Serves the REST API of Call Automation in three generations (2021 private preview, 2021 public preview, GA) and
+/// posts the callbacks that the service would, signed as it signs them. A scenario file says how callees behave and
+/// which calls come in; --misbehave does to callbacks what the real service does on a bad day.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hookswitch emulate\n  \
                   hookswitch emulate --scenario config/scenarios/busy-office.toml --speed 20\n  \
@@ -41,7 +41,7 @@ pub(super) struct EmulateArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9100")]
     listen: SocketAddr,
 
-    /// Where it listens over https too, with a certificate of an authority made at the start
+    /// Where it listens over https too, with a certificate of an authority made at start
     #[arg(long, value_name = "ADDRESS")]
     tls_listen: Option<SocketAddr>,
 
@@ -49,11 +49,11 @@ pub(super) struct EmulateArgs {
     #[arg(long, value_name = "FILE", requires = "tls_listen")]
     ca_out: Option<PathBuf>,
 
-    /// The access key that signs requests; one that is no secret if left out
+    /// The access key that signs requests; a public default if left out
     #[arg(long, value_name = "BASE64", default_value = DEFAULT_ACCESS_KEY)]
     access_key: String,
 
-    /// Let everybody in, whatever signs a request
+    /// Turn authentication off: accept requests with any signature or none
     #[arg(long)]
     no_auth: bool,
 
@@ -65,28 +65,28 @@ pub(super) struct EmulateArgs {
     )]
     resource_id: uuid::Uuid,
 
-    /// How the other side of the line behaves (config/scenarios/); everybody accepts after a second if left out
+    /// How the other side of the call behaves (config/scenarios/); if left out, every callee accepts after a second
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
 
-    /// How many times faster than real time calls go
+    /// How many times faster than real time calls run
     #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
     speed: f64,
 
-    /// The same seed and the same requests make the same ids and the same misbehaviour; random if left out
+    /// The same seed and the same requests give the same ids and the same misbehaviour; random if left out
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
     /// Rates of reorder, duplicate, batch, late, delay, drop, inactive, or all
     ///
-    /// A rate is a number from 0 to 1, as in reorder=0.1,drop=0.05: the part of the events that it happens to. That of inactive is
-    /// the part of the recordings that are reported inactive, with a start in the year 1, shortly before they are active.
-    /// docs/src/tools/emulator.md describes each.
+    /// A rate is a number from 0 to 1, as in reorder=0.1,drop=0.05: the share of the events that it is applied to. The
+    /// rate of inactive is the share of the recordings that are reported inactive, with a start in the year 1, shortly
+    /// before they are active. docs/src/tools/emulator.md describes each.
     #[arg(long, value_name = "RATES", default_value = "")]
     misbehave: Misbehaviour,
 
-    /// Waits between the attempts to deliver a callback, in real time, with commas; "" for one attempt only; if left out
-    /// 200ms,1s,2s,5s,10s,20s,30s
+    /// Waits between the attempts to deliver a callback, in real time, separated by commas; "" for one attempt only; if
+    /// left out 200ms,1s,2s,5s,10s,20s,30s
     #[arg(long, value_name = "LIST", value_parser = retries)]
     retries: Option<Retries>,
 
@@ -112,11 +112,11 @@ pub(super) struct EmulateArgs {
     )]
     event_grid_handshake: Handshake,
 
-    /// PEM of an authority whose certificates count for https callbacks too
+    /// PEM file of an authority that is trusted for https callbacks too
     #[arg(long, value_name = "FILE")]
     callback_ca: Option<PathBuf>,
 
-    /// One JSON object a line on standard output
+    /// One JSON object per line on standard output
     #[arg(long)]
     json: bool,
 }
@@ -150,7 +150,7 @@ fn retries(text: &str) -> Result<Retries, String> {
     }
     let waits = text.split(',').map(|wait| {
         humantime::parse_duration(wait.trim())
-            .map_err(|error| format!("{wait:?} is no duration such as 200ms or 2s: {error}"))
+            .map_err(|error| format!("{wait:?} is not a duration like 200ms or 2s: {error}"))
     });
     waits.collect::<Result<_, _>>().map(Retries)
 }
@@ -183,7 +183,7 @@ async fn serve(
     settings: Settings,
     out: &mut dyn Write,
 ) -> Result<CommandOutcome, CommandFailure> {
-    // One of each for the whole run: they also keep a signal that comes while something is printed.
+    // One of each for the whole run: they also keep a signal that arrives while something is printed.
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?;
     let access = Access::of(settings.access_key.as_deref());
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(seconds("200ms, 1m"), Ok(two.to_vec()));
         for text in ["1", "1s,", "soon"] {
             let error = seconds(text).expect_err("no durations");
-            assert!(error.contains("is no duration such as 200ms"), "{error}");
+            assert!(error.contains("is not a duration like 200ms"), "{error}");
         }
     }
 

@@ -25,9 +25,9 @@ use super::{
     payload::{self, Report},
 };
 
-/// Say which routes, queues and headers the events of a callback would get
+/// Show which routes, queues and headers the events of a callback would get
 ///
-/// Shows for every event what `validate` shows, then for each app which routes take it and why the others do not, the
+/// Shows for every event what `validate` shows, then for each app which routes match it and why the others do not, the
 /// queue and partition, and the AMQP properties and headers. Exits 1 if any event is invalid.
 #[derive(Debug, Args)]
 #[command(
@@ -42,7 +42,7 @@ pub(super) struct ExplainArgs {
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
 
-    /// What followed the app in the callback's path
+    /// The rest of the callback's path after the app
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
 
@@ -98,14 +98,14 @@ fn chosen<'c>(config: &'c Config, name: Option<&str>) -> Result<Vec<&'c App>, Co
     if apps.is_empty() {
         let known: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
         return Err(CommandFailure::Usage(format!(
-            "--app: the configuration has no such app; known: {}",
+            "--app: the configuration does not have this app; known: {}",
             known.join(", ")
         )));
     }
     Ok(apps)
 }
 
-/// Everything that decides about an event before it meets other events.
+/// Everything that decides about an event without knowledge of other events.
 struct Explainer {
     pipeline: Pipeline,
     router: Router,
@@ -168,7 +168,7 @@ impl Explainer {
         Ok(all_valid)
     }
 
-    /// Where one event goes and what it carries.
+    /// The target of one event and its message.
     fn offer(&self, app: &App, offer: &Offer, out: &mut dyn Write) -> io::Result<()> {
         if let Some(quarantine) = &offer.quarantine {
             let why = quarantine.reason.as_str();
@@ -222,8 +222,8 @@ impl Explainer {
         }
     }
 
-    /// Properties and headers of the message, as far as they are known before the event meets others: sequence,
-    /// instance, delivery and times come with admission and publishing.
+    /// Properties and headers of the message, as far as they are known without other events: sequence, instance,
+    /// delivery and times are added by admission and publishing.
     fn known(
         &self,
         app: &App,
@@ -258,7 +258,7 @@ impl Explainer {
     }
 }
 
-/// Keeps what a sender wrote from steering the terminal.
+/// Prevents a sender's text from controlling the terminal.
 fn escaped(character: char) -> Vec<char> {
     if character.is_control() {
         character.escape_default().collect()

@@ -1,4 +1,4 @@
-//! `hookswitch load`: send the events of many calls, and prove that all of them come out in order.
+//! `hookswitch load`: send the events of many calls, and prove that all of them are delivered in order.
 
 use std::{
     io::{IsTerminal, Write},
@@ -24,7 +24,7 @@ use crate::{
 
 use super::{CommandFailure, CommandOutcome};
 
-/// Send the events of many calls and verify what comes out of the queues
+/// Send the events of many calls and verify what the queues deliver
 ///
 /// Posts callbacks as the service would, consumes every queue of the configuration meanwhile, and checks that each
 /// accepted event is there, unchanged, in the order of its call, and that nothing else is. Prints one line of JSON at the
@@ -68,8 +68,8 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "N")]
     active: Option<NonZeroU32>,
 
-    /// Callbacks a second on a fixed schedule; latencies count from the scheduled instant. Left out: each connection
-    /// posts its next callback as soon as it has its answer
+    /// Callbacks per second on a fixed schedule; latencies count from the scheduled instant. If left out, each
+    /// connection posts its next callback as soon as it has its answer
     #[arg(long, value_name = "R", value_parser = positive)]
     rate: Option<f64>,
 
@@ -81,7 +81,7 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "N", default_value = "1")]
     batch: NonZeroU32,
 
-    /// Send the events of one call so far apart, such as 1ms, without waiting for answers
+    /// Send the events of one call this far apart, for example 1ms, without waiting for answers
     #[arg(long, value_name = "INTERVAL", conflicts_with = "rate")]
     burst: Option<humantime::Duration>,
 
@@ -97,7 +97,7 @@ pub(super) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 700)]
     bytes: usize,
 
-    /// The same seed and options make the same bytes; random if left out
+    /// The same seed and options give the same bytes; random if left out
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -117,23 +117,23 @@ pub(super) struct LoadArgs {
     #[arg(long, requires = "ledger")]
     verify_only: bool,
 
-    /// NDJSON of what was sent, one line an event
+    /// NDJSON of what was sent, one line per event
     #[arg(long, value_name = "FILE")]
     ledger: Option<PathBuf>,
 
-    /// Give up when something is missing and nothing came for so long
+    /// Give up when something is missing and nothing arrived for this long
     #[arg(long, value_name = "TIME", default_value = "30s")]
     idle: humantime::Duration,
 
-    /// Take messages too that are not of this run
+    /// Also take foreign messages, which are not of this run
     #[arg(long)]
     drain_foreign: bool,
 
-    /// Inversions that are no breach, for bursts
+    /// Inversions that are tolerated, for bursts
     #[arg(long, value_name = "N", default_value_t = 0)]
     allow_inverted: u64,
 
-    /// Only the line of JSON
+    /// Print only the line of JSON
     #[arg(long)]
     json: bool,
 }
@@ -159,7 +159,7 @@ pub(super) fn run(args: &LoadArgs, out: &mut dyn Write) -> Result<CommandOutcome
         None => None,
     };
     let plan = args.plan(config.as_ref())?;
-    // One thread: what the client takes of the machine, the receiver and the broker do not have.
+    // One thread: what the client uses of the machine is not available to the receiver and the broker.
     let summary = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -295,7 +295,7 @@ impl LoadArgs {
         let app = config.apps.iter().find(wanted).ok_or_else(|| {
             let known: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
             CommandFailure::Usage(format!(
-                "--app: the configuration has no such app; known: {}",
+                "--app: the configuration does not have this app; known: {}",
                 known.join(", ")
             ))
         })?;
@@ -380,7 +380,7 @@ fn broker_url(config: &Config) -> Result<String, CommandFailure> {
 fn queues(config: &Config) -> Vec<WatchedQueue> {
     let mut all: Vec<WatchedQueue> = Vec::new();
     for route in &config.routes {
-        // What an exchange does with a message is the operator's affair: its queues are named with --queue.
+        // How an exchange routes a message is up to the operator: its queues are named with --queue.
         let Sink::Queue {
             name, partitions, ..
         } = &route.sink

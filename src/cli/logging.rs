@@ -1,4 +1,4 @@
-//! Log lines on standard error: for people on a terminal, JSON otherwise.
+//! Log lines on standard error: text on a terminal, JSON otherwise.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -21,7 +21,7 @@ enum Format {
     Auto,
     /// One line of text each.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -54,7 +54,7 @@ impl LogArgs {
     /// Starts logging for the whole process.
     ///
     /// # Errors
-    /// When the filter is none.
+    /// If the filter is not valid.
     pub(super) fn start(&self) -> Result<(), CommandFailure> {
         let json = match self.format {
             Format::Auto => !io::stderr().is_terminal(),
@@ -97,9 +97,9 @@ where
     }
 }
 
-/// What a line may come from, whatever the filter says. At debug and trace a library may tell of what it carries, heads with
-/// tokens or whole frames, and its next version may where this one does not: they speak from info up. The AMQP library logs
-/// whole messages, bodies too, at warn, and may speak of errors only.
+/// Which sources may log, whatever the filter says. At debug and trace a library may log the data that it carries,
+/// heads with tokens or whole frames, and its next version may do so where this one does not: libraries may log from
+/// info up. The AMQP library logs whole messages, bodies too, at warn, and may log errors only.
 fn is_safe(metadata: &Metadata<'_>) -> bool {
     let most = match metadata.target().split("::").next() {
         Some("hookswitch") => Level::TRACE,
@@ -109,8 +109,8 @@ fn is_safe(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= most
 }
 
-/// Escapes control characters within a line of text, so that nothing a sender wrote can forge a second line or steer
-/// the terminal. The formatter hands over one whole line at a time.
+/// Escapes control characters within a line of text, so that a sender's text cannot forge a second line or control the
+/// terminal. The formatter passes on one whole line at a time.
 struct Escaping<W>(W);
 
 impl<W: Write> Write for Escaping<W> {

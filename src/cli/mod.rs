@@ -89,7 +89,6 @@ impl Command {
 /// How a command ended that did its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CommandOutcome {
-    /// Nothing to complain about.
     Good,
     /// The check found something.
     Found,
@@ -101,7 +100,7 @@ enum CommandOutcome {
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 enum CommandFailure {
-    /// It was called in a way that makes no sense.
+    /// The arguments contradict each other.
     #[error("{0}")]
     Usage(String),
     /// The configuration, or what it names, cannot be used.
@@ -122,7 +121,8 @@ impl From<io::Error> for CommandFailure {
 }
 
 impl CommandFailure {
-    /// True where whoever read our output has read enough (`hookswitch schemas list | head`), which is no failure.
+    /// True where the reader of our output has closed the pipe (`hookswitch schemas list | head`), which is not a
+    /// failure.
     fn is_closed_pipe(&self) -> bool {
         match self {
             Self::Work(error) => error
@@ -146,7 +146,7 @@ impl CommandFailure {
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
-    // The panic has printed its message and place already; what is left is an exit code that says "a bug".
+    // The panic has already printed its message and location; what is left is an exit code that says "a bug".
     panic::catch_unwind(run).unwrap_or_else(|_| ExitCode::from(70))
 }
 
@@ -158,7 +158,7 @@ fn run() -> ExitCode {
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             );
-            // Nobody is left to tell when even this cannot be printed.
+            // If even this cannot be printed, there is no way left to report it.
             drop(error.print());
             return if asked_for {
                 ExitCode::SUCCESS
@@ -171,7 +171,8 @@ fn run() -> ExitCode {
         // Not locked: the development receiver prints its deliveries from another thread.
         let mut out = io::BufWriter::new(io::stdout());
         let outcome = cli.command.run(&mut out)?;
-        // Where the command printed nothing by this, another thread may hold standard output and wait for its reader.
+        // If the command printed nothing through this buffer, another thread may hold standard output and wait for its
+        // reader.
         if !out.buffer().is_empty() {
             out.flush()?;
         }
@@ -180,7 +181,7 @@ fn run() -> ExitCode {
     match result {
         Ok(CommandOutcome::Good) => ExitCode::SUCCESS,
         Ok(CommandOutcome::Found) => ExitCode::FAILURE,
-        // What a shell reports of a command that SIGINT ended.
+        // The code that a shell reports for a command that SIGINT ended.
         #[cfg(any(feature = "load", feature = "emulate"))]
         Ok(CommandOutcome::Interrupted) => ExitCode::from(130),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
@@ -188,7 +189,7 @@ fn run() -> ExitCode {
             match &failure {
                 CommandFailure::Receiver(error) => eprintln!("hookswitch: {}", Chain(error)),
                 CommandFailure::Work(error) => eprintln!("hookswitch: {}", Chain(error.as_ref())),
-                // Each line of it says where and what by itself.
+                // Each line of it is complete on its own.
                 CommandFailure::Configuration(problems) => eprintln!("{problems}"),
                 CommandFailure::Usage(message) => eprintln!("hookswitch: {message}"),
             }

@@ -1,4 +1,4 @@
-//! A callback body in a file, and what the catalogue makes of it: what `validate` prints and `explain` begins with.
+//! A callback body in a file, and the catalogue's result for it: `validate` prints it and `explain` begins with it.
 
 use std::{
     io::{self, Read},
@@ -27,7 +27,7 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Bytes> {
         .with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// Takes the events out of a body, as the receiver does for a request without a `Content-Type`.
+/// Decodes the events of a body, as the receiver does for a request without a `Content-Type`.
 pub(super) fn decode(body: &Bytes, batch_limit: usize) -> Result<Vec<Element>, DecodeError> {
     envelope::decode(
         &CallbackHead::default(),
@@ -36,11 +36,11 @@ pub(super) fn decode(body: &Bytes, batch_limit: usize) -> Result<Vec<Element>, D
     )
 }
 
-/// What is wrong with a body as a whole: the error, and below it each fault by place.
+/// What is wrong with a body as a whole: the error, and below it each fault by location.
 pub(super) fn describe(error: &DecodeError) -> String {
     let mut text = error.to_string();
     for detail in error.errors() {
-        // Where the body is no JSON the error has said it all.
+        // If the body is not JSON, the error says everything.
         if let Some(index) = detail.index {
             let Fault { pointer, message } = detail.fault;
             text.push_str(&format!("; event {index} {pointer}: {message}"));
@@ -65,7 +65,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// What there is to say about the element at `index`.
+    /// The result for the element at `index`.
     pub(super) fn of(index: usize, element: &Element, catalog: &Catalog) -> Self {
         match element {
             Element::Event(event) => {
@@ -76,7 +76,7 @@ impl Report {
                     verdict,
                     ..
                 } = catalog.examine(event);
-                // An unknown type is no error: the service adds types, and by default they are routed.
+                // An unknown type is not an error: the service adds types, and by default they are routed.
                 let errors = match verdict {
                     Validity::Valid | Validity::Unknown => Vec::new(),
                     Validity::Invalid(faults) => faults,
@@ -107,7 +107,7 @@ impl Report {
         }
     }
 
-    /// The event in one line for people, and each of its errors in one below.
+    /// The event in one line of text, and each of its errors in one below.
     pub(super) fn lines(&self) -> String {
         let word = match self {
             Self { valid: false, .. } => "invalid",

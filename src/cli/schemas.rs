@@ -19,7 +19,7 @@ pub(super) struct SchemasArgs {
     #[command(subcommand)]
     action: Action,
 
-    /// Directory that lies over the built-in catalogue, as `schemas.path` in the configuration
+    /// Directory that overlays the built-in catalogue, as `schemas.path` in the configuration
     #[arg(long, global = true, value_name = "DIR")]
     path: Option<PathBuf>,
 }
@@ -43,7 +43,7 @@ enum Action {
     /// Write the catalogue with all schemas into a directory, from which it can be read again
     #[command(after_help = "Example:\n  hookswitch schemas export ./schemas")]
     Export {
-        /// Where to; made if missing
+        /// The directory; created if missing
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },

@@ -13,7 +13,7 @@ use crate::{
 
 use super::{CommandFailure, CommandOutcome};
 
-/// Take callbacks and deliver their events
+/// Receive callbacks and deliver their events
 ///
 /// Without --config it is a development receiver: app `dev` without auth on 127.0.0.1:8080 only, its journal in a
 /// temporary directory, deliveries as NDJSON on standard output.
@@ -26,21 +26,21 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Address of the public listener, over server.listen
+    /// Address of the public listener, overrides server.listen
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
 
-    /// Address of the admin listener, over server.admin_listen
+    /// Address of the admin listener, overrides server.admin_listen
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
 
-    /// Directory of the journal, over journal.path
+    /// Directory of the journal, overrides journal.path
     #[arg(long, value_name = "DIR")]
     journal: Option<String>,
 }
 
 impl ServeArgs {
-    /// What the configuration is made from; without --config that of the development receiver, with its journal in
+    /// The sources of the configuration; without --config those of the development receiver, with its journal in
     /// `development_journal`.
     fn sources(&self, development_journal: &Path) -> Sources {
         let mut sources = match &self.config {
@@ -63,7 +63,7 @@ impl ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> Result<CommandOutcome, CommandFailure> {
-    // Only a development receiver needs it, and promises nothing beyond its own life: removed at the end.
+    // Only a development receiver needs it, and keeps nothing beyond its own life: removed at the end.
     let scratch = match &args.config {
         Some(_) => None,
         None => Some(

@@ -1,4 +1,4 @@
-//! A good configuration in a few lines: apps, routes, queues, and what deserves a second thought.
+//! A valid configuration in a few lines: apps, routes, queues, and warnings.
 
 use std::{
     collections::BTreeSet,
@@ -37,7 +37,7 @@ pub(super) fn print(config: &Config, catalog: &Catalog, out: &mut dyn Write) -> 
     let mut notices = config.notices();
     notices.extend(type_notices(&config.apps, &config.routes, catalog));
     if !notices.is_empty() {
-        writeln!(out, "mind that:")?;
+        writeln!(out, "warnings:")?;
     }
     for notice in notices {
         writeln!(out, "  {notice}")?;
@@ -129,7 +129,7 @@ fn describe_route(route: &Route) -> String {
     format!("{}: {} -> {sink}", route.name, parts.join(", "))
 }
 
-/// Every queue that is published to, by name.
+/// Every queue that messages are published to, by name.
 fn queues(config: &Config) -> BTreeSet<String> {
     let of_routes = config.routes.iter().filter_map(|route| match &route.sink {
         Sink::Queue {

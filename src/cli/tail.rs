@@ -14,12 +14,12 @@ use crate::{
     status::{LiveEvent, LiveStage},
 };
 
-/// The receiver breaks every silence after ten seconds; one three times as long means that it is gone.
+/// The receiver breaks every silence after ten seconds; three times that means that it is gone.
 const SILENCE: Duration = Duration::from_secs(30);
 
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Longest line of the feed that is taken; ours are far below.
+/// Longest accepted line of the feed; ours are far shorter.
 const LINE_LIMIT_BYTES: usize = 1_024 * 1_024;
 
 /// Follow what a running receiver accepts, delivers and quarantines, one line each; takes nothing from any queue
@@ -29,7 +29,7 @@ pub(super) struct TailArgs {
     /// The receiver's admin listener
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8081")]
     admin: Url,
-    /// Certificates (PEM) of authorities that may vouch for an https receiver, instead of the system's
+    /// Certificates (PEM) of authorities for an https receiver, instead of the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Only events of this app
@@ -41,10 +41,10 @@ pub(super) struct TailArgs {
     /// Only events of this kind, for example CallState
     #[arg(long)]
     kind: Option<Kind>,
-    /// Only what goes to this queue or its partitions; lines of events that are only accepted yet name no queue
+    /// Only events that go to this queue or its partitions; lines of events that are only accepted name no queue yet
     #[arg(long)]
     queue: Option<String>,
-    /// One JSON object a line
+    /// One JSON object per line
     #[arg(long)]
     json: bool,
 }
@@ -66,7 +66,7 @@ pub(super) fn run(args: &TailArgs, out: &mut dyn Write) -> anyhow::Result<()> {
         })
 }
 
-/// Never ends well by itself: a feed has no end that its reader wants.
+/// Always ends with an error or a signal: a feed has no regular end.
 async fn follow(args: &TailArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     let url = args.url()?;
     let mut client = reqwest::Client::builder()
@@ -158,7 +158,7 @@ fn detail_of(problem: &str) -> String {
         .unwrap_or_else(|| "is that the admin listener of a receiver?".to_owned())
 }
 
-/// One line for people. What the sender chose is escaped: it must not steer the terminal.
+/// One line of text. The sender's text is escaped: it must not control the terminal.
 fn columns(line: &LiveEvent) -> String {
     let stage = match line.stage {
         LiveStage::Accepted => "accepted",
@@ -184,15 +184,15 @@ fn columns(line: &LiveEvent) -> String {
     text
 }
 
-/// What the feed says.
+/// A message of the feed.
 #[derive(Debug, PartialEq, Eq)]
 enum FeedMessage {
     Line(LiveEvent),
-    /// So many lines were lost because we read too slowly.
+    /// This many lines were lost because we read too slowly.
     LostLines(u64),
 }
 
-/// Takes server-sent events (WHATWG HTML, 9.2.6) out of chunks, as far as our own receiver writes them: lines end with
+/// Reads server-sent events (WHATWG HTML, 9.2.6) from chunks, as far as our own receiver writes them: lines end with
 /// LF, an event is one `event` and one `data` line.
 #[derive(Debug, Default)]
 struct SseReader {
@@ -217,7 +217,7 @@ impl SseReader {
             } else if line.is_empty() {
                 news.extend(self.event()?);
             }
-            // Comments, and fields of a later version, say nothing to us.
+            // Comments, and fields of a later version, are ignored.
         }
         if self.rest.len() > LINE_LIMIT_BYTES {
             bail!("the receiver sent a line of more than {LINE_LIMIT_BYTES} bytes");
@@ -340,7 +340,7 @@ mod tests {
         );
     }
 
-    /// Hands what is written to the test, and reports a broken pipe once it has been told enough.
+    /// Passes what is written to the test, and reports a broken pipe once the limit is reached.
     struct Terminal {
         seen: tokio::sync::mpsc::Sender<String>,
         lines: usize,
@@ -395,7 +395,7 @@ mod tests {
         let (followed, ()) = tokio::join!(follow(&args, &mut out), async {
             let mut text = String::new();
             while !text.ends_with('\n') {
-                // Lines sent before tail listens are not its business.
+                // Lines sent before tail is connected are not shown.
                 live.send(|| line("b"));
                 live.send(|| line("a"));
                 tokio::select! {
@@ -446,7 +446,7 @@ mod tests {
             admin: format!("{url}/").parse().unwrap(),
             ..args(&[])
         };
-        // The feed has places for 32; the receiver's words reach the terminal.
+        // The feed has room for 32 clients; the receiver's message reaches the terminal.
         let mut others = Vec::new();
         for _ in 0..32 {
             others.push(reqwest::get(format!("{url}/live")).await.unwrap());

@@ -1,4 +1,4 @@
-//! `hookswitch validate`: what the receiver would make of a body.
+//! `hookswitch validate`: how the receiver would treat a body.
 
 use std::{
     io::Write,
@@ -18,9 +18,9 @@ use super::{
     payload::{self, Report},
 };
 
-/// Say what the receiver would make of callback bodies
+/// Show how the receiver would treat callback bodies
 ///
-/// Shows of every event its envelope, generation, kind and call key, and what its schema refuses, by JSON Pointer.
+/// Shows the envelope, generation, kind and call key of every event, and what its schema refuses, by JSON Pointer.
 /// Exits 1 if any is invalid.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  hookswitch validate callback.json\n  \
@@ -30,11 +30,11 @@ pub(super) struct ValidateArgs {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// One JSON object a file
+    /// One JSON object per file
     #[arg(long)]
     json: bool,
 
-    /// Directory that lies over the built-in catalogue, as `schemas.path` in the configuration
+    /// Directory that overlays the built-in catalogue, as `schemas.path` in the configuration
     #[arg(long, value_name = "DIR")]
     schemas: Option<PathBuf>,
 }

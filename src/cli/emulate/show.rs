@@ -1,4 +1,4 @@
-//! What `hookswitch emulate` prints: a line for each request and each delivery, in a colour of the call.
+//! The output of `hookswitch emulate`: a line for each request and each delivery, in a colour of the call.
 
 use std::io::{self, Write};
 
@@ -27,7 +27,7 @@ pub(super) struct OutputStyle {
     colour: bool,
 }
 
-/// What lets clients in. A key that the user gave is a secret, and so is not in here.
+/// How clients authenticate. A key that the user gave is a secret, and so is not stored here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Nothing,
@@ -44,14 +44,14 @@ impl Access {
         }
     }
 
-    /// As JSON: a key where it may be shown.
+    /// For the JSON output: a key that may be shown.
     fn key(self) -> Option<&'static str> {
         (self == Self::DefaultKey).then_some(DEFAULT_ACCESS_KEY)
     }
 
     fn text(self) -> String {
         match self {
-            Self::Nothing => "no access key: everybody is let in".to_owned(),
+            Self::Nothing => "no access key: authentication is off".to_owned(),
             Self::DefaultKey => format!("access key {DEFAULT_ACCESS_KEY}"),
             Self::GivenKey => "access key: the one that you gave".to_owned(),
         }
@@ -68,7 +68,7 @@ impl OutputStyle {
         }
     }
 
-    /// Where it is, and how a client gets in.
+    /// The address, and how a client authenticates.
     pub(super) fn start(
         &self,
         emulator: &Emulator,
@@ -160,7 +160,7 @@ impl OutputStyle {
             .map(|kind| kind.rsplit('.').next().unwrap_or(kind))
             .collect();
         let answer = match (attempt.status, &attempt.error) {
-            // A handshake is refused for what is in its answer.
+            // A handshake is refused because of its answer's content.
             (Some(status), Some(error)) => format!("{status}, {error}"),
             (Some(status), None) => status.to_string(),
             (None, Some(error)) => error.clone(),

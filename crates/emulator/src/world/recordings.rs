@@ -60,7 +60,7 @@ impl World {
             Recorded::Place(place) => {
                 let conversation = self
                     .conversation_at(place)
-                    .ok_or_else(|| ApiError::not_found("the call does not exist, or it has ended"))?;
+                    .ok_or_else(|| ApiError::not_found("the call is unknown, or it has ended"))?;
                 (self.legs_in(conversation).into_iter().next(), conversation)
             }
         };

@@ -1,8 +1,8 @@
 //! The one place where duplicate, call key, sequence and partition are decided, one event at a time.
 //!
-//! Decisions are staged: later decisions of the same group see them, but they can be taken back to any [`StagePoint`], and
-//! they count only once [`Admission::commit`] has been called, which is after the transaction that holds
-//! [`Admission::changes`]. Time is given by the caller, in milliseconds of whatever clock it has: it must not be one that may be
+//! Decisions are staged: later decisions of the same group see them, but they can be rolled back to any [`StagePoint`],
+//! and they count only once [`Admission::commit`] has been called, which is after the transaction that holds
+//! [`Admission::changes`]. The caller passes in the time, in milliseconds of any clock; it must not be one that can be
 //! set. An earlier time than before changes nothing.
 
 mod resolve;
@@ -24,8 +24,8 @@ use super::{
 const DAY: i64 = 24 * 60 * 60 * 1_000;
 const MINUTE: i64 = 60 * 1_000;
 
-/// A use is written to disk only when it is this much later than the one written before: an id then may live this
-/// much longer than 24 h after a restart, and most events write no row for it.
+/// A use is written to disk only when it is this much later than the last one written: after a restart an id may then
+/// live this much longer than 24 h, and most events write no row for it.
 const USE_GRAIN: i64 = 5 * MINUTE;
 
 /// How much admission may remember.
@@ -53,10 +53,10 @@ struct CallEntry {
     key: CallKey,
 }
 
-/// What an id other than a call connection stands for.
+/// The meaning of an id other than a call connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 enum Binding {
-    /// One call: its slot and, because slots are used again, its row.
+    /// One call: its slot and, because slots are reused, its row.
     One(LruSlot, i64),
     /// An operation context that more than one call has used.
     #[default]
@@ -90,10 +90,10 @@ impl Default for LruSlot {
     }
 }
 
-/// What became of an offer.
+/// The decision about an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdmissionDecision {
-    /// Known already.
+    /// Already known.
     Duplicate,
     /// To be kept and delivered.
     New {
@@ -104,12 +104,10 @@ pub enum AdmissionDecision {
     },
 }
 
-/// One delivery, as admission decided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlacedDelivery {
-    /// Which destination.
     pub destination: DestinationId,
-    /// Sequence and line; `None` for unkeyed events.
+    /// Sequence and place in line; `None` for unkeyed events.
     pub line: Option<SequencePlace>,
 }
 
@@ -122,11 +120,11 @@ pub struct SequencePlace {
     pub slot: LruSlot,
     /// Its row on disk.
     pub row: i64,
-    /// Names the call while anything of it is owed: equal numbers are the same call of the same app.
+    /// Identifies the call while any of its deliveries is pending: equal numbers are the same call of the same app.
     pub call: u64,
 }
 
-/// A point in the stage to which it can be taken back.
+/// A point in the stage to which it can be rolled back.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct StagePoint(usize);
@@ -138,13 +136,13 @@ enum StagedStep {
     CallUsed(LruSlot),
     BindingAdded(LruSlot),
     BindingUsed(LruSlot),
-    /// With what it was before.
+    /// With its previous value.
     BindingChanged(LruSlot, Binding),
     SequenceAdded(LruSlot),
     SequenceTaken(LruSlot),
 }
 
-/// Rows that left memory and are still on disk.
+/// Rows that were dropped from memory and are still on disk.
 #[derive(Debug, Default)]
 struct RowsToDelete {
     calls: Vec<i64>,
@@ -152,7 +150,7 @@ struct RowsToDelete {
     sequences: Vec<i64>,
 }
 
-/// Everything that later events are judged by.
+/// The state by which later events are judged.
 #[derive(Debug)]
 pub struct Admission {
     limits: AdmissionLimits,
@@ -165,14 +163,14 @@ pub struct Admission {
     digester: Digester,
     stage: Vec<StagedStep>,
     gone: RowsToDelete,
-    /// First positions of the windows as the disk knows them.
+    /// First positions of the windows as stored on disk.
     window_starts: [i64; 2],
     duplicates_evicted: u64,
     calls_evicted: u64,
 }
 
 impl Admission {
-    /// Nothing is known yet.
+    /// An empty state.
     #[must_use]
     pub fn new(limits: AdmissionLimits) -> Self {
         Self {
@@ -192,7 +190,7 @@ impl Admission {
         }
     }
 
-    /// Begins a group at `now`: what has expired by then is forgotten.
+    /// Begins a group at `now`: entries that have expired by then are dropped.
     pub fn begin(&mut self, now: i64) {
         debug_assert!(
             self.stage.is_empty(),
@@ -202,7 +200,7 @@ impl Admission {
         self.trim();
     }
 
-    /// Decides about one event. `intern` names destinations.
+    /// Decides about one event. `intern` gives the numbers of destinations.
     pub fn decide(
         &mut self,
         app: &AppName,
@@ -241,8 +239,8 @@ impl Admission {
         AdmissionDecision::New { call: key, placed }
     }
 
-    /// Admits again what was salvaged from a damaged journal: its key is known, its sequence there is not taken over,
-    /// because the new journal has a name of its own.
+    /// Readmits an event that was salvaged from a damaged journal: its key is known, but its sequence is not taken
+    /// over, because the new journal has an id of its own.
     pub fn readmit(
         &mut self,
         app: &AppName,
@@ -256,18 +254,18 @@ impl Admission {
         PlacedDelivery { destination, line }
     }
 
-    /// The latest time that it knows of.
+    /// The latest time seen.
     #[must_use]
     pub fn now(&self) -> i64 {
         self.now
     }
 
-    /// Where the stage stands.
+    /// The current point in the stage.
     pub fn mark(&self) -> StagePoint {
         StagePoint(self.stage.len())
     }
 
-    /// Takes back everything decided since `mark`.
+    /// Rolls back everything decided since `mark`.
     pub fn roll_back_to(&mut self, mark: StagePoint) {
         while self.stage.len() > mark.0 {
             match self.stage.pop() {
@@ -288,7 +286,7 @@ impl Admission {
         }
     }
 
-    /// Takes back the whole group.
+    /// Rolls back the whole group.
     pub fn roll_back(&mut self) {
         self.roll_back_to(StagePoint(0));
     }
@@ -395,7 +393,7 @@ impl Admission {
         changes
     }
 
-    /// The group is durable: its decisions count from now on, and its deliveries are owed.
+    /// The group is durable: its decisions count from now on, and its deliveries are pending.
     pub fn commit(&mut self) {
         let now = self.now;
         for step in std::mem::take(&mut self.stage) {
@@ -426,7 +424,7 @@ impl Admission {
         self.trim();
     }
 
-    /// A delivery with this line is owed no more; true if something else of its call still is.
+    /// A delivery with this line is no longer pending; true if another one of its call still is.
     pub fn settled(&mut self, line: LruSlot) -> bool {
         let call = self.sequences.value(line).call;
         self.sequences.unpin(line, self.now);
@@ -440,12 +438,12 @@ impl Admission {
         self.calls.len()
     }
 
-    /// Duplicate keys that left early for the limit since this was last asked.
+    /// Duplicate keys dropped early because of the limit, since the last call.
     pub fn take_duplicates_evicted(&mut self) -> u64 {
         std::mem::take(&mut self.duplicates_evicted)
     }
 
-    /// Call keys, bindings and sequences that left early for the limit since this was last asked.
+    /// Call keys, bindings and sequences dropped early because of the limit, since the last call.
     pub fn take_calls_evicted(&mut self) -> u64 {
         std::mem::take(&mut self.calls_evicted)
     }
@@ -467,7 +465,7 @@ impl Admission {
         self.calls.pin(call);
     }
 
-    /// Forgets what has expired, and what is too much.
+    /// Drops entries that have expired, and those beyond the limit.
     fn trim(&mut self) {
         self.duplicates_evicted += self.named.trim(self.now) + self.unnamed.trim(self.now);
         let (now, limit) = (self.now, self.limits.calls);

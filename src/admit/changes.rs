@@ -1,11 +1,10 @@
-//! What admission wants written, in the words of the tables that keep it.
+//! The changes that admission wants written, as rows of its tables.
 
 use crate::{
     event::{AppName, CallKey},
     route::DestinationId,
 };
 
-/// Which of the two duplicate windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DuplicateWindowName {
     /// Events with an id: 24 h.
@@ -42,7 +41,7 @@ pub struct DuplicateRow {
     pub window: DuplicateWindowName,
     pub position: i64,
     pub key: u128,
-    /// By the clock of whoever keeps it, in milliseconds.
+    /// By the caller's clock, in milliseconds.
     pub at: i64,
 }
 
@@ -56,7 +55,7 @@ pub struct CallRow<'a> {
     pub used: i64,
 }
 
-/// What another id of a call stands for.
+/// The meaning of another id of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the columns of a table")]
 pub struct BindingRow {

@@ -1,5 +1,5 @@
-//! The 128-bit names under which ids are remembered (XXH3). Every part is written with its length before it, so that
-//! no two lists of parts read the same.
+//! The 128-bit digests under which ids are remembered (XXH3). Every part is preceded by its length, so that no two
+//! lists of parts have the same bytes.
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -7,12 +7,12 @@ use crate::event::{AppName, CallKey};
 
 use super::{EventIdentity, changes::DuplicateWindowName};
 
-/// Makes digests; the buffer is only kept to be used again.
+/// Makes digests; the buffer is only kept for reuse.
 #[derive(Debug, Default)]
 pub(crate) struct Digester(Vec<u8>);
 
 impl Digester {
-    /// The window in which an event is looked for, and its key there.
+    /// The window in which an event is looked up, and its key there.
     pub(crate) fn identity(
         &mut self,
         app: &AppName,

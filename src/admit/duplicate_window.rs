@@ -1,4 +1,4 @@
-//! The duplicate window: digests in order of arrival, found by their value. About 35 bytes a key.
+//! The duplicate window: digests in order of arrival, found by their value. About 35 bytes per key.
 
 use std::collections::VecDeque;
 
@@ -20,13 +20,13 @@ impl Entry {
     }
 }
 
-/// Keys that came within the last `span` milliseconds, at most `limit` of them.
+/// Keys of the last `span` milliseconds, at most `limit` of them.
 #[derive(Debug)]
 pub(super) struct DuplicateWindow {
     span: i64,
     limit: usize,
     ring: VecDeque<Entry>,
-    /// Position of the front of the ring; positions only grow, and name the rows on disk.
+    /// Position of the front of the ring; positions only grow, and identify the rows on disk.
     first: i64,
     /// Positions modulo 2^32: the ring is far shorter than that.
     table: HashTable<u32>,
@@ -49,7 +49,7 @@ impl DuplicateWindow {
             .is_some()
     }
 
-    /// Adds a key that is not in the window; its position is the answer.
+    /// Adds a key that is not in the window; returns its position.
     pub(super) fn push(&mut self, key: u128, at: i64) -> i64 {
         let position = self.first + i64::try_from(self.ring.len()).unwrap_or(i64::MAX);
         self.ring.push_back(entry(key, at));
@@ -61,7 +61,7 @@ impl DuplicateWindow {
         position
     }
 
-    /// As [`DuplicateWindow::push`] for a key that the disk knows. Positions grow; the gaps between them close.
+    /// As [`DuplicateWindow::push`] for a key from disk. Positions grow; gaps between them are closed.
     pub(super) fn restore(&mut self, position: i64, key: u128, at: i64) {
         if self.ring.is_empty() {
             self.first = position;
@@ -71,7 +71,7 @@ impl DuplicateWindow {
         }
     }
 
-    /// Takes the last key back, because its event did not become durable.
+    /// Removes the last key, because its event did not become durable.
     pub(super) fn pop(&mut self) {
         let position = self.next() - 1;
         if let Some(last) = self.ring.pop_back() {
@@ -79,7 +79,7 @@ impl DuplicateWindow {
         }
     }
 
-    /// Lets go of what is out of the window at `now`; says how many keys had to leave early for the limit.
+    /// Drops the keys that are outside the window at `now`; returns how many were dropped early because of the limit.
     pub(super) fn trim(&mut self, now: i64) -> u64 {
         let mut early = 0;
         while let Some(front) = self.ring.front().copied() {
@@ -90,7 +90,7 @@ impl DuplicateWindow {
                 }
                 early += 1;
             }
-            // The table must forget first: it finds a key by the ring.
+            // The table must be changed first: it finds a key through the ring.
             let first = self.first;
             self.forget(front.key(), first);
             self.ring.pop_front();

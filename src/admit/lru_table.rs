@@ -1,11 +1,11 @@
-//! A bounded memory of what was used lately: entries stand in the order of their last use, pinned ones stand aside.
+//! A bounded table of recently used entries: in the order of their last use, pinned ones outside that order.
 
 use hashbrown::HashTable;
 
-/// No entry: the end of the line.
+/// No entry: the end of the list.
 const NIL: u32 = u32::MAX;
 
-/// A place on a `LruTable`. Valid until its entry is removed.
+/// The slot of an entry in an `LruTable`. Valid until its entry is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LruSlot(pub(super) u32);
 
@@ -15,7 +15,7 @@ pub(crate) trait Hashed: Eq {
 }
 
 impl Hashed for u128 {
-    /// The keys are digests already.
+    /// The keys are already digests.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "half of a digest is a digest"
@@ -29,12 +29,12 @@ impl Hashed for u128 {
 struct LruNode<K, V> {
     key: K,
     value: V,
-    /// Names the entry on disk and, unlike its slot, is never used again.
+    /// Identifies the entry on disk and, unlike its slot, is never reused.
     row: i64,
-    /// Time of last use, and the one that the disk knows.
+    /// Time of last use, and the one stored on disk.
     used: i64,
     stored: i64,
-    /// Reasons why it must stay; while there is one it is in no line.
+    /// Reasons to keep it; while there is one it is in no list.
     pins: u32,
     older: u32,
     newer: u32,
@@ -74,20 +74,20 @@ impl<K: Hashed + Copy + Default, V: Default> LruTable<K, V> {
             .map(|&index| LruSlot(index))
     }
 
-    /// Puts a new entry at the newest end, under a row of its own.
+    /// Adds a new entry at the newest end, under a row of its own.
     pub(crate) fn insert(&mut self, key: K, value: V, used: i64) -> LruSlot {
         let row = self.next_row;
         // Never equal to `used`, so that a new entry always counts as not stored.
         self.insert_row(key, value, row, used, i64::MIN)
     }
 
-    /// As [`LruTable::insert`] for an entry that the disk knows. Entries are given oldest first.
+    /// As [`LruTable::insert`] for an entry from disk. Entries are passed oldest first.
     pub(crate) fn restore(&mut self, key: K, value: V, row: i64, used: i64) -> LruSlot {
         self.insert_row(key, value, row, used, used)
     }
 
-    /// A row that the disk has until the next commit and this shelf never gets: no new entry may be given it, or that
-    /// commit would delete the new one.
+    /// A row that is on disk until the next commit and never enters this table: no new entry may get it, or that commit
+    /// would delete the new one.
     pub(crate) fn leave_out(&mut self, row: i64) {
         self.next_row = self.next_row.max(row + 1);
     }
@@ -171,7 +171,7 @@ impl<K: Hashed + Copy + Default, V: Default> LruTable<K, V> {
         self.node_mut(slot.0).stored = used;
     }
 
-    /// Used at `now`: goes to the newest end.
+    /// Used at `now`: moves to the newest end.
     pub(crate) fn touch(&mut self, slot: LruSlot, now: i64) {
         let LruSlot(index) = slot;
         let node = self.node_mut(index);
@@ -182,7 +182,7 @@ impl<K: Hashed + Copy + Default, V: Default> LruTable<K, V> {
         }
     }
 
-    /// It must stay, however old it becomes.
+    /// Keeps the entry, however old it becomes.
     pub(crate) fn pin(&mut self, slot: LruSlot) {
         let LruSlot(index) = slot;
         if self.node(index).pins == 0 {
@@ -191,7 +191,7 @@ impl<K: Hashed + Copy + Default, V: Default> LruTable<K, V> {
         self.node_mut(index).pins += 1;
     }
 
-    /// Takes one pin back. Having been needed until now counts as a use.
+    /// Removes one pin. Having been pinned until now counts as a use.
     pub(crate) fn unpin(&mut self, slot: LruSlot, now: i64) {
         let LruSlot(index) = slot;
         let node = self.node_mut(index);
@@ -202,7 +202,7 @@ impl<K: Hashed + Copy + Default, V: Default> LruTable<K, V> {
         }
     }
 
-    /// The entry that was used least lately and is not pinned, with the time of its use.
+    /// The least recently used entry that is not pinned, with the time of its use.
     pub(crate) fn oldest(&self) -> Option<(LruSlot, i64)> {
         (self.oldest != NIL).then(|| (LruSlot(self.oldest), self.node(self.oldest).used))
     }

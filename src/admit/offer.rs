@@ -1,4 +1,4 @@
-//! What ingress offers for admission: an event with everything decided that does not depend on other events.
+//! What ingress offers for admission: an event with every decision that does not depend on other events.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::{
     route::Target,
 };
 
-/// By what a duplicate is known (docs/src/internals/journal.md, "Duplicates").
+/// How a duplicate is recognised (docs/src/internals/journal.md, "Duplicates").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventIdentity {
     /// `source` and `id` where the event has an id; without one it is compared by content within 60 s.
@@ -26,7 +26,7 @@ pub enum CallRule {
     Path(Option<CallKey>),
 }
 
-/// Why an event lies in quarantine; the header `hookswitch-reason`.
+/// Why an event is in quarantine; the header `hookswitch-reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum QuarantineReason {
@@ -40,15 +40,15 @@ pub enum QuarantineReason {
     Unsendable,
 }
 
-/// Errors of a quarantined event that are kept, bytes of JSON: what `hookswitch-errors` carries at most. A hostile event can
-/// have many times its own size of them.
+/// Errors of a quarantined event that are kept, in bytes of JSON: the maximum of `hookswitch-errors`. A hostile event
+/// can have many times its own size of them.
 pub const ERRORS_LIMIT_BYTES: usize = 16 * 1024;
 
 impl Quarantine {
     /// Keeps as many of the faults, in their order, as fit [`ERRORS_LIMIT_BYTES`].
     #[must_use]
     pub fn new(reason: QuarantineReason, faults: Vec<Fault>) -> Self {
-        // Brackets; then each with a comma.
+        // The brackets; then each fault with a comma.
         let mut bytes = 2;
         let mut fits = |fault: &Fault| {
             let json = serde_json::to_vec(fault).expect("two strings are always JSON");
@@ -89,7 +89,6 @@ impl QuarantineReason {
 /// Why an event goes to quarantine, in full.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantine {
-    /// The class.
     pub reason: QuarantineReason,
     /// By JSON Pointer; `hookswitch-errors` carries them as JSON, cut at 16 KiB.
     pub faults: Vec<Fault>,
@@ -102,19 +101,18 @@ pub struct Offer {
     pub body: Bytes,
     /// Full wire type; empty where none could be read.
     pub event_type: String,
-    /// Event id: as received, or made from content where there was none (the `id` of `body`).
+    /// Event id: as received, or generated from content if there was none (the `id` of `body`).
     pub event_id: String,
-    /// What it is about.
     pub kind: Kind,
-    /// In which generation of the API, where known.
+    /// The generation of the API, if known.
     pub generation: Option<Generation>,
     /// ACS correlation id.
     pub correlation_id: Option<String>,
-    /// How it is recognised when it comes again.
+    /// How a repeat is recognised.
     pub identity: EventIdentity,
     /// What its call key is made from.
     pub call: CallRule,
-    /// Where it goes, without repeats, in the order of the routes; never empty (unrouted and quarantined events have
+    /// Its targets, without repeats, in the order of the routes; never empty (unrouted and quarantined events have
     /// their own queues).
     pub targets: Vec<Target>,
     /// Set when it goes to quarantine instead of its routes.

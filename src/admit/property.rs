@@ -20,7 +20,7 @@ enum Meaning {
     Many,
 }
 
-/// Everything by its full name, nothing is ever cleaned up, expiry is asked for at each look.
+/// Full names instead of digests, no cleanup, and expiry is checked at each lookup.
 #[derive(Clone, Debug, Default)]
 struct Model {
     now: i64,
@@ -193,7 +193,7 @@ fn id(prefix: &'static str) -> impl Strategy<Value = Option<String>> {
     ]
 }
 
-/// A connection id; of a recording event the endpoint of the recording, which may be a call's connection.
+/// A connection id; for a recording event the endpoint of the recording, which may be a call's connection.
 fn connections() -> impl Strategy<Value = (Option<String>, Option<String>)> {
     prop_oneof![
         3 => id("c").prop_map(|connection| (connection, None)),
@@ -234,7 +234,7 @@ fn groups() -> impl Strategy<Value = Vec<Group>> {
         4 => Just(MINUTE),
         4 => Just(DAY / 3),
         4 => Just(DAY),
-        // Of a caller whose clock goes back: until it has caught up no time passes.
+        // For a caller whose clock goes back: until it has caught up no time passes.
         1 => Just(-MINUTE),
         1 => Just(-2 * DAY),
     ];
@@ -306,7 +306,7 @@ proptest! {
                 model = before;
             } else {
                 admission.commit();
-                // Confirmed at once, so that what is owed keeps nothing alive.
+                // Confirmed at once, so that nothing pending keeps an entry alive.
                 for slot in owed {
                     admission.settled(slot);
                 }

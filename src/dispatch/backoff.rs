@@ -1,5 +1,5 @@
 //! How long to wait after a failure: exponential, with a ceiling, and spread so that destinations that fail together
-//! do not try again together.
+//! are not retried together.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::DispatcherSettings;
 /// The wait after the `failures`-th failure in a row (1 is the first). `seed` spreads it over the upper half of its
 /// length: from an id and not from a random source, so that the state machine stays a function of its inputs.
 pub(super) fn backoff(settings: &DispatcherSettings, seed: u64, failures: u32) -> Duration {
-    // 2^20 times any first back-off is above every ceiling that makes sense.
+    // 2^20 times any first back-off is above every sensible ceiling.
     let doublings = failures.saturating_sub(1).min(20);
     let whole = settings
         .backoff_initial

@@ -1,4 +1,4 @@
-//! What the dispatcher knows of each channel and of each destination on it.
+//! The dispatcher's state of each channel and of each destination on it.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -12,41 +12,37 @@ use super::{AttemptId, ChannelId, table::EntryIndex, table::EntryList};
 /// Whether a channel may be published on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ChannelState {
-    /// Not open: never was, or lost.
+    /// Not open: never opened, or lost.
     #[default]
     Closed,
     /// Open, in confirm mode, topology good.
     Open,
-    /// Stalled, and asked to close at this instant of the clock that stands still while blocked.
-    Closing {
-        /// When.
-        asked: Duration,
-    },
-    /// It did not close either, and its connection is being cut.
+    /// Stalled, and asked to close at this instant of the clock that is paused while blocked.
+    Closing { asked: Duration },
+    /// It was not closed in time, and its connection is being cut.
     Cutting,
 }
 
-/// One channel.
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     pub(super) state: ChannelState,
-    /// Deliveries owed on it, waiting ones included.
+    /// Deliveries pending on it, waiting ones included.
     pub(super) owed: usize,
     /// Its unconfirmed publishes. Attempts are numbered as they are sent, so the first is the oldest.
     pub(super) in_flight: BTreeSet<AttemptId>,
-    /// The suspect of this channel that is being sent alone.
+    /// The suspect of this channel that is being sent in isolation.
     pub(super) alone: Option<AttemptId>,
-    /// Every destination that was ever owed something on it.
+    /// Every destination that ever had a pending delivery on it.
     pub(super) destinations: Vec<DestinationId>,
-    /// Destinations with something ready, taken in turn. May name some that are held by now; they are skipped.
+    /// Destinations with something ready, taken in turn. May contain some that are held by now; they are skipped.
     pub(super) turns: VecDeque<DestinationId>,
     /// The same for suspects.
     pub(super) turns_alone: VecDeque<DestinationId>,
-    /// When its oldest publish, or its closing, has taken too long; on the clock that stands still while blocked.
+    /// When its oldest publish, or its closing, is overdue; on the clock that is paused while blocked.
     pub(super) overdue: Option<Duration>,
     /// A publish was not confirmed in time, and since then the broker has answered none.
     pub(super) stalled: bool,
-    /// It is listed to be looked at before the step ends.
+    /// It is listed for a check before the step ends.
     pub(super) woken: bool,
 }
 
@@ -57,19 +53,13 @@ pub(super) enum DestinationHold {
     #[default]
     Free,
     /// It nacked.
-    BackingOff {
-        /// Until when.
-        until: Duration,
-    },
-    /// It returned, and is looked at again later.
-    RecheckAt {
-        /// When.
-        until: Duration,
-    },
-    /// It returned, and is being looked at.
+    BackingOff { until: Duration },
+    /// A message was returned; the destination is checked again later.
+    RecheckAt { until: Duration },
+    /// A message was returned; the destination is being checked.
     Rechecking,
-    /// After a hold, and after a stall, one message goes first, and the others follow when that one is confirmed: a
-    /// queue that is still full, missing or stuck is not shown a whole window each time.
+    /// After a hold, and after a stall, one message is sent first, and the others follow when that one is confirmed: a
+    /// queue that is still full, missing or stuck does not get a whole window each time.
     Probing(Option<AttemptId>),
 }
 
@@ -87,22 +77,21 @@ impl DestinationHold {
     }
 }
 
-/// One destination.
 #[derive(Debug)]
 pub(super) struct Destination {
     pub(super) channel: ChannelId,
-    /// Heads of lanes and unkeyed ones, for the channel.
+    /// Ready heads of lanes and unkeyed deliveries, for the channel.
     pub(super) ready: EntryList,
-    /// The same, to be sent alone.
+    /// The same for suspects, to be sent in isolation.
     pub(super) suspects: EntryList,
-    /// It stands in [`Channel::turns`].
+    /// It is in [`Channel::turns`].
     pub(super) has_turn: bool,
-    /// It stands in [`Channel::turns_alone`].
+    /// It is in [`Channel::turns_alone`].
     pub(super) has_turn_alone: bool,
     pub(super) hold: DestinationHold,
-    /// Nacks and returns since the last confirm, a whole burst counted once.
+    /// Nacks and returns since the last confirm; a whole burst counts once.
     pub(super) failures: u32,
-    /// The last thing that went wrong was a return.
+    /// The last failure was a return.
     pub(super) returned: bool,
 }
 
@@ -121,15 +110,15 @@ impl Destination {
     }
 }
 
-/// A publish that has no answer yet.
+/// A publish without an answer yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InFlight {
     pub(super) slot: EntryIndex,
     pub(super) channel: ChannelId,
     pub(super) alone: bool,
-    /// When it was sent, as the caller counts time.
+    /// When it was sent, by the caller's clock.
     pub(super) sent: Duration,
-    /// The same on the clock that stands still while blocked.
+    /// The same on the clock that is paused while blocked.
     pub(super) sent_unblocked: Duration,
 }
 
@@ -142,18 +131,17 @@ pub enum HeldReason {
     Return,
 }
 
-/// How one channel stands: for metrics and health.
+/// The status of one channel: for metrics and health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelStatus {
-    /// Which one.
     pub channel: ChannelId,
-    /// Deliveries owed on it, sent or not.
+    /// Deliveries pending on it, sent or not.
     pub owed: usize,
-    /// Of these, published and not yet answered, the one that is sent alone included.
+    /// Of these, published and not yet answered, including the one sent in isolation.
     pub in_flight: usize,
-    /// When the oldest unconfirmed publish on the channel itself was sent, as the caller counts time.
+    /// When the oldest unconfirmed publish on the channel itself was sent, by the caller's clock.
     pub oldest_unconfirmed_since: Option<Duration>,
-    /// Destinations to which nothing, or only one probe, is sent now, and why.
+    /// Destinations to which nothing, or only one probe, is sent at the moment, and why.
     pub held: Vec<(DestinationId, HeldReason)>,
     /// Open and publishing.
     pub open: bool,

@@ -1,15 +1,15 @@
-//! Which publishes of a channel succeeded, from what the client library says about its confirmations.
+//! Which publishes of a channel succeeded, from what the client library reports about its confirmations.
 //!
 //! The broker returns an unroutable message and then acks it. The library (lapin 4.12, `acknowledgement.rs` and
 //! `returned_messages.rs`) queues the returned messages, and every ack or nack that it processes, of whatever tag,
-//! takes the oldest one that waits along with its own confirmation. So a confirmation may carry the return of another
-//! message, and one without a return may belong to a message that was returned. What holds is:
+//! takes the oldest queued one along with its own confirmation. So a confirmation may carry the return of another
+//! message, and one without a return may belong to a message that was returned. These rules hold:
 //!
 //! - A return is queued before the ack of its own message is processed.
-//! - A confirmation without a return proves that no return was waiting when it was processed: all returns until then
-//!   hang on confirmations that are resolved already, so that polling every outstanding one finds them.
-//! - A returned message's own ack takes one waiting return, its own or another's. So never more returns wait than
-//!   there are returned messages without their ack, and none waits when no confirmation is outstanding.
+//! - A confirmation without a return proves that no return was queued when it was processed: all returns until then are
+//! attached to confirmations that are already resolved, so polling every outstanding one finds them.
+//! - A returned message's own ack takes one queued return, its own or another's. So there are never more queued returns
+//! than there are returned messages without their ack, and none is queued when no confirmation is outstanding.
 //!
 //! Confirmations are polled in rounds, because a poll says nothing about the order in which they were resolved.
 
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use super::AttemptId;
 
-/// What the broker said about a publish.
+/// The broker's answer to a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerReply {
     /// `basic.ack`.
@@ -26,14 +26,15 @@ pub enum BrokerReply {
     Nack,
 }
 
-/// The returned message that hung on a confirmation; nearly always of another publish, or none.
+/// The returned message attached to a confirmation; nearly always of another publish, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnedMessage {
     /// None.
     Nothing,
     /// The message of this publish, by its `hookswitch-delivery` header.
     Return(AttemptId),
-    /// A message whose header cannot be read. It may be any, so none of those without an outcome counts as delivered.
+    /// A message whose header cannot be read. It may be any message, so none of those without an outcome counts as
+    /// delivered.
     Unreadable,
 }
 
@@ -44,14 +45,14 @@ pub enum PublishOutcome {
     Confirmed,
     /// The broker did not.
     Nacked,
-    /// Nothing is there to take it.
+    /// The broker had no queue for it.
     Returned,
 }
 
-/// The publishes of one channel from their sending to their outcome. Made anew for each channel that is opened.
+/// The publishes of one channel from sending to outcome. Created anew for each channel that is opened.
 #[derive(Debug, Default)]
 pub struct UnconfirmedPublishes {
-    /// Sent, and their confirmations not resolved yet.
+    /// Sent, with confirmations that are not resolved yet.
     unresolved: BTreeSet<AttemptId>,
     /// Named by a return, and without an outcome yet.
     returned: BTreeSet<AttemptId>,
@@ -61,9 +62,9 @@ pub struct UnconfirmedPublishes {
     round: u64,
     /// A confirmation without a return was seen in the present round.
     seen_bare: bool,
-    /// A confirmation failed: the channel is gone, and returns may be waiting that nobody will ever take.
+    /// A confirmation failed: the channel is gone, and there may be queued returns that will never be taken.
     broken: bool,
-    /// Takes the rule out that this file is for; the property test shows that it notices.
+    /// Disables the rule that this file is for; the property test shows that it notices.
     #[cfg(test)]
     pub(super) skips_polling: bool,
 }
@@ -73,18 +74,19 @@ struct AckedPublish {
     attempt: AttemptId,
     /// The round in which this was seen.
     seen: u64,
-    /// The round in which it became certain that its return, if there is one, hangs on a resolved confirmation.
+    /// The round in which it became certain that its return, if there is one, is attached to a resolved confirmation.
     certain: Option<u64>,
 }
 
 impl UnconfirmedPublishes {
-    /// A publish is about to be handed to the library. To be called before that: from then on its confirmation may
+    /// A publish is about to be handed to the library. Must be called before that: from then on its confirmation may
     /// carry another's return, so that no outcome is certain without it.
     pub fn sent(&mut self, attempt: AttemptId) {
         self.unresolved.insert(attempt);
     }
 
-    /// A poll found this confirmation resolved. Whatever could be said at once is said by [`Self::round_over`].
+    /// A poll found this confirmation resolved. [`Self::round_over`] reports every outcome, even one that is certain at
+    /// once.
     pub fn resolved(
         &mut self,
         attempt: AttemptId,
@@ -128,20 +130,20 @@ impl UnconfirmedPublishes {
         }
     }
 
-    /// A poll found that this confirmation will never come, because the channel is gone. What stays without an
-    /// outcome is the dispatcher's to judge, with [`super::DispatcherInput::ChannelLost`].
+    /// A poll found that this confirmation will never arrive, because the channel is gone. The dispatcher judges the
+    /// publishes that stay without an outcome, by [`super::DispatcherInput::ChannelLost`].
     pub fn failed(&mut self, attempt: AttemptId) {
         self.unresolved.remove(&attempt);
         self.broken = true;
     }
 
-    /// It turned out that this publish was never handed to the library: there will be no confirmation of it.
+    /// This publish was never handed to the library: there will be no confirmation of it.
     pub fn not_sent(&mut self, attempt: AttemptId) {
         self.unresolved.remove(&attempt);
     }
 
     /// Every confirmation that was outstanding when this round began has been polled once. Appends the outcomes that
-    /// are certain now. True: poll all of them again without waiting, because that will make more certain.
+    /// are certain now. True: poll all of them again without waiting, because that will make more of them certain.
     #[must_use]
     pub fn round_over(&mut self, out: &mut Vec<(AttemptId, PublishOutcome)>) -> bool {
         let round = self.round;
@@ -265,7 +267,7 @@ mod tests {
         // C was resolved without a return, but perhaps before B: nothing is certain of B.
         let (outcomes, _) = channel.round(&[(C, BrokerReply::Ack, ReturnedMessage::Nothing)]);
         assert_eq!(outcomes, vec![]);
-        // Now A, after a whole round in which it was not: no return can be waiting any more.
+        // Now A, after a whole round in which it was unresolved: no return can be queued any more.
         let (outcomes, _) = channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Return(B))]);
         assert_eq!(
             outcomes,

@@ -1,4 +1,4 @@
-//! The dispatcher: what each input changes. When a delivery goes out is in `sending`.
+//! The dispatcher: how each input changes the state. `sending` decides when a delivery is sent.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,11 +17,10 @@ use super::{
     table::{DeliveryEntry, DeliveryStage, DeliveryTable, EntryIndex, EntryList},
 };
 
-/// Decides what may be published now (docs/src/internals/delivery.md). Everything it does follows from its inputs and
-/// their times.
+/// Decides what may be published now (docs/src/internals/delivery.md). It is a function of its inputs and their times.
 ///
-/// In memory it holds an index of what is owed, about 80 bytes a delivery. A step costs what it changes: nothing
-/// is searched through, whatever waits.
+/// In memory it holds an index of the pending deliveries, about 80 bytes each. The cost of a step depends on what it
+/// changes: nothing is searched, however much is waiting.
 #[derive(Debug)]
 pub struct Dispatcher {
     pub(super) settings: DispatcherSettings,
@@ -29,25 +28,25 @@ pub struct Dispatcher {
     /// Time that passed while the connection was not blocked: stalls are measured on this clock.
     pub(super) unblocked: Duration,
     pub(super) blocked: bool,
-    /// A fence was declared since this process started: no copy of an earlier process can land any more.
+    /// A fence was declared since this process started: no copy of an earlier process can arrive any more.
     fenced: bool,
     pub(super) attempts: u64,
     pub(super) entries: DeliveryTable,
     slots: BTreeMap<DeliveryId, EntryIndex>,
-    /// Of these, done, but not yet in the journal.
+    /// Of these, done, but not yet recorded in the journal.
     settling: usize,
-    /// For each lane that owes something, those behind its head. The head stands elsewhere.
+    /// For each lane with pending deliveries, those behind its head. The head is in another list.
     lines: HashMap<Lane, EntryList>,
     pub(super) destinations: BTreeMap<DestinationId, Destination>,
     pub(super) channels: BTreeMap<ChannelId, Channel>,
     pub(super) flights: BTreeMap<AttemptId, InFlight>,
-    /// Heads of lanes, and unkeyed ones, of which a copy may still land.
+    /// Heads of lanes, and unkeyed deliveries, of which a copy may still arrive.
     unknown: EntryList,
     pub(super) delays: BTreeMap<EntryIndex, DeliveryBackoff>,
     pub(super) timers: BTreeSet<(Duration, Timer)>,
-    /// Channels by the instant at which they are overdue, on the clock that stands still while blocked.
+    /// Channels by the instant at which they are overdue, on the clock that is paused while blocked.
     pub(super) overdue: BTreeSet<(Duration, ChannelId)>,
-    /// The connection is being cut, which takes all its channels along: once is enough.
+    /// The connection is being cut, which closes all its channels: once is enough.
     pub(super) cutting: bool,
     /// Channels on which something may be sent after this step's input.
     pub(super) woken: Vec<ChannelId>,
@@ -55,7 +54,7 @@ pub struct Dispatcher {
     pub(super) rules: DisabledRules,
 }
 
-/// What waits for an instant.
+/// What a timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// The hold of a destination.
@@ -71,25 +70,25 @@ pub(super) struct DeliveryBackoff {
     pub(super) until: Option<Duration>,
 }
 
-/// Which end of a list a delivery joins.
+/// Which end of a list a delivery is added to.
 #[derive(Clone, Copy)]
 pub(super) enum ListEnd {
     Front,
     Back,
 }
 
-/// The rules that the property test takes out, one at a time, to show that it would notice.
+/// The rules that the property test disables, one at a time, to show that it would notice.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DisabledRules {
     /// At most one delivery of a lane is unconfirmed.
     pub(super) one_per_lane: bool,
-    /// What was lost without a word waits for the fence.
+    /// What was lost without a reply waits for the fence.
     pub(super) fence: bool,
 }
 
 impl Dispatcher {
-    /// One that owes nothing yet and knows no channel.
+    /// A dispatcher without deliveries and channels.
     #[must_use]
     pub fn new(settings: DispatcherSettings) -> Self {
         Self {
@@ -120,8 +119,8 @@ impl Dispatcher {
         }
     }
 
-    /// Takes in one fact and appends what is to be done to `out`. `now` is the time since any fixed origin and never
-    /// goes back. Facts about things that are not known (any more) change nothing.
+    /// Processes one fact and appends the resulting orders to `out`. `now` is the time since any fixed origin and never
+    /// goes back. Facts about unknown (or no longer known) things change nothing.
     pub fn step(&mut self, now: Duration, input: DispatcherInput, out: &mut Vec<DispatcherOutput>) {
         self.pass_time(now);
         match input {
@@ -172,7 +171,7 @@ impl Dispatcher {
         self.slots.len() - self.settling
     }
 
-    /// How each channel stands that was ever owed something or opened.
+    /// The status of each channel that ever had a pending delivery or was opened.
     pub fn channels(&self) -> impl Iterator<Item = ChannelStatus> {
         self.channels.iter().map(|(id, channel)| ChannelStatus {
             channel: *id,
@@ -253,7 +252,7 @@ impl Dispatcher {
         self.advance(slot);
     }
 
-    /// A delivery has nothing before it in its lane any more.
+    /// A delivery has become the head of its lane.
     fn advance(&mut self, slot: EntryIndex) {
         if self.may_still_land(slot) {
             self.entries[slot].stage = DeliveryStage::Unknown;
@@ -263,7 +262,7 @@ impl Dispatcher {
         }
     }
 
-    /// Whether an earlier process may have sent it, and what it sent may still land.
+    /// Whether an earlier process may have sent it, and its message may still arrive.
     fn may_still_land(&self, slot: EntryIndex) -> bool {
         self.entries[slot].unknown && !self.fenced && self.keeps_fence()
     }
@@ -275,7 +274,7 @@ impl Dispatcher {
         }
         channel.state = ChannelState::Open;
         self.cutting = false;
-        // Opening includes a look at the topology, so that nothing has to wait for its next recheck.
+        // Opening includes a check of the topology, so that nothing has to wait for its next recheck.
         for destination in channel.destinations.clone() {
             let hold = self.destination(destination).hold;
             if matches!(
@@ -302,7 +301,7 @@ impl Dispatcher {
         self.end(slot, DispatcherOutput::Done { delivery }, out);
     }
 
-    /// Done or poisoned: the lane goes on, at once or when the journal knows.
+    /// Done or poisoned: the lane continues, at once or when the journal has recorded it.
     fn end(&mut self, slot: EntryIndex, news: DispatcherOutput, out: &mut Vec<DispatcherOutput>) {
         if self.settings.await_settled && self.entries[slot].lane().is_some() {
             let destination = self.entries[slot].destination;
@@ -328,7 +327,7 @@ impl Dispatcher {
             return;
         };
         let id = self.entries[slot].destination;
-        // The rest of a burst says nothing new.
+        // The rest of a burst gives no new information.
         if matches!(
             self.destination(id).hold,
             DestinationHold::Free | DestinationHold::Probing(_)
@@ -374,7 +373,7 @@ impl Dispatcher {
         }
     }
 
-    /// Counts a failure of a destination and says when to try again.
+    /// Counts a failure of a destination and returns when to try again.
     fn next_try(&mut self, id: DestinationId) -> Duration {
         let destination = self.destination(id);
         destination.failures = destination.failures.saturating_add(1);
@@ -388,7 +387,8 @@ impl Dispatcher {
         };
         channel.state = ChannelState::Closed;
         let attempts: Vec<_> = channel.in_flight.iter().copied().collect();
-        // Each copy that is sent into a stuck queue is a repeat when it moves again: one at a time is enough to see it.
+        // Each copy that is sent into a stuck queue becomes a repeat when the queue moves again: one at a time is
+        // enough to notice that.
         if channel.stalled {
             for destination in channel.destinations.clone() {
                 if self.destination(destination).hold == DestinationHold::Free {
@@ -401,7 +401,7 @@ impl Dispatcher {
             ChannelLoss::Unfenced => (!self.keeps_fence(), false),
             ChannelLoss::Refused { settled } => (settled || !self.keeps_fence(), true),
         };
-        // Backwards, each to the front: so they stand in the order in which they were sent.
+        // Backwards, each to the front: this restores the order in which they were sent.
         for attempt in attempts.into_iter().rev() {
             let Some(slot) = self.land(attempt) else {
                 continue;
@@ -442,7 +442,7 @@ impl Dispatcher {
             return;
         };
         match self.entries[slot].stage {
-            // A copy may land: until that is known the lane must wait.
+            // A copy may arrive: until the outcome is known the lane must wait.
             DeliveryStage::Sent | DeliveryStage::Unknown => self.entries[slot].withdrawn = true,
             DeliveryStage::InLine if self.may_still_land(slot) => {
                 self.entries[slot].withdrawn = true
@@ -487,7 +487,7 @@ impl Dispatcher {
         }
     }
 
-    /// A delivery was not delivered, and no copy of what was sent can land any more.
+    /// A delivery failed, and no copy of it can arrive any more.
     fn retry(&mut self, slot: EntryIndex, end: ListEnd, out: &mut Vec<DispatcherOutput>) {
         if self.entries[slot].withdrawn {
             let delivery = self.entries[slot].delivery;
@@ -497,7 +497,7 @@ impl Dispatcher {
         }
     }
 
-    /// Like [`Self::retry`], after a back-off that holds nobody else up.
+    /// Like [`Self::retry`], after a back-off that does not delay other deliveries.
     fn delay(&mut self, slot: EntryIndex, out: &mut Vec<DispatcherOutput>) {
         if self.entries[slot].withdrawn {
             let delivery = self.entries[slot].delivery;
@@ -512,7 +512,7 @@ impl Dispatcher {
         self.timers.insert((until, Timer::Delivery(slot)));
     }
 
-    /// The end of a lane's head (or of an unkeyed delivery): it leaves, and the next of its lane comes forward.
+    /// The end of a lane's head (or of an unkeyed delivery): it leaves, and the next of its lane becomes the head.
     fn settle(
         &mut self,
         slot: EntryIndex,
@@ -541,7 +541,7 @@ impl Dispatcher {
         }
     }
 
-    /// Gives up what is kept of a delivery that stands in no list any more.
+    /// Drops the state of a delivery that is in no list any more.
     fn forget(&mut self, slot: EntryIndex) {
         let entry = &self.entries[slot];
         let (delivery, destination, stage) = (entry.delivery, entry.destination, entry.stage);

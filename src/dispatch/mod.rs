@@ -1,9 +1,9 @@
 //! Which delivery may be published now: the state machine of docs/src/internals/delivery.md. Pure: no I/O, no async, no
 //! clock of its own.
 //!
-//! Inputs are facts (accepted, confirmed, lost, …) with the time at which they became known; outputs are orders to
-//! the publisher and news for the journal. Every scheduling rule lives here so that a property test can run millions
-//! of fault schedules against it.
+//! Inputs are facts (accepted, confirmed, lost, …) with the time at which they became known; outputs are orders for the
+//! publisher and results for the journal. Every scheduling rule is here so that a property test can run millions of
+//! fault schedules against it.
 
 mod backoff;
 mod channel;

@@ -16,7 +16,7 @@ use proptest::{
 
 use world::{EnabledRules, Figures, World};
 
-/// One schedule of this many steps at most.
+/// Maximum steps of one schedule.
 const STEPS: usize = 400;
 
 fn number_from_environment(name: &str) -> Option<u64> {
@@ -76,7 +76,7 @@ fn no_schedule_of_faults_breaks_order_loses_a_delivery_or_holds_up_a_neighbour()
                 "{schedules} schedules, seed {seed}, {:.1} s: {figures:?}",
                 began.elapsed().as_secs_f64()
             );
-            // A schedule in which nothing goes wrong shows nothing.
+            // A schedule without faults shows nothing.
             for (what, count) in [
                 ("losses", figures.losses),
                 ("fences", figures.fences),
@@ -99,7 +99,7 @@ fn no_schedule_of_faults_breaks_order_loses_a_delivery_or_holds_up_a_neighbour()
     }
 }
 
-/// Takes a rule out and wants the property to fail, with this promise.
+/// Disables a rule and expects the property to fail with this promise.
 fn must_break(kept: EnabledRules, promise: &str) {
     match run(kept, 2_000, 7, 0) {
         Ok(figures) => panic!("{kept:?} broke nothing: {figures:?}"),

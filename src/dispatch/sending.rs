@@ -1,4 +1,4 @@
-//! When a delivery goes out: turns, windows, holds, timers, stalls.
+//! When a delivery is sent: turns, windows, holds, timers, stalls.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 impl Dispatcher {
-    /// A delivery may be sent as soon as its channel and its destination let it.
+    /// A delivery may be sent as soon as its channel and its destination permit.
     pub(super) fn queue(&mut self, slot: EntryIndex, end: ListEnd) {
         let entry = &mut self.entries[slot];
         entry.stage = DeliveryStage::Queued;
@@ -32,7 +32,7 @@ impl Dispatcher {
         self.give_turn(id);
     }
 
-    /// Enters a destination among those that its channel takes in turn, if it has something to send and may.
+    /// Adds a destination to those that its channel takes in turn, if it has something to send and may send it.
     fn give_turn(&mut self, id: DestinationId) {
         let Some(destination) = self.destinations.get_mut(&id) else {
             return;
@@ -55,7 +55,7 @@ impl Dispatcher {
         self.wake(channel);
     }
 
-    /// Changes what holds a destination, and its timer with it.
+    /// Changes the hold of a destination, and its timer with it.
     pub(super) fn hold(&mut self, id: DestinationId, hold: DestinationHold) {
         let before = std::mem::replace(&mut self.destination(id).hold, hold);
         if let Some(until) = before.until() {
@@ -67,7 +67,7 @@ impl Dispatcher {
         self.give_turn(id);
     }
 
-    /// Has [`Self::send_ready`] look at a channel before this step ends.
+    /// Lists a channel for [`Self::send_ready`] before this step ends.
     pub(super) fn wake(&mut self, id: ChannelId) {
         if let Some(channel) = self.channels.get_mut(&id)
             && !std::mem::replace(&mut channel.woken, true)
@@ -121,11 +121,11 @@ impl Dispatcher {
                 (&mut destination.ready, &mut destination.has_turn)
             };
             *has_turn = false;
-            // Held since it was given its turn: it gets another when the hold ends.
+            // Held since it was given its turn: it gets another one when the hold ends.
             if !destination.hold.lets_send() {
                 continue;
             }
-            // Empty where all that was ready was withdrawn.
+            // Empty if everything that was ready was withdrawn.
             if let Some(slot) = self.entries.pop_front(list) {
                 self.give_turn(name);
                 return Some(slot);
@@ -176,7 +176,7 @@ impl Dispatcher {
         });
     }
 
-    /// The broker answered a publish, whatever it said: its channel does not stall any more.
+    /// The broker answered a publish, whatever the answer: its channel is not stalled any more.
     pub(super) fn answered(&mut self, attempt: AttemptId) -> Option<EntryIndex> {
         let channel = self.flights.get(&attempt)?.channel;
         if let Some(channel) = self.channels.get_mut(&channel) {
@@ -185,7 +185,7 @@ impl Dispatcher {
         self.land(attempt)
     }
 
-    /// A publish has its answer, or will never have one: makes room for another. `None`: no such publish is waiting.
+    /// A publish has its answer, or will never have one: makes room for another. `None`: this publish is not in flight.
     pub(super) fn land(&mut self, attempt: AttemptId) -> Option<EntryIndex> {
         let flight = self.flights.remove(&attempt)?;
         if let Some(channel) = self.channels.get_mut(&flight.channel) {
@@ -204,7 +204,7 @@ impl Dispatcher {
         Some(flight.slot)
     }
 
-    /// Ends the holds and back-offs whose time has come.
+    /// Ends the holds and back-offs that are due.
     pub(super) fn ring_timers(&mut self, out: &mut Vec<DispatcherOutput>) {
         while let Some(&(until, timer)) = self.timers.first()
             && until <= self.now
@@ -257,7 +257,7 @@ impl Dispatcher {
         }
     }
 
-    /// Sets the instant at which a channel is overdue, after any change to what that depends on.
+    /// Sets the instant at which a channel is overdue, after any change that affects it.
     pub(super) fn watch(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(&id) else {
             return;

@@ -1,7 +1,7 @@
-//! The index of what is owed: one small entry per delivery, and the lists that the entries stand in.
+//! The index of pending deliveries: one small entry per delivery, and the lists of entries.
 //!
-//! A million deliveries may be owed, so an entry owns nothing on the heap, and the lists run through the entries
-//! themselves: putting in, taking out and leaving from the middle cost the same whatever waits.
+//! A million deliveries may be pending, so an entry owns nothing on the heap, and the lists run through the entries
+//! themselves: adding at either end and removing from the middle cost the same whatever the length.
 
 use std::{
     num::NonZeroU32,
@@ -12,16 +12,16 @@ use crate::route::DestinationId;
 
 use super::{DeliveryId, Lane};
 
-/// Where an entry lies in the [`DeliveryTable`]. Used again after [`DeliveryTable::remove`].
+/// The index of an entry in the [`DeliveryTable`]. Reused after [`DeliveryTable::remove`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EntryIndex(NonZeroU32);
 
-/// What a delivery waits for; says which list it stands in.
+/// What a delivery waits for; determines which list it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DeliveryStage {
     /// For the one before it: in its lane's list.
     InLine,
-    /// For the fence, because a copy may still land: in the dispatcher's list of unknown ones.
+    /// For the fence, because a copy may still arrive: in the dispatcher's list of unknown ones.
     Unknown,
     /// For its turn: in its destination's list of ready ones, or of suspects.
     Queued,
@@ -29,24 +29,24 @@ pub(super) enum DeliveryStage {
     Delayed,
     /// For the broker's answer: in no list.
     Sent,
-    /// For the journal, after it was confirmed: in no list, and owed no more.
+    /// For the journal, after it was confirmed: in no list, and no longer pending.
     Settling,
 }
 
-/// One delivery that is owed.
+/// One pending delivery.
 #[derive(Debug)]
 pub(super) struct DeliveryEntry {
     pub(super) delivery: DeliveryId,
-    // A lane laid flat: an `Option<Lane>` would make each entry eight bytes larger.
+    // The fields of a lane: an `Option<Lane>` would make each entry eight bytes larger.
     call: u64,
     family: u32,
     keyed: bool,
     pub(super) stage: DeliveryStage,
     /// An earlier process may have sent it.
     pub(super) unknown: bool,
-    /// The broker refused something beside it: it is sent alone.
+    /// The broker refused it or a message beside it: it is sent in isolation.
     pub(super) suspect: bool,
-    /// Nobody wants it delivered any more.
+    /// It is not to be delivered any more.
     pub(super) withdrawn: bool,
     pub(super) destination: DestinationId,
     /// How often it was handed out.
@@ -86,7 +86,7 @@ impl DeliveryEntry {
     }
 }
 
-/// The ends of a list of entries. An entry stands in one list at most.
+/// The ends of a list of entries. An entry is in one list at most.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct EntryList {
     first: Option<EntryIndex>,
@@ -107,18 +107,18 @@ pub(super) struct DeliveryTable {
 }
 
 impl DeliveryTable {
-    /// Keeps an entry that stands in no list yet.
+    /// Adds an entry that is in no list yet.
     pub(super) fn insert(&mut self, entry: DeliveryEntry) -> EntryIndex {
         if let Some(slot) = self.free.pop() {
             self[slot] = entry;
             return slot;
         }
         self.entries.push(entry);
-        let count = u32::try_from(self.entries.len()).expect("the journal bounds what is owed");
+        let count = u32::try_from(self.entries.len()).expect("the journal bounds what is pending");
         EntryIndex(NonZeroU32::new(count).expect("an entry was just put in"))
     }
 
-    /// Gives up an entry that stands in no list any more.
+    /// Removes an entry that is in no list any more.
     pub(super) fn remove(&mut self, slot: EntryIndex) {
         self.free.push(slot);
     }
@@ -155,7 +155,7 @@ impl DeliveryTable {
         Some(slot)
     }
 
-    /// Takes an entry out of the list that it stands in.
+    /// Removes an entry from its list.
     pub(super) fn unlink(&mut self, list: &mut EntryList, slot: EntryIndex) {
         let (before, after) = (self[slot].before.take(), self[slot].after.take());
         match before {

@@ -536,7 +536,7 @@ fn those_that_wait_are_not_looked_through() {
     }
     let out = desk.tell(opened());
     assert_eq!(sent(&out).len(), 128);
-    // Were each of these 50,000 steps to look at 100,000 deliveries, this would take minutes.
+    // If each of these 50,000 steps visited 100,000 deliveries, this would take minutes.
     for _ in 0..25_000 {
         assert_eq!(desk.tell(DispatcherInput::Tick), []);
         assert_eq!(desk.tell(DispatcherInput::Blocked(true)), []);

@@ -12,8 +12,8 @@ impl Admission {
     /// The call of an event, and what the event teaches about its other ids.
     ///
     /// A connection id is its own key, wherever the other ids are bound: two legs of an app share their server call.
-    /// Without one the first of the other ids that is bound already names the call, and only if none is does the first
-    /// of them become a key. So an id that nothing is known of does not hide one that is known.
+    /// Without one, the first of the other ids that is already bound determines the call, and only if none is bound
+    /// does the first of them become a key. So an unknown id does not hide a known one.
     pub(super) fn resolve(&mut self, app: &AppName, ids: &CallIds) -> Option<LruSlot> {
         let server = ids.server_call.as_deref().map(|id| {
             let folded = ServerCallKey::new(id);
@@ -44,7 +44,7 @@ impl Admission {
         {
             self.use_call(app, &key)
         } else {
-            // A context alone names a call only while one call has used it; being asked for counts as a use.
+            // A context alone identifies a call only while a single call has used it; a lookup counts as a use.
             let slot = self.bindings.find(&context?)?;
             let call = self.bound_call(slot);
             self.stage.push(StagedStep::BindingUsed(slot));
@@ -63,8 +63,8 @@ impl Admission {
         Some(call)
     }
 
-    /// The call that the connection id of an event names. The endpoint of a recording is a connection only where the app
-    /// has a call with that key already; otherwise it names nothing and is not remembered.
+    /// The call that the connection id of an event identifies. The endpoint of a recording is a connection only if the
+    /// app already has a call with that key; otherwise it is ignored and not remembered.
     fn call_of_connection(&mut self, app: &AppName, ids: &CallIds) -> Option<LruSlot> {
         if let Some(key) = ids.connection.as_deref().and_then(CallKey::new) {
             return Some(self.use_call(app, &key));
@@ -88,12 +88,12 @@ impl Admission {
     fn learn(&mut self, binding: u128, call: LruSlot) {
         match self.bindings.find(&binding) {
             Some(slot) => match self.bound_call(slot) {
-                // A binding keeps its call, be it another one, as long as itself.
+                // A binding keeps its call, even if it is another one, as long as the binding lives.
                 Some(bound) => {
                     self.stage.push(StagedStep::BindingUsed(slot));
                     self.stage.push(StagedStep::CallUsed(bound));
                 }
-                // Its call was forgotten early.
+                // Its call was dropped early.
                 None => self.rebind(slot, Binding::One(call, self.calls.row(call))),
             },
             None => self.bind(binding, call),

@@ -1,4 +1,4 @@
-//! Fills admission with what was on disk when the journal was opened.
+//! Fills admission with the state on disk when the journal is opened.
 
 use crate::{
     admit::{changes::DuplicateRow, lru_table::LruSlot},
@@ -17,7 +17,7 @@ impl Admission {
         self.window_starts = [self.named.first(), self.unnamed.first()];
     }
 
-    /// A call key; least lately used first.
+    /// A call key; least recently used first.
     pub fn restore_call(&mut self, row: i64, app: AppName, key: CallKey, used: i64) -> LruSlot {
         self.now = self.now.max(used);
         let hash = self.digester.call(&app, &key);
@@ -31,7 +31,8 @@ impl Admission {
         slot
     }
 
-    /// A binding; least lately used first. `call` is what [`Admission::restore_call`] gave, `None` for an ambiguous one.
+    /// A binding; least recently used first. `call` is the result of [`Admission::restore_call`], `None` for an
+    /// ambiguous binding.
     pub fn restore_binding(&mut self, row: i64, id: u128, call: Option<LruSlot>, used: i64) {
         self.now = self.now.max(used);
         let bound = call.map_or(Binding::Many, |slot| {
@@ -43,19 +44,19 @@ impl Admission {
         self.bindings.set_stored(slot, used);
     }
 
-    /// A binding whose call is gone: its row may go too.
+    /// A binding whose call is gone: its row may be deleted too.
     pub fn drop_binding(&mut self, row: i64) {
         self.bindings.leave_out(row);
         self.gone.bindings.push(row);
     }
 
-    /// A sequence whose call is gone: its row may go too.
+    /// A sequence whose call is gone: its row may be deleted too.
     pub fn drop_sequence(&mut self, row: i64) {
         self.sequences.leave_out(row);
         self.gone.sequences.push(row);
     }
 
-    /// A sequence; least lately used first.
+    /// A sequence; least recently used first.
     pub fn restore_sequence(
         &mut self,
         row: i64,
@@ -73,12 +74,12 @@ impl Admission {
             .restore(key, Sequence { call, next }, row, used)
     }
 
-    /// A delivery that is still owed has this sequence.
+    /// A pending delivery has this sequence.
     pub fn restore_owed(&mut self, sequence: LruSlot) {
         self.pin(sequence);
     }
 
-    /// The call of a sequence, as `SequencePlace::call` names it.
+    /// The number of a sequence's call, as in `SequencePlace::call`.
     #[must_use]
     pub fn call_of(&self, sequence: LruSlot) -> u64 {
         self.sequences.key(sequence).call.cast_unsigned()

@@ -1,4 +1,4 @@
-//! The calls that the events of one call with a recording come under, whatever order they arrive in.
+//! The call keys of the events of one call with a recording, in whatever order they arrive.
 
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ const LEG: &str = "leg";
 const SECOND_LEG: &str = "second leg";
 const SERVER_CALL: &str = "server call";
 const RECORDING: &str = "recording";
-/// What `PlatformEndpointId` in the id of a recording that was started by server call id says: no leg bears it.
+/// The `PlatformEndpointId` in the id of a recording that was started by server call id: no leg has it.
 const ENDPOINT: &str = "endpoint";
 
 fn some(text: &str) -> Option<String> {
@@ -47,8 +47,8 @@ fn of_server_call() -> CallIds {
     }
 }
 
-/// Event Grid's RecordingFileStatusUpdated: with the server call since 2025; before, its subject named the correlation,
-/// which no other event gives in that place.
+/// Event Grid's RecordingFileStatusUpdated: with the server call since 2025; before, its subject contained the
+/// correlation id, which no other event has in that place.
 fn of_file(call: Option<&str>) -> CallIds {
     CallIds {
         server_call: call.map(str::to_owned),
@@ -192,10 +192,10 @@ fn an_endpoint_in_use_at_another_app_is_not_in_use_at_this_one() {
     assert_eq!(key("a", of_recording(LEG), 3), CallKey::new(LEG));
 }
 
-/// Everything that a call with two legs and a recording brings, some of it twice.
+/// All events of a call with two legs and a recording, some of them twice.
 fn events_of_a_call() -> impl Strategy<Value = Vec<CallIds>> {
     let started_by = prop_oneof![Just(ENDPOINT), Just(LEG), Just(SECOND_LEG)];
-    // A file is named by the server call, or by nothing but the recording.
+    // A file identifies its call by the server call, or only by the recording.
     let file = prop_oneof![Just(Some(SERVER_CALL)), Just(None)];
     (started_by, file).prop_flat_map(|(endpoint, file)| {
         Just(vec![

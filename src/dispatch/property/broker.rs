@@ -6,7 +6,7 @@ use crate::dispatch::{
     AttemptId, BrokerReply, DeliveryId, PublishOutcome, ReturnedMessage, UnconfirmedPublishes,
 };
 
-/// A random source that is a function of its seed, so that a schedule is nothing but its list of numbers.
+/// A random source that is a function of its seed, so that a schedule is just a list of numbers.
 #[derive(Clone, Debug)]
 pub(super) struct RandomSource(u64);
 
@@ -30,17 +30,16 @@ impl RandomSource {
 /// How a queue behaves now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum QueueBehaviour {
-    /// It takes messages.
+    /// It accepts messages.
     Well,
     /// It does not exist: returns, then acks.
     Missing,
     /// It is full: nacks.
     Full,
-    /// It has no quorum: takes messages and confirms none.
+    /// It has no quorum: accepts messages and confirms none.
     Stuck,
 }
 
-/// A message on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SentMessage {
     pub(super) attempt: AttemptId,
@@ -50,7 +49,7 @@ pub(super) struct SentMessage {
     pub(super) poison: bool,
 }
 
-/// What became of one message at the broker.
+/// The result of one message at the broker.
 pub(super) enum MessageFate {
     /// It is in the queue.
     Landed(SentMessage),
@@ -63,20 +62,20 @@ pub(super) enum MessageFate {
 /// One open channel: the socket, the broker's side, the library's side, and the publisher's use of it.
 #[derive(Debug, Default)]
 pub(super) struct ModelChannel {
-    /// Written, and not seen by the broker yet.
+    /// Written, and not read by the broker yet.
     pub(super) socket: VecDeque<SentMessage>,
-    /// Seen by the broker, which owes the ack or nack.
+    /// Read by the broker, with the ack or nack still to come.
     owes: Vec<(SentMessage, BrokerReply)>,
-    /// The library's waiting returns.
+    /// The library's queued returns.
     returns: VecDeque<AttemptId>,
-    /// Confirmations that the library has resolved and nobody has polled.
+    /// Confirmations that the library has resolved and that have not been polled.
     resolved: BTreeMap<AttemptId, (BrokerReply, ReturnedMessage)>,
-    /// The publisher's side: who still has to be polled in this round …
+    /// The publisher's side: confirmations still to be polled in this round …
     round: Vec<AttemptId>,
     /// … and those whose confirmations it holds.
     held: Vec<AttemptId>,
     pub(super) outstanding: UnconfirmedPublishes,
-    /// Returns that were taken along by another message's confirmation.
+    /// Returns that were attached to another message's confirmation.
     pub(super) mispaired: u64,
 }
 
@@ -158,14 +157,15 @@ impl ModelChannel {
                     self.outstanding.resolved(attempt, verdict, attached, out);
                 }
             }
-            // Whether to poll again at once is about speed: here somebody always polls again.
+            // Whether to poll again at once is a matter of speed: here it always happens.
             if self.round.is_empty() {
                 let _again = self.outstanding.round_over(out);
             }
         }
     }
 
-    /// The channel is gone: what the publisher can still learn from what the library had resolved before.
+    /// The channel is gone: what the publisher can still learn from the confirmations that the library had resolved
+    /// before.
     pub(super) fn last_words(
         &mut self,
         dice: &mut RandomSource,

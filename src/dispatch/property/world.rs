@@ -1,5 +1,5 @@
-//! The dispatcher among a broker, a publisher and a journal that do everything they may do, for the property test.
-//! Checks P2 and P3 whenever something lands or is said.
+//! The dispatcher with a broker, a publisher and a journal that do everything they are allowed to do, for the property
+//! test. Checks P2 and P3 whenever a message arrives or an outcome is reported.
 
 mod acts;
 mod drain;
@@ -23,7 +23,7 @@ pub(super) const DESTINATIONS: [(u32, u32); 7] =
     [(0, 0), (1, 0), (2, 1), (3, 2), (3, 2), (3, 3), (4, 4)];
 pub(super) const CHANNELS: usize = 5;
 
-/// The rules that can be taken out.
+/// The rules that can be disabled.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EnabledRules {
     pub(super) one_per_lane: bool,
@@ -64,7 +64,7 @@ struct Accepted {
     landed: u32,
 }
 
-/// What happened, over all schedules.
+/// Counts of what happened, over all schedules.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Figures {
     pub(super) steps: u64,
@@ -130,16 +130,16 @@ pub(super) struct World {
     sessions: Vec<Option<ModelChannel>>,
     /// A channel that does not open.
     shut: [bool; CHANNELS],
-    /// Streams of copies on lost connections.
+    /// Queues of copies on lost connections.
     late: Vec<VecDeque<SentMessage>>,
-    /// The same of connections whose fence was passed by: they may land at any time, or never.
+    /// The same for connections whose fence was passed over: they may arrive at any time, or never.
     strays: Vec<VecDeque<SentMessage>>,
     alone: Vec<SentMessage>,
     rechecks: Vec<DestinationId>,
     closing: Vec<usize>,
     cut: bool,
     blocked: bool,
-    /// What the dispatcher was told of it, which may be older than what is.
+    /// What the dispatcher was told about it, which may be outdated.
     told_open: [bool; CHANNELS],
     told_blocked: bool,
     fence_due: bool,
@@ -198,7 +198,7 @@ impl World {
         self.broken.get_or_insert(what);
     }
 
-    /// Gives the dispatcher what has become known, and does what it says.
+    /// Passes the new facts to the dispatcher, and follows its orders.
     fn deliver(&mut self, dice: &mut RandomSource) {
         if self.inbox.is_empty() {
             self.inbox.push_back(DispatcherInput::Tick);
@@ -265,7 +265,7 @@ impl World {
                 if !self.told_open[channel] {
                     self.broken("a publish on a channel that is not open".to_owned());
                 }
-                // The channel is gone, and the dispatcher will hear of it in a moment: nothing can be sent on it.
+                // The channel is gone, and the dispatcher will be told in a moment: nothing can be sent on it.
                 let gone = self.inbox.iter().any(
                     |input| matches!(input, DispatcherInput::ChannelLost { channel, .. } if *channel == name),
                 );
@@ -327,9 +327,9 @@ impl World {
         }
     }
 
-    /// A message enters its queue. This is where P2 can be broken. `stray`: it comes from behind a fence that was passed
-    /// by, so it may be an older one after a newer one, if it is nothing but a repeat to a consumer that goes by the
-    /// sequence: of one that landed, or of one that was refused to the sender.
+    /// A message enters its queue. This is where P2 can be broken. `stray`: it comes from before a fence that was
+    /// passed over, so it may be an older one after a newer one, as long as it is only a repeat for a consumer that
+    /// uses the sequence: of a message that was delivered, or of one that was refused to the sender.
     fn land(&mut self, message: SentMessage, stray: bool) {
         let id = usize::try_from(message.delivery.0).unwrap();
         let stray = stray && self.kept.drop_repeats;

@@ -129,7 +129,7 @@ impl World {
         });
     }
 
-    /// Closes a channel and gives what the broker had not read.
+    /// Closes a channel and returns what the broker had not read.
     fn end_session(&mut self, channel: usize, dice: &mut RandomSource) -> VecDeque<SentMessage> {
         self.closing.retain(|one| *one != channel);
         let Some(mut session) = self.sessions[channel].take() else {
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    /// The journal commits what it was told.
+    /// The journal commits what was reported to it.
     pub(super) fn commit(&mut self) {
         for (id, delivery) in self.accepted.iter_mut().enumerate() {
             if delivery.state != State::Pending && !delivery.durable {
@@ -213,7 +213,7 @@ impl World {
         self.inbox.push_back(DispatcherInput::Fenced);
     }
 
-    /// The fence was not to be had in time: what it would have held off may still come.
+    /// The fence could not be declared in time: what it would have prevented may still arrive.
     fn pass_fence(&mut self) {
         if std::mem::take(&mut self.fence_due) {
             self.strays.append(&mut self.late);
@@ -274,7 +274,7 @@ impl World {
                 QueueBehaviour::Missing => DispatcherInput::Returned { attempt },
                 QueueBehaviour::Full => DispatcherInput::Nacked { attempt },
                 QueueBehaviour::Well | QueueBehaviour::Stuck => {
-                    // Where the answer is lost, the message may have been too.
+                    // If the answer is lost, the message may have been lost too.
                     if !unknown || dice.one_in(2) {
                         self.land(message, false);
                     }
@@ -299,7 +299,7 @@ impl World {
         }
     }
 
-    /// What the dispatcher asked to be closed or cut.
+    /// Closes or cuts what the dispatcher ordered to be closed or cut.
     pub(super) fn close(&mut self, dice: &mut RandomSource) {
         if std::mem::take(&mut self.cut) {
             self.lose_connection(dice);
@@ -308,7 +308,7 @@ impl World {
         }
     }
 
-    /// The broker says Close or Close-Ok: it has read a part of what was sent, and reads no more.
+    /// The broker sends Close or Close-Ok: it has read a part of what was sent, and reads no more.
     pub(super) fn lose_settled(&mut self, channel: usize, dice: &mut RandomSource) {
         let reads = dice.below(4);
         for _ in 0..reads {
@@ -352,7 +352,7 @@ impl World {
         }
     }
 
-    /// The process is killed: what the journal had not committed is owed again, and what was sent may still land.
+    /// The process is killed: what the journal had not committed is pending again, and what was sent may still arrive.
     fn restart(&mut self, dice: &mut RandomSource) {
         if self.confirm_mode {
             return;
@@ -378,7 +378,7 @@ impl World {
                 self.tell_accepted(id, true);
             }
         }
-        // The law of P3 holds between the journal's recovery and the first new input, not within it.
+        // P3 holds between the journal's recovery and the first new input, not within it.
         let mut out = Vec::new();
         while let Some(input) = self.inbox.pop_front() {
             self.dispatcher.step(self.now, input, &mut out);
@@ -401,7 +401,7 @@ impl World {
         }
     }
 
-    /// What nobody should say, and what must change nothing.
+    /// Facts that should never be reported, and that must change nothing.
     fn speak_nonsense(&mut self, dice: &mut RandomSource) {
         let attempt = AttemptId(u64::MAX - dice.below(10) as u64);
         let delivery = DeliveryId(u64::MAX);
@@ -436,7 +436,7 @@ impl World {
         }
     }
 
-    /// Time passes until the next thing is due, mostly not as long as a stall takes.
+    /// Time passes until the next timer is due, usually less than a stall takes.
     pub(super) fn wait(&mut self, dice: &mut RandomSource) {
         if let Some(deadline) = self.dispatcher.deadline()
             && (deadline < self.now + Duration::from_secs(6) || dice.one_in(4))
@@ -446,7 +446,7 @@ impl World {
     }
 }
 
-/// The next message of one of the streams.
+/// The next message of one of the queues.
 fn next_of(
     streams: &mut Vec<VecDeque<SentMessage>>,
     dice: &mut RandomSource,

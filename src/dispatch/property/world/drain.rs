@@ -1,4 +1,4 @@
-//! The end of a schedule: everybody does what they should, and everything has to drain (P4).
+//! The end of a schedule: all parts behave correctly, and everything has to drain (P4).
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use super::{
 };
 
 impl World {
-    /// The end of a schedule (P4): all faults stop but those of one destination, and everything that does not wait
-    /// for that one must drain; then its faults stop too, and everything must.
+    /// The end of a schedule (P4): all faults stop except those of one destination, and everything that does not wait
+    /// for that one must drain; then its faults stop too, and everything must drain.
     pub(in crate::dispatch::property) fn finish(&mut self, number: u64) {
         let mut dice = RandomSource::new(number);
         let bad = dice.below(DESTINATIONS.len());
         let bad_channel = usize::try_from(DESTINATIONS[bad].0).unwrap();
         self.moods = [QueueBehaviour::Well; DESTINATIONS.len()];
         self.shut = [false; CHANNELS];
-        // A channel that does not open and a queue that does not confirm hold their channel up, the others only
-        // their destination.
+        // A channel that does not open and a queue that does not confirm block their whole channel, the other faults
+        // only their destination.
         let whole_channel = match dice.below(4) {
             0 => {
                 self.shut[bad_channel] = true;
@@ -85,7 +85,7 @@ impl World {
                 return true;
             }
             let lane = delivery.lane.map(|lane| (lane.family, lane.call));
-            // What comes behind one that waits for the bad one waits with it.
+            // A delivery behind one that waits for the faulty destination waits too.
             if is_bad(delivery.destination) || lane.is_some_and(|lane| waits.contains(&lane)) {
                 waits.extend(lane);
                 return true;
@@ -94,7 +94,7 @@ impl World {
         })
     }
 
-    /// Everybody does what they should until it is enough.
+    /// All parts behave correctly until it is enough.
     fn drain(&mut self, dice: &mut RandomSource, enough: impl Fn(&Self) -> bool) {
         if std::mem::take(&mut self.blocked) {
             self.inbox.push_back(DispatcherInput::Blocked(false));

@@ -1,4 +1,4 @@
-//! Waiting longer after each failure, never in step with others.
+//! Waits that grow after each failure, with jitter.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ impl Backoff {
     }
 
     /// How long to wait this time: between half and the whole of a step that doubles up to the ceiling. Without the
-    /// jitter all instances would come back to a restarted broker in the same millisecond.
+    /// jitter all instances would reconnect to a restarted broker in the same millisecond.
     pub(super) fn wait(&mut self) -> Duration {
         let step = self.next;
         self.next = step.saturating_mul(2).min(self.max);
         step.mul_f64(rand::random_range(0.5..=1.0))
     }
 
-    /// Something worked: begin small again.
+    /// Something worked: start small again.
     pub(super) fn reset(&mut self) {
         self.next = self.initial;
     }

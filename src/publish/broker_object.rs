@@ -1,10 +1,10 @@
-//! The places on the broker that the configuration or the journal names: what is declared, checked and watched.
+//! The queues and exchanges that the configuration or the journal names: declared, checked and watched.
 
 use std::collections::HashSet;
 
 use crate::route::{Address, Destination, QUARANTINE, QueueType, Route, Sink, UNROUTED};
 
-/// What one channel serves: a queue (one partition), or an exchange with all its routing keys.
+/// The object that one channel serves: a queue (one partition), or an exchange with all its routing keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum BrokerObject {
     /// One queue.
@@ -14,7 +14,7 @@ pub(super) enum BrokerObject {
 }
 
 impl BrokerObject {
-    /// Where this destination's messages go.
+    /// The object that this destination's messages are published to.
     pub(super) fn of(destination: &Destination) -> Self {
         match &destination.address {
             Address::Queue { name, queue_type } => Self::Queue {
@@ -27,7 +27,7 @@ impl BrokerObject {
         }
     }
 
-    /// The name on the boards: the same words as [`Destination::channel_name`].
+    /// The name in status and metrics: the same as [`Destination::channel_name`].
     pub(super) fn name(&self) -> String {
         match self {
             Self::Queue { name, .. } => format!("queue {name}"),
@@ -36,7 +36,7 @@ impl BrokerObject {
     }
 }
 
-/// Every place a route can lead to, and the two queues of our own.
+/// Every object that a route can lead to, and our own two queues.
 pub(super) fn broker_objects(routes: &[Route]) -> Vec<BrokerObject> {
     let own = [UNROUTED, QUARANTINE].map(|name| BrokerObject::Queue {
         name: name.to_owned(),

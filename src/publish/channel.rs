@@ -35,37 +35,37 @@ use super::{
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 /// After one publish failed because the channel is gone, the others fail within moments.
 const FAIL_TIMEOUT: Duration = Duration::from_secs(1);
-/// Close-Ok at the end of the process; what is unconfirmed then is the next process's to send again.
+/// Close-Ok at the end of the process; what is unconfirmed then is resent by the next process.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Orders taken in one turn.
+/// Orders processed in one turn.
 const BATCH: usize = 64;
 
-/// What the engine tells a channel's task.
+/// An order of the engine for a channel's task.
 #[derive(Debug)]
 pub(super) enum ChannelCommand {
-    /// Publish. `epoch`: the opening of the channel that it is meant for; a later one ignores it, because the
+    /// Publish. `epoch`: the opening of the channel that it is meant for; a later opening ignores it, because the
     /// dispatcher has been told that the earlier one was lost and sends again what it wants sent.
     Publish { epoch: u64, request: PublishRequest },
-    /// It stalls: close it.
+    /// It is stalled: close it.
     Close { epoch: u64 },
 }
 
-/// Who tells: a channel that was let go may be needed again while its former task still says its last words.
+/// The sender of an event: a channel that was released may be needed again while its former task still reports its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TaskId {
     pub(super) channel: ChannelId,
-    /// Which task of that channel: no number is given twice.
+    /// Which task of that channel: numbers are not reused.
     pub(super) task: u64,
 }
 
-/// What a channel's task tells the engine, in this order.
+/// What a channel's task reports to the engine, in this order.
 #[derive(Debug)]
 pub(super) enum ChannelEvent {
     /// Open on connection `link`, topology checked.
     Opened { epoch: u64, link: u64 },
     /// These publishes ended.
     EndedAttempt(Vec<EndedAttempt>),
-    /// It is gone; what has not ended has not.
+    /// It is gone; publishes that have not ended stay without an outcome.
     Lost { loss: ChannelLoss, why: String },
     /// It cannot be opened, for now.
     TopologyStatus(DestinationState, Option<String>),
@@ -83,15 +83,15 @@ pub(super) struct EndedAttempt {
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AttemptEnd {
-    /// The broker said.
+    /// The broker's answer.
     PublishOutcome(PublishOutcome),
     /// It can never be sent.
     Unsendable(Refused),
-    /// It was not sent, because the journal could not give it just now.
+    /// It was not sent, because the journal could not provide it for now.
     NotNow,
 }
 
-/// What a channel's task works with.
+/// The state of a channel's task.
 pub(super) struct ChannelTask {
     pub(super) task_id: TaskId,
     pub(super) object: BrokerObject,
@@ -138,7 +138,7 @@ impl ChannelTask {
                 "a publishing channel is gone"
             );
             self.tell(ChannelEvent::Lost { loss, why }).await;
-            // A channel that stood for a while is opened again at once; one that falls as soon as it stands is not.
+            // A channel that lived for a while is reopened at once; one that fails as soon as it is open is not.
             if opened.elapsed() > Duration::from_secs(5) {
                 backoff.reset();
             }
@@ -147,11 +147,11 @@ impl ChannelTask {
     }
 
     async fn tell(&self, news: ChannelEvent) {
-        // The engine outlives its channels; where it does not, nobody is left to be told.
+        // The engine outlives its channels; if it does not, there is no receiver left.
         drop(self.news.send((self.task_id, news)).await);
     }
 
-    /// A channel in confirm mode on the present connection, its topology found good.
+    /// Opens a channel in confirm mode on the current connection and checks its topology.
     async fn open(
         &mut self,
     ) -> Result<(Arc<BrokerConnection>, Channel), (DestinationState, String)> {
@@ -161,7 +161,7 @@ impl ChannelTask {
                 Some(link) => break link,
                 None => {
                     if self.line.changed().await.is_err() {
-                        // The line is closed only at the end, and then `halt` is near.
+                        // The watch is closed only at the end, and then `halt` is near.
                         std::future::pending::<()>().await;
                     }
                 }
@@ -191,7 +191,7 @@ impl ChannelTask {
         }
     }
 
-    /// Publishes on an open channel until it is gone, and says how it went.
+    /// Publishes on an open channel until it is gone, and says how it ended.
     async fn publish(
         &self,
         link: &Arc<BrokerConnection>,
@@ -214,7 +214,7 @@ impl ChannelTask {
             };
             match turn {
                 ChannelWake::Orders if batch.is_empty() => {
-                    // The engine let go of this channel: it owes nothing any more.
+                    // The engine has released this channel: nothing is pending on it.
                     leaving = true;
                 }
                 ChannelWake::Orders => {
@@ -274,7 +274,7 @@ impl ChannelTask {
                 pending.polled().await;
             }
         };
-        // What is still unresolved after that is unknown, and that is what the loss says.
+        // What is still unresolved after that is unknown, which the loss reports.
         drop(tokio::time::timeout(FAIL_TIMEOUT, rest).await);
         let ended = pending.take();
         if !ended.is_empty() {
@@ -319,7 +319,7 @@ fn close(channel: Channel) -> Closing {
     Box::pin(async move { channel.close(200, "stalled".into()).await })
 }
 
-/// Closing at the end waits a little only: whatever is not answered then is sent again by the next process.
+/// Closing at the end waits only briefly: what is not answered then is resent by the next process.
 async fn farewell(channel: Channel) -> lapin::Result<()> {
     tokio::time::timeout(CLOSE_TIMEOUT, channel.close(200, "OK".into()))
         .await
@@ -339,13 +339,13 @@ type Publication = Pin<Box<dyn Future<Output = PublishEnd> + Send>>;
 
 /// The publishes of one opening of a channel.
 ///
-/// They are polled all together, in rounds, and not by who was woken: only so is it known which returns were in hand
-/// when a confirmation resolved (see [`UnconfirmedPublishes`]).
+/// They are polled all together, in rounds, and not individually when woken: only then is it known which returns were
+/// queued when a confirmation resolved (see [`UnconfirmedPublishes`]).
 #[derive(Default)]
 struct PendingPublishes {
     publications: Vec<(AttemptId, Publication)>,
     outstanding: UnconfirmedPublishes,
-    /// How long those took that the broker answered and that are not attributed yet.
+    /// The durations of publishes that the broker answered and that are not attributed yet.
     answered: HashMap<AttemptId, Duration>,
     ended: Vec<EndedAttempt>,
     failure: Option<lapin::Error>,
@@ -365,7 +365,7 @@ impl PendingPublishes {
     /// Waits until at least one publish has ended or failed.
     ///
     /// # Cancel safety
-    /// Whatever was resolved is kept; nothing is lost by dropping it.
+    /// Resolved confirmations are kept; dropping the future loses nothing.
     async fn polled(&mut self) {
         poll_fn(|context| {
             let mut news = false;
@@ -381,7 +381,7 @@ impl PendingPublishes {
         .await;
     }
 
-    /// Polls every outstanding publish once. Whether another round would tell more, and whether this one told
+    /// Polls every outstanding publish once. Returns whether another round would find more, and whether this one found
     /// anything.
     fn round(&mut self, context: &mut std::task::Context<'_>) -> (bool, bool) {
         let mut resolved = false;

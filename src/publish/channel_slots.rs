@@ -1,4 +1,4 @@
-//! The engine's side of the channels: which are open, on which connection, and what is under way on them.
+//! The engine's view of the channels: which are open, on which connection, and what is in flight on them.
 
 use std::collections::HashMap;
 
@@ -13,18 +13,17 @@ use crate::{
 
 use super::{broker_object::BrokerObject, channel::ChannelCommand, topology::TopologyCheck};
 
-/// One channel.
 pub(super) struct ChannelSlot {
     pub(super) object: BrokerObject,
-    /// On the boards.
+    /// The name in status and metrics.
     pub(super) name: String,
-    /// Which task of the channel is meant: news of an earlier one is ignored.
+    /// The current task of the channel: events of an earlier task are ignored.
     pub(super) task: u64,
     pub(super) orders: mpsc::Sender<ChannelCommand>,
     pub(super) open: Option<ChannelOpening>,
-    /// Where its confirms are timed.
+    /// The histogram of its confirms.
     pub(super) confirm_duration: Histogram,
-    /// What the last recheck found, while the destination is held.
+    /// The result of the last recheck, while the destination is held.
     pub(super) found: Option<TopologyCheck>,
     /// Ends its task.
     pub(super) halt: CancellationToken,
@@ -47,14 +46,14 @@ pub(super) struct InFlight {
     pub(super) alone: bool,
 }
 
-/// All of them.
+/// All channels.
 #[derive(Default)]
 pub(super) struct ChannelSlots {
     pub(super) all: HashMap<ChannelId, ChannelSlot>,
     pub(super) flights: HashMap<AttemptId, InFlight>,
     /// The connection whose fence is declared, until every channel of those before it has reported its end.
     fence: Option<u64>,
-    /// The same, for as long as that connection stands.
+    /// The same, for as long as that connection lives.
     held: Option<u64>,
 }
 
@@ -67,7 +66,7 @@ impl ChannelSlots {
         }
     }
 
-    /// A channel was lost: how many publishes were under way on it.
+    /// A channel was lost; returns how many publishes were in flight on it.
     pub(super) fn lost(&mut self, channel: ChannelId, loss: ChannelLoss) -> usize {
         let opening = self.all.get_mut(&channel).and_then(|slot| slot.open.take());
         let settled = matches!(
@@ -76,12 +75,13 @@ impl ChannelSlots {
         );
         if !settled && let (Some(opening), Some(held)) = (opening, self.held) {
             if held <= opening.link {
-                // The connection that holds the fence is gone itself: its fence says nothing of what it sent.
+                // The connection that holds the fence is gone itself: its fence proves nothing about what was sent on
+                // it.
                 self.unfenced();
             } else {
-                // News of channels and of the line come by different ways. Where this channel's opening was heard of
-                // only after the fence of the next connection had been passed on, that fence covers its loss too, and
-                // no other would come for it.
+                // Events of channels and of the connection arrive through different queues. If the opening of this
+                // channel arrived only after the fence of the next connection had been passed on, that fence covers its
+                // loss too, and no other fence would follow for it.
                 self.fence = Some(held);
             }
         }
@@ -97,15 +97,15 @@ impl ChannelSlots {
         self.held = Some(link);
     }
 
-    /// The line is down: a fence that was not passed on yet is worth nothing.
+    /// The connection is down: a fence that was not passed on yet is void.
     pub(super) fn unfenced(&mut self) {
         self.fence = None;
         self.held = None;
     }
 
-    /// Whether the fence may be passed on now: only when every channel of the connections before it has said how it
-    /// ended. News of channels and of the line come by different ways, and a loss that is heard of after its own
-    /// fence would wait for the next one.
+    /// Whether the fence may be passed on now: only when every channel of the connections before it has reported its
+    /// end. Events of channels and of the connection arrive through different queues, and a loss that arrives after its
+    /// own fence would wait for the next one.
     pub(super) fn take_fence(&mut self) -> bool {
         let Some(link) = self.fence else {
             return false;

@@ -1,4 +1,4 @@
-//! What the boards say of an open channel. Pure.
+//! The status shown for an open channel. Pure.
 
 use crate::{
     dispatch::{ChannelStatus, HeldReason},
@@ -7,8 +7,8 @@ use crate::{
 
 use super::{broker_object::BrokerObject, channel_slots::ChannelSlot, topology::TopologyCheck};
 
-/// How a channel stands of which a publish was not confirmed in time. It stays so until the broker answers one, whether
-/// its channel is open again or not: only an answer shows that the queue moves.
+/// The status of a channel with a publish that was not confirmed in time. It stays until the broker answers a publish,
+/// whether the channel is open again or not: only an answer shows that the queue moves.
 pub(super) fn stalled() -> (DestinationState, Option<String>) {
     (
         DestinationState::Stalled,
@@ -16,7 +16,7 @@ pub(super) fn stalled() -> (DestinationState, Option<String>) {
     )
 }
 
-/// What the boards say of a channel that is found to stand like this, where it may be stalled.
+/// The status to show for a channel with this state, which may also be stalled.
 pub(super) fn shown(
     state: DestinationState,
     why: Option<String>,
@@ -24,12 +24,12 @@ pub(super) fn shown(
 ) -> (DestinationState, Option<String>) {
     match state {
         DestinationState::Ready | DestinationState::Held if is_stalled => stalled(),
-        // A queue that is gone, or another one by now, will not answer any more.
+        // A queue that is gone, or was replaced, will not answer any more.
         _ => (state, why),
     }
 }
 
-/// How an open channel stands, from what the dispatcher holds back.
+/// The status of an open channel, from what the dispatcher holds back.
 pub(super) fn status_of(
     slot: &ChannelSlot,
     view: &ChannelStatus,
@@ -48,9 +48,12 @@ pub(super) fn status_of(
         (_, 1.., _) => match slot.object {
             BrokerObject::Queue { .. } => (
                 DestinationState::Missing,
-                Some("the broker returned a message: no such queue, or it is not bound".to_owned()),
+                Some(
+                    "the broker returned a message: the queue does not exist, or is not bound"
+                        .to_owned(),
+                ),
             ),
-            // The exchange is there; only these keys lead nowhere.
+            // The exchange exists; only these keys have no binding.
             BrokerObject::Exchange { .. } => (
                 DestinationState::Held,
                 Some(format!(

@@ -9,18 +9,18 @@ use super::{
     topology::{CHECK_TIMEOUT, CheckDepth, TopologyCheck, check},
 };
 
-/// How a configured destination stands on the broker.
+/// The status of a configured destination on the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TopologyStatus {
-    /// It is there, as configured.
+    /// It exists, as configured.
     Good,
-    /// It is not there, and `serve` will declare it.
+    /// It does not exist, and `serve` will declare it.
     ToBeDeclared,
-    /// It is not there, and `serve` may not declare it: its deliveries would be held.
+    /// It does not exist, and `serve` may not declare it: its deliveries would be held.
     Missing,
-    /// It is there with other arguments: its deliveries would be held.
+    /// It exists with other arguments: its deliveries would be held.
     Mismatched,
-    /// The broker would not say.
+    /// The broker did not say.
     Unclear,
 }
 
@@ -31,7 +31,7 @@ impl TopologyStatus {
         !matches!(self, Self::Good | Self::ToBeDeclared)
     }
 
-    /// For people and for `--json`.
+    /// The word in the output and in `--json`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -49,17 +49,16 @@ impl TopologyStatus {
 pub struct TopologyFinding {
     /// `queue contoso.calls.0` or `exchange calls`.
     pub destination: String,
-    /// How it stands.
     pub standing: TopologyStatus,
-    /// The broker's words, which name both sides of a mismatch; empty where there is nothing to say.
+    /// The broker's text, which names both sides of a mismatch; empty if there is none.
     pub detail: String,
 }
 
-/// Compares every configured destination with the broker. What is missing is not made: a queue is declared, which is
-/// how RabbitMQ compares arguments, only after it was seen to be there.
+/// Compares every configured destination with the broker. Nothing missing is created: a queue is declared, which is how
+/// RabbitMQ compares arguments, only after it was found to exist.
 ///
 /// # Errors
-/// Where no broker can be reached, by the last of the configured URLs, or a connection is lost to a check.
+/// If no broker can be reached (the error is that of the last configured URL), or a connection is lost during a check.
 pub async fn compare(config: &Config) -> Result<Vec<TopologyFinding>, PublishError> {
     let (broker_objects, broker) = (broker_objects(&config.routes), &config.broker);
     let mut dialer = Dialer::new(broker.clone(), "hookswitch check-config".to_owned());

@@ -1,4 +1,4 @@
-//! One AMQP connection: how it is made, watched and cut.
+//! One AMQP connection: how it is opened, watched and cut.
 
 use std::{
     net::{Shutdown, SocketAddr, TcpStream},
@@ -17,19 +17,19 @@ use crate::config::{Broker, BrokerEndpoint, Secret, read_broker_urls};
 
 use super::{PublishError, tls};
 
-/// Seconds: a dead peer is noticed after two of them.
+/// Seconds: a dead peer is noticed after two missed heartbeats.
 pub(super) const HEARTBEAT_SECONDS: u16 = 10;
 /// TCP and TLS.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// TCP, TLS and the AMQP handshake together.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Close-Ok of a connection that is closed in order.
+/// Close-Ok of a regular close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An open connection.
 pub(super) struct BrokerConnection {
     pub(super) connection: Connection,
-    /// Which of its kind: later ones have higher numbers.
+    /// The number of the connection within its kind: later ones have higher numbers.
     pub(super) number: u64,
     /// Cancelled once the connection is known to be gone.
     pub(super) lost: CancellationToken,
@@ -38,24 +38,25 @@ pub(super) struct BrokerConnection {
     kept: Mutex<Vec<Channel>>,
 }
 
-/// A second handle of the connection's socket. The library has no way to drop a connection whose peer is silent;
-/// shutting the socket down under it is one, and it works whether or not TLS is on top.
+/// A second handle of the connection's socket. The library cannot drop a connection whose peer is silent; shutting down
+/// the socket under it does, with or without TLS on top.
 type Socket = Arc<Mutex<Option<TcpStream>>>;
 
 impl BrokerConnection {
-    /// Whether the library still thinks well of it.
+    /// Whether the library considers it connected.
     pub(super) fn connected(&self) -> bool {
         self.connection.status().connected()
     }
 
-    /// What it is connected to, unless it was cut.
+    /// The peer's address, unless the connection was cut.
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         socket.as_ref()?.peer_addr().ok()
     }
 
-    /// Keeps a channel on which the broker still owes an answer that nobody waits for. Dropping it would close it, and where
-    /// the broker closes it at the same time, as its answer, the library gives up the whole connection.
+    /// Keeps a channel on which an answer of the broker is outstanding that is not needed any more. Dropping it would
+    /// close it, and if the broker closes it at the same time, as its answer, the library gives up the whole
+    /// connection.
     pub(super) fn keep(&self, channel: Channel) {
         self.kept
             .lock()
@@ -68,7 +69,7 @@ impl BrokerConnection {
         cut(&self.socket);
     }
 
-    /// Closes in order, and cuts if the broker does not answer.
+    /// Closes regularly, and cuts if the broker does not answer.
     pub(super) async fn close(&self) {
         if self.connected() {
             let closing = self.connection.close(200, "OK".into());
@@ -85,12 +86,12 @@ impl BrokerConnection {
 
 fn cut(socket: &Socket) {
     if let Some(socket) = socket.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        // It fails only where the connection is gone already, which is what was wanted.
+        // It fails only if the connection is already gone, which is the goal.
         drop(socket.shutdown(Shutdown::Both));
     }
 }
 
-/// Makes connections to one broker or cluster, one after the other, each to the next URL.
+/// Opens connections to one broker or cluster, one after the other, each to the next URL.
 #[derive(Debug)]
 pub(super) struct Dialer {
     broker: Broker,
@@ -110,10 +111,10 @@ impl Dialer {
         }
     }
 
-    /// Tries the next URL, once. Files are read again each time, so that a rotated password is taken up.
+    /// Tries the next URL, once. Files are read again each time, so that a rotated password is used.
     ///
     /// # Errors
-    /// Unreadable files and URLs, and whatever the broker or the way to it says.
+    /// Unreadable files and URLs, and any error of the broker or the network.
     pub(super) async fn dial(&mut self) -> Result<BrokerConnection, PublishError> {
         let urls = urls(&self.broker.endpoint).await?;
         let count = urls.len().max(1);
@@ -142,10 +143,10 @@ impl Dialer {
             })
     }
 
-    /// Tries every URL once, in turn, for those who do not come back later.
+    /// Tries every URL once, in turn, for callers that do not retry later.
     ///
     /// # Errors
-    /// That of the last one.
+    /// The error of the last one.
     pub(super) async fn dial_any(&mut self) -> Result<BrokerConnection, PublishError> {
         let count = urls(&self.broker.endpoint).await?.len();
         for _ in 1..count {
@@ -214,7 +215,7 @@ async fn open(
             })
         }
         Err(_) => {
-            // The library's thread would otherwise wait for the handshake for ever.
+            // Otherwise the library's thread would wait for the handshake without end.
             cut(&socket);
             Err(PublishError::Silent {
                 host,
@@ -224,7 +225,7 @@ async fn open(
     }
 }
 
-/// Whether the peer just went.
+/// Whether the peer closed the connection without an error.
 fn is_end_of_line(error: &lapin::Error) -> bool {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(error.kind(), lapin::ErrorKind::IOError(error)

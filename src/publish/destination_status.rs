@@ -1,4 +1,4 @@
-//! How every destination stands, for `/readyz` and the metrics.
+//! The status of every destination, for `/readyz` and the metrics.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,10 +9,10 @@ use crate::status::{DestinationState, Health};
 
 use super::{broker_object::BrokerObject, metrics::PublishMetrics};
 
-/// The label of all destinations that are not configured: an old journal may name any number of them.
+/// The label of all destinations that are not configured: an old journal may contain any number of them.
 const OTHER: &str = "other";
 
-/// Writes states on the boards when they change, and says so in the log.
+/// Writes the states of destinations when they change, and logs the change.
 pub(super) struct DestinationStatuses {
     health: Arc<Health>,
     metrics: PublishMetrics,
@@ -21,7 +21,7 @@ pub(super) struct DestinationStatuses {
 }
 
 impl DestinationStatuses {
-    /// A statuses on which every configured place is held until something is known.
+    /// Every configured destination starts as held, until its state is known.
     pub(super) fn new(
         health: Arc<Health>,
         metrics: PublishMetrics,
@@ -57,7 +57,8 @@ impl DestinationStatuses {
         self.configured.contains(name)
     }
 
-    /// One destination's state. What left the configuration is `retired`, with its trouble as the reason.
+    /// Sets one destination's state. A destination that left the configuration is `retired`, with its fault as the
+    /// reason.
     pub(super) fn set(&mut self, name: &str, state: DestinationState, why: Option<String>) {
         let state = if self.is_configured(name) {
             state
@@ -102,18 +103,18 @@ impl DestinationStatuses {
         self.health.destination(name, state, why);
     }
 
-    /// How it stands now.
+    /// The current state.
     pub(super) fn state(&self, name: &str) -> Option<DestinationState> {
         self.standing.get(name).map(|(state, _)| *state)
     }
 
-    /// A destination that left the configuration owes nothing any more.
+    /// Nothing is pending any more for a destination that left the configuration.
     pub(super) fn remove(&mut self, name: &str) {
         if let Some((state, _)) = self.standing.remove(name) {
             self.gauge(name, state).dec();
             tracing::info!(
                 destination = name,
-                "a retired destination owes nothing any more"
+                "nothing is pending any more for a retired destination"
             );
         }
         self.health.update(|view| {
@@ -121,7 +122,7 @@ impl DestinationStatuses {
         });
     }
 
-    /// Where the confirms of a destination are timed.
+    /// The histogram of a destination's confirms.
     pub(super) fn confirm_duration(&self, name: &str) -> prometheus::Histogram {
         self.metrics
             .confirm_duration

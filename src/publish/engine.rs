@@ -1,4 +1,4 @@
-//! The one owner of the dispatcher: news becomes its inputs, its outputs become orders.
+//! The one owner of the dispatcher: events become its inputs, its outputs become orders.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -33,33 +33,33 @@ use super::{
     topology_checker::{TopologyReport, watch},
 };
 
-/// Beside a window of publishes, a channel can be ordered to close.
+/// Besides a window of publishes, a channel can be ordered to close.
 const SPARE_ORDERS: usize = 8;
 
-/// The engine: everything here is changed by one task only.
+/// The engine: all of this is changed by one task only.
 pub(super) struct Engine {
     parts: EngineParts,
     pub(super) statuses: DestinationStatuses,
     /// The channels' tasks.
     pub(super) channel_tasks: JoinSet<()>,
-    /// Rechecks and surveys under way.
+    /// Rechecks and topology surveys in progress.
     pub(super) helpers: JoinSet<()>,
     origin: Instant,
     slots: ChannelSlots,
     outputs: Vec<DispatcherOutput>,
-    /// Inputs that handling outputs made necessary.
+    /// Inputs that result from handling outputs.
     inputs: VecDeque<DispatcherInput>,
     settlements: Vec<Settlement>,
-    /// Messages to be sent alone, one after the other.
+    /// Messages to be sent in isolation, one after the other.
     waiting: VecDeque<PublishRequest>,
     sending_alone: bool,
-    /// Quarantine messages whose body the broker refused even alone.
+    /// Quarantine messages whose body the broker refused even in isolation.
     without_body: HashSet<DeliveryId>,
     connected: bool,
     lost_before: bool,
     /// Tasks of channels started so far.
     tasks: u64,
-    /// Ends the survey that is under way when a newer one begins.
+    /// Ends the current survey when a newer one begins.
     survey_round: CancellationToken,
 }
 
@@ -100,17 +100,17 @@ impl Engine {
             .map(|deadline| self.origin + deadline)
     }
 
-    /// Deliveries still owed.
+    /// Deliveries still pending.
     pub(super) fn pending(&self) -> usize {
         self.parts.dispatcher.pending()
     }
 
-    /// The dispatcher's clock has come to its deadline.
+    /// The dispatcher's deadline has passed.
     pub(super) fn tick(&mut self) {
         self.step(DispatcherInput::Tick);
     }
 
-    /// News of the journal.
+    /// An item of the journal's feed.
     pub(super) fn fed(&mut self, item: FeedItem) {
         match item {
             FeedItem::Owed(owed) => {
@@ -132,7 +132,7 @@ impl Engine {
         }
     }
 
-    /// News of the publishing connection.
+    /// An event of the publishing connection.
     pub(super) fn line(&mut self, news: ConnectionEvent) {
         match news {
             ConnectionEvent::Fenced(link) => {
@@ -159,7 +159,7 @@ impl Engine {
         }
     }
 
-    /// News of a channel.
+    /// An event of a channel.
     pub(super) fn channel(&mut self, task_id: TaskId, news: ChannelEvent) {
         let id = task_id.channel;
         if self
@@ -168,7 +168,7 @@ impl Engine {
             .get(&id)
             .is_none_or(|slot| slot.task != task_id.task)
         {
-            // The last words of a task that was let go: its loss was booked then.
+            // The last event of a task that was released: its loss has already been counted.
             return;
         }
         match news {
@@ -194,7 +194,7 @@ impl Engine {
         }
     }
 
-    /// News of the message that is sent alone.
+    /// An event of the message that is sent in isolation.
     pub(super) fn alone(&mut self, news: IsolatedEvent) {
         self.sending_alone = false;
         match news {
@@ -218,7 +218,7 @@ impl Engine {
         self.next_alone();
     }
 
-    /// An answer of the survey.
+    /// A report of the topology checker.
     pub(super) fn found(&mut self, finding: TopologyReport) {
         match finding {
             TopologyReport::Rechecked(destination, verdict) => {
@@ -244,7 +244,7 @@ impl Engine {
             }
             TopologyReport::Surveyed(object, verdict) => {
                 let name = object.name();
-                // A destination that has a channel speaks for itself.
+                // A destination that has a channel reports its own status.
                 let has_channel = self.slots.all.values().any(|slot| slot.name == name);
                 if !has_channel && (self.connected || verdict != TopologyCheck::Good) {
                     let (state, why) = verdict.standing();
@@ -254,7 +254,7 @@ impl Engine {
         }
     }
 
-    /// Looks at every channel: for the boards, the gauges, and retired destinations that owe nothing any more.
+    /// Checks every channel: for the status, the gauges, and retired destinations without pending deliveries.
     pub(super) fn look(&mut self) {
         let now = self.origin.elapsed();
         let mut in_flight = 0;
@@ -292,7 +292,7 @@ impl Engine {
             if let Some(slot) = self.slots.all.remove(&id) {
                 slot.halt.cancel();
                 self.statuses.remove(&slot.name);
-                // Its task says so too, but to an engine that does not know it any more.
+                // Its task reports this too, but the engine does not know that task any more.
                 self.step(DispatcherInput::ChannelLost {
                     channel: id,
                     loss: crate::dispatch::ChannelLoss::Settled,
@@ -301,7 +301,7 @@ impl Engine {
         }
     }
 
-    /// Reports what was settled since the last time.
+    /// Reports what was settled since the last call.
     pub(super) fn report(&mut self) {
         if !self.settlements.is_empty() {
             self.parts
@@ -310,7 +310,7 @@ impl Engine {
         }
     }
 
-    /// Nothing is under way any more: the boards are left as after an orderly end.
+    /// Nothing is in flight any more: sets the status as after a regular end.
     pub(super) fn stopped(&mut self) {
         self.broker(false, false);
         self.report();
@@ -452,8 +452,8 @@ impl Engine {
         }
     }
 
-    /// Gives an order to an open channel. The queue has room for a whole window and more, and the dispatcher never has
-    /// more under way, so that failing is either a channel that is just ending or a bug.
+    /// Gives an order to an open channel. The queue has room for more than a whole window, and the dispatcher never has
+    /// more in flight, so a failure means that the channel is ending, or a bug.
     fn order(&self, channel: ChannelId, order: impl FnOnce(u64) -> ChannelCommand) -> bool {
         let Some(slot) = self.slots.all.get(&channel) else {
             return false;
@@ -491,13 +491,13 @@ impl Engine {
         let Some(destination) = self.parts.context.destinations.get(owed.destination) else {
             tracing::error!(
                 destination = owed.destination.0,
-                "the journal owes something to a destination that it does not know"
+                "the journal has a pending delivery for a destination that it does not know"
             );
             return;
         };
         let object = BrokerObject::of(&destination);
         let name = object.name();
-        // A window that was lost with the channel may still lie in the queue when the next window comes.
+        // A window that was lost with the channel may still be in the queue when the next window arrives.
         let (orders, taken) = mpsc::channel(2 * self.parts.window + SPARE_ORDERS);
         let halt = self.parts.halt_channels.child_token();
         self.tasks += 1;
@@ -554,8 +554,8 @@ impl Engine {
         });
     }
 
-    /// Declares or checks every configured place, again and again until each was found good. Not only those that are
-    /// owed something: a consumer may come before the first event.
+    /// Declares or checks every configured object, repeatedly until each was found good. Not only those with pending
+    /// deliveries: a consumer may arrive before the first event.
     fn survey_all(&mut self) {
         self.survey_round.cancel();
         let round = self.parts.halt_channels.child_token();
@@ -596,7 +596,7 @@ impl Engine {
             .chain(self.slots.all.values().map(|slot| slot.name.clone()))
             .collect();
         for name in names {
-            // What is known to be missing or mismatched does not become better by a lost connection.
+            // A state that is known to be missing or mismatched does not improve by a lost connection.
             if matches!(
                 self.statuses.state(&name),
                 None | Some(

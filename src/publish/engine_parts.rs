@@ -1,4 +1,4 @@
-//! What an engine is given when it is made, and never changes hands.
+//! The parts that an engine is created with and that never change.
 
 use std::sync::Arc;
 
@@ -16,7 +16,6 @@ use super::{
     topology_checker::{TopologyChecker, TopologyReport},
 };
 
-/// What an engine is given.
 pub(super) struct EngineParts {
     pub(super) dispatcher: Dispatcher,
     /// Unconfirmed publishes per channel.

@@ -1,10 +1,10 @@
-//! The fence: an exclusive queue that only one connection can hold. Whoever declares it knows that the connection which
-//! held it before is gone at the broker, and that nothing sent on that one can land any more.
+//! The fence: an exclusive queue that only one connection can hold. A connection that declares it proves that its
+//! previous holder is gone at the broker, and that nothing sent on that connection can arrive any more.
 //!
-//! When a node of a cluster dies, RabbitMQ from 4.2 on keeps the records of its exclusive queues until it is back. So the
-//! wait for a fence is bounded: one that is not released is passed by, and the connection takes the next name. A copy from
-//! the connection before may then land late. It is a repeat of an event that was sent again, and a consumer that drops what
-//! is not above the last `hookswitch-sequence` of its call drops it.
+//! When a node of a cluster dies, RabbitMQ from 4.2 on keeps the records of its exclusive queues until it is back. So
+//! the wait for a fence is bounded: one that is not released is passed over, and the connection takes the next name. A
+//! copy from the previous connection may then arrive late. It is a repeat of an event that was sent again, and a
+//! consumer that drops what is not above the last `hookswitch-sequence` of its call drops it.
 
 use std::{
     collections::BTreeSet,
@@ -29,25 +29,25 @@ use super::{
     connection::{BrokerConnection, HEARTBEAT_SECONDS},
 };
 
-/// Names of each kind of connection. A name is spent while the node that its holder was connected to is away; a cluster
-/// of seven still works without three of its nodes.
+/// Names for each kind of connection. A name is used up while the node that its holder was connected to is away; a
+/// cluster of seven still works without three of its nodes.
 const NAMES_EACH: u8 = 4;
-/// Connections that hold a fence: the one that publishes, and the one for single messages.
+/// Connections that hold a fence: the publishing one, and the one for isolated messages.
 const KINDS: u8 = 2;
 
-/// Opening a channel, declaring, deleting. A node that has no majority for its metadata does not answer.
+/// Opening a channel, declaring, deleting. A node without a majority for its metadata does not answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// A look at whether an address refuses connections.
+/// A check whether an address refuses connections.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a fence is waited for, by what is known of its holder.
+/// How long to wait for a fence, by what is known of its holder.
 #[derive(Clone, Copy, Debug)]
 struct FenceTimeouts {
     /// The address that the holder was connected to refuses connections: the broker's process is gone, and so is
-    /// whatever it had not handed on to other nodes. What it had handed on is in their sockets.
+    /// everything that it had not passed on to other nodes. What it had passed on is in their sockets.
     refused: Duration,
-    /// Its node does not say that the queue is held, though the broker answers everything else: the node was killed, is
-    /// frozen or cut off.
+    /// Its node does not say that the queue is held, although the broker answers everything else: the node was killed,
+    /// is frozen or disconnected.
     silent: Duration,
     /// Anything else. The broker notices a dead TCP connection after at most three heartbeats.
     any: Duration,
@@ -59,7 +59,7 @@ const FENCE_TIMEOUTS: FenceTimeouts = FenceTimeouts {
     any: Duration::from_secs(3 * HEARTBEAT_SECONDS as u64 + 5),
 };
 
-/// The fences of one instance, and which of them were passed by.
+/// The fences of one instance, and which of them were passed over.
 #[derive(Clone, Debug)]
 pub(super) struct Fences {
     instance: Arc<str>,
@@ -77,13 +77,13 @@ impl Fences {
         }
     }
 
-    /// That of the publishing connection. An earlier process may have left any of the names behind, with a connection
-    /// on which copies are still under way.
+    /// The fence of the publishing connection. An earlier process may have left any of the names held, by a connection
+    /// on which copies are still in flight.
     pub(super) fn publishing(&self) -> Fence {
         Fence::new(self, 0, names(0).skip(1).chain(names(1)).collect())
     }
 
-    /// That of the connection for single messages; it is used only after the publishing connection had its own.
+    /// The fence of the connection for isolated messages; it is used only after the publishing connection has its own.
     pub(super) fn single_messages(&self) -> Fence {
         Fence::new(self, 1, Vec::new())
     }
@@ -101,7 +101,7 @@ impl Fences {
     }
 }
 
-/// The numbers of one kind of connection, in the order in which they are taken.
+/// The numbers of one kind of connection, in the order in which they are used.
 fn names(kind: u8) -> impl Iterator<Item = u8> {
     (0..NAMES_EACH).map(move |n| n * KINDS + kind)
 }
@@ -111,11 +111,11 @@ fn names(kind: u8) -> impl Iterator<Item = u8> {
 pub(super) struct Fence {
     fences: Fences,
     kind: u8,
-    /// The number that the last connection held, or that the first is to take.
+    /// The number that the last connection held, or that the first one takes.
     number: u8,
-    /// Fences of an earlier process that are to be waited for.
+    /// Fences of an earlier process that must be waited for.
     left_behind: Vec<u8>,
-    /// What the holder was connected to.
+    /// The peer address of the holder.
     holder: Option<SocketAddr>,
     /// When the first connection after the last loss found the fence held.
     waiting_since: Option<Instant>,
@@ -127,7 +127,7 @@ pub(super) struct Fence {
 enum FenceWait {
     /// This connection holds it.
     Taken,
-    /// It was passed by, now or before.
+    /// It was passed over, now or before.
     Passed,
 }
 
@@ -144,14 +144,14 @@ impl Fence {
         }
     }
 
-    /// Waits until `link` holds a fence, and until every fence before it was released or passed by.
+    /// Waits until `link` holds a fence, and until every fence before it was released or passed over.
     ///
     /// # Errors
-    /// Where the broker says anything but "locked", or nothing: no permission, no majority, or the connection is gone.
+    /// If the broker answers anything but "locked", or nothing: no permission, no majority, or the connection is gone.
     ///
     /// # Cancel safety
-    /// Dropping it leaves at most a channel that closes by itself, and perhaps a fence held by this connection. How long
-    /// was waited is kept, so that the next call waits for the rest only.
+    /// Dropping it leaves at most a channel that closes by itself, and perhaps a fence held by this connection. The
+    /// time already waited is kept, so that the next call waits for the rest only.
     pub(super) async fn take(&mut self, link: &BrokerConnection) -> Result<(), PublishError> {
         self.skip_free(link).await?;
         while let Some(n) = self.left_behind.last().copied() {
@@ -165,7 +165,7 @@ impl Fence {
             self.number = next(self.kind, self.number);
             tried += 1;
             if tried % NAMES_EACH == 0 {
-                // All were passed by before and are held still, so that nothing waited.
+                // All were passed over before and are still held, so there was no wait.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
@@ -174,8 +174,8 @@ impl Fence {
         Ok(())
     }
 
-    /// Strikes out what nobody left behind, as a rule everything: one question each on one channel, so that a process whose
-    /// connections do not last still comes to publish.
+    /// Removes the names that are free, usually all of them: one request each on one channel, so that a process whose
+    /// connections do not last still gets to publish.
     async fn skip_free(&mut self, link: &BrokerConnection) -> Result<(), PublishError> {
         if self.left_behind.is_empty() {
             return Ok(());
@@ -184,7 +184,7 @@ impl Fence {
         while let Some(n) = self.left_behind.last().copied() {
             let name = self.fences.name(n);
             if !declare_on(&channel, &name).await? {
-                // That ended the channel, too.
+                // That closed the channel, too.
                 return Ok(());
             }
             let doing = "give the fence queue up";
@@ -224,7 +224,7 @@ impl Fence {
             }
             let since = *self.waiting_since.get_or_insert_with(Instant::now);
             refused_since = match self.holder {
-                // While its node answers, there is no need to disturb it.
+                // While its node answers, there is no need to probe it.
                 Some(holder) if silent_since.is_some() && refuses(holder).await => {
                     refused_since.or(Some(Instant::now()))
                 }
@@ -281,7 +281,7 @@ impl Fence {
         );
     }
 
-    /// Leaves a fence to whoever needs it next.
+    /// Releases a fence for the next connection that needs it.
     async fn release(&self, link: &BrokerConnection, n: u8) -> Result<(), PublishError> {
         let doing = "give the fence queue up";
         let channel = open(link, doing).await?;
@@ -305,7 +305,7 @@ fn next(kind: u8, n: u8) -> u8 {
     }
 }
 
-/// How long it has been so.
+/// How long the holder has been in this state.
 #[derive(Clone, Copy, Debug)]
 struct HolderSilence {
     /// The holder's address refuses connections.
@@ -317,7 +317,7 @@ struct HolderSilence {
 }
 
 impl FenceTimeouts {
-    /// Why a fence is not waited for any longer, if it is not.
+    /// Why the wait for a fence ends, if it does.
     fn ends(&self, waited: HolderSilence) -> Option<&'static str> {
         if waited.refused.is_some_and(|time| time >= self.refused) {
             Some("the address of its broker node refuses connections")
@@ -331,8 +331,8 @@ impl FenceTimeouts {
     }
 }
 
-/// A passive declare of a fence that another connection holds. The node of that connection has to answer it, which takes
-/// no time where it is alive; otherwise the broker tries for a minute.
+/// A passive declare of a fence that another connection holds. The node of that connection has to answer it, which is
+/// immediate if it is alive; otherwise the broker tries for a minute.
 struct Request {
     channel: Channel,
     /// Whether the node says that the queue is held.
@@ -361,13 +361,13 @@ impl Request {
     }
 }
 
-/// Whether nothing listens where a lost connection ended.
+/// Whether nothing listens at the peer address of a lost connection.
 async fn refuses(address: SocketAddr) -> bool {
     let connecting = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
     matches!(connecting, Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
-/// Declares a fence; false where another connection holds it.
+/// Declares a fence; false if another connection holds it.
 async fn declare(link: &BrokerConnection, name: &str) -> Result<bool, PublishError> {
     let channel = open(link, "declare the fence queue").await?;
     let held = declare_on(&channel, name).await?;
@@ -377,7 +377,7 @@ async fn declare(link: &BrokerConnection, name: &str) -> Result<bool, PublishErr
     Ok(held)
 }
 
-/// The same on a channel that is there. Where it is not to be had, the broker closes the channel.
+/// The same on an open channel. If the fence is held, the broker closes the channel.
 async fn declare_on(channel: &Channel, name: &str) -> Result<bool, PublishError> {
     let doing = "declare the fence queue";
     let options = QueueDeclareOptions {
@@ -471,7 +471,7 @@ mod tests {
         check(Some(seconds(2)), None, seconds(2), true);
         check(None, Some(seconds(9)), seconds(9), false);
         check(None, Some(seconds(10)), seconds(10), true);
-        // A TCP connection that is dead without a word is noticed by the broker within three heartbeats.
+        // The broker notices a silently dead TCP connection within three heartbeats.
         check(None, None, seconds(30), false);
         check(None, None, seconds(35), true);
     }

@@ -1,5 +1,5 @@
-//! Sending one message alone, on a connection of its own: the only way to know that it is this message which the
-//! broker will not take (docs/src/internals/delivery.md, "Messages that the broker refuses").
+//! Sends one message alone, on a connection of its own: the only way to know that it is this message which the broker
+//! refuses (docs/src/internals/delivery.md, "Messages that the broker refuses").
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -23,33 +23,33 @@ use super::{
     supervisor::{pause, until_gone},
 };
 
-/// After so long without work the connection is closed.
+/// The connection is closed after this long without work.
 const IDLE: Duration = Duration::from_secs(30);
 /// channel.open and confirm.select.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
-/// So often in a row must the broker fail with an internal error while a message is alone with it, until the message
-/// is held to be the cause.
+/// The broker must fail this often in a row with an internal error while a message is alone with it, until the message
+/// is considered the cause.
 const SUSPECT_TIMES: u32 = 3;
 /// How often the stall clock is advanced.
 const CLOCK: Duration = Duration::from_millis(250);
 
-/// What became of a message that was sent alone.
+/// The result of a message that was sent in isolation.
 #[derive(Debug)]
 pub(super) enum IsolatedEvent {
     /// The broker answered, or it can never be sent.
     EndedAttempt(EndedAttempt),
-    /// The broker will not take it.
+    /// The broker refuses it.
     Refused {
         attempt: AttemptId,
         refused: Refused,
     },
-    /// Nothing of it is at the broker, and it is not to blame.
+    /// Nothing of it is at the broker, and it is not the cause.
     NotSent { attempt: AttemptId, why: String },
-    /// It may have landed; by now nothing more of it can.
+    /// It may have arrived; by now no copy of it can arrive any more.
     Unknown { attempt: AttemptId },
 }
 
-/// What the sender of single messages works with.
+/// The state of the isolated publisher.
 pub(super) struct IsolatedPublisher {
     pub(super) dialer: Dialer,
     pub(super) fence: Fence,
@@ -60,10 +60,10 @@ pub(super) struct IsolatedPublisher {
     pub(super) halt: CancellationToken,
 }
 
-/// How one try ended.
+/// How one attempt ended.
 enum IsolatedAttempt {
     News(IsolatedEvent),
-    /// The connection went while the message was on its way.
+    /// The connection was lost while the message was in flight.
     Lost,
 }
 
@@ -119,7 +119,7 @@ impl IsolatedPublisher {
             return match self.attempt(&open, &channel, suspicions, request).await {
                 IsolatedAttempt::News(news) => {
                     suspicions.remove(&request.delivery);
-                    // One channel a message: its returns and confirms can be nobody else's.
+                    // One channel per message: its returns and confirms cannot belong to another message.
                     if let Err(error) = channel.close(200, "OK".into()).await {
                         tracing::debug!(%error, "closing a channel failed");
                     }
@@ -127,7 +127,7 @@ impl IsolatedPublisher {
                 }
                 IsolatedAttempt::Lost => {
                     open.cut();
-                    // The next connection holds the fence: from then on nothing of this one can land.
+                    // The next connection holds the fence: from then on nothing of this one can arrive.
                     *link = Some(self.connect().await);
                     IsolatedEvent::Unknown { attempt }
                 }
@@ -150,7 +150,7 @@ impl IsolatedPublisher {
             () = self.stalled(link) => {
                 let closing = channel.close(200, "stalled".into());
                 match tokio::time::timeout(self.close_timeout, closing).await {
-                    // Confirmed while it was being closed, or settled by Close-Ok.
+                    // Confirmed while the channel was being closed, or settled by Close-Ok.
                     Ok(Ok(())) => publishing.await,
                     Ok(Err(_)) | Err(_) => return IsolatedAttempt::Lost,
                 }
@@ -222,7 +222,7 @@ impl IsolatedPublisher {
         }
     }
 
-    /// Ends when a publish took longer than `stall_timeout`, not counting the time for which the broker blocks.
+    /// Ends when a publish takes longer than `stall_timeout`, not counting the time for which the broker blocks.
     async fn stalled(&self, link: &BrokerConnection) {
         let mut waited = Duration::ZERO;
         while waited < self.stall_timeout {

@@ -1,5 +1,5 @@
-//! What an error of the client library says about the publishes that were not confirmed
-//! (docs/src/internals/delivery.md, "Unknown outcomes"). Pure.
+//! What an error of the client library means for the unconfirmed publishes (docs/src/internals/delivery.md, "Unknown
+//! outcomes"). Pure.
 
 use lapin::{
     ChannelState, ErrorKind,
@@ -8,7 +8,7 @@ use lapin::{
 
 use crate::dispatch::{ChannelLoss, Refused};
 
-/// Reply codes of AMQP 0-9-1 (1.8) with which a broker says that it would not take what it was sent.
+/// Reply codes of AMQP 0-9-1 (1.8) with which a broker refuses what it was sent.
 mod code {
     pub(super) const CONTENT_TOO_LARGE: u16 = 311;
     pub(super) const PRECONDITION_FAILED: u16 = 406;
@@ -18,21 +18,21 @@ mod code {
     pub(super) const INTERNAL_ERROR: u16 = 541;
 }
 
-/// What the broker, or the line to it, said.
+/// What the broker, or the connection, reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LossCause {
-    /// The channel was closed by the broker with this code, or Close-Ok came: nothing can land any more.
+    /// The channel was closed by the broker with this code, or Close-Ok arrived: nothing can arrive any more.
     Channel(Option<u16>),
     /// The connection was closed by the broker with this code.
     Connection(u16),
-    /// The connection went without a word.
+    /// The connection ended without a reply.
     Silence,
 }
 
 impl LossCause {
-    /// Reads an error that a publish or a close ended with. `connected`: whether the connection still stood when the
+    /// Reads an error that a publish or a close ended with. `connected`: whether the connection was still up when the
     /// error was seen; the library marks the connection before its channels, so a channel that is closed while its
-    /// connection stands was closed alone.
+    /// connection is up was closed individually.
     pub(super) fn of(error: &ErrorKind, connected: bool) -> Self {
         match error {
             ErrorKind::ProtocolError(error) => match error.kind() {
@@ -48,8 +48,8 @@ impl LossCause {
         }
     }
 
-    /// The more telling of two causes of one loss: many publishes fail at once, and the first error seen is often
-    /// only "the channel is closed".
+    /// The more specific of two causes of one loss: many publishes fail at once, and the first error seen is often only
+    /// "the channel is closed".
     pub(super) fn or(self, other: Self) -> Self {
         let weight = |cause: &Self| match cause {
             Self::Channel(None) => 1,
@@ -64,16 +64,16 @@ impl LossCause {
         }
     }
 
-    /// What the dispatcher is told of a channel of the shared connection.
+    /// What the dispatcher is told about a channel of the shared connection.
     pub(super) fn loss(self) -> ChannelLoss {
         match self {
             Self::Channel(Some(code::CONTENT_TOO_LARGE | code::PRECONDITION_FAILED)) => {
                 ChannelLoss::Refused { settled: true }
             }
             Self::Channel(_) => ChannelLoss::Settled,
-            // Which channel the message came on is not said, so the unconfirmed of all of them are sent alone. An
-            // internal error is among them: a message that crashes the broker's channel would otherwise be sent
-            // again for ever, and everything with it.
+            // The channel of the message is not named, so the unconfirmed messages of all channels are sent in
+            // isolation. An internal error is among the codes: a message that crashes the broker's channel would
+            // otherwise be resent without end, and everything with it.
             Self::Connection(
                 code::FRAME_ERROR
                 | code::SYNTAX_ERROR
@@ -84,14 +84,14 @@ impl LossCause {
         }
     }
 
-    /// Whether a message that was alone on its connection was refused for what it is.
+    /// Whether a message that was alone on its connection was refused because of its content.
     pub(super) fn refused_alone(self) -> IsolatedLoss {
         match self {
             Self::Channel(Some(code::CONTENT_TOO_LARGE | code::PRECONDITION_FAILED))
             | Self::Connection(code::FRAME_ERROR | code::SYNTAX_ERROR | code::UNEXPECTED_FRAME) => {
                 IsolatedLoss::Refused
             }
-            // May be the message, may be a broker in trouble: refused only if it happens again and again.
+            // The cause may be the message or a fault of the broker: it is refused only if this happens repeatedly.
             Self::Connection(code::INTERNAL_ERROR) => IsolatedLoss::Suspect,
             Self::Channel(_) => IsolatedLoss::NotLanded,
             Self::Connection(_) | Self::Silence => IsolatedLoss::Unknown,
@@ -99,20 +99,20 @@ impl LossCause {
     }
 }
 
-/// What became of a message that was sent alone and was not confirmed.
+/// The result of an isolated message that was not confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IsolatedLoss {
     /// Poison.
     Refused,
     /// Perhaps poison.
     Suspect,
-    /// It did not land, for a reason that is not its own: a missing exchange, a permission.
+    /// It did not arrive, for an external reason: a missing exchange, a permission.
     NotLanded,
-    /// It may have landed.
+    /// It may have arrived.
     Unknown,
 }
 
-/// The broker's words, for the quarantine.
+/// The broker's text, for the quarantine.
 pub(super) fn words(error: &AMQPError) -> Refused {
     Refused {
         code: error.get_id(),
@@ -182,7 +182,7 @@ mod tests {
         let refused = LossCause::Channel(Some(406));
         assert_eq!(LossCause::Channel(None).or(refused), refused);
         assert_eq!(refused.or(LossCause::Channel(None)), refused);
-        // A line that went while the channel was closing: its word cannot be trusted to be the last.
+        // A connection that was lost while the channel was closing: the close cannot be trusted to be the last frame.
         assert_eq!(
             LossCause::Channel(None).or(LossCause::Silence),
             LossCause::Silence

@@ -1,5 +1,5 @@
-//! A delivery on the wire: properties, headers and body exactly as docs/src/consumer/messages.md, "Queues, properties,
-//! headers" says. Pure.
+//! A delivery on the wire: properties, headers and body exactly as in docs/src/consumer/messages.md, "Queues,
+//! properties, headers". Pure.
 
 use bytes::Bytes;
 use lapin::{
@@ -18,14 +18,14 @@ use crate::{
 
 /// AMQP short strings: properties and routing keys (AMQP 0-9-1, 4.2.5.3).
 const SHORT_LIMIT_BYTES: usize = 255;
-/// A header frame is never split, and brokers take frames of 128 KiB by default: half of that leaves room.
+/// A header frame is never split, and brokers accept frames of 128 KiB by default: half of that leaves room.
 const HEADER_FRAME_LIMIT_BYTES: usize = 64 * 1024;
-/// To what a header is cut where a quarantined message would not fit otherwise.
+/// The length to which a header is cut if a quarantined message would not fit otherwise.
 const CUT_HEADER_BYTES: usize = 2 * 1024;
-/// Reply code of a message that was found unsendable here: AMQP's own `CONTENT_TOO_LARGE`.
+/// Reply code of a message that was found unsendable before publishing: AMQP's own `CONTENT_TOO_LARGE`.
 const CONTENT_TOO_LARGE: u16 = 311;
 
-/// What is true of one publish and not of the delivery.
+/// The facts of one publish, which are not those of the delivery.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptInfo<'a> {
     /// The journal's UUID.
@@ -45,14 +45,14 @@ impl AttemptInfo<'_> {
     }
 }
 
-/// What the broker side bounds.
+/// The limits of the broker side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MessageOptions<'a> {
     /// Exchange of queue destinations.
     pub(super) exchange: &'a str,
     /// `broker.max_message_bytes`.
     pub(super) max_message_bytes: usize,
-    /// The broker refused the whole body in quarantine too: send what is known of it without its body.
+    /// The broker refused the whole body in quarantine too: send the facts without the body.
     pub(super) without_body: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct Message {
     pub(super) body: Bytes,
 }
 
-/// True for the destination that takes what can be sent nowhere else, and so must always be given something sendable.
+/// True for the destination of messages that cannot be sent anywhere else, which therefore must always be sendable.
 pub(super) fn is_quarantine(destination: &Destination) -> bool {
     matches!(&destination.address, Address::Queue { name, .. } if name == QUARANTINE)
 }
@@ -73,9 +73,9 @@ pub(super) fn is_quarantine(destination: &Destination) -> bool {
 /// Makes the message of one publish.
 ///
 /// # Errors
-/// What no broker should be asked to take: a body over `max_message_bytes`, a header frame over 64 KiB. Never for the
-/// quarantine: there the body is cut to what fits, and long headers too, because what is refused by the last place
-/// would be lost.
+/// A message that no broker should be asked to accept: a body over `max_message_bytes`, a header frame over 64 KiB.
+/// Never for the quarantine: there the body is cut to what fits, and long headers too, because a message refused by the
+/// last destination would be lost.
 pub(super) fn compose(
     payload: &DeliveryPayload,
     attempt_info: &AttemptInfo<'_>,
@@ -112,7 +112,7 @@ pub(super) fn compose(
     Ok(message)
 }
 
-/// What goes to quarantine in place of a record that the journal cannot read any more: nothing vanishes silently.
+/// The message in quarantine for a record that the journal cannot read any more: nothing is lost silently.
 pub(super) fn tombstone(attempt_info: &AttemptInfo<'_>, rules: &MessageOptions<'_>) -> Message {
     let mut headers = Headers::new(usize::MAX);
     headers.text("hookswitch-instance", attempt_info.instance);
@@ -149,7 +149,7 @@ pub(super) fn tombstone(attempt_info: &AttemptInfo<'_>, rules: &MessageOptions<'
     }
 }
 
-/// The attempt that a returned message belongs to; `None` if it is none of this opening of the journal.
+/// The attempt that a returned message belongs to; `None` if it does not belong to this opening of the journal.
 pub(super) fn attempt_of(properties: &BasicProperties, boot: u64) -> Option<AttemptId> {
     let AMQPValue::LongString(tag) = properties
         .headers()
@@ -208,12 +208,12 @@ fn assemble(
     if facts.recovered {
         headers.flag("hookswitch-recovered");
     }
-    // A delivery that moved says why it moved first; an event that was quarantined at the door says what was wrong.
+    // A moved delivery gives the reason of its move first; an event that was quarantined on receipt gives its faults.
     let reasons = [payload.moved.as_ref(), facts.quarantine.as_ref()];
     if let Some(first) = reasons.into_iter().flatten().next() {
         headers.text("hookswitch-reason", first.reason.as_str());
         let faults = reasons.into_iter().flatten().flat_map(|why| &why.faults);
-        // Cut by whole entries already, so that it stays JSON.
+        // Already cut by whole entries, so that it stays JSON.
         headers.whole("hookswitch-errors", &errors_json(faults));
     }
     if body.len() < payload.record.body.len() {
@@ -243,7 +243,7 @@ fn assemble(
     }
 }
 
-/// Headers in the making.
+/// A header table under construction.
 struct Headers {
     table: FieldTable,
     cut: usize,
@@ -281,7 +281,7 @@ impl Headers {
         self.table.insert(name.into(), AMQPValue::Boolean(true));
     }
 
-    /// `value` as a short string; where it does not fit, its digest, with the whole of it in the header `name`.
+    /// `value` as a short string; if it does not fit, its digest, with the full value in the header `name`.
     fn short(&mut self, name: &'static str, value: &str) -> ShortString {
         if value.len() <= SHORT_LIMIT_BYTES {
             return value.into();

@@ -1,22 +1,22 @@
-//! The publisher's numbers; every series is there from the start.
+//! The publisher's metrics; every series is present from the start.
 
 use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
-/// What became of one publish.
+/// The outcome of one publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PublishResult {
     /// The broker took responsibility.
     Ack,
     /// It refused responsibility.
     Nack,
-    /// It had nowhere to put it.
+    /// It could not route it.
     Returned,
     /// Its channel or connection was lost before the broker answered.
     Lost,
-    /// It could not be read, made, or taken: nothing of it is at the broker.
+    /// It could not be read, composed or accepted: nothing of it is at the broker.
     Error,
 }
 
@@ -55,10 +55,10 @@ pub(super) struct PublishMetrics {
 }
 
 impl PublishMetrics {
-    /// Registers them.
+    /// Registers the metrics.
     ///
     /// # Errors
-    /// Where one of the names is taken on this registry.
+    /// If one of the names is already used on this registry.
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             published: IntCounterVec::new(
@@ -85,7 +85,7 @@ impl PublishMetrics {
             )?,
             connected: IntGauge::new(
                 "hookswitch_broker_connected",
-                "1 while the publishing connection stands and holds its fence",
+                "1 while the publishing connection is open and holds its fence",
             )?,
             blocked: IntGauge::new(
                 "hookswitch_broker_blocked",

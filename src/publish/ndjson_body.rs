@@ -9,15 +9,15 @@ use serde_json::value::RawValue;
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum NdjsonBody<'a> {
-    /// JSON, byte for byte but for line breaks, which are blanks here.
+    /// JSON, byte for byte except for line breaks, which become blanks.
     Json(Cow<'a, RawValue>),
     /// Anything else.
     Text(Cow<'a, str>),
 }
 
 impl<'a> NdjsonBody<'a> {
-    /// JSON strings hold no raw line breaks (RFC 8259, section 7): those of a JSON text stand between its tokens, where
-    /// a blank means the same.
+    /// JSON strings contain no raw line breaks (RFC 8259, section 7): those of a JSON text are between its tokens,
+    /// where a blank means the same.
     pub(super) fn of(body: &'a [u8]) -> Self {
         let Ok(json) = serde_json::from_slice::<&RawValue>(body) else {
             return Self::Text(String::from_utf8_lossy(body));

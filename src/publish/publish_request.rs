@@ -1,4 +1,4 @@
-//! One publish from the journal's parcel to the broker's confirm.
+//! One publish, from the journal's payload to the broker's confirm.
 
 use std::{
     sync::Arc,
@@ -47,11 +47,11 @@ pub(super) enum PublishEnd {
         /// From the hand-over to the answer.
         took: Duration,
     },
-    /// It can never be sent; nothing was.
+    /// It can never be sent; nothing was sent.
     Unsendable(Refused),
-    /// The journal could not give it just now; nothing was sent.
+    /// The journal could not provide it for now; nothing was sent.
     NotNow,
-    /// The channel is gone; whether it was sent is for the loss to say.
+    /// The channel is gone; the loss says whether it was sent.
     Failed(lapin::Error),
 }
 
@@ -80,8 +80,8 @@ pub(super) async fn publish(
     };
     let made = match &payload {
         Ok(payload) => message::compose(payload, &attempt_info, &rules),
-        // A record that the journal cannot read leaves its queue like one that the broker refused. In quarantine,
-        // where nothing comes after, its place is taken by a message that says so.
+        // A record that the journal cannot read leaves its queue like one that the broker refused. In quarantine, where
+        // nothing follows, it is replaced by a message that says so.
         Err(PayloadUnavailable::Unreadable) if context.is_quarantine(request.destination) => {
             Ok(message::tombstone(&attempt_info, &rules))
         }
@@ -96,7 +96,7 @@ pub(super) async fn publish(
         Err(refused) => return PublishEnd::Unsendable(refused),
     };
     let since = Instant::now();
-    // `mandatory`: without it the broker acks, then drops, an event that no queue is there for.
+    // `mandatory`: without it the broker acks, then drops, an event that no queue is bound for.
     let options = BasicPublishOptions {
         mandatory: true,
         ..BasicPublishOptions::default()

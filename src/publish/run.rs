@@ -1,4 +1,4 @@
-//! Starting, running and stopping the publisher.
+//! Starts, runs and stops the publisher.
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,25 +34,25 @@ use super::{
     topology_checker::{TopologyReport, topology_checker},
 };
 
-/// News of channels that may wait for the engine; whoever has more waits with it.
+/// Events of channels that may be queued for the engine; a channel with more waits.
 const EVENT_LIMIT: usize = 1_024;
-/// Feed items taken in one turn.
+/// Feed items processed in one turn.
 const FEED_BATCH: usize = 64;
-/// News taken in one turn.
+/// Events processed in one turn.
 const EVENT_BATCH: usize = 256;
-/// How often boards and gauges are brought up to date.
+/// How often status and gauges are updated.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Channels, and after them connections, are given so long to close.
+/// How long channels, and after them connections, may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What the publisher works with: its doors of an open journal, its part of the configuration, its boards.
+/// What the publisher works with: its handles of an open journal, its part of the configuration, its status.
 #[derive(Debug)]
 pub struct Publisher {
     /// The journal's UUID.
     pub instance: uuid::Uuid,
-    /// Grows with every opening.
+    /// Grows with every opening of the journal.
     pub boot: u64,
-    /// What is owed.
+    /// The pending deliveries.
     pub feed: Feed,
     /// Where outcomes are reported.
     pub settle: SettlementSender,
@@ -62,24 +62,23 @@ pub struct Publisher {
     pub destinations: Destinations,
     /// `server.instance`: in the broker's list of connections.
     pub name: String,
-    /// `[broker]`.
     pub broker: Broker,
-    /// `[delivery]`.
     pub delivery: Delivery,
     /// `[[routes]]`: what is declared and watched from the start.
     pub routes: Vec<Route>,
-    /// `/readyz`.
+    /// The health status, for `/readyz`.
     pub health: Arc<Health>,
-    /// `/metrics`.
+    /// The registry, for `/metrics`.
     pub registry: Registry,
 }
 
-/// Publishes what the journal owes until `stop`; after `drain` until nothing is owed any more. A broker that is
-/// absent is waited for. Nothing that was owed when it returns is lost: the journal's next process owes it.
+/// Publishes the journal's pending deliveries until `stop`; after `drain` until nothing is pending any more. It waits
+/// for a broker that is absent. What is pending when it returns is not lost: it stays in the journal for the next
+/// process.
 ///
 /// # Errors
-/// [`PublishError::Stdout`] where deliveries go to standard output and that is gone, [`PublishError::EndedAttempt`] for a
-/// bug, [`PublishError::Metrics`] on a second run with one registry. The broker's troubles are no errors here.
+/// [`PublishError::Stdout`] if deliveries go to standard output and that is closed, [`PublishError::EndedAttempt`] for
+/// a bug, [`PublishError::Metrics`] on a second run with one registry. Faults of the broker are not errors here.
 ///
 /// # Cancel safety
 /// None: cancel `stop` and wait for it.
@@ -105,7 +104,7 @@ struct PublisherLoop {
     channel_events: mpsc::Receiver<(TaskId, ChannelEvent)>,
     isolated_events: mpsc::Receiver<IsolatedEvent>,
     topology_reports: mpsc::Receiver<TopologyReport>,
-    /// The line, the survey and the booth.
+    /// The connection supervisor, the topology checker and the isolated publisher.
     links: JoinSet<&'static str>,
     halt_channels: CancellationToken,
     halt_links: CancellationToken,
@@ -119,7 +118,7 @@ impl PublisherLoop {
         let settings = DispatcherSettings {
             window: delivery.window,
             stall_timeout: delivery.stall_timeout,
-            // As long again for Close-Ok (docs/src/internals/delivery.md, "Unknown outcomes").
+            // The same time again for Close-Ok (docs/src/internals/delivery.md, "Unknown outcomes").
             close_timeout: delivery.stall_timeout,
             await_settled: delivery.accept_after == AcceptAfter::Journal,
             ..DispatcherSettings::default()
@@ -250,7 +249,7 @@ impl PublisherLoop {
                 Some(ended) = self.engine.channel_tasks.join_next() => expected(ended)?,
                 Some(ended) = self.engine.helpers.join_next() => expected(ended)?,
                 taken = self.feed.recv_many(&mut items, FEED_BATCH), if feeding => {
-                    // A journal that has closed owes nothing new, but what it owed is still sent.
+                    // A closed journal adds no deliveries, but the pending ones are still sent.
                     feeding = taken > 0;
                     for item in items.drain(..) {
                         self.engine.fed(item);
@@ -302,7 +301,7 @@ async fn until(deadline: Option<std::time::Instant>) {
     }
 }
 
-/// A channel's task ends when its destination is retired; a panic in it is a bug that must not go unseen.
+/// A channel's task ends when its destination is retired; a panic in it is a bug that must be noticed.
 fn expected(ended: Result<(), JoinError>) -> Result<(), PublishError> {
     ended.map_err(|error| {
         tracing::error!(%error, "a task of the publisher failed");

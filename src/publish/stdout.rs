@@ -1,4 +1,4 @@
-//! `stdout:` in place of a broker: deliveries as NDJSON, for trying Hookswitch with nothing else installed.
+//! `stdout:` in place of a broker: deliveries as NDJSON, to try Hookswitch without any other software.
 
 use std::{io::Write, time::Duration};
 
@@ -25,7 +25,7 @@ use super::{
 /// Feed items printed and settled together.
 const BATCH: usize = 64;
 
-/// How soon the journal is asked again for what it could not read.
+/// How soon the journal is asked again for a delivery that it could not read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// One delivery, under the names of the AMQP headers without their prefix.
@@ -66,7 +66,7 @@ struct DeliveryLine<'a> {
     event: NdjsonBody<'a>,
 }
 
-/// Prints everything that is owed, one line each and in order, until `stop`, or after `drain` until nothing is owed.
+/// Prints all pending deliveries, one line each and in order, until `stop`, or after `drain` until nothing is pending.
 pub(super) async fn run(
     mut publisher: Publisher,
     metrics: &PublishMetrics,
@@ -91,14 +91,14 @@ pub(super) async fn run(
             biased;
             () = stop.cancelled() => return Ok(()),
             taken = publisher.feed.recv_many(&mut items, BATCH) => if taken == 0 {
-                // The journal has closed: nothing more comes.
+                // The journal has closed: nothing more follows.
                 tokio::select! { () = drain.cancelled() => {}, () = stop.cancelled() => {} }
                 return Ok(());
             },
             () = drain.cancelled() => continue,
         }
         for item in items.drain(..) {
-            // What is withdrawn was printed when it came.
+            // A withdrawn delivery was already printed.
             let FeedItem::Owed(owed) = item else { continue };
             let (text, settlements) = tokio::select! {
                 printed = print(&publisher, &instance, &owed) => printed,
@@ -109,7 +109,8 @@ pub(super) async fn run(
                 out.write_all(text.as_bytes())?;
                 out.flush()
             });
-            // A reader that has stopped reading blocks the write for as long as it likes; what was not printed stays owed.
+            // A reader that has stopped reading blocks the write for as long as it likes; what was not printed stays
+            // pending.
             tokio::select! {
                 written = writing => written
                     .map_err(|_| PublishError::EndedAttempt { part: "printer" })?
@@ -157,7 +158,7 @@ async fn print(publisher: &Publisher, instance: &str, owed: &[Owed]) -> (String,
     (text, settlements)
 }
 
-/// `None` where the record is damaged; a disk that cannot be read for now is waited for.
+/// `None` if the record is damaged; waits for a disk that cannot be read for now.
 async fn fetch(publisher: &Publisher, delivery: DeliveryId) -> Option<DeliveryPayload> {
     loop {
         match publisher.payloads.fetch(delivery).await {

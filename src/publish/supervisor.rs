@@ -1,4 +1,4 @@
-//! The publishing connection: made again whenever it is lost, and handed out only once it holds the fence.
+//! The publishing connection: reopened whenever it is lost, and handed out only once it holds the fence.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,29 +15,29 @@ use super::{
     fence::Fence,
 };
 
-/// How often a connection is looked at that says nothing: the library does not announce every end.
+/// How often a silent connection is checked: the library does not announce every end.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// News of the publishing connection.
+/// An event of the publishing connection.
 #[derive(Clone, Debug)]
 pub(super) enum ConnectionEvent {
-    /// Connection number so-and-so stands and holds the fence: nothing sent on an earlier one can land any more.
+    /// The connection with this number is open and holds the fence: nothing sent on an earlier one can arrive any more.
     Fenced(u64),
     /// It is gone.
     Lost(String),
-    /// A try to connect failed, or the fence is not to be had yet.
+    /// A connection attempt failed, or the fence is not available yet.
     Trouble(String),
     /// `connection.blocked` (with the broker's reason) or `unblocked`.
     Blocked(Option<String>),
 }
 
-/// Whoever publishes waits here for the connection.
+/// Publishing tasks wait here for the connection.
 pub(super) type ConnectionWatch = watch::Receiver<Option<Arc<BrokerConnection>>>;
 
-/// Keeps the line up until `halt`, then closes it.
+/// Keeps the connection up until `halt`, then closes it.
 ///
 /// Nothing is published on a connection before it holds the fence. If something were, and the connection were lost
-/// before that, the next fence would say nothing about it.
+/// before that, the next fence would prove nothing about it.
 pub(super) async fn hold(
     mut dialer: Dialer,
     mut fence: Fence,
@@ -46,7 +46,7 @@ pub(super) async fn hold(
     halt: CancellationToken,
 ) {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-    // The engine lives longer than this task, so news always has a reader; a failed send only means that it is over.
+    // The engine lives longer than this task, so events always have a reader; a failed send only means that it is over.
     while !halt.is_cancelled() {
         let attempt = async {
             let link = Arc::new(dialer.dial().await?);
@@ -109,7 +109,8 @@ pub(super) async fn hold(
         }
         line.send_replace(None);
         link.lost.cancel();
-        // The library may have given up on it while the broker has not: the sooner it notices, the sooner the fence.
+        // The library may have given up the connection while the broker has not: the sooner the broker notices, the
+        // sooner the fence is free.
         link.cut();
         tracing::warn!(connection = link.number, error = %why, "the publishing connection is lost");
         drop(news.send(ConnectionEvent::Lost(why)).await);
@@ -124,7 +125,7 @@ pub(super) async fn until_gone(link: &BrokerConnection) {
     }
 }
 
-/// Waits for the next try, or for the end.
+/// Waits for the next attempt, or for the end.
 pub(super) async fn pause(backoff: &mut Backoff, halt: &CancellationToken) {
     tokio::select! {
         () = tokio::time::sleep(backoff.wait()) => {}

@@ -1,4 +1,4 @@
-//! Taking events from a queue, for people: `hookswitch consume`.
+//! Takes events from a queue, for `hookswitch consume`.
 
 use std::{collections::BTreeMap, io, time::Duration};
 
@@ -16,20 +16,20 @@ use crate::config::Broker;
 
 use super::{PublishError, connection::Dialer, ndjson_body::NdjsonBody};
 
-/// Messages under way to us at once. More than one, so that a queue is emptied at the speed of the printer; in order all
-/// the same, because nothing is ever put back.
+/// Messages in flight to us at once. More than one, so that a queue is emptied at the speed of the printer; still in
+/// order, because nothing is ever requeued.
 const PREFETCH: u16 = 64;
 
 /// When taking ends by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TakeLimit {
-    /// After so many events.
+    /// After this many events.
     pub count: Option<u64>,
-    /// When nothing came for so long.
+    /// When nothing arrived for this long.
     pub idle: Option<Duration>,
 }
 
-/// One event as it is shown.
+/// One event as printed.
 #[derive(Debug, Serialize)]
 pub struct TakenEvent<'a> {
     /// The queue it was taken from.
@@ -46,17 +46,17 @@ pub struct TakenEvent<'a> {
     /// AMQP `message_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Every header whose value is text, a whole number or a truth value; all of ours are.
+    /// Every header whose value is text, an integer or a boolean; all of ours are.
     pub headers: BTreeMap<&'a str, Value>,
-    /// The body: the JSON itself, or its text where it is none.
+    /// The body: the JSON itself, or its text if it is not JSON.
     pub event: NdjsonBody<'a>,
 }
 
-/// Takes events from `queue` until there were enough or `stop`, and gives their number. Each is acknowledged after
-/// `show` returned: one that is cut short stays in the queue.
+/// Takes events from `queue` until there were enough or `stop`, and returns their number. Each is acknowledged after
+/// `show` returned: an interrupted one stays in the queue.
 ///
 /// # Errors
-/// Where the broker cannot be reached, there is no such queue, or `show` fails.
+/// If the broker cannot be reached, the queue does not exist, or `show` fails.
 pub async fn take(
     broker: &Broker,
     queue: &str,

@@ -1,4 +1,4 @@
-//! What a connection with TLS trusts and shows.
+//! The certificates of a connection with TLS.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::config::Tls;
 
 use super::PublishError;
 
-/// Reads the files of `broker.tls`. They are read again for each connection, so that rotated ones are taken up.
+/// Reads the files of `broker.tls`. They are read again for each connection, so that rotated ones are used.
 ///
 /// # Errors
 /// A file that cannot be read or used, by name.
@@ -28,7 +28,7 @@ pub(super) async fn connector(tls: &Tls) -> Result<RustlsConnector, PublishError
 fn build(tls: &Tls) -> Result<RustlsConnector, PublishError> {
     let mut config = match RustlsConnectorConfig::new_with_native_certs() {
         Ok(config) => config,
-        // An image need not have certificates of the system's when the broker's authority is named.
+        // An image needs no system certificates if the broker's authority is configured.
         Err(error) if tls.ca_file.is_some() => {
             tracing::debug!(%error, "the system has no certificates: broker.tls.ca_file alone is trusted");
             RustlsConnectorConfig::default()
@@ -48,7 +48,7 @@ fn build(tls: &Tls) -> Result<RustlsConnector, PublishError> {
     connector.map_err(PublishError::Tls)
 }
 
-/// All certificates of a file; other things in it are passed over, but a file without any is an error.
+/// All certificates of a file; other content is skipped, but a file without any certificate is an error.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PublishError> {
     const WHAT: &str = "certificate";
     let text = read(path)?;

@@ -1,4 +1,4 @@
-//! Declaring and checking one place on the broker, on a channel that may be lost to it (docs/src/internals/delivery.md,
+//! Declares and checks one object on the broker, on a channel that may be lost by it (docs/src/internals/delivery.md,
 //! "Topology").
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::broker_object::BrokerObject;
 /// A queue whose members have no majority does not answer a declare.
 pub(super) const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How a place was found.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TopologyCheck {
     /// It can be published to.
@@ -26,12 +26,12 @@ pub(super) enum TopologyCheck {
     Missing(String),
     /// It exists with other arguments; the broker's text names both sides.
     Mismatched(String),
-    /// The broker would not say, or would not let us.
+    /// The broker did not say, or did not permit it.
     Held(String),
 }
 
 impl TopologyCheck {
-    /// For the boards.
+    /// The state and reason for the status.
     pub(super) fn standing(&self) -> (DestinationState, Option<String>) {
         match self {
             Self::Good => (DestinationState::Ready, None),
@@ -42,21 +42,21 @@ impl TopologyCheck {
     }
 }
 
-/// How much may be done to find out.
+/// How much a check may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CheckDepth {
-    /// Only look whether it is there.
+    /// Only check whether it exists.
     Look,
-    /// Declare it, which compares its arguments; a queue that is there already stays as it is.
+    /// Declare it, which compares its arguments; an existing queue stays unchanged.
     Compare,
-    /// The same, and bind it to `broker.exchange`: what is missing is made.
+    /// The same, and bind it to `broker.exchange`: what is missing is created.
     Declare,
 }
 
-/// Checks one place on a throw-away channel of `connection`.
+/// Checks one object on a throw-away channel of `connection`.
 ///
 /// # Errors
-/// Where the connection itself is in trouble; what the broker says about the place is a [`TopologyCheck`].
+/// If the connection itself fails; the broker's answer about the object is a [`TopologyCheck`].
 pub(super) async fn check(
     connection: &Connection,
     object: &BrokerObject,
@@ -72,7 +72,7 @@ pub(super) async fn check(
     };
     match outcome {
         Ok(()) => {
-            // The answer is known already; a channel that does not close in order is closed with its connection.
+            // The answer is already known; a channel that does not close regularly is closed with its connection.
             if let Err(error) = channel.close(200, "OK".into()).await {
                 tracing::debug!(%error, "closing a check's channel failed");
             }
@@ -122,7 +122,7 @@ async fn look_for_exchange(channel: &Channel, name: &str) -> Result<(), lapin::E
         passive: true,
         ..ExchangeDeclareOptions::default()
     };
-    // A passive declare compares nothing: the kind is only there to fill the field.
+    // A passive declare compares nothing: the kind only fills the field.
     channel
         .exchange_declare(
             name.into(),

@@ -1,4 +1,4 @@
-//! The connection on which places are declared and checked, so that a refusal there costs no publishing channel.
+//! The connection on which objects are declared and checked, so that a refusal does not cost a publishing channel.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,11 +17,11 @@ use super::{
     topology::{self, CHECK_TIMEOUT, CheckDepth, TopologyCheck},
 };
 
-/// Checks in progress at once; one that hangs holds up none of the others until this many hang.
+/// Checks in progress at once; a hanging check delays others only when this many hang.
 const AT_ONCE: usize = 64;
 
-/// A check that hangs leaves its channel behind until the broker answers it, and a connection has a bounded number: after
-/// so many the connection is replaced.
+/// A hanging check leaves its channel behind until the broker answers it, and a connection has a limited number of
+/// channels: after this many hanging checks the connection is replaced.
 const HUNG_LIMIT: u32 = 64;
 
 struct Request {
@@ -29,12 +29,12 @@ struct Request {
     answer: oneshot::Sender<TopologyCheck>,
 }
 
-/// Where places are asked about.
+/// Sends requests to the topology checker.
 #[derive(Clone)]
 pub(super) struct TopologyChecker(mpsc::Sender<Request>);
 
 impl TopologyChecker {
-    /// Declares or checks `object`; waits for a connection where there is none.
+    /// Declares or checks `object`; waits for a connection if there is none.
     pub(super) async fn ask(&self, object: BrokerObject) -> TopologyCheck {
         let (answer, verdict) = oneshot::channel();
         let gone = || TopologyCheck::Held("the publisher is stopping".to_owned());
@@ -45,16 +45,16 @@ impl TopologyChecker {
     }
 }
 
-/// Answers of the survey.
+/// Reports of the checker.
 #[derive(Debug)]
 pub(super) enum TopologyReport {
-    /// To a recheck of the dispatcher's.
+    /// For a recheck that the dispatcher ordered.
     Rechecked(DestinationId, TopologyCheck),
-    /// Of a configured place.
+    /// For a configured object.
     Surveyed(BrokerObject, TopologyCheck),
 }
 
-/// Declares or checks one configured place, again and again until it was found good or `round` ends.
+/// Declares or checks one configured object, repeatedly until it was found good or `round` ends.
 pub(super) async fn watch(
     object: BrokerObject,
     topology_checker: TopologyChecker,
@@ -68,7 +68,7 @@ pub(super) async fn watch(
             () = round.cancelled() => return,
         };
         let good = verdict == TopologyCheck::Good;
-        // The engine outlives its helpers; where it does not, nobody is left to be told.
+        // The engine outlives its helpers; if it does not, there is no receiver left.
         drop(
             topology_reports
                 .send(TopologyReport::Surveyed(object.clone(), verdict))
@@ -81,7 +81,7 @@ pub(super) async fn watch(
     }
 }
 
-/// A survey and the task that answers it until `halt`.
+/// A handle for requests and the task that answers them until `halt`.
 pub(super) fn topology_checker(
     dialer: Dialer,
     broker: Broker,
@@ -137,13 +137,13 @@ async fn answer(
             }
         }
         link.cut();
-        // Those in progress find out by themselves, and soon: their connection is gone.
+        // Those in progress notice it soon by themselves: their connection is gone.
         while checks.next().await.is_some() {}
         pause(&mut backoff, &halt).await;
     }
 }
 
-/// Gives false where the broker did not answer.
+/// Returns false if the broker did not answer.
 async fn settle(
     link: Arc<BrokerConnection>,
     broker: &Broker,
@@ -160,7 +160,7 @@ async fn settle(
             "the broker did not answer within {CHECK_TIMEOUT:?}"
         )),
     };
-    // Whoever asked may have been told to stop meanwhile.
+    // The requester may have been stopped meanwhile.
     drop(question.answer.send(verdict));
     answered
 }

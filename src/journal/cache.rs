@@ -1,4 +1,4 @@
-//! Parcels of what was accepted lately, so that the way from accept to publish never reads the disk.
+//! Payloads of recently accepted deliveries, so that the path from accept to publish never reads the disk.
 
 use std::{
     collections::BTreeMap,
@@ -9,11 +9,11 @@ use crate::dispatch::DeliveryId;
 
 use super::DeliveryPayload;
 
-/// What a parcel takes besides its texts, roughly.
+/// Approximate size of a payload besides its texts.
 const OVERHEAD_BYTES: usize = 512;
 
-/// The newest parcels that are owed, up to a number of bytes. When it is full the oldest leave: they belong to a
-/// destination that does not take them, and the others should not suffer from that.
+/// The newest payloads of pending deliveries, up to a number of bytes. When it is full the oldest are dropped: they
+/// belong to a destination that does not accept them, and the others should not suffer from that.
 #[derive(Debug)]
 pub(super) struct PayloadCache {
     limit_bytes: usize,

@@ -1,10 +1,10 @@
 //! The journal's own time, by which duplicates, call keys, bindings and sequences expire.
 //!
-//! It counts the milliseconds that pass and never looks at a wall clock that somebody may set: while the process runs, and
-//! for a later process of the same boot, it goes by the system's time since boot. Only across a boot, or on another machine,
-//! is there nothing but the wall clock to say how long the journal was closed. Then the difference counts if it is forwards,
-//! whatever its size: beyond 24 h all differences are the same. It begins where the wall clock stands, because the rows of
-//! earlier versions have that time.
+//! It counts elapsed milliseconds and never uses a wall clock, which can be set: while the process runs, and for a
+//! later process of the same boot, it uses the system's time since boot. Only across a boot, or on another machine, the
+//! wall clock is the only way to tell how long the journal was closed. Then the difference counts if it is forwards,
+//! whatever its size: beyond 24 h all differences have the same effect. It begins at the wall clock's time, because the
+//! rows of earlier versions have that time.
 
 use std::{cell::Cell, fs};
 
@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// How old the stored stamp may become before the next commit takes a new one with it.
+/// How old the stored stamp may become before the next commit writes a new one.
 const STAMP_INTERVAL: i64 = 60 * 1_000;
 
 /// Also counts while the machine is suspended.
@@ -22,15 +22,15 @@ const SINCE_BOOT: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const SINCE_BOOT: ClockId = ClockId::Monotonic;
 
-/// Where Linux says which boot this is, the same in all containers of a machine.
+/// Where Linux shows the id of the boot, the same in all containers of a machine.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// What the clocks of the machine say, in milliseconds.
+/// The readings of the machine's clocks, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) wall: i64,
     pub(super) since_boot: i64,
-    /// `None` where the system does not say.
+    /// `None` if the system has no boot id.
     pub(super) boot: Option<Uuid>,
 }
 
@@ -73,7 +73,7 @@ fn since_boot() -> i64 {
     now.tv_sec * 1_000 + now.tv_nsec / 1_000_000
 }
 
-/// The journal's time at some moment, and what the machine's clocks said then; stored with the journal.
+/// The journal's time at one moment, with the readings of the machine's clocks; stored with the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
     time: i64,
@@ -87,7 +87,7 @@ impl Stamp {
         let same_boot = self.boot.is_some() && self.boot == now.boot;
         let passed = match now.since_boot.checked_sub(self.since_boot) {
             Some(passed) if same_boot && passed >= 0 => passed,
-            // Another boot, or a machine that was put back to an earlier state.
+            // Another boot, or a machine that was reset to an earlier state.
             _ => now.wall.saturating_sub(self.wall).max(0),
         };
         self.time.saturating_add(passed)
@@ -100,13 +100,13 @@ pub(super) struct Clock {
     machine: Machine,
     /// When the journal was opened.
     opened: Stamp,
-    /// Of the last stamp that was stored.
+    /// The time of the last stored stamp.
     stored: Cell<i64>,
 }
 
 impl Clock {
-    /// Goes on from `stored`; without one, as in a new journal and in one of an earlier version, from the wall clock. Never
-    /// from before `latest`, the latest time in the journal's rows.
+    /// Continues from `stored`; without one, as in a new journal and in one of an earlier version, from the wall clock.
+    /// Never from before `latest`, the latest time in the journal's rows.
     pub(super) fn resume(machine: Machine, stored: Option<Stamp>, latest: i64) -> Self {
         let now = machine.read();
         let time = stored.map_or(now.wall, |stamp| stamp.time_at(&now));
@@ -133,12 +133,12 @@ impl Clock {
         self.opened.time.saturating_add(passed)
     }
 
-    /// What an opening stores.
+    /// The stamp that an opening stores.
     pub(super) fn opened(&self) -> Stamp {
         self.opened
     }
 
-    /// A stamp to be stored with the next commit, where the last one is old enough.
+    /// A stamp to store with the next commit, if the last one is old enough.
     pub(super) fn due(&self) -> Option<Stamp> {
         if self.now() < self.stored.get().saturating_add(STAMP_INTERVAL) {
             return None;
@@ -176,17 +176,17 @@ mod tests {
         assert_eq!(first.boot.is_some(), cfg!(target_os = "linux"));
     }
 
-    /// What happens to a machine and to the journal on it.
+    /// What happens to a machine and its journal.
     #[derive(Clone, Debug)]
     enum Step {
         Pass(i64),
-        /// Somebody, or a time service, sets the wall clock by so much.
+        /// A person or a time service changes the wall clock by this much.
         SetWall(i64),
-        /// With a callback, so that the commit may take a stamp with it.
+        /// With a callback, so that the commit may write a stamp.
         Commit,
-        /// The process ends, cleanly or not, and begins again after so long.
+        /// The process ends, cleanly or not, and starts again after this long.
         Restart(i64),
-        /// The machine as well, or the journal goes to another one whose wall clock differs by so much.
+        /// The machine restarts as well, or the journal moves to another one whose wall clock differs by this much.
         Reboot(i64, i64),
     }
 
@@ -211,7 +211,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against a world that knows how much time really passed.
+        /// Compared with a model that knows how much time really passed.
         #[test]
         fn time_is_what_passed_except_across_a_boot_where_the_wall_clock_says_it(steps in steps()) {
             let reading = Arc::new(Mutex::new(Reading {

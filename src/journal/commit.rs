@@ -1,4 +1,4 @@
-//! The commit: what is staged and what has left the journal, in one transaction with one fsync, and what a failure leads to.
+//! The commit: staged records and settled deliveries, in one transaction with one fsync, and how a failure is handled.
 
 use std::time::Instant;
 
@@ -15,17 +15,17 @@ use super::{
     writer::{JournalWriter, PendingDeletes},
 };
 
-/// What a call of [`JournalWriter::write`] did.
+/// The result of a call of [`JournalWriter::write`].
 #[derive(Debug, Default)]
 pub(super) struct CommitResult {
     /// False where there was nothing to write.
     pub(super) committed: bool,
-    /// Deliveries to the quarantine that are owed in the place of poisoned ones.
+    /// Deliveries pending for the quarantine in place of poisoned ones.
     pub(super) moved: Vec<Owed>,
 }
 
 impl JournalWriter {
-    /// Commits what is staged together with everything that has left. On failure nothing of `staged` is durable.
+    /// Commits the staged records together with everything settled. On failure nothing of `staged` is durable.
     pub(super) fn write(
         &mut self,
         staged: &[StagedCallback],
@@ -61,7 +61,7 @@ impl JournalWriter {
         if !self.condition.writes() {
             return Err(JournalRefusal::Failed);
         }
-        // With the reserve given up there may be room enough to delete what was confirmed.
+        // With the reserve released there may be enough room to delete what was confirmed.
         self.admission.roll_back();
         let without_new = self.transaction(&[], &[]);
         match without_new {
@@ -91,7 +91,7 @@ impl JournalWriter {
         self.stall.lock_refused();
     }
 
-    /// Takes the write lock, and keeps the time that this takes.
+    /// Takes the write lock, and records how long that takes.
     fn lock(&self) -> rusqlite::Result<()> {
         self.stall.waits_for_lock(true);
         self.store.begin()?;
@@ -100,7 +100,7 @@ impl JournalWriter {
         Ok(())
     }
 
-    /// Looks whether the next callback could be stored as far as locks go: without callbacks nothing else asks for it.
+    /// Checks whether locks would permit storing the next callback: without callbacks nothing else tries it.
     pub(super) fn try_lock(&mut self) {
         if !self.condition.writes() {
             return;
@@ -112,7 +112,8 @@ impl JournalWriter {
         }
     }
 
-    /// A commit is durable: from now on a journal without it is damaged. `refused` records are in the index and not in it.
+    /// A commit is durable: from now on a journal without it is damaged. `refused` records are in the index but not in
+    /// the commit.
     fn set_mark(&self, refused: usize) {
         if let (Some(mark), Some(number)) = (&self.mark, self.store.number()) {
             let records = self.index.records().saturating_sub(refused as u64);
@@ -120,8 +121,9 @@ impl JournalWriter {
         }
     }
 
-    /// Looks whether the files are still there. While they are not, nothing new is taken, for it would be gone with this
-    /// process; what is owed is delivered, for the next process cannot. After that a restart is what helps.
+    /// Checks whether the files are still in place. While they are not, nothing new is accepted, because it would be
+    /// lost with this process; pending deliveries are still delivered, because the next process cannot deliver them.
+    /// After that a restart is needed.
     pub(super) fn look_after_files(&mut self) {
         if !self.condition.writes() || !self.watch.is_due() {
             return;
@@ -144,7 +146,7 @@ impl JournalWriter {
         }
     }
 
-    /// Takes note of a failed write.
+    /// Records a failed write.
     pub(super) fn failed(&mut self, error: &rusqlite::Error) {
         self.metrics.write_errors.inc();
         if is_disk_full(error) {
@@ -164,11 +166,11 @@ impl JournalWriter {
         if super::load::is_damage(error) {
             self.directory.mark_damaged();
         }
-        // What these rows stand for is known in memory; on disk it stays until restart.
+        // The effect of these rows is known in memory; on disk they stay until restart.
         self.deletes = PendingDeletes::default();
     }
 
-    /// Looks whether there is room on the disk again: the reserve must fit, and more than that.
+    /// Checks whether there is room on the disk again: for the reserve, and some more.
     pub(super) fn probe(&mut self) {
         if !self.condition.probe_due() {
             return;
@@ -182,7 +184,7 @@ impl JournalWriter {
         if file_limit::bytes().is_none() {
             return true;
         }
-        // A log that has reached the limit begins anew after this. A failure shows in the next commit.
+        // A log that has reached the limit restarts after this. A failure shows in the next commit.
         drop(self.store.checkpoint());
         let pages = i64::try_from(HEADROOM_BYTES / PAGE_BYTES as usize).unwrap_or(i64::MAX);
         self.store.has_room(pages).unwrap_or(false)

@@ -1,8 +1,8 @@
 //! The store of `confirm` mode: nothing on disk, a callback is answered once the broker has confirmed every delivery
 //! of it, or refused at its timeout (docs/src/internals/confirm-mode.md).
 //!
-//! What is remembered of an event is what became of it at each of its destinations: a resend after a 503 is delivered
-//! only where that is still owed, and waits for what is still under way.
+//! What is remembered of an event is its state at each of its destinations: a resend after a 503 is delivered only
+//! where it is still pending, and waits for deliveries that are still in flight.
 
 mod admit;
 mod destination_limits;
@@ -54,17 +54,17 @@ const REMEMBERED_LIMIT: usize = 1_000_000;
 /// Commands taken at once.
 const GROUP_LIMIT: usize = 512;
 
-/// How long the keeper sleeps when nobody waits.
+/// How long the thread sleeps when no callback waits.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What a delivery takes besides its bytes, roughly.
+/// Approximate memory of a delivery besides its bytes.
 const OVERHEAD_BYTES: u64 = 512;
 
-/// Opens the store of `confirm` mode. Of `settings` only `limit_bytes` and `limit_deliveries` count: what may be held
-/// in memory. For one queue or exchange at most `waiting_limit` callbacks wait.
+/// Opens the store of `confirm` mode. Of `settings` only `limit_bytes` and `limit_deliveries` are used: they limit what
+/// is held in memory. At most `waiting_limit` callbacks wait for one queue or exchange.
 ///
 /// # Errors
-/// [`JournalError::JournalDirectory`] where the system gives no thread.
+/// [`JournalError::JournalDirectory`] if the system cannot start a thread.
 pub fn volatile(
     confirm_timeout: Duration,
     waiting_limit: u64,
@@ -152,7 +152,7 @@ pub(super) fn volatile_on(
     })
 }
 
-/// The parcels of everything that is under way.
+/// The payloads of all deliveries in flight.
 #[derive(Debug, Default)]
 struct PayloadMemory(Mutex<HashMap<DeliveryId, DeliveryPayload>>);
 
@@ -180,7 +180,7 @@ impl FetchPayload for PayloadMemory {
 #[derive(Debug, Default)]
 struct KnownEvent {
     places: Vec<DeliveryPlace>,
-    /// Callbacks that wait for it, in order of arrival; once for each time that it stands in them.
+    /// Callbacks that wait for it, in order of arrival; once for each time that they contain it.
     waiters: Vec<u64>,
     /// A callback with it was answered 2xx: from then on it is a duplicate.
     answered: bool,
@@ -202,13 +202,13 @@ struct DeliveryPlace {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nobody tries.
+    /// Pending, and no delivery is trying.
     Owed,
     InFlightDelivery(DeliveryId),
     Delivered,
 }
 
-/// Which event; pinned while anybody holds one of these.
+/// One event; pinned while one of these is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct EventSlot {
     window: DuplicateWindowName,
@@ -219,10 +219,10 @@ struct EventSlot {
 #[derive(Debug)]
 struct WaitingCallback {
     reply: PendingReply,
-    /// Given back with the answer.
-    _permit: OwnedSemaphorePermit,
+    /// Released with the answer.
+    _place: OwnedSemaphorePermit,
     events: Vec<WaitedEvent>,
-    /// What they go to.
+    /// The shares of its destinations.
     shares: Vec<ShareId>,
     /// Events of it that are not complete.
     open: usize,
@@ -232,17 +232,17 @@ struct WaitingCallback {
 struct WaitedEvent {
     which: EventSlot,
     quarantined: bool,
-    /// For `hookswitch tail`, where somebody listened when it came.
+    /// For `hookswitch tail`, if there was a listener when it arrived.
     line: Option<Box<LiveEvent>>,
 }
 
-/// A delivery that the publisher has.
+/// A delivery that was handed to the publisher.
 #[derive(Debug)]
 struct InFlightDelivery {
     which: EventSlot,
-    /// Its place among those of its event.
-    place: usize,
-    /// Nobody waits for it: where it was not sent yet it will not be.
+    /// Its index among those of its event.
+    permit: usize,
+    /// No callback waits for it: if it has not been sent yet, it will not be.
     withdrawn: bool,
     bytes: u64,
     owed: Owed,
@@ -260,19 +260,19 @@ struct ConfirmStore {
     payloads: Arc<PayloadMemory>,
     feed: UnboundedSender<FeedItem>,
     digester: Digester,
-    /// Of this process only, as everything here.
+    /// For this process only, like everything here.
     clock: Clock,
     now: i64,
     named: LruTable<u128, KnownEvent>,
     unnamed: LruTable<u128, KnownEvent>,
     callbacks: HashMap<u64, WaitingCallback>,
-    /// All callbacks have the same time, so they stand in the order of their deadlines.
+    /// All callbacks have the same timeout, so they are in the order of their deadlines.
     deadlines: VecDeque<(Instant, u64)>,
     deliveries: HashMap<DeliveryId, InFlightDelivery>,
     bytes: u64,
     next_callback: u64,
     next_id: u64,
-    /// For this there was no room.
+    /// The amount for which there was no room.
     full: Option<PendingAmount>,
     /// For the next item of the feed.
     owed: Vec<Owed>,
@@ -444,9 +444,9 @@ impl ConfirmStore {
         self.book(|counts| refuse(counts, waiting.events.len()));
         waiting.reply.send(Err(refusal));
         if !withdrawn.is_empty() {
-            // What is withdrawn may not have been handed out yet.
+            // A withdrawn delivery may not have been handed out yet.
             self.deliver();
-            // The last ones first: where the head of a line is taken out alone, the next one is sent in its place.
+            // The last ones first: if the head of a lane were withdrawn alone, the next one would be sent in its place.
             withdrawn.sort_unstable_by(|one, other| other.cmp(one));
             drop(self.feed.send(FeedItem::Withdraw(withdrawn)));
         }
@@ -455,7 +455,7 @@ impl ConfirmStore {
     fn expire(&mut self) {
         let now = Instant::now();
         while let Some((deadline, callback)) = self.deadlines.front().copied() {
-            // Answered ones are dropped on the way: they hold nothing, but they would make the queue long.
+            // Answered ones are dropped along the way: they hold nothing, but they would make the queue long.
             if deadline > now && self.callbacks.contains_key(&callback) {
                 break;
             }
@@ -464,7 +464,7 @@ impl ConfirmStore {
         }
     }
 
-    /// Time goes on; what is out of the windows is forgotten.
+    /// Advances the time; entries outside the windows are dropped.
     fn begin(&mut self, now: i64) {
         self.now = self.now.max(now);
         let mut early = 0;
@@ -482,7 +482,7 @@ impl ConfirmStore {
         self.metrics.duplicates_evicted.inc_by(early);
     }
 
-    /// Counts each event as new: near the bound a resend may be refused once more, which it can bear.
+    /// Counts each event as new: near the limit a resend may be refused once more, which is acceptable.
     fn no_room(&mut self, offers: &[Offer]) -> Option<JournalRefusal> {
         let mut needed = PendingAmount::default();
         for offer in offers {
@@ -498,7 +498,7 @@ impl ConfirmStore {
         Some(JournalRefusal::Full(bound))
     }
 
-    /// What is under way.
+    /// The amount in flight.
     fn held(&self) -> PendingAmount {
         PendingAmount {
             bytes: self.bytes,
@@ -526,7 +526,7 @@ impl ConfirmStore {
 
     fn deliver(&mut self) {
         if !self.owed.is_empty() {
-            // Nobody publishes any more: the callbacks run into their timeout.
+            // The publisher has ended: the callbacks run into their timeout.
             drop(
                 self.feed
                     .send(FeedItem::Owed(std::mem::take(&mut self.owed))),
@@ -548,7 +548,7 @@ fn size(body: &[u8]) -> u64 {
     body.len() as u64 + OVERHEAD_BYTES
 }
 
-/// The call key as a function of the event alone: every replica makes the same.
+/// The call key as a function of the event alone: every replica computes the same one.
 fn own_key(offer: &Offer) -> Option<CallKey> {
     if offer.quarantine.is_some() {
         return None;

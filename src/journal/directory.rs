@@ -1,4 +1,4 @@
-//! The journal's directory: its lock, its reserve of disk space, the mark that asks for a salvage.
+//! The journal's directory: its lock, its reserve of disk space, the file that requests a salvage.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -8,12 +8,12 @@ use std::{
 
 use super::{JournalError, private};
 
-/// Given up when the disk is full, so that what was confirmed can still be deleted.
+/// Released when the disk is full, so that what was confirmed can still be deleted.
 const RESERVE_BYTES: usize = 16 * 1024 * 1024;
 
-/// Room that must be there beside the reserve before a disk that was full counts as having room. With none the space
-/// that the reserve itself gave up would do, and the journal would call itself writable and full in turn. As much as
-/// the database's log grows to before it is taken over.
+/// Room that must exist besides the reserve before a disk that was full counts as having room. Without it the space
+/// that the reserve itself released would be enough, and the journal would alternate between writable and full. The
+/// size is that to which the database's log grows before a checkpoint.
 pub(super) const HEADROOM_BYTES: usize = 8 * 1024 * 1024;
 
 const DATABASE: &str = "journal.db";
@@ -27,10 +27,10 @@ const NEW_MARK: &str = "mark.new";
 const LOCK: &str = "lock";
 const PROBE: &str = "probe";
 
-/// What a damaged journal is moved to, with the time behind it.
+/// Prefix of the directory that a damaged journal is moved to; the time follows.
 const ASIDE: &str = "damaged-";
 
-/// A directory that this process alone uses, as long as this value lives.
+/// A directory that only this process uses, as long as this value lives.
 #[derive(Debug)]
 pub(super) struct JournalDirectory {
     path: PathBuf,
@@ -89,7 +89,7 @@ impl JournalDirectory {
         self.path.join(MARK)
     }
 
-    /// Writes the reserve in full (a file with a hole would reserve nothing). On failure nothing of it is left.
+    /// Writes the reserve in full (a sparse file would reserve nothing). On failure nothing of it is left.
     pub(super) fn make_reserve(&self) -> io::Result<()> {
         let path = self.path.join(RESERVE);
         if fs::metadata(&path).is_ok_and(|found| found.len() >= RESERVE_BYTES as u64) {
@@ -98,7 +98,7 @@ impl JournalDirectory {
         self.write_reserve(RESERVE_BYTES)
     }
 
-    /// The same on a disk that was full, and only if there is room beside it.
+    /// The same on a disk that was full, and only if there is additional room.
     pub(super) fn make_reserve_again(&self) -> io::Result<()> {
         self.write_reserve(RESERVE_BYTES + HEADROOM_BYTES)
     }
@@ -126,7 +126,7 @@ impl JournalDirectory {
         }
     }
 
-    /// Makes the next start salvage this journal: damage was found where opening does not look.
+    /// Makes the next start salvage this journal: damage was found where opening does not check.
     pub(super) fn mark_damaged(&self) {
         if let Err(error) = private::create(&self.path.join(DAMAGED)) {
             tracing::warn!(%error, path = %self.path.display(), "cannot mark the journal as damaged");
@@ -137,7 +137,7 @@ impl JournalDirectory {
         self.path.join(DAMAGED).exists()
     }
 
-    /// Moves the database with its log and mark aside; the answer is in which directory they now are.
+    /// Moves the database with its log and mark aside; returns the directory that contains them now.
     pub(super) fn set_aside(&self) -> Result<PathBuf, JournalError> {
         let failed = |source| JournalError::JournalDirectory {
             path: self.path.clone(),
@@ -161,12 +161,12 @@ impl JournalDirectory {
         Ok(aside)
     }
 
-    /// Where a salvage builds the new database; what an earlier attempt left there is gone.
+    /// The directory in which a salvage builds the new database; leftovers of an earlier attempt are removed.
     pub(super) fn salvaging(&self) -> io::Result<PathBuf> {
         self.cleared(SALVAGING)
     }
 
-    /// Where a salvage gets to see the damaged database with all that can be read of its log.
+    /// The directory in which a salvage gets the damaged database with everything that can be read of its log.
     pub(super) fn readable(&self) -> io::Result<PathBuf> {
         self.cleared(READABLE)
     }
@@ -186,7 +186,7 @@ impl JournalDirectory {
         self.sync()
     }
 
-    /// Puts a complete salvaged database, if there is one, in the place of the damaged one.
+    /// Replaces the damaged database by a complete salvaged one, if there is one.
     pub(super) fn take_salvaged(&self) -> Result<(), JournalError> {
         let salvaged = self.path.join(SALVAGED);
         if !salvaged.exists() {
@@ -199,7 +199,7 @@ impl JournalDirectory {
             for suffix in ["-wal", "-shm"] {
                 remove_if_there(&self.path.join(format!("{DATABASE}{suffix}")))?;
             }
-            // It speaks of the other one.
+            // It belongs to the other database.
             remove_if_there(&self.mark())?;
             fs::rename(&salvaged, self.database())?;
             remove_if_there(&self.path.join(DAMAGED))?;
@@ -217,7 +217,7 @@ impl JournalDirectory {
     }
 }
 
-/// Whether a file of the journal's directory is one of the journal's.
+/// Whether a file of the directory belongs to the journal.
 fn is_ours(name: &str) -> bool {
     let databases = [DATABASE, SALVAGING, SALVAGED, READABLE];
     let is_of = |database: &&str| {
@@ -229,8 +229,8 @@ fn is_ours(name: &str) -> bool {
         || name.starts_with(ASIDE)
 }
 
-/// Makes `path`, for its owner alone, with everything above it, durably: a journal is no better kept than the entry that
-/// leads to it.
+/// Creates `path`, accessible by its owner only, with its parents, durably: a journal is only as durable as the
+/// directory entries that lead to it.
 fn make(path: &Path) -> io::Result<()> {
     make_by(path, private::create_directory)
 }
@@ -246,13 +246,13 @@ fn make_by(path: &Path, create: fn(&Path) -> io::Result<()>) -> io::Result<()> {
     };
     make_by(parent, |above| fs::create_dir(above))?;
     match create(path) {
-        // By another process meanwhile.
+        // Created by another process meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
         made => made?,
     }
     match File::open(parent) {
         Ok(parent) => parent.sync_all(),
-        // A directory may be open for writing and not for reading.
+        // A directory may be writable and not readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(error),
     }

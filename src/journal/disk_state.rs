@@ -18,17 +18,17 @@ use super::{
 /// How often a full disk is tried again.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Whether the journal takes records, and if not, why.
+/// Whether the journal accepts records, and if not, why.
 #[derive(Debug)]
 pub(super) struct DiskState {
-    /// The disk is full since then, or was when it was last tried.
+    /// Since when the disk is full, or when it was last tried.
     pub(super) disk_full: Option<Instant>,
-    /// Deletes found no room either at that time.
+    /// Deletes had no room either at that time.
     pub(super) deletes_failed: Option<Instant>,
     pub(super) failed: bool,
-    /// Why files are not where they were; what is owed can still be delivered.
+    /// Why files are not in place; pending deliveries can still be delivered.
     pub(super) files_gone: Option<String>,
-    /// For this there was no room.
+    /// The amount for which there was no room.
     pub(super) full: Option<PendingAmount>,
     pub(super) shown: (JournalState, Option<String>),
 }
@@ -58,7 +58,7 @@ impl DiskState {
         self.files_gone.is_some()
     }
 
-    /// Why the state is as it is, where the state alone does not say it.
+    /// The reason for the state, if the state alone does not tell it.
     pub(super) fn why(&self) -> Option<String> {
         self.files_gone.clone()
     }
@@ -85,7 +85,7 @@ impl DiskState {
         }
     }
 
-    /// The state, if it is another than the one last shown.
+    /// The state, if it differs from the one last shown.
     pub(super) fn news(
         &mut self,
         index: &PendingIndex,
@@ -101,7 +101,7 @@ impl DiskState {
         (std::mem::replace(&mut self.shown, now.clone()) != now).then_some(state)
     }
 
-    /// While the disk is full deletes are tried again and again, but not with every command.
+    /// While the disk is full deletes are retried, but not with every command.
     pub(super) fn may_delete(&self) -> bool {
         self.disk_full.is_none()
             || self
@@ -109,30 +109,30 @@ impl DiskState {
                 .is_none_or(|since| since.elapsed() >= PROBE_INTERVAL)
     }
 
-    /// Whether it is time to look for room on the disk.
+    /// Whether it is time to check for room on the disk.
     pub(super) fn probe_due(&self) -> bool {
         self.disk_full
             .is_some_and(|since| since.elapsed() >= PROBE_INTERVAL)
     }
 }
 
-/// Whether the error says that there is no room: everything else means that the disk cannot be trusted.
+/// Whether the error means that there is no room: every other error means that the disk cannot be trusted.
 pub(super) fn is_disk_full(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqliteFailure(failure, _)
         if failure.code == ErrorCode::DiskFull
-            // Growing the index of the log: SQLite has no other word for that.
+            // Growing the index of the log: SQLite has no other error code for that.
             || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE
-            // Nor for a file that has become as long as files of this process may be.
+            // Nor for a file that has reached the size limit of this process.
             || (failure.extended_code == ffi::SQLITE_IOERR_WRITE && file_limit::bytes().is_some()))
 }
 
-/// Whether somebody's tool holds a lock for longer than SQLite waits: nothing was written and nothing is wrong.
+/// Whether another program holds a lock for longer than SQLite waits: nothing was written and nothing is wrong.
 pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error, rusqlite::Error::SqliteFailure(failure, _)
         if matches!(failure.code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-/// Says on the health board that a journal's thread has panicked: nothing is accepted without it.
+/// Reports in the health status that a journal's thread has panicked: nothing is accepted without it.
 #[derive(Debug)]
 pub(super) struct PanicGuard(pub(super) Arc<Health>);
 

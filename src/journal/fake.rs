@@ -1,4 +1,4 @@
-//! A journal for tests of ingress: it decides what the test says and keeps nothing.
+//! A fake journal for tests of ingress: it decides what the test says and stores nothing.
 
 use std::{
     sync::{Arc, mpsc},
@@ -14,7 +14,7 @@ use super::{
     handles::{PendingCallback, WriterCommand},
 };
 
-/// The other end of an [`Intake`]. Unlike the real journal it books nothing but what the intake itself refuses.
+/// The other end of an [`Intake`]. Unlike the real journal it counts only what the intake itself refuses.
 #[derive(Debug)]
 pub(crate) struct FakeJournal(UnboundedReceiver<WaitingCallback>);
 
@@ -30,7 +30,7 @@ impl FakeJournal {
     pub(crate) fn open(ledger: Arc<Ledger>) -> (Intake, Self) {
         let (commands, told) = mpsc::channel();
         let (offer, offered) = tokio::sync::mpsc::unbounded_channel();
-        // The real journal blocks a thread on its commands; this one hands them on to a test that awaits them. It ends
+        // The real journal blocks a thread on its commands; this one passes them on to a test that awaits them. It ends
         // with the last intake, or with the test.
         thread::spawn(move || {
             for command in told {
@@ -69,7 +69,7 @@ impl WaitingCallback {
 
     /// Answers with these outcomes.
     pub(crate) fn decide(self, outcomes: Vec<Admitted>) -> Callback {
-        // The sender may have hung up, which is a test's business.
+        // The sender may have hung up, which some tests do.
         self.0.reply.send(Ok(Receipt { outcomes }));
         self.0.callback
     }

@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::ffi;
 
-/// What the next commits come to, until it is changed.
+/// The result of the next commits, until it is changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InjectedFault {
     DiskFull,

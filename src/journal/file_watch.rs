@@ -1,5 +1,5 @@
-//! Whether the files of an open journal are still where they were. SQLite goes on writing to files that were removed or
-//! replaced, and nothing of that is there for the next process.
+//! Checks whether the files of an open journal are still in place. SQLite continues to write to files that were removed
+//! or replaced, and none of that is there for the next process.
 
 use std::{
     fs::{self, Metadata},
@@ -11,10 +11,10 @@ use std::{
 
 use super::directory::JournalDirectory;
 
-/// How often the files are looked at under load. Not with each commit: that would cost a quarter of a small one.
+/// How often the files are checked under load. Not with each commit: that would cost a quarter of a small one.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileIdentity {
     device: u64,
@@ -33,7 +33,7 @@ impl FileIdentity {
 /// What is wrong with the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MissingFiles {
-    /// For people.
+    /// The reason, as text for the operator.
     pub(super) why: String,
     /// Only the log: everything can still be moved into the database.
     pub(super) log_only: bool,
@@ -61,7 +61,7 @@ impl FileWatch {
         })
     }
 
-    /// Whether it is time to look again; true means that this was taken note of.
+    /// Whether it is time to check again; true resets the interval.
     pub(super) fn is_due(&mut self) -> bool {
         let due = self.looked.elapsed() >= LOOK_INTERVAL;
         if due {

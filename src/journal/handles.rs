@@ -23,10 +23,10 @@ use super::{
 /// Callbacks that may wait for the writer; beyond that [`JournalRefusal::Busy`].
 const WAITING_LIMIT: usize = 4_096;
 
-/// Routing keys of one app from which on a new one is not its own destination.
+/// Number of routing keys of one app from which on a new one does not become a destination of its own.
 const KEYS_LIMIT: usize = 1_000;
 
-/// What the writer is told.
+/// The commands of the writer.
 #[derive(Debug)]
 pub(super) enum WriterCommand {
     PendingCallback(PendingCallback),
@@ -39,7 +39,7 @@ pub(super) enum WriterCommand {
 pub(super) struct PendingCallback {
     pub(super) callback: Callback,
     pub(super) reply: PendingReply,
-    /// Its place among those that may wait. Held here and not by the one who asks: a sender that hangs up leaves its
+    /// Its permit among the callbacks that may wait. Held here and not by the caller: a sender that hangs up leaves its
     /// callback behind.
     pub(super) permit: OwnedSemaphorePermit,
 }
@@ -51,7 +51,7 @@ pub struct Intake {
     room: Arc<Semaphore>,
     ledger: Arc<Ledger>,
     stall: Arc<StallDetector>,
-    /// Where the answers are left for the thread that this intake is used on.
+    /// Where answers are collected for the thread that uses this intake.
     counter: Option<ReplySender>,
 }
 
@@ -70,7 +70,7 @@ impl Intake {
         }
     }
 
-    /// The same intake for use on one thread, on which the mailbox hands out what one commit decided in one piece.
+    /// The same intake for use on one thread, on which the receiver delivers the answers of one commit together.
     #[must_use]
     pub fn for_thread(&self) -> (Self, ReplyReceiver) {
         let (counter, mailbox) = ReplySender::open();
@@ -81,15 +81,15 @@ impl Intake {
         (intake, mailbox)
     }
 
-    /// Makes every event of `callback` durable, or nothing of it. The outcome of each of its events, refusals too, is
-    /// booked in the ledger before the answer is given.
+    /// Makes every event of `callback` durable, or none of them. The outcome of each of its events, including refusals,
+    /// is counted in the ledger before the answer is given.
     ///
     /// # Errors
     /// Every [`JournalRefusal`]; the sender still owns the events.
     ///
     /// # Cancel safety
-    /// Dropping the future does not take the callback back: it may still become durable. That is what happens when a
-    /// sender hangs up, and a resend is then a duplicate.
+    /// Dropping the future does not take the callback back: it may still become durable. This happens when a sender
+    /// hangs up, and a resend is then a duplicate.
     pub async fn submit(&self, callback: Callback) -> Result<Receipt, JournalRefusal> {
         let events = callback.offers.len();
         if self.stall.stall(Instant::now()).is_some() {
@@ -116,13 +116,13 @@ impl Intake {
         }
         match answer.await {
             Ok(answer) => answer,
-            // It was told after the journal had been told to close.
+            // It was sent after the journal had been told to close.
             Err(_) => Err(self.refused(events, JournalRefusal::Closing)),
         }
     }
 
-    /// Ends when a callback that waits has waited long enough: after `limit`, or as soon as the journal is stalled. It may
-    /// still become durable.
+    /// Ends when a callback has waited long enough: after `limit`, or as soon as the journal is stalled. It may still
+    /// become durable.
     pub async fn overdue(&self, limit: Duration) {
         let end = Instant::now() + limit;
         loop {
@@ -142,39 +142,39 @@ impl Intake {
     }
 }
 
-/// Where publish reports what became of deliveries. Bounded by what is in flight at the broker.
+/// Where publish reports the outcomes of deliveries. Bounded by what is in flight at the broker.
 #[derive(Clone, Debug)]
 pub struct SettlementSender(pub(super) Sender<WriterCommand>);
 
 impl SettlementSender {
-    /// Reports; the journal forgets them with its next commit. Never fails for the caller: after the journal has
-    /// closed, what was reported is sent again by the next process.
+    /// Reports; the journal deletes the deliveries with its next commit. Never fails for the caller: after the journal
+    /// has closed, what was reported is sent again by the next process.
     pub fn report(&self, settlements: Vec<Settlement>) {
         drop(self.0.send(WriterCommand::SettlementSender(settlements)));
     }
 }
 
-/// Everything owed, oldest first at start, then as it is accepted. Bounded by `limit_deliveries`.
+/// All pending deliveries, oldest first at start, then as they are accepted. Bounded by `limit_deliveries`.
 pub type Feed = mpsc::UnboundedReceiver<FeedItem>;
 
-/// News for the publisher.
+/// An item for the publisher.
 #[derive(Clone, Debug)]
 pub enum FeedItem {
-    /// These deliveries are owed now, in order of admission.
+    /// These deliveries are pending now, in order of admission.
     Owed(Vec<Owed>),
-    /// It is durable that these are owed no more: the next of their lanes may be sent. Sent earlier, a process that is
-    /// killed in between would leave the next to send an older event after a newer one.
+    /// It is durable that these are no longer pending: the next of their lanes may be sent. If it were sent earlier, a
+    /// process that is killed in between would let the next process send an older event after a newer one.
     Settled(Vec<DeliveryId>),
-    /// `confirm` mode: these are not waited for any more.
+    /// `confirm` mode: no callback waits for these any more.
     Withdraw(Vec<DeliveryId>),
 }
 
-/// Fetches what is needed to make a message.
+/// Fetches the payload of a message.
 #[derive(Clone)]
 pub struct PayloadSource(pub(super) Arc<dyn FetchPayload>);
 
 pub(super) trait FetchPayload: Send + Sync {
-    /// From memory where possible; `Err` carries the answer that will come from the disk.
+    /// From memory if possible; `Err` carries the answer that will come from the disk.
     fn fetch(
         &self,
         delivery: DeliveryId,
@@ -184,19 +184,19 @@ pub(super) trait FetchPayload: Send + Sync {
     >;
 }
 
-/// Why there is no parcel.
+/// Why there is no payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadUnavailable {
     /// Its record is damaged on disk, counted and logged by the journal. Asking again does not help.
     #[error("the journal's record is damaged")]
     Unreadable,
-    /// The disk cannot be read now, or the journal is closing: nothing says that the record is damaged. Ask again later.
+    /// The disk cannot be read now, or the journal is closing: the record need not be damaged. Ask again later.
     #[error("the journal cannot be read for now")]
     NotNow,
 }
 
 impl PayloadSource {
-    /// The parcel of a delivery that is still owed.
+    /// The payload of a pending delivery.
     ///
     /// # Errors
     /// [`PayloadUnavailable`]: whether to give up or to ask again.
@@ -214,14 +214,13 @@ impl std::fmt::Debug for PayloadSource {
     }
 }
 
-/// Every destination that deliveries are or were owed to; grows only. What nothing refers to any more is left out at the
-/// next start.
+/// Every destination with pending or past deliveries; only grows. A destination that is no longer referenced is dropped
+/// at the next start.
 #[derive(Clone, Debug, Default)]
 pub struct Destinations(Arc<RwLock<DestinationTable>>);
 
 #[derive(Debug, Default)]
 struct DestinationTable {
-    /// By id.
     rows: Vec<Option<DestinationRow>>,
     ids: HashMap<Arc<Destination>, DestinationId>,
     channels: Vec<String>,
@@ -241,11 +240,11 @@ struct DestinationRow {
     share: ShareId,
 }
 
-/// What a share of the journal is counted for, see [`Destination::share_name`].
+/// The unit of a share of the journal, see [`Destination::share_name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ShareId(pub(super) u32);
 
-/// A destination with the short names that the dispatcher knows it by.
+/// A destination with the numbers that the dispatcher uses for it.
 #[derive(Clone, Debug)]
 pub(super) struct KnownDestination {
     pub(super) destination: Arc<Destination>,
@@ -254,7 +253,7 @@ pub(super) struct KnownDestination {
     pub(super) share: ShareId,
 }
 
-/// What [`Destinations::intern_bounded`] gives.
+/// The result of [`Destinations::intern_bounded`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interning {
     /// The destination itself.
@@ -274,7 +273,7 @@ impl Destinations {
             .map(|row| row.destination.clone())
     }
 
-    /// The name of a channel, as [`Destination::channel_name`] makes it.
+    /// The name of a channel, as in [`Destination::channel_name`].
     #[must_use]
     pub fn channel_name(&self, id: ChannelId) -> Option<String> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -283,7 +282,7 @@ impl Destinations {
             .and_then(|index| table.channels.get(index).cloned())
     }
 
-    /// All of them now.
+    /// All current ones.
     #[must_use]
     pub fn all(&self) -> Vec<(DestinationId, Arc<Destination>)> {
         let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -294,7 +293,7 @@ impl Destinations {
             .collect()
     }
 
-    /// The id of `destination`, a new one where it is seen for the first time.
+    /// The id of `destination`, a new one when it is seen for the first time.
     pub(super) fn intern(&self, destination: Destination) -> DestinationId {
         if let Some(id) = self
             .0
@@ -311,7 +310,7 @@ impl Destinations {
             .add(destination)
     }
 
-    /// Puts back a destination that had this id in an earlier process; in order of their ids. False where it cannot have
+    /// Restores a destination that had this id in an earlier process; in order of their ids. False if it cannot have
     /// had it.
     pub(super) fn restore(&self, id: DestinationId, destination: Destination) -> bool {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -325,8 +324,8 @@ impl Destinations {
         table.add(destination) == id
     }
 
-    /// As [`Destinations::intern`], for a destination that an event of `app` just named. What stands here stays, so beyond
-    /// [`KEYS_LIMIT`] a new routing key of the app is [`Interning::Diverted`] to the unrouted queue.
+    /// As [`Destinations::intern`], for a destination that an event of `app` has just named. Entries stay here, so
+    /// beyond [`KEYS_LIMIT`] a new routing key of the app is [`Interning::Diverted`] to the unrouted queue.
     pub(super) fn intern_bounded(&self, app: &AppName, destination: Destination) -> Interning {
         if matches!(destination.address, Address::Exchange { .. }) {
             let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -418,7 +417,7 @@ fn short(count: usize) -> u32 {
 /// An open journal.
 #[derive(Debug)]
 pub struct OpenJournal {
-    /// The journal's UUID: `hookswitch-instance` and the name of the fence.
+    /// The journal's UUID: `hookswitch-instance` and part of the fence's name.
     pub instance: uuid::Uuid,
     /// Grows with every opening of this journal: makes `hookswitch-delivery` unique across restarts.
     pub boot: u64,
@@ -444,7 +443,7 @@ pub struct JournalCloser {
 }
 
 impl JournalCloser {
-    /// Takes no more callbacks, commits what was told before this call, closes the store and waits for its thread.
+    /// Accepts no more callbacks, commits what was sent before this call, closes the store and waits for its thread.
     /// Blocking: call it from a blocking context.
     pub fn close(self) {
         drop(self.commands.send(WriterCommand::Close));

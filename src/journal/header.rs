@@ -1,9 +1,9 @@
-//! The head of an SQLite database, its first page's first 100 bytes (file format, 1.3), and what we keep there: the number
-//! of the writer's last commit.
+//! The header of an SQLite database, the first 100 bytes of its first page (file format, 1.3), and the number of the
+//! writer's last commit, which we store there.
 //!
-//! The number stands in two fields that SQLite leaves to the application: its lower 31 bits in `user_version`, the rest in
-//! `application_id`. Every commit of the writer changes it, so every commit in the log holds page 1, and which commits a
-//! database or a log has can be told without opening it.
+//! The number is in two fields that SQLite leaves to the application: its lower 31 bits in `user_version`, the rest in
+//! `application_id`. Every commit of the writer changes it, so every commit in the log contains page 1, and the commits
+//! of a database or a log can be determined without opening it.
 
 use std::{
     fs::File,
@@ -27,7 +27,7 @@ pub(super) fn word(bytes: &[u8], offset: usize) -> u32 {
     u32::from_be_bytes(four.unwrap_or_default())
 }
 
-/// The number of the commit that a first page belongs to; 0 where commits are not numbered.
+/// The number of the commit that a first page belongs to; 0 if commits are not numbered.
 pub(super) fn commit_number(first_page: &[u8]) -> u64 {
     joined(word(first_page, 68), word(first_page, 60))
 }
@@ -36,7 +36,7 @@ fn joined(high: u32, low: u32) -> u64 {
     (u64::from(high) << LOW_BITS) | u64::from(low & (u32::MAX >> 1))
 }
 
-/// The number as SQLite tells it.
+/// The number as read through SQLite.
 pub(super) fn stored_number(connection: &Connection) -> rusqlite::Result<u64> {
     let field = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let (high, low) = (field("application_id")?, field("user_version")?);
@@ -52,23 +52,23 @@ pub(super) fn store_number(connection: &Connection, number: u64) -> rusqlite::Re
     connection.pragma_update(None, "user_version", low.cast_signed())
 }
 
-/// What the file of a database says of itself, the log left aside.
+/// What the database file says about itself, without the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DatabaseFile {
     pub(super) bytes: u64,
-    /// `None` where this is no header of an SQLite database.
+    /// `None` if this is not a header of an SQLite database.
     pub(super) header: Option<DatabaseHeader>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct DatabaseHeader {
     pub(super) number: u64,
-    /// Size of the database, where it is known.
+    /// Size of the database, if known.
     pub(super) pages: Option<u32>,
 }
 
 impl DatabaseFile {
-    /// `None` where there is no such file. It must not be open in this process: closing a file gives up SQLite's locks.
+    /// `None` if the file does not exist. It must not be open in this process: closing a file releases SQLite's locks.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -83,7 +83,7 @@ impl DatabaseFile {
             bytes,
             header: is_header.then(|| DatabaseHeader {
                 number: commit_number(&head),
-                // It counts where it was written together with the change counter.
+                // It is valid if it was written together with the change counter.
                 pages: (word(&head, 24) == word(&head, 92)).then(|| word(&head, 28)),
             }),
         }))
@@ -107,7 +107,7 @@ mod tests {
         let last = u64::from(u32::MAX >> 1);
         let mut before = 0;
         for number in [1, 2, last - 1, last, last + 1, last + 2, 2 * last + 2] {
-            // It counts up by one: the upper part is written only where the lower one begins again.
+            // It counts up by one: the upper part is written only when the lower one wraps.
             if number >> LOW_BITS != before >> LOW_BITS {
                 store_number(&connection, number & !last).unwrap();
             }

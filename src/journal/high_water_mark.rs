@@ -1,11 +1,11 @@
-//! The mark: how far the journal had come, kept outside its database, so that a start notices when the database or its
-//! log is shorter, older or gone.
+//! The mark: the journal's last commit, kept outside its database, so that a start notices when the database or its log
+//! is shorter, older or gone.
 //!
-//! Each commit of the writer has a number, which stands in the database's header (see [`super::store`]). The mark says
-//! "commit N was answered": it is written after the commit's fsync has returned and before anybody is answered, so it is
-//! never ahead of what is durable, and a process that is killed leaves it exact (or one commit behind, which was not
-//! answered). It has no fsync of its own in the commit's way: a thread syncs it once a second. After a power loss it may
-//! be behind by that much, never ahead.
+//! Each commit of the writer has a number, which is in the database's header (see [`super::store`]). The mark says
+//! "commit N was answered": it is written after the commit's fsync has returned and before any answer is given, so it
+//! is never ahead of what is durable, and a process that is killed leaves it exact (or one commit behind, which was not
+//! answered). It does not add an fsync to the commit: a thread syncs it once a second. After a power loss it may be
+//! behind by that much, never ahead.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -24,14 +24,14 @@ use uuid::Uuid;
 
 use super::private;
 
-/// How often the mark is made durable while it changes: so much of it a power loss may take back.
+/// How often the mark is made durable while it changes: a power loss may undo this much of it.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Two slots, written in turn, each in a block of its own: one that is torn leaves the other.
+/// Two slots, written in turn, each in a block of its own: a torn write damages only one of them.
 const SLOTS: u64 = 2;
 const SLOT_BYTES: u64 = 4_096;
 
-/// More than the longest line has.
+/// More than the longest line needs.
 const LINE_BYTES: usize = 160;
 
 const WORD: &str = "hookswitch-mark-1";
@@ -43,7 +43,7 @@ pub(super) struct MarkValue {
     pub(super) instance: Uuid,
     /// Its last answered commit.
     pub(super) commit: u64,
-    /// Records that were owed then.
+    /// Records that were pending then.
     pub(super) records: u64,
 }
 
@@ -76,12 +76,12 @@ impl MarkValue {
     }
 }
 
-/// A mark as a start finds it.
+/// A mark as found at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StoredMark {
-    /// There is none: a new journal, or one of a version that made none.
+    /// There is none: a new journal, or one of a version without marks.
     Absent,
-    /// There is a file, and neither slot is whole.
+    /// There is a file, and neither slot is valid.
     Unreadable,
     Is(MarkValue),
 }
@@ -134,12 +134,12 @@ struct MarkFile {
 }
 
 impl HighWaterMark {
-    /// Writes a mark anew at `path`, durably.
+    /// Writes a new mark at `path`, durably.
     pub(super) fn make(path: &Path, marked: MarkValue) -> io::Result<Self> {
         Ok(Self::of(path, make_file(path, &marked)?, marked, 0))
     }
 
-    /// Goes on with the mark at `path`, of which `marked` was read.
+    /// Continues with the mark at `path`, from which `marked` was read.
     pub(super) fn resume(path: &Path, marked: MarkValue) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let newest = |slot: &u64| MarkValue::parse(&read_slot(&file, *slot)) == Some(marked);
@@ -160,8 +160,8 @@ impl HighWaterMark {
         }))
     }
 
-    /// Commit `commit` is durable, and so many records are owed with it. A failure takes nothing from the commit: it
-    /// leaves the mark behind, which is logged once.
+    /// Commit `commit` is durable, with this many pending records. A failure does not affect the commit: it leaves the
+    /// mark behind, which is logged once.
     pub(super) fn set(&self, commit: u64, records: u64) {
         let mut inner = self.0.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.marked.commit = commit;
@@ -176,7 +176,7 @@ impl HighWaterMark {
         self.complain("write", written);
     }
 
-    /// Syncs it once a second where it changed, and once more at the end: until the sender of `stop` is gone.
+    /// Syncs it once a second if it changed, and once more at the end: until the sender of `stop` is gone.
     pub(super) fn sync_until(&self, stop: &Receiver<()>) {
         loop {
             let goes_on = stop.recv_timeout(SYNC_INTERVAL) == Err(RecvTimeoutError::Timeout);
@@ -198,7 +198,7 @@ impl HighWaterMark {
         if self.is_in_place(&file) || !self.0.path.parent().is_some_and(Path::is_dir) {
             return;
         }
-        // Removed, or replaced by an older one. What it says is still true, and the next start needs it.
+        // Removed, or replaced by an older one. Its value is still true, and the next start needs it.
         tracing::warn!(path = %self.0.path.display(), "the journal's mark was removed or replaced: it is written again");
         let mut inner = inner();
         match make_file(&self.0.path, &inner.marked) {
@@ -227,7 +227,7 @@ fn make_file(path: &Path, marked: &MarkValue) -> io::Result<File> {
     let mut options = private::options();
     options.create(true).truncate(true).read(true).write(true);
     let mut file = options.open(&beside)?;
-    // In full: writing over it later needs no room on the disk.
+    // In full: overwriting it later needs no room on the disk.
     let length = usize::try_from(SLOTS * SLOT_BYTES).unwrap_or(usize::MAX);
     file.write_all(&vec![b'\n'; length])?;
     file.write_all_at(marked.line().as_bytes(), 0)?;
@@ -264,7 +264,7 @@ mod tests {
                 StoredMark::Is(marked(commit))
             );
         }
-        // The next process writes over the older slot, too.
+        // The next process overwrites the older slot, too.
         let mark = HighWaterMark::resume(&path, marked(1_000)).unwrap();
         mark.set(1_001, 500);
         let good = fs::read(&path).unwrap();

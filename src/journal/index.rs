@@ -1,4 +1,4 @@
-//! What is owed, in memory: about 60 bytes a delivery, no bodies.
+//! The pending deliveries in memory: about 60 bytes per delivery, no bodies.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,12 +10,12 @@ use crate::{
 
 use super::{LimitReached, handles::ShareId};
 
-/// A delivery that is owed.
+/// A pending delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexedDelivery {
     pub(super) record: RecordId,
     pub(super) destination: DestinationId,
-    /// Whose share of the journal it counts against.
+    /// The share of the journal that it counts against.
     pub(super) share: ShareId,
     /// Its line; see [`crate::admit::Line`].
     pub(super) line: Option<LruSlot>,
@@ -25,13 +25,13 @@ pub(super) struct IndexedDelivery {
     pub(super) received: u32,
 }
 
-/// Everything that is owed.
+/// All pending deliveries.
 #[derive(Debug, Default)]
 pub(super) struct PendingIndex {
     pending: BTreeMap<DeliveryId, IndexedDelivery>,
-    /// Deliveries still owed of records that have more than one.
+    /// Number of pending deliveries of records that have more than one.
     shared: HashMap<RecordId, u32>,
-    /// Records with a delivery that moved to quarantine: it stands apart from its siblings.
+    /// Records with a delivery that moved to quarantine: its id is apart from its siblings'.
     moved: HashSet<RecordId>,
     records: u64,
     bytes: u64,
@@ -39,7 +39,7 @@ pub(super) struct PendingIndex {
     pending_by_share: Vec<PendingAmount>,
 }
 
-/// So much of the journal.
+/// An amount of the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PendingAmount {
     pub(super) bytes: u64,
@@ -60,7 +60,7 @@ impl PendingAmount {
         self.deliveries += other.deliveries;
     }
 
-    /// The bound of `limit` that would be exceeded if `needed` were added to this.
+    /// The limit that would be exceeded if `needed` were added to this.
     pub(super) fn exceeds(self, needed: Self, limit: Self) -> Option<LimitReached> {
         [
             (self.bytes, needed.bytes, limit.bytes, "bytes"),
@@ -114,7 +114,7 @@ impl PendingIndex {
         self.pending.insert(delivery, pending);
     }
 
-    /// Takes a delivery out; true beside it when that was the last one of its record.
+    /// Removes a delivery; also true if that was the last one of its record.
     pub(super) fn remove(&mut self, delivery: DeliveryId) -> Option<(IndexedDelivery, bool)> {
         let pending = self.pending.remove(&delivery)?;
         self.share_mut(pending.share)
@@ -138,7 +138,7 @@ impl PendingIndex {
         Some((pending, last))
     }
 
-    /// Puts the delivery `new` in the place of `old`, which is owed: same record, other destination, no line.
+    /// Puts the delivery `new` in the place of the pending `old`: same record, other destination, no line.
     pub(super) fn replace(
         &mut self,
         old: DeliveryId,
@@ -179,7 +179,7 @@ impl PendingIndex {
         self.bytes
     }
 
-    /// Everything that is pending: each record's bytes once, and all deliveries.
+    /// The total that is pending: each record's bytes once, and all deliveries.
     pub(super) fn amount(&self) -> PendingAmount {
         PendingAmount {
             bytes: self.bytes,
@@ -187,7 +187,7 @@ impl PendingIndex {
         }
     }
 
-    /// What is pending for a queue with all its partitions, or an exchange with all its routing keys.
+    /// The amount pending for a queue with all its partitions, or an exchange with all its routing keys.
     pub(super) fn pending_for(&self, share: ShareId) -> PendingAmount {
         self.pending_by_share
             .get(share.0 as usize)

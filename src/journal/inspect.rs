@@ -1,6 +1,6 @@
-//! Looks at the files of a journal before SQLite does: at the database, its log and the mark, and whether they belong
-//! together and are all that there was. SQLite cannot know that: a log that is missing or was cut reads as a shorter one, an
-//! older copy as what it was.
+//! Inspects the files of a journal before SQLite does: the database, its log and the mark, and whether they belong
+//! together and are complete. SQLite cannot know that: a missing or cut log reads as a shorter one, an older copy as a
+//! valid database.
 
 use std::io;
 
@@ -17,9 +17,9 @@ const LOCK_PAGE: u32 = (1 << 30) / PAGE_BYTES + 1;
 /// The files of a journal that is not open.
 #[derive(Debug)]
 pub(super) struct JournalFiles {
-    /// `None` where the database is missing.
+    /// `None` if the database is missing.
     pub(super) base: Option<DatabaseFile>,
-    /// `None` where the log is missing or empty.
+    /// `None` if the log is missing or empty.
     pub(super) log: Option<WalFile>,
     pub(super) kept: StoredMark,
 }
@@ -59,7 +59,7 @@ impl JournalFiles {
             .is_some_and(WalFile::goes_on_behind_damage)
         {
             return Some(
-                "its write-ahead log has commits behind a damaged place, at which SQLite stops"
+                "its write-ahead log has commits after a damaged frame, at which SQLite stops"
                     .to_owned(),
             );
         }
@@ -101,7 +101,7 @@ impl JournalFiles {
         }
     }
 
-    /// What SQLite will take of the log.
+    /// The part of the log that SQLite will use.
     fn commits(&self) -> WalCommits {
         self.log.as_ref().map(WalFile::commits).unwrap_or_default()
     }
@@ -117,7 +117,7 @@ impl JournalFiles {
     fn is_cut(&self, base: DatabaseFile, pages: u32, commits: WalCommits) -> bool {
         let first_missing = base.pages() + 1;
         let log = self.log.as_ref().filter(|_| commits.frames > 0);
-        // A checkpoint that was cut short may have made the file shorter and not have got as far as its first page.
+        // A checkpoint that was interrupted may have made the file shorter without having reached its first page.
         let pages = log.map_or(pages, |log| pages.min(log.pages_after(commits.frames)));
         if first_missing > pages {
             return false;
@@ -127,7 +127,7 @@ impl JournalFiles {
         (first_missing..=pages).any(|page| page != LOCK_PAGE && !logged.contains_key(&page))
     }
 
-    /// How much of the log belongs to what can be salvaged: more than SQLite would take where that was answered.
+    /// The part of the log that can be salvaged: more than SQLite would use if it had been answered.
     pub(super) fn readable(&self) -> WalCommits {
         let Some(log) = &self.log else {
             return WalCommits::default();
@@ -143,7 +143,7 @@ impl JournalFiles {
         } else {
             commits
         };
-        // Everything in it is in the database already, and there it is newer.
+        // Everything in it is already in the database, where it is newer.
         let header = self.base.and_then(|base| base.header);
         let in_base = header.map_or(0, |header| header.number);
         if readable

@@ -1,4 +1,4 @@
-//! Reads everything but the bodies when a journal is opened.
+//! Reads everything except the bodies when a journal is opened.
 
 use std::collections::HashMap;
 
@@ -19,22 +19,22 @@ use super::{
     store::{DELIVERY_COLUMNS, DeliveryColumns, FORMAT, Store},
 };
 
-/// Databases up to this size are checked page by page; larger ones would keep a restart waiting.
+/// Databases up to this size are checked page by page; larger ones would delay a restart.
 const CHECKED_PAGES: i64 = 16_384;
 
-/// From so many destinations on, a start forgets those that nothing is pending for and no sequence counts: routing keys,
-/// most likely. Fewer are not worth reading all deliveries for.
+/// From this many destinations on, a start drops those without pending deliveries and without a sequence: most of them
+/// are routing keys. With fewer it is not worth reading all deliveries.
 const KEPT_DESTINATIONS: i64 = 256;
 
-/// What a journal held when it was opened.
+/// The content of a journal when it was opened.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) instance: Uuid,
-    /// 0 until it is counted.
+    /// 0 until the opening is counted.
     pub(super) boot: u64,
     pub(super) destinations: Destinations,
     pub(super) admission: Admission,
-    /// `None` in a journal of a version that stored none.
+    /// `None` in a journal of a version that did not store one.
     pub(super) stamp: Option<Stamp>,
     pub(super) index: PendingIndex,
     /// The first delivery id that was never used, as far as this journal knows.
@@ -46,7 +46,7 @@ pub(super) struct Loaded {
 pub(super) enum LoadError {
     #[error("its format is {0}")]
     Newer(i64),
-    /// It can be opened, but what is in it makes no sense: salvage what can be read.
+    /// It can be opened, but its content is inconsistent: salvage what can be read.
     #[error("it is damaged: {0}")]
     Damaged(String),
     #[error("the database failed")]
@@ -65,18 +65,18 @@ impl From<rusqlite::Error> for LoadError {
     }
 }
 
-/// Whether an error of reading says that the file is not what was written.
+/// Whether a read error means that the file is not what was written.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(failure, _) => {
             matches!(
                 failure.code,
-                // `Unknown` is SQLITE_ERROR: a table or column that is not there.
+                // `Unknown` is SQLITE_ERROR: a missing table or column.
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown
             ) || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_READ
                 || failure.extended_code == rusqlite::ffi::SQLITE_IOERR_CORRUPTFS
         }
-        // Every other error of rusqlite's is about a value that is not of the type or number that was written.
+        // Every other error of rusqlite is about a value that does not have the type or number that was written.
         _ => true,
     }
 }
@@ -108,7 +108,7 @@ pub(super) fn load(store: &Store, limits: AdmissionLimits) -> Result<Loaded, Loa
     })
 }
 
-/// Counts an opening at this time; the answer is its number.
+/// Counts an opening at this time; returns its number.
 pub(super) fn count_opening(store: &Store, opened: &Stamp) -> rusqlite::Result<u64> {
     let connection = store.connection();
     store.begin()?;
@@ -164,14 +164,14 @@ fn load_destinations(connection: &Connection) -> Result<Destinations, LoadError>
             if destinations.restore(DestinationId(row.get(0)?), destination) {
                 Ok(())
             } else {
-                Err(LoadError::Damaged("a destination stands twice".to_owned()))
+                Err(LoadError::Damaged("a destination occurs twice".to_owned()))
             }
         },
     )?;
     Ok(destinations)
 }
 
-/// Fills `admission`; the answer finds sequences by row.
+/// Fills `admission`; the result finds sequences by row.
 pub(super) fn load_admission(
     connection: &Connection,
     admission: &mut Admission,
@@ -292,7 +292,7 @@ fn load_index(
     Ok((index, last + 1))
 }
 
-/// How the dispatcher knows a delivery that an earlier process may have sent.
+/// A delivery that an earlier process may have sent, for the dispatcher.
 pub(super) fn owed_before(
     delivery: DeliveryId,
     pending: &IndexedDelivery,

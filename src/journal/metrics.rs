@@ -1,4 +1,4 @@
-//! What the journal shows on `/metrics`, present from the start.
+//! The journal's metrics, present from the start.
 
 use std::sync::{
     Arc,
@@ -11,12 +11,12 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-/// Numbers that the writer keeps and a scrape reads.
+/// Numbers that the writer updates and a scrape reads.
 #[derive(Debug, Default)]
 pub(super) struct JournalGauges {
     pub(super) bytes: AtomicU64,
     pub(super) records: AtomicU64,
-    /// Seconds since the epoch at which the oldest record was received; 0 where nothing is owed.
+    /// Seconds since the epoch at which the oldest record was received; 0 if none is pending.
     pub(super) oldest: AtomicI64,
 }
 
@@ -122,7 +122,7 @@ impl JournalMetrics {
     }
 }
 
-/// The age must be right at the instant of the scrape, not at that of the last commit.
+/// The age must be right at the time of the scrape, not of the last commit.
 #[derive(Debug)]
 struct GaugesCollector {
     gauges: Arc<JournalGauges>,

@@ -1,7 +1,7 @@
 //! The journal: durable records, admission in order of arrival, group commit, recovery (docs/src/internals/journal.md).
 //!
-//! Two stores speak the same four handles: [`open`] keeps everything in SQLite, [`volatile`] (for `confirm` mode)
-//! keeps it in memory until the broker has confirmed. Neither ingress nor publish can tell which one it talks to.
+//! Two stores have the same four handles: [`open`] keeps everything in SQLite, [`volatile`] (for `confirm` mode) keeps
+//! it in memory until the broker has confirmed. Neither ingress nor publish can tell which one it uses.
 
 mod cache;
 mod clock;

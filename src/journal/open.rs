@@ -1,4 +1,4 @@
-//! Opens a journal: lock, load or salvage, hand out what is owed, start the threads.
+//! Opens a journal: lock it, load or salvage it, feed the pending deliveries, start the threads.
 
 use std::{
     collections::HashSet,
@@ -38,7 +38,7 @@ use super::{
 /// Deliveries in one item of the feed at start.
 const FEED_BATCH: usize = 1_024;
 
-/// What only tests set otherwise.
+/// Values that only tests change.
 #[derive(Clone, Debug)]
 pub(super) struct Tuning {
     pub(super) limits: AdmissionLimits,
@@ -60,8 +60,9 @@ impl Default for Tuning {
     }
 }
 
-/// Opens the journal in `settings.path`, and makes it where there is none. Everything it owes is in the feed when this
-/// returns. A damaged journal is salvaged; that and its figures stand in the log, the metrics and the health notices.
+/// Opens the journal in `settings.path`, and creates it if there is none. All its pending deliveries are in the feed
+/// when this returns. A damaged journal is salvaged; that and its figures are in the log, the metrics and the health
+/// notices.
 ///
 /// # Errors
 /// [`JournalError`]: the directory cannot be used, is in use, or was written by a newer hookswitch.
@@ -256,7 +257,7 @@ struct LoadedStore {
     store: Store,
     loaded: Loaded,
     clock: Clock,
-    /// `None` where there was no room for one: then commits are not numbered.
+    /// `None` if there was no room for one: then commits are not numbered.
     mark: Option<HighWaterMark>,
 }
 
@@ -266,7 +267,7 @@ fn load_or_salvage(
     metrics: &JournalMetrics,
     status: &StatusHandles,
 ) -> Result<LoadedStore, JournalError> {
-    // A salvage that was cut short after its work was done.
+    // A salvage that was interrupted after its work was done.
     directory.take_salvaged()?;
     let files = JournalFiles::read(directory);
     let attempt = files.map_err(LoadError::JournalFiles).and_then(|files| {
@@ -343,7 +344,7 @@ impl LoadedStore {
     }
 }
 
-/// The mark of the journal that was loaded, a new one where there is none.
+/// The mark of the journal that was loaded, a new one if there is none.
 fn find_mark(
     directory: &JournalDirectory,
     loaded: &Loaded,
@@ -379,7 +380,7 @@ fn find_mark(
     }
 }
 
-/// Opening writes a little, and a salvage more; the reserve is there to be given up.
+/// Opening writes a little, and a salvage more; the reserve exists to be released.
 fn in_spite_of_full_disk<T>(
     directory: &JournalDirectory,
     attempt: impl Fn() -> Result<T, LoadError>,

@@ -1,4 +1,4 @@
-//! Access to the journal's directory and files: they hold events in clear, so their owner alone may read them.
+//! Access to the journal's directory and files: they contain events in clear text, so only their owner may read them.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions},
@@ -10,35 +10,35 @@ use std::{
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Access of the group and of everybody else.
+/// Access of the group and of all others.
 const OTHERS: u32 = 0o077;
 
-/// A directory that everybody may put files into, as `/tmp`.
+/// A directory in which all users may create files, like `/tmp`.
 const STICKY: u32 = 0o1000;
 
 /// Special bits and the owner's access: what [`tighten`] leaves.
 const KEPT: u32 = 0o7700;
 
-/// Options that give a new file to its owner alone.
+/// Options that give only the owner access to a new file.
 pub(super) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(FILE_MODE);
     options
 }
 
-/// As [`File::create`], for the owner alone.
+/// As [`File::create`], with access for the owner only.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     options().write(true).create(true).truncate(true).open(path)
 }
 
-/// Makes a directory for its owner alone; its parent is there.
+/// Creates a directory with access for the owner only; its parent must exist.
 pub(super) fn create_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(DIRECTORY_MODE).create(path)
 }
 
-/// Takes from everybody but the owner what they may do with the directory of a journal and the files in it for which
-/// `is_ours` holds. A directory with other files in it stays as it is, and so does what belongs to another user: a volume
-/// may be mounted that way. What was done is logged.
+/// Removes the access of all users except the owner from the directory of a journal and the files in it for which
+/// `is_ours` holds. A directory with other files in it stays as it is, and so does what belongs to another user: a
+/// volume may be mounted that way. Changes are logged.
 pub(super) fn tighten(directory: &Path, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
     let mut shared = false;
     let mut tightened = 0_u64;
@@ -71,7 +71,7 @@ pub(super) fn tighten(directory: &Path, is_ours: impl Fn(&str) -> bool) -> io::R
     Ok(())
 }
 
-/// A file, or a directory with everything in it. No link is followed.
+/// A file, or a directory with everything in it. Links are not followed.
 fn tighten_all(path: &Path, found: &Metadata, tightened: &mut u64) -> io::Result<()> {
     if found.is_dir() {
         for entry in fs::read_dir(path)? {
@@ -92,7 +92,7 @@ fn tighten_all(path: &Path, found: &Metadata, tightened: &mut u64) -> io::Result
     Ok(())
 }
 
-/// False where it is another user's, or where the file system has no such thing.
+/// False if it belongs to another user, or if the file system has no permissions.
 fn take_access(path: &Path, found: &Metadata) -> bool {
     let mode = found.permissions().mode() & KEPT;
     fs::set_permissions(path, Permissions::from_mode(mode)).is_ok()

@@ -1,4 +1,4 @@
-//! Deliveries that the broker will never take: they move to the quarantine and keep their number.
+//! Deliveries that the broker will never accept: they move to the quarantine and keep their sequence number.
 
 use crate::{
     admit::{Quarantine, QuarantineReason},
@@ -13,7 +13,7 @@ use super::{
     writer::JournalWriter,
 };
 
-/// A delivery that takes the place of another one.
+/// A delivery that replaces another one.
 #[derive(Debug)]
 pub(super) struct MovedDelivery {
     pub(super) old: DeliveryId,
@@ -29,7 +29,7 @@ pub(super) fn quarantine() -> Destination {
     Target::quarantine().place(None)
 }
 
-/// Why a refused delivery lies in quarantine.
+/// Why a refused delivery is in quarantine.
 pub(super) fn note(refused: &Refused) -> Quarantine {
     Quarantine {
         reason: QuarantineReason::Unsendable,
@@ -41,7 +41,7 @@ pub(super) fn note(refused: &Refused) -> Quarantine {
 }
 
 impl JournalWriter {
-    /// Prepares the moves that wait. What was refused by the quarantine itself stays owed where it is.
+    /// Prepares the pending moves. A message that the quarantine itself refused stays pending where it is.
     pub(super) fn move_poisoned(&mut self) -> Vec<MovedDelivery> {
         if self.poisoned.is_empty() {
             return Vec::new();
@@ -108,7 +108,7 @@ impl JournalWriter {
         moved
     }
 
-    /// The moves are durable; the answer is what is owed now.
+    /// The moves are durable; returns the deliveries that are pending now.
     pub(super) fn moved(&mut self, moved: Vec<MovedDelivery>) -> Vec<Owed> {
         self.poisoned.clear();
         self.book_moved(moved.len() as u64);

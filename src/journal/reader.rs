@@ -1,4 +1,4 @@
-//! Reads parcels that are no longer in memory, on a thread and a connection of its own.
+//! Reads payloads that are no longer in memory, on a thread and a connection of its own.
 
 use std::{
     collections::HashSet,
@@ -22,10 +22,10 @@ use super::{
     store::{DeliveryColumns, checksum},
 };
 
-/// Damaged deliveries whose damage is logged once each; beyond that only counted.
+/// How many damaged deliveries are logged, once each; further ones are only counted.
 const LOGGED_LIMIT: usize = 1_000;
 
-/// What the reader is asked.
+/// A request to the reader.
 #[derive(Debug)]
 pub(super) enum Request {
     Fetch(
@@ -35,7 +35,7 @@ pub(super) enum Request {
     Stop,
 }
 
-/// Where publish asks: memory first, then the reader's thread.
+/// Where publish asks: first the memory, then the reader's thread.
 #[derive(Debug)]
 pub(super) struct CachedPayloadSource {
     pub(super) cache: Arc<PayloadCache>,
@@ -54,13 +54,13 @@ impl FetchPayload for CachedPayloadSource {
             return Ok(Ok(payload));
         }
         let (reply, answer) = oneshot::channel();
-        // After the journal has closed nobody answers, which reads as `NotNow`.
+        // After the journal has closed there is no answer, which reads as `NotNow`.
         drop(self.requests.send(Request::Fetch(delivery, reply)));
         Err(answer)
     }
 }
 
-/// Why a parcel cannot be read.
+/// Why a payload cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error("the database cannot be read")]
@@ -99,7 +99,7 @@ impl PayloadReader {
         }
     }
 
-    /// An error of the disk may pass, and what it hides is sent when it has; only what is wrong on the disk needs a
+    /// An error of the disk may pass, and what it hides is sent when it has passed; only damage on the disk needs a
     /// salvage.
     fn no_parcel(&mut self, delivery: DeliveryId, error: &ReadError) -> PayloadUnavailable {
         if matches!(error, ReadError::Database(error) if !super::load::is_damage(error)) {
@@ -125,7 +125,7 @@ impl PayloadReader {
     }
 }
 
-/// The parcel of a delivery; `None` where it is not owed.
+/// The payload of a delivery; `None` if it is not pending.
 pub(super) fn read_parcel(
     connection: &Connection,
     destinations: &Destinations,
@@ -171,7 +171,7 @@ pub(super) fn read_parcel(
     }))
 }
 
-/// Makes a record of its columns, if they are as they were written.
+/// Makes a record from its columns, if they are as written.
 pub(super) fn check_record(
     id: i64,
     facts: &str,
@@ -218,7 +218,7 @@ mod tests {
         holder.execute_batch("BEGIN EXCLUSIVE").unwrap();
         assert_eq!(read(), (PayloadUnavailable::NotNow, false));
         holder.execute_batch("ROLLBACK").unwrap();
-        // There is no such table: that is damage.
+        // The table does not exist: that is damage.
         assert_eq!(read(), (PayloadUnavailable::Unreadable, true));
     }
 }

@@ -1,7 +1,7 @@
-//! How answers come back to those who offered callbacks: those of one commit together, thread by thread.
+//! How answers come back to the callers that offered callbacks: those of one commit together, thread by thread.
 //!
-//! Each answer wakes a task. Woken from another thread, one by one, a thread that waits for events of its sockets would
-//! be woken, run and sent to sleep again for each of them; so its answers come as one piece, and it wakes its own tasks.
+//! Each answer wakes a task. If each were woken from another thread, a thread that waits for socket events would wake
+//! up, run and sleep again for each of them; so its answers are sent together, and it wakes its own tasks.
 
 use tokio::sync::{
     mpsc::{self, UnboundedReceiver, UnboundedSender},
@@ -10,21 +10,21 @@ use tokio::sync::{
 
 use super::{JournalRefusal, Receipt};
 
-/// What became of a callback.
+/// The outcome of a callback.
 pub(super) type Answer = Result<Receipt, JournalRefusal>;
 
 type Answered = Vec<(oneshot::Sender<Answer>, Answer)>;
 
-/// Where one answer goes.
+/// The recipient of one answer.
 #[derive(Debug)]
 pub(super) struct PendingReply {
     pub(super) waiting: oneshot::Sender<Answer>,
-    /// Of the thread that waits, where it has one.
+    /// The sender for the waiting thread, if it has one.
     pub(super) counter: Option<ReplySender>,
 }
 
 impl PendingReply {
-    /// Gives one answer. Whoever asked may have hung up; a resend is then a duplicate.
+    /// Gives one answer. The caller may have hung up; a resend is then a duplicate.
     pub(super) fn send(self, answer: Answer) {
         let mut answers = ReplyBatch::default();
         answers.add(self, answer);
@@ -32,7 +32,7 @@ impl PendingReply {
     }
 }
 
-/// Where the answers for one thread are left.
+/// Where the answers for one thread are sent.
 #[derive(Clone, Debug)]
 pub(super) struct ReplySender(UnboundedSender<Answered>);
 
@@ -47,13 +47,13 @@ impl ReplySender {
     }
 }
 
-/// The other end of a counter.
+/// The other end of a [`ReplySender`].
 #[derive(Debug)]
 pub struct ReplyReceiver(UnboundedReceiver<Answered>);
 
 impl ReplyReceiver {
-    /// Hands out answers until the intake that it belongs to is gone and nothing waits any more. Run it on the thread
-    /// on which the callbacks wait.
+    /// Delivers answers until the intake that it belongs to is gone and no callback waits any more. Run it on the
+    /// thread on which the callbacks wait.
     pub async fn deliver(mut self) {
         while let Some(answers) = self.0.recv().await {
             give(answers);
@@ -89,7 +89,7 @@ impl ReplyBatch {
         give(self.others);
         for (counter, answers) in self.by_thread {
             if let Err(returned) = counter.0.send(answers) {
-                // Its thread has stopped handing out; somebody may still wait.
+                // Its thread has stopped delivering; a caller may still wait.
                 give(returned.0);
             }
         }
@@ -98,7 +98,7 @@ impl ReplyBatch {
 
 fn give(answers: Answered) {
     for (waiting, answer) in answers {
-        // Whoever asked may have hung up; a resend is then a duplicate.
+        // The caller may have hung up; a resend is then a duplicate.
         drop(waiting.send(answer));
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps the routing keys of one app from filling the table of destinations for all.
+//! Prevents the routing keys of one app from filling the table of destinations for all.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
 
 use super::handles::{Destinations, Interning};
 
-/// Finds the ids of destinations that events name, and tells the operator of an app that names too many.
+/// Finds the ids of destinations that events name, and tells the operator about an app that names too many.
 #[derive(Debug)]
 pub(super) struct RoutingKeys {
     destinations: Destinations,

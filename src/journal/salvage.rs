@@ -1,7 +1,7 @@
-//! Saves what can be read of a damaged journal into a new one with an id of its own.
+//! Copies what can be read of a damaged journal into a new one with an id of its own.
 //!
-//! The new database is made beside the damaged one and takes its place when it is complete: a process that dies on
-//! the way begins again. Rows are read by id, and an id whose page is damaged is stepped over.
+//! The new database is built beside the damaged one and replaces it when it is complete: if the process dies meanwhile,
+//! the next one starts again. Rows are read by id, and an id whose page is damaged is skipped.
 
 use std::{
     collections::BTreeMap,
@@ -32,18 +32,18 @@ use super::{
     wal::WalWriter,
 };
 
-/// Ids looked at beyond the last readable one where the last id itself cannot be read.
+/// Ids tried beyond the last readable one if the last id itself cannot be read.
 const BLIND_STEPS: i64 = 100_000;
 
 /// Records in one transaction of the new journal.
 const CHUNK: u64 = 10_000;
 
-/// What a salvage came to.
+/// The result of a salvage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Salvaged {
     pub(super) recovered: u64,
-    /// Records known to be gone: their deliveries could be read and they could not, or the other way round; or there were
-    /// more by the mark.
+    /// Records known to be lost: either the record or its deliveries could not be read, or the mark says that there
+    /// were more.
     pub(super) lost: u64,
 }
 
@@ -55,7 +55,7 @@ struct OldDelivery {
     moved: Option<String>,
 }
 
-/// Makes the new database next to the damaged one; see [`JournalDirectory::take_salvaged`].
+/// Builds the new database next to the damaged one; see [`JournalDirectory::take_salvaged`].
 pub(super) fn salvage(
     directory: &JournalDirectory,
     files: &JournalFiles,
@@ -82,7 +82,7 @@ pub(super) fn salvage(
     Ok(salvaged)
 }
 
-/// `None` where nothing can be read.
+/// `None` if nothing can be read.
 fn open_damaged(
     directory: &JournalDirectory,
     files: &JournalFiles,
@@ -118,12 +118,12 @@ fn open_damaged(
     }
 }
 
-/// Makes files that SQLite can open of what is there, and changes nothing of that: the database under another name, and
-/// with it a log of all pages that can be read of the damaged one.
+/// Makes files that SQLite can open from what is there, without changing it: the database under another name, and with
+/// it a log of all readable pages of the damaged log.
 ///
-/// The first page holds the header and the schema (SQLite file format, 1.3 and 2.6). Every journal of this format makes
-/// its tables in the same order in an empty file, so they begin at the same pages, and a new journal's `first_page` fits
-/// an old one's file but for the size.
+/// The first page contains the header and the schema (SQLite file format, 1.3 and 2.6). Every journal of this format
+/// creates its tables in the same order in an empty file, so they begin at the same pages, and a new journal's
+/// `first_page` fits an old one's file except for the size.
 fn make_readable(
     directory: &JournalDirectory,
     files: &JournalFiles,
@@ -139,11 +139,11 @@ fn make_readable(
     };
     let path = directory.readable()?;
     if base.is_some() {
-        // A second name takes no room; not every file system has such.
+        // A second name needs no room; not every file system supports it.
         let database = directory.database();
         fs::hard_link(&database, &path).or_else(|_| fs::copy(&database, &path).map(drop))?;
     } else {
-        // With an empty database SQLite would throw the log away.
+        // With an empty database SQLite would discard the log.
         private::create(&path)?.set_len(u64::from(size) * u64::from(PAGE_BYTES))?;
     }
     let mut pages = log.map(|log| log.pages(frames)).unwrap_or_default();
@@ -271,7 +271,7 @@ fn write_record(
     let mut moved = Vec::new();
     for (destination, old) in owed {
         let id = destinations.intern(destination);
-        // What moved to quarantine keeps its number there and stands in no line.
+        // What moved to quarantine keeps its number there and is in no line.
         let in_line = old.moved.is_none() && record.facts.quarantine.is_none();
         let call = record.facts.call.as_ref().filter(|_| in_line);
         let place: PlacedDelivery = admission.readmit(&record.facts.app, call, id);
@@ -300,9 +300,9 @@ fn write_record(
     Ok(())
 }
 
-/// Duplicate keys, call keys and bindings go over as they are; sequences begin anew under the new journal's id.
+/// Duplicate keys, call keys and bindings are copied unchanged; sequences restart under the new journal's id.
 fn copy_admission(damaged: &Connection, store: &Store) -> rusqlite::Result<()> {
-    // By this time their rows are as old as they are; where it cannot be read, by the wall clock.
+    // Their rows age by this time; if it cannot be read, by the wall clock.
     let clock: rusqlite::Result<String> =
         damaged.query_row("SELECT value FROM meta WHERE key = 'clock'", [], |row| {
             row.get(0)
@@ -364,7 +364,7 @@ fn copy_rows(
     failed.map_or(Ok(()), Err)
 }
 
-/// Rows of admission whose damage shows would make the new journal damaged too.
+/// Rows of admission with visible damage would make the new journal damaged too.
 fn plausible(values: &[Value]) -> bool {
     match values {
         // A digest before a row or nothing (binding), or after a window (duplicate).
@@ -446,8 +446,8 @@ fn last_id(damaged: &Connection, table: &str) -> Option<i64> {
         .ok()
 }
 
-/// Gives every row that can be read, in order of the first column, which the query compares with `?1`. A row whose
-/// values make no sense is left out; `take` ends the scan with [`rusqlite::Error::QueryReturnedNoRows`].
+/// Passes on every readable row, in order of the first column, which the query compares with `?1`. A row with invalid
+/// values is left out; `take` ends the scan with [`rusqlite::Error::QueryReturnedNoRows`].
 fn scan(
     damaged: &Connection,
     query: &str,
@@ -471,7 +471,7 @@ fn scan(
                 Ok(Some(row)) => {
                     let Ok(id) = row.get::<_, i64>(0) else { break };
                     if id < from {
-                        // Pages that point in a circle.
+                        // Pages that form a cycle.
                         break;
                     }
                     good = id;
@@ -483,7 +483,7 @@ fn scan(
                 Err(_) => break,
             }
         }
-        // Step over the damaged page, id by id.
+        // Skips the damaged page, id by id.
         from = from.max(0).saturating_add(1);
         if from > last.unwrap_or(0).max(good.saturating_add(BLIND_STEPS)) {
             return;

@@ -1,4 +1,4 @@
-//! A callback on its way into a commit: what of it will be written, and what its sender will be told.
+//! A callback on its way into a commit: what will be written of it, and the answer to its sender.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(super) struct NewRecord {
     pub(super) deliveries: Vec<NewDelivery>,
 }
 
-/// A delivery to be written, and how the dispatcher and the publisher will know it.
+/// A delivery to be written, with the dispatcher's and the publisher's view of it.
 #[derive(Debug)]
 pub(super) struct NewDelivery {
     pub(super) row: DeliveryRow,
@@ -39,12 +39,12 @@ pub(super) struct NewDelivery {
     pub(super) line: Option<crate::admit::LruSlot>,
 }
 
-/// A callback with its fate.
+/// A callback with its outcome.
 #[derive(Debug)]
 pub(super) struct StagedCallback {
     pub(super) reply: PendingReply,
-    /// Given back when the answer is.
-    pub(super) _permit: OwnedSemaphorePermit,
+    /// Released when the answer is given.
+    pub(super) _place: OwnedSemaphorePermit,
     pub(super) events: usize,
     pub(super) outcomes: Vec<Admitted>,
     pub(super) records: Vec<NewRecord>,
@@ -57,7 +57,7 @@ impl StagedCallback {
     }
 }
 
-/// How an outcome is booked.
+/// How an outcome is counted.
 pub(super) fn outcome(admitted: Admitted) -> EventOutcome {
     match admitted {
         Admitted::Accepted => EventOutcome::Accepted,
@@ -86,12 +86,12 @@ pub(super) fn facts(callback: &Callback, offer: &Offer, call: Option<CallKey>) -
     }
 }
 
-/// The bytes of an event on their own: kept as a slice they would keep the whole callback in memory.
+/// A copy of an event's bytes: a slice would keep the whole callback in memory.
 pub(super) fn own(body: &Bytes) -> Bytes {
     Bytes::copy_from_slice(body)
 }
 
-/// A record with its deliveries; the first id is that of the record too.
+/// A record with its deliveries; the first delivery has the same id as the record.
 pub(super) fn new_record(
     record: Arc<Record>,
     placed: &[(PlacedDelivery, KnownDestination)],
@@ -163,7 +163,7 @@ pub(super) fn live_line(
     }
 }
 
-/// A destination as people know it: the queue, or the exchange and the routing key.
+/// A destination as operators know it: the queue, or the exchange and the routing key.
 pub(super) fn name(destination: &Destination) -> String {
     match &destination.address {
         Address::Queue { name, .. } => name.to_string(),

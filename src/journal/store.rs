@@ -18,8 +18,8 @@ use super::{
     private,
 };
 
-/// The format that this hookswitch writes, and the newest that it reads.
-pub(super) const FORMAT: i64 = 2;
+/// The format that this version writes, and the newest that it reads.
+pub(super) const FORMAT: i64 = 1;
 
 /// Statements kept prepared; there are about twenty.
 const STATEMENTS: usize = 64;
@@ -41,7 +41,7 @@ CREATE TABLE sequence (
     used INTEGER NOT NULL);
 ";
 
-/// A delivery as it is written.
+/// A delivery as written.
 #[derive(Clone, Debug)]
 pub(super) struct DeliveryRow {
     pub(super) id: DeliveryId,
@@ -55,79 +55,22 @@ pub(super) struct DeliveryRow {
     pub(super) moved: Option<Quarantine>,
 }
 
-/// A row of `delivery` as it stands in the table.
-#[derive(Clone, Debug)]
-pub(super) struct DeliveryColumns {
-    pub(super) id: i64,
-    pub(super) record: i64,
-    pub(super) destination: u32,
-    pub(super) sequence: Option<i64>,
-    pub(super) line: Option<i64>,
-    pub(super) bytes: u32,
-    pub(super) received: u32,
-    pub(super) moved: Option<String>,
-}
-
-/// What [`DeliveryColumns::read`] reads.
-pub(super) const DELIVERY_COLUMNS: &str =
-    "id, record, destination, sequence, line, bytes, received, moved, crc";
-
-impl DeliveryColumns {
-    /// Reads [`DELIVERY_COLUMNS`]; `None` where they are not what was written.
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
-        let columns = Self {
-            id: row.get(0)?,
-            record: row.get(1)?,
-            destination: row.get(2)?,
-            sequence: row.get(3)?,
-            line: row.get(4)?,
-            bytes: row.get(5)?,
-            received: row.get(6)?,
-            moved: row.get(7)?,
-        };
-        // A row of format 1 has no checksum.
-        let crc: Option<u32> = row.get(8)?;
-        let sound = crc.is_none_or(|crc| crc == columns.checksum());
-        Ok(sound.then_some(columns))
-    }
-
-    /// CRC32C over all columns. SQLite has no checksums of pages: without this one a flipped bit in a row could send an
-    /// event in the place of another one.
-    fn checksum(&self) -> u32 {
-        let numbers = [
-            Some(self.id),
-            Some(self.record),
-            Some(i64::from(self.destination)),
-            self.sequence,
-            self.line,
-            Some(i64::from(self.bytes)),
-            Some(i64::from(self.received)),
-        ];
-        let crc = numbers.into_iter().fold(0, |crc, number| match number {
-            None => crc32c::crc32c_append(crc, &[0]),
-            Some(number) => {
-                crc32c::crc32c_append(crc32c::crc32c_append(crc, &[1]), &number.to_le_bytes())
-            }
-        });
-        crc32c::crc32c_append(crc, self.moved.as_deref().unwrap_or_default().as_bytes())
-    }
-}
-
-/// The connection of the writer.
+/// The writer's connection.
 #[derive(Debug)]
 pub(super) struct Store {
     connection: Connection,
     /// Number of the last commit; `None` while they are not numbered.
     number: Cell<Option<u64>>,
-    /// Where tests let a commit fail.
+    /// Where tests make a commit fail.
     #[cfg(test)]
     fault: super::fault_injection::FaultInjector,
 }
 
 impl Store {
-    /// Opens the database at `path`, and makes it where there is none.
+    /// Opens the database at `path`, and creates it if there is none.
     pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
-        // SQLite gives its log and the log's index the access of the database. If it cannot be made, opening it says why.
+        // SQLite gives its log and the log's index the access of the database. If it cannot be created, opening it says
+        // why.
         drop(private::options().write(true).create_new(true).open(path));
         let connection = Connection::open(path)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -211,13 +154,13 @@ impl Store {
         self.execute("BEGIN IMMEDIATE", params![])
     }
 
-    /// Gives commits numbers from now on, in the database as well: there must be a mark that says so.
+    /// Numbers commits from now on, also in the database: there must be a mark that records it.
     pub(super) fn number_commits(&self) -> rusqlite::Result<()> {
         self.number.set(Some(stored_number(&self.connection)?));
         Ok(())
     }
 
-    /// Number of the last commit; `None` where they are not numbered.
+    /// Number of the last commit; `None` if they are not numbered.
     pub(super) fn number(&self) -> Option<u64> {
         self.number.get()
     }
@@ -235,7 +178,7 @@ impl Store {
         Ok(())
     }
 
-    /// Takes the transaction back. An error is of no interest: SQLite has then done it already.
+    /// Rolls the transaction back. An error is irrelevant: SQLite has already done it then.
     pub(super) fn roll_back(&self) {
         if !self.connection.is_autocommit()
             && let Err(error) = self.execute("ROLLBACK", params![])
@@ -244,7 +187,7 @@ impl Store {
         }
     }
 
-    /// Writes what the journal's time is.
+    /// Writes the journal's time.
     pub(super) fn write_stamp(&self, stamp: &Stamp) -> rusqlite::Result<()> {
         self.execute(
             "INSERT OR REPLACE INTO meta VALUES ('clock', ?1)",
@@ -252,7 +195,7 @@ impl Store {
         )
     }
 
-    /// What it was when it was last written. One that makes no sense is as none.
+    /// The last written time. An invalid one counts as absent.
     pub(super) fn stamp(&self) -> rusqlite::Result<Option<Stamp>> {
         let mut statement = self
             .connection
@@ -344,7 +287,7 @@ impl Store {
         })
     }
 
-    /// Writes what admission decided.
+    /// Writes the decisions of admission.
     pub(super) fn write(&self, changes: &Changes<'_>) -> rusqlite::Result<()> {
         self.each(
             "INSERT OR REPLACE INTO duplicate VALUES (?1, ?2, ?3, ?4)",
@@ -405,13 +348,13 @@ impl Store {
         Ok(())
     }
 
-    /// Pages that hold nothing.
+    /// Number of unused pages.
     pub(super) fn free_pages(&self) -> rusqlite::Result<i64> {
         self.connection
             .pragma_query_value(None, "freelist_count", |row| row.get(0))
     }
 
-    /// Whether the database has room for `pages` more within the size that it may have.
+    /// Whether the database has room for `pages` more within its maximum size.
     pub(super) fn has_room(&self, pages: i64) -> rusqlite::Result<bool> {
         let value = |name| {
             self.connection
@@ -421,7 +364,7 @@ impl Store {
         Ok(most - now + self.free_pages()? >= pages)
     }
 
-    /// Gives up to `pages` free pages back to the file system.
+    /// Returns up to `pages` free pages to the file system.
     pub(super) fn vacuum(&self, pages: u32) -> rusqlite::Result<()> {
         let mut statement = self
             .connection
@@ -432,7 +375,7 @@ impl Store {
         Ok(())
     }
 
-    /// Moves all of the log into the database; false where a reader is in the way.
+    /// Moves all of the log into the database; false if a reader prevents it.
     pub(super) fn checkpoint(&self) -> rusqlite::Result<bool> {
         let mut statement = self.connection.prepare("PRAGMA wal_checkpoint(TRUNCATE)")?;
         statement.query_row([], |row| row.get(0).map(|busy: i64| busy == 0))
@@ -446,7 +389,7 @@ impl Store {
         checkpoint.and(closed)
     }
 
-    /// Runs one statement for each of `rows`: found in the cache of statements once and not for every row.
+    /// Runs one statement for each of `rows`: looked up in the statement cache once and not for every row.
     fn each<T>(
         &self,
         sql: &str,

@@ -1,4 +1,4 @@
-//! What the journal's tests share: a journal in a directory of its own, callbacks, and the law of P3.
+//! Helpers of the journal's tests: a journal in a directory of its own, callbacks, and the law of P3.
 
 use std::{
     path::Path,
@@ -49,7 +49,7 @@ pub(super) fn settings(path: &Path) -> config::Journal {
     }
 }
 
-/// An open journal and the boards it writes on.
+/// An open journal and the status that it writes.
 pub(super) struct Running {
     pub(super) journal: OpenJournal,
     pub(super) status: StatusHandles,
@@ -65,8 +65,8 @@ impl Running {
         loop {
             let status = status();
             match open_tuned(settings, &status, tuning.clone()) {
-                // A process that another test starts has a copy of every open file, locks included, until it has become
-                // another program.
+                // A process that another test starts has a copy of every open file, including locks, until it has
+                // executed another program.
                 Err(JournalError::Locked { .. }) if std::time::Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
@@ -104,7 +104,7 @@ impl Running {
                 .expect("the feed is open");
             match item {
                 FeedItem::Owed(more) => owed.extend(more),
-                // Not what the caller waits for.
+                // The caller does not wait for this.
                 FeedItem::Settled(_) => {}
                 FeedItem::Withdraw(ids) => panic!("withdrawn: {ids:?}"),
             }
@@ -113,7 +113,7 @@ impl Running {
         owed
     }
 
-    /// The next deliveries of which the feed says that they have left the disk.
+    /// The next deliveries that the feed reports as deleted from the disk.
     pub(super) async fn settled(&mut self) -> Vec<DeliveryId> {
         match tokio::time::timeout(PATIENCE, self.journal.feed.recv()).await {
             Ok(Some(FeedItem::Settled(ids))) => ids,
@@ -143,7 +143,7 @@ impl Running {
         read
     }
 
-    /// Waits until the books say so.
+    /// Waits until the counters satisfy the condition.
     pub(super) async fn until(&self, what: &str, holds: impl Fn(&LedgerCounts) -> bool) {
         let waiting = async {
             loop {
@@ -185,7 +185,7 @@ impl Running {
     }
 }
 
-/// What an event with this id says.
+/// The content of an event with this id.
 pub(super) fn body(id: &str) -> Bytes {
     Bytes::from(format!(
         "{{\"id\":{id:?},\"padding\":\"{}\"}}",

@@ -1,4 +1,4 @@
-//! What goes in and out of the journal, whichever store is behind it.
+//! The types that enter and leave the journal, for both stores.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -19,13 +19,13 @@ use crate::{
 pub struct Callback {
     /// Order of arrival: taken when the request's head was read; lower comes first within a commit group.
     pub arrival: u64,
-    /// The app whose path it came in on.
+    /// The app of its path.
     pub app: AppName,
     /// When it was received.
     pub received: Timestamp,
-    /// What followed `/callbacks/{app}/`, percent-encoded as received; `None` where nothing did.
+    /// The rest of the path after `/callbacks/{app}/`, percent-encoded as received; `None` if there was none.
     pub path: Option<String>,
-    /// The parameters named in `pass_query`, as a query string; `None` where there were none.
+    /// The parameters named in `pass_query`, as a query string; `None` if there were none.
     pub query: Option<String>,
     /// W3C `traceparent`.
     pub traceparent: Option<String>,
@@ -35,14 +35,14 @@ pub struct Callback {
     pub offers: Vec<Offer>,
 }
 
-/// What became of one event.
+/// The outcome of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admitted {
-    /// Durable, and owed to its destinations.
+    /// Durable, and pending for its destinations.
     Accepted,
-    /// Known already; nothing new is owed.
+    /// Already known; nothing new is pending.
     Duplicate,
-    /// Durable, and owed to the quarantine.
+    /// Durable, and pending for the quarantine.
     Quarantined,
 }
 
@@ -54,53 +54,53 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// What became of each event, in the order of the callback.
+    /// The outcome of each event, in the order of the callback.
     #[must_use]
     pub fn outcomes(&self) -> &[Admitted] {
         &self.outcomes
     }
 }
 
-/// A bound of what may be pending, and what a callback met there.
+/// A limit of what may be pending, and the amounts at a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitReached {
-    /// How much is pending already.
+    /// How much is already pending.
     pub used: u64,
     /// How much more the callback needs.
     pub needed: u64,
-    /// How much may be.
+    /// How much may be pending.
     pub limit: u64,
     /// `bytes` or `deliveries`.
     pub unit: &'static str,
 }
 
-/// Why a callback was not taken. Nothing of it is durable, and nothing of it is remembered.
+/// Why a callback was refused. Nothing of it is durable, and nothing of it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalRefusal {
-    /// The journal holds as much as it may.
+    /// The journal has reached its limit.
     #[error("journal is full: {} of {} {} are pending", .0.used, .0.limit, .0.unit)]
     Full(LimitReached),
-    /// As much is pending for one queue or exchange as may be (`journal.destination_share`).
+    /// The limit for one queue or exchange is reached (`journal.destination_share`).
     #[error("{destination} is full: {} of its {} {} are pending", bound.used, bound.limit, bound.unit)]
     DestinationFull {
         /// The queue without its partition, or the exchange.
         destination: String,
-        /// How much, and how much may be.
+        /// The amounts.
         bound: LimitReached,
     },
-    /// The callback alone is more than may be pending at once: trying again does not help.
+    /// The callback alone exceeds what may be pending at once: retrying does not help.
     #[error("the callback needs {} {} where at most {} may be pending", .0.needed, .0.unit, .0.limit)]
     NeverFits(LimitReached),
     /// No room on the disk; accepting resumes by itself.
     #[error("no space left on the journal's disk")]
     DiskFull,
-    /// A write or fsync failed; accepting is refused until restart.
+    /// A write or fsync failed; callbacks are refused until restart.
     #[error("the journal failed and takes nothing until restart")]
     Failed,
-    /// A commit does not come to an end, or another program holds the database locked; accepting resumes by itself.
+    /// A commit does not finish, or another program holds the database locked; accepting resumes by itself.
     #[error("the journal is stalled")]
     Stalled,
-    /// More callbacks wait for the writer than may.
+    /// Too many callbacks wait for the writer.
     #[error("too many callbacks wait for the journal")]
     Busy,
     /// The process is stopping.
@@ -145,7 +145,7 @@ pub struct RecordFacts {
     /// `tracestate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
-    /// Set when the event itself lies in quarantine.
+    /// Set when the event itself is in quarantine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<Quarantine>,
     /// True for a record salvaged from a damaged journal: `hookswitch-recovered`.
@@ -153,14 +153,13 @@ pub struct RecordFacts {
     pub recovered: bool,
 }
 
-/// An event as kept.
+/// An event as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its row.
     pub id: RecordId,
-    /// What is known of it.
     pub facts: RecordFacts,
-    /// What is published.
+    /// The bytes to publish.
     pub body: Bytes,
 }
 
@@ -169,20 +168,19 @@ pub struct Record {
 pub struct DeliveryPayload {
     /// The event.
     pub record: Arc<Record>,
-    /// Where it goes.
     pub destination: Arc<Destination>,
     /// `hookswitch-sequence`; `None` for unkeyed events and in `confirm` mode.
     pub sequence: Option<i64>,
-    /// Set when this delivery moved to quarantine because it could not be sent to where it was owed first.
+    /// Set when this delivery moved to quarantine because it could not be sent to its first destination.
     pub moved: Option<Quarantine>,
 }
 
-/// What became of a delivery, for the journal.
+/// The outcome of a delivery, for the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// Confirmed by the broker.
     Delivered(DeliveryId),
-    /// Moved to quarantine: in one transaction the delivery leaves and one owed to the quarantine takes its place.
+    /// Moved to quarantine: in one transaction the delivery is deleted and one pending for the quarantine replaces it.
     Poisoned(DeliveryId, Refused),
     /// Withdrawn in `confirm` mode.
     Forgotten(DeliveryId),
@@ -191,29 +189,23 @@ pub enum Settlement {
 /// Why a journal cannot be opened or used.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The directory cannot be made or written.
+    /// The directory cannot be created or written.
     #[error("cannot use {path} as journal directory")]
     JournalDirectory {
-        /// Which one.
         path: PathBuf,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// Another process has it.
+    /// Another process uses it.
     #[error(
         "the journal in {path} is in use by another process: give each instance its own journal.path"
     )]
-    Locked {
-        /// Which one.
-        path: PathBuf,
-    },
+    Locked { path: PathBuf },
     /// It was written by a newer hookswitch.
     #[error(
         "the journal in {path} has format {found}, this hookswitch reads up to {known}: start the newer version again or drain it there"
     )]
     Newer {
-        /// Which one.
         path: PathBuf,
         /// Its format.
         found: i64,
@@ -223,22 +215,19 @@ pub enum JournalError {
     /// The database failed.
     #[error("journal in {path}: cannot {doing}")]
     Database {
-        /// Which one.
         path: PathBuf,
-        /// What was being done.
         doing: &'static str,
-        /// Why.
         #[source]
         source: rusqlite::Error,
     },
 }
 
-/// The boards that a journal writes on.
+/// Where a journal writes its status.
 #[derive(Clone, Debug)]
 pub struct StatusHandles {
-    /// The books of P3.
+    /// The counters of P3.
     pub ledger: Arc<Ledger>,
-    /// How the journal stands.
+    /// The health status.
     pub health: Arc<Health>,
     /// Lines for `hookswitch tail`.
     pub live: LiveFeed,

@@ -1,7 +1,7 @@
 //! SQLite's write-ahead log, read before SQLite reads it (<https://www.sqlite.org/fileformat2.html#walformat>).
 //!
-//! SQLite takes the first frame whose checksum is wrong for the end: what a crash left half written. Here it is looked at
-//! what follows that frame, and a log can be written anew in which nothing is left out that can be read.
+//! SQLite takes the first frame with a wrong checksum for the end: a crash left it half written. Here the frames after
+//! it are examined too, and a new log can be written that contains everything readable.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
 const FRAME_BYTES: u64 = FRAME_HEADER_BYTES as u64 + PAGE_BYTES as u64;
 
-/// The magic number says in which byte order the checksums were computed.
+/// The magic number tells in which byte order the checksums were computed.
 const MAGIC_LITTLE: u32 = 0x377f_0682;
 const MAGIC_BIG: u32 = 0x377f_0683;
 const VERSION: u32 = 3_007_000;
@@ -50,15 +50,15 @@ impl WalChecksum {
     }
 }
 
-/// What a frame says, and whether it can be believed.
+/// The fields of a frame, and whether it is valid.
 #[derive(Clone, Copy, Debug)]
 struct WalFrame {
     page: u32,
-    /// Size of the database in pages after its commit; 0 where it is not the last frame of one.
+    /// Size of the database in pages after its commit; 0 if it is not the last frame of one.
     pages_after: u32,
     /// The commit's number, on page 1 only.
     number: Option<u64>,
-    /// Its salt is the log's: it was written since the log began anew.
+    /// Its salt is the log's: it was written since the log last restarted.
     current: bool,
     /// Its checksum follows from the frame before.
     follows: bool,
@@ -69,7 +69,7 @@ struct WalFrame {
 pub(super) struct WalCommits {
     /// Frames up to the end of the last one.
     pub(super) frames: usize,
-    /// Number of the first, where it has one.
+    /// Number of the first one, if it has one.
     pub(super) first: Option<u64>,
     /// Number of the last.
     pub(super) last: Option<u64>,
@@ -80,12 +80,12 @@ pub(super) struct WalCommits {
 pub(super) struct WalFile {
     file: File,
     frames: Vec<WalFrame>,
-    /// Frames before the first that is not believed.
+    /// Frames before the first invalid one.
     sound: usize,
 }
 
 impl WalFile {
-    /// `None` where there is no log or nothing in it.
+    /// `None` if there is no log or it is empty.
     pub(super) fn read(path: &Path) -> io::Result<Option<Self>> {
         let mut file = match File::open(path) {
             Ok(file) => file,
@@ -119,7 +119,7 @@ impl WalFile {
             log.find_salt(count, big_endian)?
         };
         let mut buffer = Vec::new();
-        // As stored by the frame before, and as computed for it: one of them is right if it was damaged in one place.
+        // As stored by the frame before, and as computed for it: if there is damage in one place, one of them is right.
         let (mut stored, mut computed) = (WalChecksum::stored(&header, 24), computed);
         let mut unbroken = good_header;
         for number in 0..count {
@@ -146,7 +146,7 @@ impl WalFile {
         Ok(Some(log))
     }
 
-    /// The salt of frames that follow one another, where that of the header cannot be believed.
+    /// The salt of consecutive frames, if that of the header is not valid.
     fn find_salt(&self, count: u64, big_endian: bool) -> io::Result<(u32, u32)> {
         let mut buffer = Vec::new();
         let mut before = None;
@@ -172,7 +172,7 @@ impl WalFile {
             .read_exact_at(buffer, HEADER_BYTES as u64 + number * FRAME_BYTES)
     }
 
-    /// What SQLite will take.
+    /// The commits that SQLite will use.
     pub(super) fn commits(&self) -> WalCommits {
         self.commits_within(self.last_commit(self.sound).unwrap_or(0))
     }
@@ -190,7 +190,7 @@ impl WalFile {
         }
     }
 
-    /// Frames up to the end of the last commit among the first `within`, those of damaged commits included.
+    /// Frames up to the end of the last commit among the first `within`, including damaged commits.
     fn last_commit(&self, within: usize) -> Option<usize> {
         let frames = self.frames.get(..within).unwrap_or_default();
         let last = frames
@@ -199,8 +199,9 @@ impl WalFile {
         Some(last + 1)
     }
 
-    /// Whether a commit follows the first frame that is not believed, and something after that commit: it was synced then,
-    /// so that is no half-written end. (A commit alone could be: not every page of it had reached the disk.)
+    /// Whether a commit follows the first invalid frame, and another frame after that commit: then it was synced, so
+    /// the log is not just half written at its end. (A commit alone could be: not every page of it had reached the
+    /// disk.)
     pub(super) fn goes_on_behind_damage(&self) -> bool {
         self.frames.windows(2).skip(self.sound).any(|pair| {
             matches!(pair, [commit, next]
@@ -208,12 +209,12 @@ impl WalFile {
         })
     }
 
-    /// Everything up to the last commit that can be made out, whatever lies between.
+    /// Everything up to the last recognizable commit, whatever is in between.
     pub(super) fn everything(&self) -> WalCommits {
         self.commits_within(self.last_commit(self.frames.len()).unwrap_or(0))
     }
 
-    /// Which pages stand in the first `frames`, and in which frame last.
+    /// Which pages are in the first `frames`, and in which frame last.
     pub(super) fn pages(&self, frames: usize) -> BTreeMap<u32, usize> {
         let taken = self.frames.iter().take(frames).enumerate();
         taken
@@ -242,7 +243,7 @@ fn frame_sum(before: WalChecksum, frame: &[u8], big_endian: bool) -> WalChecksum
     before.add(head, big_endian).add(page, big_endian)
 }
 
-/// Writes a log of one commit that SQLite takes as it is.
+/// Writes a log of one commit that SQLite accepts.
 pub(super) struct WalWriter {
     out: BufWriter<File>,
     sum: WalChecksum,
@@ -252,7 +253,7 @@ pub(super) struct WalWriter {
 impl WalWriter {
     const SALT: [u32; 2] = [1, 2];
 
-    /// A log after which the database has so many pages.
+    /// A log after which the database has this many pages.
     pub(super) fn create(path: &Path, pages_after: u32) -> io::Result<Self> {
         let mut header = Vec::with_capacity(HEADER_BYTES);
         let [first, second] = Self::SALT;

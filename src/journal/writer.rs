@@ -1,4 +1,4 @@
-//! The thread that owns the store: whatever waits becomes one transaction, one fsync, and then the answers.
+//! The thread that owns the store: all waiting commands become one transaction, one fsync, and then the answers.
 
 use std::{
     sync::{
@@ -39,24 +39,24 @@ use super::{
 /// Commands that one commit may take.
 const GROUP_LIMIT: usize = 512;
 
-/// A commit costs the disk the same for one callback as for many. After a group of so many callbacks the writer lets the
-/// next one gather for a moment, so that under load there are fewer and larger commits (as PostgreSQL's `commit_delay`
+/// A commit costs the disk the same for one callback as for many. After a group of this many callbacks the writer waits
+/// a moment for the next ones, so that under load there are fewer and larger commits (like PostgreSQL's `commit_delay`
 /// with `commit_siblings`); below that no callback waits.
 const CROWD: usize = 8;
 const GATHER: Duration = Duration::from_micros(700);
 
-/// How long what was delivered may wait for the next callback's commit before it gets one of its own. Only where nothing
-/// else of its call is owed: otherwise its lane goes on with that commit, and it does not wait.
+/// How long a delivered event may wait for the next callback's commit before it gets one of its own. Only if nothing
+/// else of its call is pending: otherwise its lane continues with that commit, and it does not wait.
 const SETTLE_DELAY: Duration = Duration::from_millis(10);
 
-/// How long the writer waits for a command before it looks after the store.
+/// How long the writer waits for a command before it maintains the store.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Free pages that are worth giving back, and how many at once: the writer must not keep callbacks waiting for it.
+/// Free pages that are worth returning, and how many at once: the writer must not delay callbacks for it.
 const FREE_PAGES: i64 = 1_024;
 const VACUUM_PAGES: u32 = 2_048;
 
-/// Bounds of what may be pending.
+/// Limits of what may be pending.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct JournalBounds {
     pub(super) total: PendingAmount,
@@ -64,14 +64,14 @@ pub(super) struct JournalBounds {
     pub(super) share: PendingAmount,
 }
 
-/// Rows that are owed no more and still on disk.
+/// Rows that are no longer pending and still on disk.
 #[derive(Debug, Default)]
 pub(super) struct PendingDeletes {
     pub(super) deliveries: Vec<DeliveryId>,
     pub(super) records: Vec<RecordId>,
 }
 
-/// What changed in the books since they were last written.
+/// Changes of the counters since they were last written.
 #[derive(Debug, Default)]
 pub(super) struct AccountingDelta {
     outcomes: Vec<EventOutcome>,
@@ -104,15 +104,15 @@ pub(super) struct JournalWriter {
     /// Deliveries of calls that ended: the dispatcher holds their lanes until that is on disk.
     pub(super) ended: Vec<DeliveryId>,
     pub(super) accounting: AccountingDelta,
-    /// Callbacks in the group before.
+    /// Callbacks in the previous group.
     pub(super) last_group: usize,
-    /// When what was delivered gets a commit of its own, if none comes before.
+    /// When delivered events get a commit of their own, unless another one comes first.
     pub(super) settle_due: Option<Instant>,
     /// A lane waits for the next commit.
     pub(super) lane_waits: bool,
     pub(super) reader: Option<(Sender<Request>, JoinHandle<()>)>,
     pub(super) watch: FileWatch,
-    /// `None` where commits are not numbered.
+    /// `None` if commits are not numbered.
     pub(super) mark: Option<HighWaterMark>,
     /// Stops when the sender is dropped.
     pub(super) mark_sync: Option<(Sender<()>, JoinHandle<()>)>,
@@ -137,7 +137,7 @@ impl CommitGroup {
 }
 
 impl JournalWriter {
-    /// Runs until it is told to close or nobody is left to tell it anything.
+    /// Runs until it is told to close or all senders of commands are gone.
     pub(super) fn run(mut self, commands: &Receiver<WriterCommand>) {
         loop {
             let mut group = CommitGroup::default();
@@ -173,7 +173,7 @@ impl JournalWriter {
             if group.appends.is_empty() && !closing && self.may_settle_later() {
                 self.settle_due
                     .get_or_insert_with(|| Instant::now() + SETTLE_DELAY);
-                // Not shown yet: the books say what is on disk.
+                // Not shown yet: the counters show what is on disk.
                 continue;
             }
             self.process(group);
@@ -184,7 +184,7 @@ impl JournalWriter {
         self.finish();
     }
 
-    /// Whether nobody waits for it to be on disk that these deliveries are owed no more.
+    /// Whether nothing waits for the deletion of these deliveries to be durable.
     fn may_settle_later(&self) -> bool {
         let overdue = self.settle_due.is_some_and(|due| due <= Instant::now());
         !overdue && !self.lane_waits && self.poisoned.is_empty()
@@ -261,27 +261,28 @@ impl JournalWriter {
         self.let_lanes_go_on();
     }
 
-    /// Tells the dispatcher which deliveries have left the disk. Where the journal has failed nothing leaves it before the
-    /// restart that `/livez` asks for: each lane then stands behind the event that the next process sends again.
+    /// Tells the dispatcher which deliveries have been deleted from the disk. If the journal has failed, nothing is
+    /// deleted before the restart that `/livez` asks for: each lane then stays behind the event that the next process
+    /// sends again.
     fn let_lanes_go_on(&mut self) {
         if !self.condition.writes() || !self.deletes.deliveries.is_empty() {
             return;
         }
-        // Deletes find room where a move to the quarantine does not: only the lanes of those that wait to be moved wait
-        // for that.
+        // Deletes have room where a move to the quarantine does not: only the lanes of deliveries that are to be moved
+        // wait for that.
         let waits = |delivery: &DeliveryId| self.poisoned.iter().any(|(id, _)| id == delivery);
         let settled;
         (self.ended, settled) = std::mem::take(&mut self.ended).into_iter().partition(waits);
         if !settled.is_empty() {
-            // As above: nobody publishes any more.
+            // As above: the publisher has ended.
             drop(self.feed.send(FeedItem::Settled(settled)));
         }
     }
 
-    /// What is owed from now on goes to the dispatcher.
+    /// Passes newly pending deliveries to the dispatcher.
     fn deliver(&self, owed: Vec<Owed>) {
         if !owed.is_empty() {
-            // Nobody publishes any more: it stays owed for the next process.
+            // The publisher has ended: they stay pending for the next process.
             drop(self.feed.send(FeedItem::Owed(owed)));
         }
     }
@@ -292,10 +293,10 @@ impl JournalWriter {
             .extend(std::iter::repeat_n(EventOutcome::Refused, events));
     }
 
-    /// Takes note of what became of deliveries. That is true whatever becomes of the next commit.
+    /// Records the outcomes of deliveries. They are true whatever happens to the next commit.
     fn settle(&mut self, settlements: Vec<Settlement>) {
         if !settlements.is_empty() {
-            // Being owed until now counts as a use: not until the last callback, which may be days ago.
+            // Having been pending until now counts as a use: not only until the last callback, which may be days ago.
             self.admission.begin(self.clock.now());
         }
         for settlement in settlements {
@@ -312,7 +313,7 @@ impl JournalWriter {
                         self.poisoned.push((delivery, refused));
                     }
                 }
-                // Nothing is withdrawn from a journal; what is durable stays owed.
+                // Nothing is withdrawn from a journal; what is durable stays pending.
                 Settlement::Forgotten(delivery) => {
                     tracing::error!(delivery = delivery.0, "a journalled delivery was withdrawn");
                 }
@@ -419,7 +420,7 @@ impl JournalWriter {
         (staged, Ok(()))
     }
 
-    /// Why these records cannot be taken, if so. No records need no room: duplicates are always welcome.
+    /// Why these records cannot be accepted, if so. Without records no room is needed: duplicates are always accepted.
     fn no_room(&mut self, records: &[NewRecord]) -> Option<JournalRefusal> {
         if records.is_empty() {
             return None;
@@ -466,7 +467,7 @@ impl JournalWriter {
         })
     }
 
-    /// The group is durable: the publisher can have it.
+    /// The group is durable: it can be passed to the publisher.
     fn committed(&mut self, staged: &[StagedCallback]) -> Vec<Owed> {
         let mut owed = Vec::new();
         let mut payloads = Vec::new();
@@ -495,7 +496,7 @@ impl JournalWriter {
         owed
     }
 
-    /// Writes the books, the gauges and the health board.
+    /// Updates the counters, the gauges and the health status.
     pub(super) fn show(&mut self) {
         let accounting = std::mem::take(&mut self.accounting);
         let pending = self.index.deliveries();
@@ -538,7 +539,7 @@ impl JournalWriter {
         self.accounting.owed += moved;
     }
 
-    /// Nothing to do for a while: tries again what failed for lack of room, gives free pages back.
+    /// Nothing to do for a while: retries what failed for lack of room, returns free pages.
     fn idle(&mut self) {
         self.stall.begin();
         self.probe();
@@ -563,7 +564,7 @@ impl JournalWriter {
         self.show();
     }
 
-    /// Writes what waits although nothing new came. A failure has been dealt with; it is tried again.
+    /// Writes what is left although nothing new arrived. A failure has been handled; it is retried.
     fn write_leftovers(&mut self) -> Vec<Owed> {
         match self.write(&[]) {
             Ok(written) => {
@@ -578,7 +579,7 @@ impl JournalWriter {
 
     fn finish(mut self) {
         if self.has_leftovers() {
-            // Nobody publishes any more; what moved is owed to the quarantine by the next process.
+            // The publisher has ended; the next process delivers what moved to the quarantine.
             drop(self.write_leftovers());
         }
         self.show();

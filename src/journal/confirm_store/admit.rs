@@ -1,4 +1,4 @@
-//! Where an event is still owed, and the deliveries that go there.
+//! Where an event is still pending, and the deliveries that go there.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -18,7 +18,8 @@ use super::{
 };
 
 impl ConfirmStore {
-    /// Finds or makes what is known of an event, and sends it where it is owed and nobody tries. The answer is pinned.
+    /// Finds or creates the state of an event, and sends it to each destination where it is pending and no delivery is
+    /// trying. The answer is pinned.
     pub(super) fn admit(&mut self, callback: &Callback, offer: &Offer) -> EventSlot {
         let (window, key) = self.digester.identity(&callback.app, &offer.identity);
         let now = self.now;
@@ -71,8 +72,9 @@ impl ConfirmStore {
         which
     }
 
-    /// Whether an event of this callback is still being withdrawn while a later one of its call would be sent now. If it
-    /// failed it would be sent anew, behind the later one; its outcome is near, and the sender comes again.
+    /// Whether an event of this callback is still being withdrawn while a later one of its call would be sent now. If
+    /// the withdrawn one failed, it would be sent again, after the later one; its outcome is near, and the sender will
+    /// retry.
     pub(super) fn would_overtake_itself(&mut self, callback: &Callback) -> Option<JournalRefusal> {
         let mut later = HashSet::new();
         for offer in callback.offers.iter().rev() {

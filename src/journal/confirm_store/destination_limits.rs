@@ -1,4 +1,4 @@
-//! A queue or exchange that does not confirm must not use up the places of the callbacks for all others.
+//! Prevents a queue or exchange that does not confirm from using up the permits of the callbacks for all others.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use crate::journal::{Callback, JournalRefusal, LimitReached, handles::ShareId};
 
 use super::{ConfirmStore, WaitedEvent, own_key};
 
-/// With fewer callbacks waiting in all there are places enough for everybody, and nobody is refused early.
+/// With fewer waiting callbacks in total there are enough permits, and none is refused early.
 const CROWD: usize = 16;
 
 /// Callbacks that wait for the broker, by the queue or exchange that they wait for.
@@ -17,7 +17,7 @@ const CROWD: usize = 16;
 pub(super) struct WaitingByShare {
     /// For one queue or exchange.
     limit: u64,
-    /// One that confirmed nothing for so long, while callbacks wait for it, is held up.
+    /// A destination that confirmed nothing for this long while callbacks wait for it is held up.
     patience: Duration,
     shares: HashMap<ShareId, DestinationLoad>,
 }
@@ -25,7 +25,7 @@ pub(super) struct WaitingByShare {
 #[derive(Debug)]
 struct DestinationLoad {
     waiting: u64,
-    /// The last confirm, or when the first of those that wait came.
+    /// The last confirm, or when the first of the waiting callbacks arrived.
     progress: Instant,
 }
 
@@ -70,7 +70,7 @@ impl WaitingByShare {
 }
 
 impl ConfirmStore {
-    /// What a callback with these events waits for, each once.
+    /// The shares that a callback with these events waits for, each once.
     pub(super) fn shares(&mut self, events: &[WaitedEvent]) -> Vec<ShareId> {
         let mut shares = Vec::new();
         for event in events {
@@ -86,8 +86,9 @@ impl ConfirmStore {
         shares
     }
 
-    /// Why a callback is refused at once instead of after the timeout: for one of its destinations as many wait already as
-    /// may, or nothing was confirmed for a while. Those that wait already show when it goes on.
+    /// Why a callback is refused at once instead of after the timeout: for one of its destinations the limit of waiting
+    /// callbacks is reached, or nothing was confirmed for a while. The callbacks that already wait show when it
+    /// recovers.
     pub(super) fn is_held_up(&mut self, callback: &Callback) -> Option<JournalRefusal> {
         if self.callbacks.len() < CROWD {
             return None;

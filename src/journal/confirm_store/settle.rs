@@ -1,4 +1,4 @@
-//! What became of deliveries, and the answers that follow from it.
+//! The outcomes of deliveries, and the answers that follow from them.
 
 use crate::{
     dispatch::{DeliveryId, Owed, Refused},
@@ -12,7 +12,7 @@ use crate::{
 use super::{ConfirmStore, EventSlot, InFlightDelivery, State};
 
 impl ConfirmStore {
-    /// Takes a delivery out; its event stays pinned for the caller.
+    /// Removes a delivery; its event stays pinned for the caller.
     fn remove(
         &mut self,
         delivery: DeliveryId,
@@ -27,7 +27,7 @@ impl ConfirmStore {
         let Some((under_way, payload)) = self.remove(delivery) else {
             return;
         };
-        // What is owed is booked when it is settled: nothing is ever pending in these books.
+        // A delivery is counted when it is settled: these counters never show a pending one.
         self.book(|counts| {
             counts.owed += 1;
             counts.delivered += 1;
@@ -64,8 +64,8 @@ impl ConfirmStore {
             return;
         };
         let which = under_way.which;
-        self.set(which, under_way.place, State::Owed);
-        // A resend came while it was being withdrawn, and waits.
+        self.set(which, under_way.permit, State::Owed);
+        // A resend arrived while it was being withdrawn, and waits.
         if !self.known(which).waiters.is_empty()
             && let Some(payload) = payload
         {
@@ -117,14 +117,14 @@ impl ConfirmStore {
                     self.under_way(which, place, owed, payload);
                 }
             }
-            // Nobody waits for it any more; a resend finds out again.
+            // No callback waits for it any more; a resend starts again.
             _ => {}
         }
         self.release(which);
     }
 
-    /// Takes one pin from an event. What nobody needs and no destination has is forgotten: a refused event never
-    /// enters the window.
+    /// Removes one pin from an event. An event that is not needed and that no destination has is forgotten: a refused
+    /// event never enters the window.
     fn release(&mut self, which: EventSlot) {
         let now = self.now;
         let known = self.known(which);
@@ -180,7 +180,7 @@ impl ConfirmStore {
         waiting.reply.send(Ok(Receipt { outcomes }));
     }
 
-    /// The callback waits for this event no longer.
+    /// The callback no longer waits for this event.
     pub(super) fn leave(&mut self, which: EventSlot, callback: u64) {
         let known = self.known(which);
         if let Some(place) = known.waiters.iter().position(|id| *id == callback) {

@@ -1,4 +1,4 @@
-//! What the journal forgets after 24 h, and that no setting of the wall clock makes it forget sooner or later.
+//! What the journal forgets after 24 h, and that no change of the wall clock makes it forget sooner or later.
 
 use std::{
     path::PathBuf,
@@ -94,7 +94,7 @@ async fn is_known(running: &Running) -> bool {
 }
 
 enum Step {
-    /// An event of another call, after which what has expired is gone.
+    /// An event of another call, after which expired entries are gone.
     Other,
     /// Sets the wall clock forward or back.
     Set(i64),
@@ -122,8 +122,8 @@ async fn check(what: &str, steps: &[Step]) {
     assert!(is_known(&running).await, "{what}: a duplicate is taken");
     assert_eq!(sequence(&mut running, "a").await, 3, "{what}");
     world.pass(25 * HOUR);
-    assert!(!is_known(&running).await, "{what}: known for ever");
-    assert_eq!(delivered(&mut running).await, 1, "{what}: kept for ever");
+    assert!(!is_known(&running).await, "{what}: never forgotten");
+    assert_eq!(delivered(&mut running).await, 1, "{what}: never dropped");
     running.close();
 }
 
@@ -185,7 +185,7 @@ async fn a_stop_counts_as_long_as_it_was_and_after_a_boot_the_wall_clock_says_so
         assert_eq!(
             sequence(&mut running, "a").await,
             1,
-            "{what}: kept for ever"
+            "{what}: never dropped"
         );
         running.close();
     }
@@ -213,7 +213,7 @@ async fn a_journal_of_an_earlier_version_goes_on_from_the_wall_clock() {
         assert_eq!(
             sequence(&mut running, "a").await,
             1,
-            "{what}: kept for ever"
+            "{what}: never dropped"
         );
         running.close();
     }
@@ -223,7 +223,7 @@ async fn a_journal_of_an_earlier_version_goes_on_from_the_wall_clock() {
 async fn a_salvaged_journal_keeps_its_time() {
     let world = World::new();
     let mut running = world.open();
-    // Its time is behind the wall clock by two days from now on.
+    // From now on its time is two days behind the wall clock.
     world.set_wall(48 * HOUR);
     running.accept(vec![event("a", "first", &["q"])]).await;
     delivered(&mut running).await;
@@ -242,7 +242,7 @@ async fn what_was_owed_for_days_goes_on_with_its_sequence() {
     let world = World::new();
     let mut running = world.open();
     running.accept(vec![event("a", "first", &["q"])]).await;
-    // The broker is away, and nothing else comes.
+    // The broker is away, and no other event arrives.
     world.pass(72 * HOUR);
     assert_eq!(delivered(&mut running).await, 1);
     world.pass(HOUR);
@@ -275,7 +275,7 @@ async fn confirm_mode_forgets_by_the_same_time() {
     running.close();
 }
 
-/// An event that is taken for new, and that the broker confirms.
+/// An event that is new, and that the broker confirms.
 async fn accept_confirmed(running: &mut Running, id: &str) {
     let intake = running.journal.intake.clone();
     let answer = intake.submit(callback(vec![event("a", id, &["q"])]));

@@ -28,7 +28,7 @@ fn open(timeout: Duration, limit_bytes: u64) -> Running {
     Running { journal, status }
 }
 
-/// Offers a callback and does not wait for the answer.
+/// Offers a callback without waiting for the answer.
 async fn offer(journal: &OpenJournal, callback: Callback) -> Answer<'static> {
     let intake = journal.intake.clone();
     let mut answer: Answer<'static> = Box::pin(async move { intake.submit(callback).await });
@@ -83,7 +83,11 @@ async fn the_answer_comes_when_the_last_delivery_is_confirmed() {
     assert_eq!(running.read(&owed).await, expected);
     running.deliver([owed[0].delivery, owed[2].delivery]);
     running.until("two", |counts| counts.delivered == 2).await;
-    assert_eq!(running.check_law().received, 0, "nobody was answered yet");
+    assert_eq!(
+        running.check_law().received,
+        0,
+        "no callback was answered yet"
+    );
     running.deliver([owed[1].delivery]);
     assert_eq!(
         outcomes(answer).await,
@@ -178,7 +182,7 @@ async fn a_resend_while_the_first_is_being_withdrawn_gets_what_lands_or_a_new_de
         assert_eq!(outcomes(first).await, Err(JournalRefusal::NotConfirmed));
         assert_eq!(withdrawn(&mut running).await, [owed[0].delivery]);
         let second = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
-        // One event after it in the same queue shows that the resend has been looked at.
+        // An event after it in the same queue shows that the resend has been processed.
         let marker = offer(&running.journal, callback(vec![event("d", "2", &["q"])])).await;
         let marked = running.owed(1).await;
         if lands {
@@ -203,18 +207,18 @@ async fn a_batch_that_comes_again_while_its_first_event_may_still_fail_is_not_ov
     let first = offer(&running.journal, callback(batch())).await;
     let owed = running.owed(2).await;
     assert_eq!(outcomes(first).await, Err(JournalRefusal::NotConfirmed));
-    // The last one first: were the first one taken out of the line alone, the second would be sent in its place.
+    // The last one first: if the first one were withdrawn alone, the second would be sent in its place.
     assert_eq!(
         withdrawn(&mut running).await,
         [owed[1].delivery, owed[0].delivery]
     );
-    // The second waited behind the first, which was sent, and nobody knows yet whether it landed.
+    // The second waited behind the first, which was sent, and it is unknown whether it arrived.
     forget(&running, &owed[1..]);
     assert_eq!(
         running.submit(batch()).await,
         Err(JournalRefusal::NotConfirmed)
     );
-    // What is alone in its call waits for it as ever.
+    // An event that is alone in its call waits as usual.
     let alone = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
     forget(&running, &owed[..1]);
     let again = running.owed(1).await;
@@ -338,7 +342,7 @@ async fn it_says_full_until_what_was_refused_would_fit_whatever_the_bound() {
     running
         .until("said", |_| state(&running) == JournalState::Full)
         .await;
-    // More than there is room for at any time says nothing about the room that there is.
+    // A callback larger than the total limit says nothing about the current room.
     let many = (0..3).map(|n| event("e", &n.to_string(), &["q"])).collect();
     let refused = running.submit(many).await;
     assert!(matches!(refused, Err(JournalRefusal::NeverFits(_))));
@@ -350,7 +354,7 @@ async fn it_says_full_until_what_was_refused_would_fit_whatever_the_bound() {
     running.close();
 }
 
-/// A store in which `count` callbacks wait for the queue `stuck`, and what they wait for.
+/// A store in which `count` callbacks wait for the queue `stuck`, and their deliveries.
 async fn waiting_for_stuck(
     timeout: Duration,
     waiting_limit: u64,
@@ -389,7 +393,7 @@ async fn a_queue_that_does_not_confirm_has_a_share_of_those_that_wait() {
     let another = running.owed(1).await;
     running.deliver([another[0].delivery]);
     assert!(outcomes(fine).await.is_ok());
-    // With one confirm there is a place again.
+    // With one confirm there is a permit again.
     running.deliver([owed[0].delivery]);
     assert!(outcomes(waiting.remove(0)).await.is_ok());
     let again = offer(&running.journal, callback(both)).await;
@@ -410,13 +414,13 @@ async fn what_goes_to_a_queue_that_stands_still_is_refused_at_once() {
         running.submit(late.clone()).await,
         Err(JournalRefusal::NotConfirmed)
     );
-    // Those that came before wait on, and other queues are not concerned.
+    // Earlier callbacks keep waiting, and other queues are not affected.
     assert!(futures_util::poll!(waiting[0].as_mut()).is_pending());
     let fine = offer(&running.journal, callback(vec![event("c", "f", &["fine"])])).await;
     let another = running.owed(1).await;
     running.deliver([another[0].delivery]);
     assert!(outcomes(fine).await.is_ok());
-    // It goes on with the first confirm.
+    // It recovers with the first confirm.
     running.deliver([owed[0].delivery]);
     assert!(outcomes(waiting.remove(0)).await.is_ok());
     let late = offer(&running.journal, callback(late)).await;

@@ -1,5 +1,5 @@
-//! Files that were damaged, cut, removed or replaced, between two processes and under one; and what must not be taken for
-//! that.
+//! Files that were damaged, cut, removed or replaced, between two processes and under a running one; and what must not
+//! be taken for damage.
 
 use std::{
     fs::{self, File},
@@ -40,7 +40,7 @@ fn copy(from: &Path) -> TempDir {
     to
 }
 
-/// A directory beside `from`, with its reserve file: writing one takes longer than all else.
+/// A directory beside `from`, with its reserve file: writing one takes longer than everything else.
 fn empty(from: &Path) -> TempDir {
     let to = tempfile::tempdir().unwrap();
     fs::hard_link(from.join("reserve"), to.path().join("reserve")).unwrap();
@@ -61,7 +61,7 @@ struct Killed {
 }
 
 impl Killed {
-    /// It owes sixty events. With `checkpointed` the first thirty are in the database and the others in the log;
+    /// It has sixty pending events. With `checkpointed` the first thirty are in the database and the others in the log;
     /// otherwise all are in the log. The older copy has forty.
     fn new(checkpointed: bool) -> Self {
         static MADE: [OnceLock<Killed>; 2] = [OnceLock::new(), OnceLock::new()];
@@ -107,7 +107,7 @@ impl Killed {
         self.now.path()
     }
 
-    /// Those of the log as it began last; older ones may follow.
+    /// The frames since the log last restarted; older ones may follow.
     fn frames(&self) -> u64 {
         let read = WalFile::read(&log(self.path())).unwrap().unwrap();
         read.commits().frames as u64
@@ -142,12 +142,12 @@ impl Killed {
         fs::remove_file(self.path().join(file)).unwrap();
     }
 
-    /// Opens what is left, as the next process would: how many events it has, how many it says are lost, and whether all
-    /// of it was noticed.
+    /// Opens what is left, as the next process would: how many events it has, how many it reports as lost, and whether
+    /// all of the loss was noticed.
     fn check(self, what: &str, noticed: bool) -> (u64, u64) {
         let (kept, lost, was_salvaged) = survivors(self.path());
         assert_eq!(was_salvaged, noticed, "{what}");
-        // Once is enough, and it is another journal.
+        // One salvage is enough, and it is another journal.
         let running = Running::open(self.path());
         assert!(running.status.health.view().notices.is_empty(), "{what}");
         assert_eq!(running.journal.instance != self.instance, noticed, "{what}");
@@ -156,7 +156,7 @@ impl Killed {
     }
 }
 
-/// Moves everything into the database; the log begins anew with the next commit.
+/// Moves everything into the database; the log restarts with the next commit.
 fn checkpoint(path: &Path) {
     let connection = rusqlite::Connection::open(database(path)).unwrap();
     connection
@@ -271,7 +271,7 @@ fn every_damage_of_the_database_is_noticed_and_the_rest_is_kept() {
         assert_eq!(damaged.check(&what("the mark emptied"), true), (60, 0));
     }
 
-    // What is in the log is not missed.
+    // Nothing that is in the log is missing.
     let damaged = Killed::new(false);
     damaged.cut("journal.db", u64::from(PAGE_BYTES));
     assert_eq!(
@@ -287,7 +287,7 @@ fn every_damage_of_the_database_is_noticed_and_the_rest_is_kept() {
 
 #[test]
 fn a_database_of_another_time_than_its_log_is_noticed() {
-    // The database and the log of the same journal, from before and after the log began anew.
+    // The database and the log of the same journal, from before and after the log restarted.
     let directory = tempfile::tempdir().unwrap();
     let (before, after) = runtime().block_on(async {
         let running = Running::open(directory.path());
@@ -415,7 +415,7 @@ fn a_last_commit_that_nobody_was_answered_may_be_torn_at_any_byte() {
     for cut in (old.len()..new.len()).step_by(431) {
         check(&new[..cut], 12, &format!("cut at {cut}"));
     }
-    // Without the answer it may as well be there.
+    // Without the answer it may also be there.
     check(&new, 14, "whole");
     for hole in (old.len()..new.len()).step_by(512) {
         let mut bytes = new.clone();
@@ -447,7 +447,7 @@ fn a_log_cut_at_any_byte_keeps_every_whole_commit_before_the_cut() {
     let last = copies.last().unwrap().path();
     for cut in (lengths[0]..=*lengths.last().unwrap()).step_by(1_531) {
         let whole = lengths.iter().filter(|length| **length <= cut).count();
-        // With the mark of that time it is a torn end; with that of the last commit it is a loss.
+        // With the mark of that time it is a torn end; with the mark of the last commit it is a loss.
         for (mark, noticed) in [(copies[whole - 1].path(), false), (last, whole < 12)] {
             let trial = empty(last);
             put(last, trial.path(), &FILES[..2]);
@@ -481,7 +481,7 @@ fn a_mark_that_a_power_loss_left_behind_is_no_damage_and_what_is_older_than_it_s
 #[test]
 fn a_journal_without_mark_or_numbers_gets_them_and_what_can_be_seen_in_its_log_is_noticed() {
     let killed = |removed: bool| {
-        // As versions before the mark left it.
+        // As left by versions without the mark.
         let killed = Killed::new(false);
         let numbered = Running::open(killed.path());
         numbered.close();
@@ -530,7 +530,7 @@ fn a_salvage_says_why_and_counts_once() {
     running.close();
 }
 
-/// The child of the next test: it says how many events it was answered for, until it is killed.
+/// The child of the next test: it prints how many events it was answered for, until it is killed.
 #[test]
 #[ignore = "the next test starts it"]
 fn a_process_that_accepts_until_it_is_killed() {
@@ -576,7 +576,7 @@ fn no_kill_under_load_is_taken_for_damage_or_costs_an_answered_event() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        // What it said before it was gone.
+        // What it printed before it was killed.
         last = std::iter::from_fn(answered).last().unwrap_or(last);
         let files = JournalFiles::read_in(directory.path()).unwrap();
         assert_eq!(files.damage(), None, "round {round}");
@@ -612,7 +612,7 @@ fn what_a_full_disk_left_half_written_is_no_damage() {
             let files = JournalFiles::read_in(copy_files(directory.path()).path()).unwrap();
             assert_eq!(files.damage(), None);
             let marked = files.kept.marked().unwrap();
-            assert_eq!(marked.records, 5, "what was refused is not owed");
+            assert_eq!(marked.records, 5, "what was refused is not pending");
         }
         fault.set(None);
         state(&running, JournalState::Writable).await;
@@ -629,7 +629,7 @@ fn copy_files(from: &Path) -> TempDir {
     to
 }
 
-/// What a journal that runs answers to one event.
+/// A running journal's answer to one event.
 async fn answer(running: &Running, id: &str) -> Result<usize, JournalRefusal> {
     let answer = running.submit(vec![event("a", id, &["q"])]).await;
     answer.map(|outcomes| outcomes.len())
@@ -762,7 +762,7 @@ fn a_mark_that_goes_while_running_is_written_again() {
     assert_eq!(survivors(directory.path()), (2, 0, false));
 }
 
-/// A log is read as SQLite reads it, whatever it holds.
+/// A log is read as SQLite reads it, whatever it contains.
 #[test]
 fn a_log_is_read_as_sqlite_reads_it() {
     for checkpointed in [false, true] {

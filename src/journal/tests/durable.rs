@@ -83,7 +83,7 @@ async fn a_process_that_dies_without_closing_keeps_what_it_answered() {
     let owed = first.owed(20).await;
     first.deliver(owed[..5].iter().map(|owed| owed.delivery));
     first.until("settled", |counts| counts.delivered == 5).await;
-    // The files as a kill would leave them: nothing was closed, nothing checkpointed.
+    // The files as a kill would leave them: not closed, no checkpoint.
     for file in ["journal.db", "journal.db-wal", "mark"] {
         std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
     }
@@ -132,8 +132,8 @@ async fn callbacks_of_one_group_are_admitted_in_order_of_arrival() {
     let read = running.read(&owed).await;
     let mut ids: Vec<_> = read.into_iter().map(|(id, _)| id).collect();
     ids.retain(|id| id != "first");
-    // What the writer had gathered when it came to the gate is a group, and all that waited behind it is another: these came
-    // later, so that their arrivals are the earlier ones.
+    // What the writer had collected when it was blocked is one group, and everything that waited behind it is another:
+    // these were offered later, so their arrival numbers are the earlier ones.
     let groups: Vec<_> = ids.chunk_by(|one, next| one < next).collect();
     assert!(groups.len() <= 2, "{ids:?}");
     running.close();
@@ -432,7 +432,7 @@ async fn a_poisoned_delivery_moves_to_quarantine_with_its_number_and_its_reason(
         matches!(&payload.destination.address, Address::Queue { name, .. } if name == QUARANTINE)
     );
     assert_eq!(payload.moved.unwrap().reason, QuarantineReason::Unsendable);
-    // Refused by the quarantine itself: it stays where it is and is not tried again by this process.
+    // Refused by the quarantine itself: it stays where it is and this process does not retry it.
     again
         .journal
         .settle
@@ -517,7 +517,7 @@ async fn a_failed_fsync_refuses_until_restart_and_lets_no_lane_go_on() {
     assert_eq!(running.read(&owed).await, [("1".to_owned(), Some(1))]);
     running.deliver([owed[0].delivery]);
     running.until("settled", |counts| counts.pending == 0).await;
-    // Were its lane told to go on, the next process would send it again after a newer one.
+    // If its lane were released, the next process would send it again after a newer one.
     assert!(running.journal.feed.try_recv().is_err());
     running.close();
     // Its delete was never written: it is sent once more, which a consumer can tell by its number.

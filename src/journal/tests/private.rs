@@ -1,4 +1,4 @@
-//! Nobody but their owner may read what is in the journal's directory.
+//! Only the owner may read the journal's directory.
 
 use std::{
     fs::{self, Permissions},
@@ -16,7 +16,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// Every directory and file from `path` on is for its owner alone; the answer is how many files there are.
+/// Every directory and file from `path` on is accessible by its owner only; returns the files.
 fn check(path: &Path) -> Vec<String> {
     assert_eq!(mode(path), 0o700, "{}", path.display());
     let mut files = Vec::new();
@@ -99,7 +99,7 @@ async fn a_journal_that_others_could_read_is_tightened_at_start() {
 async fn a_directory_that_has_other_files_stays_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let other = directory.path().join("notes");
-    fs::write(&other, "of somebody else").unwrap();
+    fs::write(&other, "of another program").unwrap();
     set_mode(&other, 0o644);
     set_mode(directory.path(), 0o755);
     let running = Running::open(directory.path());

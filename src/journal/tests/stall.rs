@@ -1,4 +1,4 @@
-//! A journal whose commit does not come to an end.
+//! A journal whose commit does not finish.
 
 use std::{path::Path, pin::pin, time::Duration};
 
@@ -22,7 +22,7 @@ fn impatient(path: &Path, tuning: Tuning) -> Running {
 }
 
 impl Running {
-    /// Waits until the board says that the journal is stalled, with this in its reason, and dead.
+    /// Waits until the health status says that the journal is stalled, with this in its reason, and dead.
     async fn until_stalled(&self, reason: &str) {
         self.until("stalled", |_| {
             let view = self.status.health.view();

@@ -1,4 +1,4 @@
-//! The 202: what a sender is told about a callback that is durable.
+//! The 202: the answer to the sender of a durable callback.
 
 use actix_web::{HttpResponse, http::header};
 use serde::Serialize;
@@ -10,15 +10,15 @@ use crate::{
 
 use super::EventSummary;
 
-/// Errors listed in one answer: a large batch of hostile events must not be answered with more than it was.
+/// Errors listed in one answer: a large batch of hostile events must not get an answer larger than itself.
 pub(super) const ERRORS_SHOWN: usize = 1_000;
 
 /// Body of the 202.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Accepted<'a> {
-    /// Events that are durable and owed.
+    /// Events that are durable and pending.
     pub accepted: usize,
-    /// Events that were known already.
+    /// Events that were already known.
     pub duplicates: usize,
     /// Events that are kept in quarantine.
     pub quarantined: Vec<Kept<'a>>,
@@ -27,11 +27,11 @@ pub struct Accepted<'a> {
 /// One event kept in quarantine.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Kept<'a> {
-    /// Its place in the callback, from 0.
+    /// Its index in the callback, from 0.
     pub index: usize,
-    /// Its id, where one could be read.
+    /// Its id, if one could be read.
     pub id: Option<&'a str>,
-    /// Its type, where one could be read.
+    /// Its type, if one could be read.
     #[serde(rename = "type")]
     pub event_type: Option<&'a str>,
     /// What is wrong with it, by JSON Pointer from its root; at most 1,000 in one answer.
@@ -39,7 +39,7 @@ pub struct Kept<'a> {
 }
 
 impl<'a> Accepted<'a> {
-    /// Counts what became of the events that `summaries` stand for.
+    /// Counts the outcomes of the events of `summaries`.
     #[must_use]
     pub fn new(outcomes: &[Admitted], summaries: &'a [EventSummary]) -> Self {
         let mut answer = Self {
@@ -68,7 +68,7 @@ impl<'a> Accepted<'a> {
     }
 }
 
-/// The only place that answers a callback 2xx, and it takes the proof that everything is durable (P1).
+/// The only place that answers a callback with 2xx. It requires the proof that everything is durable (P1).
 pub(super) fn accepted(receipt: &Receipt, summaries: &[EventSummary]) -> HttpResponse {
     HttpResponse::Accepted()
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// The next place in the order of arrival: lower came first. One counter for the whole process, so that everything
-/// that offers callbacks to the journal stands in one line.
+/// The next number in the order of arrival: lower came first. One counter for the whole process, so that everything
+/// that offers callbacks to the journal is in one order.
 pub(crate) fn next() -> u64 {
-    // Each caller gets a number of its own; nothing else is published by it.
+    // Each caller gets a number of its own; no other memory is published by it.
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 

@@ -1,4 +1,4 @@
-//! The body of a callback, read under every limit before anything looks at it.
+//! The body of a callback, read under every limit before it is decoded.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,19 +10,16 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Why a body was not taken.
+/// Why a body was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// More than `server.body_limit_bytes`, by its head or by what came.
+    /// More than `server.body_limit_bytes`, by its head or by the received bytes.
     #[error("the body is larger than {limit_bytes} bytes")]
-    TooLarge {
-        /// The limit.
-        limit_bytes: usize,
-    },
-    /// It did not come within `server.request_timeout`.
+    TooLarge { limit_bytes: usize },
+    /// It was not complete within `server.request_timeout`.
     #[error("the body did not come in time")]
     Slow,
-    /// All bodies in progress together hold as much memory as they may.
+    /// All bodies in progress together have reached the memory limit.
     #[error("the callbacks in progress hold as much memory as they may")]
     Crowded,
     /// The sender broke off, or its framing is wrong.
@@ -30,8 +27,8 @@ pub enum BodyError {
     Broken(#[source] PayloadError),
 }
 
-/// How much memory the bodies of all callbacks in progress may hold together, counted in KiB as they grow: without it
-/// the bound would be the product of the body limit and the number of callbacks.
+/// How much memory the bodies of all callbacks in progress may use together, counted in KiB as they grow: without it
+/// the limit would be the product of the body limit and the number of callbacks.
 #[derive(Clone, Debug)]
 pub(super) struct BodyRoom(Arc<Semaphore>);
 
@@ -52,15 +49,14 @@ impl BodyRoom {
     }
 }
 
-/// A body and the room it takes until it is dropped.
+/// A body and its share of the memory limit until it is dropped.
 #[derive(Debug)]
 pub(super) struct Body {
-    /// All of it.
     pub(super) bytes: Bytes,
     _room: OwnedSemaphorePermit,
 }
 
-/// Takes the `Content-Length` of a body, unless it is over the limit: that is refused before a byte is read.
+/// Checks the `Content-Length` of a body: one over the limit is refused before a byte is read.
 pub(super) fn announced(length: Option<u64>, limit_bytes: usize) -> Result<usize, BodyError> {
     usize::try_from(length.unwrap_or(0))
         .ok()
@@ -82,7 +78,7 @@ pub(super) async fn read(
     let too_large = || BodyError::TooLarge { limit_bytes };
     let deadline = Instant::now() + timeout;
     let mut held = room.take(1)?;
-    // An announced length is a promise of the sender's, not a reason to give it memory.
+    // An announced length is only a promise of the sender, not a reason to allocate memory.
     let mut bytes = BytesMut::with_capacity(announced.min(16 * KIB));
     loop {
         let chunk = match timeout_at(deadline, payload.next()).await {

@@ -1,7 +1,7 @@
 //! One request on the public listener, from its head to its answer.
 //!
-//! The order of the checks is a promise (docs/src/sender/answers.md): limits come first, then who speaks, then what it
-//! says. A handler may be dropped at any `.await` because the sender hung up; until the callback is handed to the
+//! The order of the checks is a promise (docs/src/sender/answers.md): limits first, then authentication, then the
+//! content. A handler may be dropped at any `.await` because the sender hung up; until the callback is handed to the
 //! journal nothing has happened, and from then on the journal finishes it alone.
 
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc};
@@ -39,10 +39,10 @@ use super::{
     rate_limits::RateLimits,
 };
 
-/// Ids in logs are cut here: a sender chooses them.
+/// Ids are cut to this length in logs: a sender chooses them.
 const ID_SHOWN: usize = 128;
 
-/// What the handlers of one thread share; all but the intake is one for all threads.
+/// What the handlers of one thread share; everything except the intake is shared by all threads.
 #[derive(Clone)]
 pub(super) struct CallbackHandler {
     pub(super) settings: IngressSettings,
@@ -64,7 +64,7 @@ pub(super) async fn answer(
     payload: Payload,
     handler: Data<CallbackHandler>,
 ) -> HttpResponse {
-    // First of all: this is the instant that "order of arrival" means.
+    // First of all: "order of arrival" is defined by this instant.
     let arrival = arrival::next();
     let received = Timestamp::now();
     let turn = RequestGuard::take(&request);
@@ -72,8 +72,8 @@ pub(super) async fn answer(
     let timer = handler
         .metrics
         .timer(matches!(place, RequestPath::Callbacks { .. }));
-    // At debug only: making and filling it costs as much as validating the event, and at the levels above nothing is
-    // logged inside it but our own bugs.
+    // At debug only: creating and filling it costs as much as validating the event, and at the levels above nothing is
+    // logged inside it except our own bugs.
     let span = tracing::debug_span!(
         "callback",
         arrival,
@@ -96,9 +96,9 @@ pub(super) async fn answer(
             let _in = span.enter();
             match &error {
                 IngressError::Panic(_) => {
-                    tracing::error!(arrival, error = %Chain(&error), "a callback met a bug");
+                    tracing::error!(arrival, error = %Chain(&error), "a callback failed because of a bug");
                 }
-                // Counted by class; a line for each at a higher level would drown the log of a busy day.
+                // Counted by class; a line for each at a higher level would flood the log of a busy day.
                 _ => tracing::debug!(error = %Chain(&error), "callback refused"),
             }
             error.response()
@@ -107,7 +107,7 @@ pub(super) async fn answer(
     // What follows on the connection could be the rest of this request.
     let is_last = turn.as_ref().is_none_or(RequestGuard::is_early);
     if is_last || handler.stopping.is_cancelled() {
-        // And when stopping, the sender's next request must go to somebody else.
+        // And when stopping, the sender's next request must go to another instance.
         response
             .head_mut()
             .set_connection_type(ConnectionType::Close);
@@ -117,12 +117,12 @@ pub(super) async fn answer(
     response
 }
 
-/// A panic is our bug, and the sender must learn that from a status and not from a torn connection.
+/// A panic is a bug, and the sender must learn that from a status and not from a torn connection.
 async fn caught<T>(
     handling: impl Future<Output = Result<T, IngressError>>,
 ) -> Result<T, IngressError> {
-    // Whatever a handler leaves half-done is dropped with it; what it shares with others is behind atomics and locks
-    // that survive poisoning.
+    // What a handler leaves half-done is dropped with it; what it shares with others is behind atomics and locks that
+    // survive poisoning.
     AssertUnwindSafe(handling)
         .catch_unwind()
         .await
@@ -134,7 +134,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
         .downcast_ref::<&str>()
         .map(|words| (*words).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without words".to_owned())
+        .unwrap_or_else(|| "without a message".to_owned())
 }
 
 impl CallbackHandler {
@@ -164,7 +164,8 @@ impl CallbackHandler {
             return Err(IngressError::Method { allow });
         }
 
-        // Limits. Whoever may not speak empties the app's bucket too: what it bounds is the work, also that of asking.
+        // Limits. Unauthenticated requests use the app's rate limit too: it limits the work, including that of
+        // authentication.
         self.rate_limits
             .take(&app.name)
             .map_err(|wait| IngressError::TooOften { wait })?;
@@ -175,7 +176,7 @@ impl CallbackHandler {
         let query = passthrough::query(request.query_string(), &app.pass_query)?;
         let announced = body::announced(content_length(request), self.settings.body_limit_bytes)?;
 
-        // Who speaks: asked before a byte of the body is read.
+        // Authentication, before a byte of the body is read.
         let credentials = auth::RequestHead {
             query: request.query_string(),
             header: &|name| {
@@ -200,10 +201,10 @@ impl CallbackHandler {
         let limit_bytes = self.settings.body_limit_bytes;
         let body = self.body(&mut payload, announced, limit_bytes).await?;
         turn.body_is_read();
-        // Not before: slow senders would keep everybody's places. What their bodies hold is bounded by `room`.
+        // Not earlier: slow senders would hold all permits. The memory of their bodies is limited by `room`.
         let _place = self.take_permit()?;
 
-        // What it says.
+        // The content.
         let elements = self.pipeline.read(&envelope_head(request), &body.bytes)?;
         if app.event_grid != EventGrid::Off {
             let code = handshake::validation_code(request.headers(), &body.bytes, &elements)
@@ -233,8 +234,8 @@ impl CallbackHandler {
         self.store(callback, &summaries).await
     }
 
-    /// Answers Event Grid's validation request when it comes without credentials. `None` for any other body: the caller then
-    /// refuses the request for its missing credentials, and the answer says nothing about the body.
+    /// Answers Event Grid's validation request if it arrives without credentials. `None` for any other body: the caller
+    /// then refuses the request for its missing credentials, and the answer says nothing about the body.
     async fn open_handshake(
         &self,
         app: &App,
@@ -264,7 +265,7 @@ impl CallbackHandler {
         self.metrics
             .handshake(HandshakeKind::EventGridOpen, taken.is_ok());
         taken.map_err(|wait| IngressError::HandshakeTooOften { wait })?;
-        // The rate limits this line too.
+        // The rate limit applies to this line too.
         tracing::info!(app = %app.name, "Event Grid's validation request was answered without credentials");
         Ok(Some(handshake::validated(code)))
     }
@@ -296,7 +297,7 @@ impl CallbackHandler {
         let stored = tokio::select! {
             biased;
             stored = self.intake.submit(callback) => stored,
-            // The journal may still take the callback, and books what it does; a resend is a duplicate.
+            // The journal may still accept the callback, and counts the outcome; a resend is a duplicate.
             () = self.intake.overdue(self.settings.store_timeout) => {
                 return Err(IngressError::StoreTimeout);
             }
@@ -322,7 +323,7 @@ impl CallbackHandler {
         Ok(answer::accepted(&receipt, summaries))
     }
 
-    /// The journal books what it decides; what is refused before it must be booked here (P3).
+    /// The journal counts what it decides; what is refused before it must be counted here (P3).
     fn book_rejection(&self, rejection: &Rejection) {
         if let Rejection::Events { reason, summaries } = rejection {
             self.note(summaries);
@@ -340,7 +341,7 @@ impl CallbackHandler {
         }
     }
 
-    /// Names the events on the span and shows their drift.
+    /// Records the ids of the events on the span, and their drift.
     fn note(&self, summaries: &[EventSummary]) {
         let span = Span::current();
         span.record("events", summaries.len());
@@ -387,7 +388,7 @@ fn shown(id: &str) -> &str {
 }
 
 fn content_length(request: &HttpRequest) -> Option<u64> {
-    // actix has refused a head in which it is no number.
+    // actix has refused a head in which it is not a number.
     request
         .headers()
         .get(header::CONTENT_LENGTH)?
@@ -403,7 +404,7 @@ fn trace_context(request: &HttpRequest) -> (Option<String>, Option<String>) {
         .next()
         .and_then(|value| value.to_str().ok())
         .and_then(passthrough::traceparent)
-        // More than one is no trace context (Trace Context, 3.2.1).
+        // More than one is not a trace context (Trace Context, 3.2.1).
         .filter(|_| parents.next().is_none());
     // Without its parent, the state says nothing (3.3).
     let state = parent.as_ref().and_then(|_| {

@@ -25,11 +25,11 @@ use super::{
 /// Why a callback is not answered 2xx.
 #[derive(Debug, thiserror::Error)]
 pub enum IngressError {
-    /// The head is too large, or wants something else than HTTP/1.1.
+    /// The head is too large, or requests something other than HTTP/1.1.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// It came behind one that said `Connection: close`.
-    #[error("the request before said that it was the last of this connection")]
+    /// It follows a request that said `Connection: close`.
+    #[error("the previous request announced the end of this connection")]
     AfterLast,
     /// Nothing is served at this path.
     #[error("nothing is served at this path: callbacks go to /callbacks/{{app}}")]
@@ -40,31 +40,31 @@ pub enum IngressError {
     /// Only POST is answered, and OPTIONS where the app has origins to allow.
     #[error("callbacks are sent with POST")]
     Method {
-        /// The methods that are.
+        /// The methods that are answered.
         allow: &'static str,
     },
-    /// A service asked whether its events are wanted, and they are not, or it asked wrongly.
+    /// A request for consent that is not granted, or not valid.
     #[error(transparent)]
     HandshakeKind(#[from] HandshakeError),
     /// The body is encoded.
     #[error("a content-encoding is not taken: send the body as it is")]
     ContentEncoding,
-    /// Its sender may not speak for the app.
+    /// Its sender is not authenticated for the app.
     #[error(transparent)]
     Auth(#[from] auth::AuthRefusal),
-    /// Path or query cannot be carried.
+    /// Path or query cannot be passed on.
     #[error(transparent)]
     Passthrough(#[from] PassthroughError),
-    /// The body was not taken.
+    /// The body was refused.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The callback was refused for what is in it.
+    /// The callback was refused because of its content.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The app sends more callbacks than it may.
+    /// The app exceeds its rate limit.
     #[error("the app sends more callbacks a second than it may")]
     TooOften {
-        /// Until there is room for one more.
+        /// Until one more is accepted.
         wait: Duration,
     },
     /// More validation requests without credentials than are answered.
@@ -75,10 +75,7 @@ pub enum IngressError {
     },
     /// Too many callbacks are in progress.
     #[error("{limit} callbacks are in progress, which is as many as may be")]
-    Crowded {
-        /// `server.in_flight_limit`.
-        limit: usize,
-    },
+    Crowded { limit: usize },
     /// The journal refused it.
     #[error(transparent)]
     Journal(#[from] JournalRefusal),
@@ -105,11 +102,11 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
         IngressError::Auth(auth::AuthRefusal::Missing(_) | auth::AuthRefusal::Wrong(_)) => {
             StatusCode::UNAUTHORIZED
         }
-        // Perhaps a good callback: its sender must not take it for refused.
+        // Perhaps a valid callback: its sender must not take it for refused.
         IngressError::Auth(
             auth::AuthRefusal::NoKeys { .. } | auth::AuthRefusal::NotYetValid { .. },
         ) => StatusCode::SERVICE_UNAVAILABLE,
-        // The same request is good later (RFC 6585, 4).
+        // The same request will succeed later (RFC 6585, 4).
         IngressError::TooOften { .. } | IngressError::HandshakeTooOften { .. } => {
             StatusCode::TOO_MANY_REQUESTS
         }
@@ -131,7 +128,7 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
         IngressError::Rejected(Rejection::Events { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
         // It would not fit into an empty journal either.
         IngressError::Journal(JournalRefusal::NeverFits(_)) => StatusCode::PAYLOAD_TOO_LARGE,
-        // A good callback that we could not keep: the sender still owns it and will try again.
+        // A valid callback that we could not keep: the sender still owns it and will retry.
         IngressError::Crowded { .. } | IngressError::Journal(_) | IngressError::StoreTimeout => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -160,12 +157,12 @@ pub(super) fn outcome_of(status: StatusCode) -> CallbackOutcome {
     }
 }
 
-/// Seconds after which a sender may try again. Short for what passes by itself, long for what needs a person.
+/// Seconds after which a sender may retry. Short for what passes by itself, long for what needs an operator.
 fn retry_after(error: &IngressError) -> Option<u16> {
     Some(match error {
         IngressError::Crowded { .. } | IngressError::Body(BodyError::Crowded) => 1,
         IngressError::StoreTimeout => 5,
-        // Rounded up: whoever comes earlier comes in vain.
+        // Rounded up: an earlier retry would fail.
         IngressError::TooOften { wait } | IngressError::HandshakeTooOften { wait } => {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             u16::try_from(seconds).unwrap_or(u16::MAX).max(1)
@@ -186,7 +183,7 @@ fn retry_after(error: &IngressError) -> Option<u16> {
     })
 }
 
-/// The methods to try instead (RFC 9110, 15.5.6). They are no consent, which is given by headers of its own.
+/// The methods to use instead (RFC 9110, 15.5.6). They are not a consent, which is given by headers of its own.
 fn allow(error: &IngressError) -> Option<&'static str> {
     match error {
         IngressError::Method { allow } => Some(allow),
@@ -213,15 +210,15 @@ pub(super) fn reject_reason(refusal: &JournalRefusal) -> RejectReason {
     }
 }
 
-/// What the sender reads. Names the class and the broken field; never a host, a queue, a path on disk or a secret, which
-/// is why it does not show the error's own words where those may hold one.
+/// The text for the sender. Names the class and the broken field; never a host, a queue, a path on disk or a secret,
+/// which is why it does not show the error's own text where that may contain one.
 fn detail_of(error: &IngressError) -> String {
     match error {
         IngressError::Journal(refusal) => match refusal {
             JournalRefusal::NeverFits(_) => return refusal.to_string(),
             JournalRefusal::Full(_) => "the journal is full",
             JournalRefusal::DestinationFull { .. } => {
-                "a destination of this callback's events owes as much as it may"
+                "a destination of this callback's events has reached its limit of pending deliveries"
             }
             JournalRefusal::DiskFull => "there is no room to keep the callback",
             JournalRefusal::Failed => "the journal failed",
@@ -232,7 +229,7 @@ fn detail_of(error: &IngressError) -> String {
         }
         .to_owned(),
         IngressError::Rejected(Rejection::Envelope(error)) => error.to_string(),
-        IngressError::Panic(_) => "a bug in the receiver; its log says more".to_owned(),
+        IngressError::Panic(_) => "a bug in the receiver; its log has details".to_owned(),
         other => other.to_string(),
     }
 }
@@ -272,7 +269,7 @@ fn envelope_errors(error: &DecodeError) -> Vec<ProblemError> {
         .collect()
 }
 
-/// What a 401 must say (RFC 9110, 11.6.1), and nothing about why beyond the class (RFC 6750, 3).
+/// The challenge of a 401 (RFC 9110, 11.6.1), which says nothing about the reason beyond the class (RFC 6750, 3).
 fn challenge_of(error: &IngressError) -> Option<&'static str> {
     match error {
         IngressError::Auth(
@@ -287,7 +284,6 @@ fn challenge_of(error: &IngressError) -> Option<&'static str> {
 }
 
 impl IngressError {
-    /// The answer.
     pub(super) fn response(&self) -> HttpResponse {
         let status = status_of(self);
         let problem = Problem {

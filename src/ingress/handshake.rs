@@ -1,11 +1,11 @@
-//! Handshakes: a service asks whether its events are wanted here before it sends any (docs/src/sender/handshakes.md).
-//! Pure but for the answers.
+//! Handshakes: a service asks for consent before it sends events (docs/src/sender/handshakes.md). Pure except for the
+//! answers.
 //!
 //! Consent is given at once, in the answer, or not at all: neither `validationUrl` nor `WebHook-Request-Callback` is
-//! looked at, so nobody can make us send a request anywhere. Consent is no authentication, and nobody is let in by it.
+//! followed, so no request can make us send one anywhere. Consent is not authentication, and does not replace it.
 //!
-//! Public sources disagree whether Event Grid's validation request carries the token that its deliveries carry. An app can
-//! therefore have it answered without credentials (`event_grid = { handshake = "open" }`), and nothing else with it.
+//! Public sources disagree whether Event Grid's validation request carries the token that its deliveries carry. An app
+//! can therefore have it answered without credentials (`event_grid = { handshake = "open" }`), but no other request.
 
 use actix_web::{
     HttpResponse,
@@ -19,7 +19,7 @@ use crate::{
     event::{EnvelopeForm, Event},
 };
 
-/// The type of Event Grid's event that asks.
+/// The type of Event Grid's validation event.
 const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
 
 /// Methods of an app that answers the handshake of CloudEvents.
@@ -28,7 +28,7 @@ pub(super) const POST_AND_OPTIONS: &str = "POST, OPTIONS";
 /// Why a handshake is not answered with consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
-    /// `aeg-event-type` announces Event Grid's question, and the body is something else.
+    /// `aeg-event-type` announces Event Grid's validation request, and the body is something else.
     #[error(
         "a subscription validation is an array of exactly one {VALIDATION} with a validationCode"
     )]
@@ -44,7 +44,7 @@ pub enum HandshakeError {
 /// Largest body that is read without credentials to look for a validation request. Event Grid's is below 2 KiB.
 pub(super) const OPEN_LIMIT_BYTES: usize = 8_192;
 
-/// Whether a request can be a validation request by its head: `aeg-event-type` does not say that it is something else.
+/// Whether a request can be a validation request by its head: `aeg-event-type` does not say otherwise.
 pub(super) fn may_be_validation(headers: &HeaderMap) -> bool {
     announces_validation(headers) != Some(false)
 }
@@ -55,9 +55,9 @@ fn announces_validation(headers: &HeaderMap) -> Option<bool> {
     Some(word.eq_ignore_ascii_case(b"SubscriptionValidation"))
 }
 
-/// The code to give back if a callback is Event Grid's question whether a subscription is wanted; `None` if it is an
-/// ordinary one. With `aeg-event-type` that header decides (docs/src/reference/acs-events.md, "Event Grid handshakes"):
-/// an event of that type within a delivery is one that somebody published. Without it the body does.
+/// The code to return if a callback is Event Grid's validation request; `None` if it is an ordinary callback. With
+/// `aeg-event-type` that header decides (docs/src/reference/acs-events.md, "Event Grid handshakes"): an event of that
+/// type within a delivery is one that was published to the topic. Without the header the body decides.
 ///
 /// # Errors
 /// [`HandshakeError::Validation`].
@@ -87,15 +87,15 @@ fn is_validation(event: &Event) -> bool {
     event.form != EnvelopeForm::CloudEvents && event.attributes.event_type == VALIDATION
 }
 
-/// Event Grid takes exactly 200 for consent.
+/// Event Grid accepts only 200 as consent.
 pub(super) fn validated(code: &str) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(json!({ "validationResponse": code }))
 }
 
-/// Consent for the origin that asks with `OPTIONS` (CloudEvents webhooks 1.0.2, 4.2). The rate is what the app's
-/// configuration says, whatever was asked for.
+/// Consent for the origin of an `OPTIONS` request (CloudEvents webhooks 1.0.2, 4.2). The rate is that of the app's
+/// configuration, whatever was requested.
 ///
 /// # Errors
 /// [`HandshakeError::OriginMissing`], [`HandshakeError::OriginRefused`].
@@ -115,7 +115,7 @@ pub(super) fn consent(app: &App, headers: &HeaderMap) -> Result<HttpResponse, Ha
         .ok_or(HandshakeError::OriginRefused)?;
     let origin = match allowed.as_str() {
         "*" => HeaderValue::from_static("*"),
-        // As it was asked for, letter case too (4.2.1).
+        // As requested, including letter case (4.2.1).
         _ => origin.clone(),
     };
     let rate = app.allowed_rate.map_or_else(

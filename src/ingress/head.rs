@@ -1,4 +1,4 @@
-//! What a head may look like, before anything in it is believed.
+//! Checks of a head before anything in it is used.
 
 use actix_web::{
     HttpRequest,
@@ -7,26 +7,21 @@ use actix_web::{
 
 use super::IngressSettings;
 
-/// Why a head was not taken.
+/// Why a head was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum HeadError {
     /// More than `server.header_limit`.
-    #[error("the request has {headers} headers, {limit} are taken")]
-    Headers {
-        /// How many.
-        headers: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// The sender wants a tunnel.
-    #[error("this is no proxy")]
+    #[error("the request has {headers} headers, the limit is {limit}")]
+    Headers { headers: usize, limit: usize },
+    /// The sender requests a tunnel.
+    #[error("this is not a proxy")]
     Connect,
-    /// The sender wants another protocol, and what follows the head is in it.
-    #[error("only HTTP/1.1 is spoken here")]
+    /// The sender requests another protocol, and what follows the head is in it.
+    #[error("only HTTP/1.1 is supported")]
     Upgrade,
 }
 
-/// Checks what can be checked without looking at what the request wants.
+/// Checks everything that does not depend on the meaning of the request.
 pub(super) fn check(request: &HttpRequest, settings: &IngressSettings) -> Result<(), HeadError> {
     let headers = request.headers();
     let count = headers.len();

@@ -1,4 +1,4 @@
-//! The public listener: threads, bounds, stop.
+//! The public listener: threads, limits, stop.
 
 use std::{io, net::TcpListener, sync::Arc};
 
@@ -26,27 +26,23 @@ use super::{
 /// What the public listener works with.
 #[derive(Clone, Debug)]
 pub struct Ingress {
-    /// Bounds.
     pub settings: IngressSettings,
-    /// Who may come in.
     pub authenticators: Arc<Authenticators>,
     /// From bytes to offers.
     pub pipeline: Arc<Pipeline>,
-    /// Where offers go.
     pub intake: Intake,
-    /// Where events that are refused before the journal are booked.
+    /// Where events that are refused before the journal are counted.
     pub ledger: Arc<Ledger>,
     /// Where drift is shown.
     pub drift: Arc<DriftCounts>,
-    /// What is counted.
     pub metrics: IngressMetrics,
-    /// What is counted of connections.
+    /// The metrics of its connections.
     pub door: ConnectionMetrics,
-    /// What it shows; without one it speaks no TLS.
+    /// Its certificate; without one it does not use TLS.
     pub identity: Option<Arc<Certificate>>,
 }
 
-/// Serves callbacks on `listener`, which is bound already, on one thread for every two cores.
+/// Serves callbacks on `listener`, which is already bound, on one thread for every two cores.
 ///
 /// # Errors
 /// If the listener cannot be made non-blocking or its threads cannot be started.
@@ -94,8 +90,8 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
             intake,
             ..handler.clone()
         };
-        // One handler for everything: what is a callback is decided on the path as it was received, which a router
-        // that decodes it first could not do.
+        // One handler for everything: whether a request is a callback is decided on the path as received, which a
+        // router that decodes it first could not do.
         App::new()
             .app_data(web::Data::new(handler))
             .default_service(web::to(callback::answer))

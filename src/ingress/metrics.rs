@@ -1,4 +1,4 @@
-//! What ingress counts. Labels come from closed sets and stand at zero from the start.
+//! Ingress metrics. Labels come from closed sets and are present at zero from the start.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use prometheus::{
 
 use crate::{event::AppName, status::EventOutcome};
 
-/// What became of one callback.
+/// The outcome of one callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackOutcome {
     /// 202.
@@ -99,9 +99,9 @@ pub enum RejectReason {
     Unknown,
     /// The journal is full.
     JournalFull,
-    /// As much is pending for one destination as may be.
+    /// The limit of one destination is reached.
     DestinationFull,
-    /// The callback is more than may be pending at once.
+    /// The callback exceeds what may be pending at once.
     NeverFits,
     /// No room on the journal's disk.
     DiskFull,
@@ -152,7 +152,7 @@ impl RejectReason {
     }
 }
 
-/// Who asks whether its events are wanted.
+/// The protocol of a request for consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HandshakeKind {
     /// Event Grid's validation request.
@@ -177,7 +177,7 @@ impl HandshakeKind {
     }
 }
 
-/// Status codes that the public listener gives itself; actix answers a broken request line before we see it.
+/// Status codes that the public listener itself returns; actix answers a broken request line before we see it.
 const CODES: [u16; 15] = [
     200, 202, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 431, 500, 503,
 ];
@@ -203,7 +203,7 @@ pub struct IngressMetrics {
 }
 
 impl IngressMetrics {
-    /// Makes all of them, with every series of a small label set at zero, and registers them.
+    /// Creates all of them, with every series of a small label set at zero, and registers them.
     ///
     /// # Errors
     /// If they are on `registry` already.
@@ -307,7 +307,7 @@ impl IngressMetrics {
         self.in_flight.get()
     }
 
-    /// Begins to count one request; `of_callbacks` says whether its path is one of a callback.
+    /// Begins to count one request; `of_callbacks` says whether its path is a callback path.
     pub(super) fn timer(&self, of_callbacks: bool) -> RequestTimer<'_> {
         if of_callbacks {
             self.in_flight.inc();
@@ -320,7 +320,7 @@ impl IngressMetrics {
         }
     }
 
-    /// Counts one event whose fate is decided. Both labels come from the catalogue or are `other`.
+    /// Counts one event whose outcome is decided. Both labels come from the catalogue or are `other`.
     pub(super) fn event(&self, event_type: &str, generation: &str, outcome: EventOutcome) {
         let outcome = match outcome {
             EventOutcome::Accepted => "accepted",
@@ -340,7 +340,7 @@ impl IngressMetrics {
             .inc_by(u64::try_from(events).unwrap_or(u64::MAX));
     }
 
-    /// What counts the callbacks of an app that were too many.
+    /// The counter of an app's callbacks over its rate limit.
     pub(super) fn rate_limited(&self, app: &AppName) -> IntCounter {
         self.rate_limited.with_label_values(&[app.as_str()])
     }
@@ -359,7 +359,7 @@ impl IngressMetrics {
     }
 }
 
-/// One request being counted: it is counted even if its handler is dropped because the sender hung up.
+/// A request being counted: it is counted even if its handler is dropped because the sender hung up.
 pub(super) struct RequestTimer<'a> {
     metrics: &'a IngressMetrics,
     of_callbacks: bool,

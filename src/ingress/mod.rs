@@ -1,6 +1,5 @@
-//! The public listener: callbacks in, answers out (docs/src/sender/answers.md). The only room besides `ops` and the
-//! emulator that knows actix-web; what happens to a callback between its bytes and the journal stands in [`Pipeline`],
-//! without HTTP.
+//! The public listener: callbacks in, answers out (docs/src/sender/answers.md). What happens to a callback between its
+//! bytes and the journal is in [`Pipeline`], without HTTP.
 
 mod answer;
 pub(crate) mod arrival;

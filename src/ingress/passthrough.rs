@@ -1,33 +1,33 @@
-//! What a callback carries to the consumer besides its events: the rest of its path, the query parameters that the app
-//! names, its trace context. Pure.
+//! What a callback passes on to the consumer besides its events: the rest of its path, the query parameters that the
+//! app names, its trace context. Pure.
 
 use percent_encoding::percent_decode_str;
 
-/// Longest rest of a path that is carried: it becomes an AMQP header.
+/// Longest rest of a path that is passed on: it becomes an AMQP header.
 pub(super) const PATH_LIMIT_BYTES: usize = 1_024;
 
-/// Longest query string that is carried, after the parameters that are not were left out.
+/// Longest query string that is passed on, counted without the other parameters.
 pub(super) const QUERY_LIMIT_BYTES: usize = 2_048;
 
-/// Longest `tracestate` that is carried (Trace Context, 3.3.1.5 asks for at least 512).
+/// Longest `tracestate` that is passed on (Trace Context, 3.3.1.5 asks for at least 512).
 const TRACESTATE_LIMIT_BYTES: usize = 512;
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RequestPath<'a> {
     /// `/callbacks/{app}` and below.
     Callbacks {
         /// The segment that names the app.
         app: &'a str,
-        /// What follows, percent-encoded as received; belongs to the application.
+        /// The rest, percent-encoded as received; belongs to the application.
         rest: Option<&'a str>,
     },
-    /// Nothing is there.
+    /// Any other path.
     Elsewhere,
 }
 
 impl<'a> RequestPath<'a> {
-    /// Reads a path as it stands in the request line.
+    /// Reads a path as in the request line.
     pub(super) fn of(path: &'a str) -> Self {
         let Some(tail) = path.strip_prefix("/callbacks/") else {
             return Self::Elsewhere;
@@ -43,7 +43,7 @@ impl<'a> RequestPath<'a> {
     }
 }
 
-/// Why something cannot be carried.
+/// Why something cannot be passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PassthroughError {
     /// The rest of the path.
@@ -62,7 +62,7 @@ fn fits(text: &str, limit: usize) -> bool {
     text.len() <= limit && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// The rest of the path, if it can be carried.
+/// The rest of the path, if it can be passed on.
 ///
 /// # Errors
 /// If it is too long or not visible ASCII.
@@ -84,7 +84,7 @@ pub(super) fn query(query: &str, names: &[String]) -> Result<Option<String>, Pas
     let kept: Vec<&str> = query
         .split('&')
         .filter(|pair| {
-            // The name may be percent-encoded; the pair is carried as it was received.
+            // The name may be percent-encoded; the pair is passed on as received.
             let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
             percent_decode_str(name)
                 .decode_utf8()
@@ -124,7 +124,7 @@ pub(super) fn traceparent(value: &str) -> Option<String> {
         && hex(parent, 16)
         && !zero(parent)
         && hex(flags, 2)
-        // Version 00 has four fields; later ones may have more, which we pass on within reason.
+        // Version 00 has four fields; later ones may have more, which are passed on within reason.
         && (more.is_none() || version != "00")
         && fits(value, 256);
     good.then(|| value.to_owned())

@@ -19,7 +19,7 @@ use super::RejectReason;
 /// The label of types and generations that the catalogue does not know.
 const OTHER: &str = "other";
 
-/// Everything that decides what becomes of a callback before it meets other callbacks.
+/// Every decision about a callback that does not depend on other callbacks.
 #[derive(Debug)]
 pub struct Pipeline {
     apps: HashMap<String, App>,
@@ -37,7 +37,7 @@ pub struct PreparedCallback {
     pub summaries: Vec<EventSummary>,
 }
 
-/// What answers, logs and metrics say about one event.
+/// The facts of one event for answers, logs and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventSummary {
     /// Its id as received.
@@ -52,29 +52,28 @@ pub struct EventSummary {
     pub connection: Option<String>,
     /// ACS correlation id, for logs.
     pub correlation: Option<String>,
-    /// What is wrong with it, by JSON Pointer from its root; empty for a good event.
+    /// Its faults, by JSON Pointer from its root; empty for a valid event.
     pub faults: Vec<Fault>,
-    /// Where it holds what its schema does not know.
+    /// Its drift: where it contains what its schema does not know.
     pub drift: Vec<String>,
 }
 
-/// Why a callback is refused before the journal saw it.
+/// Why a callback is refused before the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
     /// Its envelope was not recognised.
     #[error("the envelope was not recognised")]
     Envelope(#[from] DecodeError),
-    /// The app wants a callback with such an event refused as a whole (`on_invalid`, `on_unknown`).
+    /// The app refuses a callback with an event like this as a whole (`on_invalid`, `on_unknown`).
     #[error("{} of {} events are not taken", .summaries.iter().filter(|note| !note.faults.is_empty()).count(), .summaries.len())]
     Events {
-        /// The class.
         reason: RejectReason,
-        /// One for each event, good ones too.
+        /// One for each event, including valid ones.
         summaries: Vec<EventSummary>,
     },
 }
 
-/// What a policy makes of one event.
+/// The result of a policy for one event.
 enum EventPolicy {
     Route,
     Quarantine(QuarantineReason),
@@ -82,7 +81,7 @@ enum EventPolicy {
 }
 
 impl Pipeline {
-    /// For these apps and routes. The catalogue may be swapped for another at any time; each callback sees one.
+    /// For these apps and routes. The catalogue may be swapped at any time; each callback sees one.
     #[must_use]
     pub fn new(
         apps: Vec<App>,
@@ -101,7 +100,6 @@ impl Pipeline {
         }
     }
 
-    /// The app with this name.
     #[must_use]
     pub fn app(&self, name: &str) -> Option<&App> {
         self.apps.get(name)
@@ -112,7 +110,7 @@ impl Pipeline {
         self.apps.values()
     }
 
-    /// Takes the events out of a callback.
+    /// Decodes the events of a callback.
     ///
     /// # Errors
     /// [`Rejection::Envelope`].
@@ -120,7 +118,7 @@ impl Pipeline {
         Ok(envelope::decode(head, body, &self.limits)?)
     }
 
-    /// Decides for each event of a callback where it goes. `path` is what followed the app in the callback's path.
+    /// Decides for each event of a callback where it goes. `path` is the rest of the callback's path after the app.
     ///
     /// # Errors
     /// [`Rejection::Events`].
@@ -142,7 +140,7 @@ impl Pipeline {
                 Element::Malformed(malformed) => malformed_event(app, malformed, path),
             };
             if let EventPolicy::Reject(reason) = fate {
-                // Invalid is the graver word where a callback has both.
+                // Invalid has priority if a callback has both.
                 if rejected != Some(RejectReason::Invalid) {
                     rejected = Some(reason);
                 }
@@ -217,14 +215,14 @@ impl Pipeline {
         let (body, targets, quarantine) = match fate {
             EventPolicy::Quarantine(reason) => (
                 match event.form {
-                    // The same bytes, but for binary mode: there the attributes came as headers and would be lost.
+                    // The same bytes, except in binary mode: there the attributes came as headers and would be lost.
                     EnvelopeForm::CloudEvents => event.cloud_event.clone(),
                     EnvelopeForm::EventGrid | EnvelopeForm::PrivatePreview => event.raw.clone(),
                 },
                 vec![Target::quarantine()],
                 Some(Quarantine::new(reason, faults)),
             ),
-            // What is rejected is never offered, so where it would go does not matter.
+            // A rejected event is never offered, so its target does not matter.
             EventPolicy::Route | EventPolicy::Reject(_) => (
                 event.cloud_event.clone(),
                 self.router
@@ -277,7 +275,7 @@ fn malformed_event(
         kind: Kind::Unknown,
         generation: None,
         correlation_id: None,
-        // Without an envelope nothing says in which namespace its id is unique: it is compared by content.
+        // Without an envelope the namespace of its id is unknown: it is compared by content.
         identity: EventIdentity {
             named: None,
             digest,

@@ -1,5 +1,5 @@
-//! Rate limits of each app: of its callbacks, where it has a `rate_limit`, and of Event Grid's validation requests without
-//! credentials, where it answers them.
+//! Rate limits of each app: of its callbacks, if it has a `rate_limit`, and of Event Grid's validation requests without
+//! credentials, if it answers them.
 
 use std::{collections::HashMap, num::NonZeroU32, time::Duration};
 
@@ -16,12 +16,12 @@ use crate::{
 
 use super::IngressMetrics;
 
-/// Validation requests without credentials that are answered each minute in the long run, and at once. Event Grid sends one for
-/// each subscription that is created, and repeats it if it fails; a script that creates a dozen subscriptions succeeds.
+/// Validation requests without credentials that are answered per minute, and as a burst. Event Grid sends one for each
+/// subscription that is created, and repeats it if it fails; a script that creates a dozen subscriptions succeeds.
 const HANDSHAKES_PER_MINUTE: NonZeroU32 = NonZeroU32::new(6).expect("not zero");
 const HANDSHAKES_AT_ONCE: NonZeroU32 = NonZeroU32::new(12).expect("not zero");
 
-/// The buckets. One for all threads: a limit is of the app, not of a thread.
+/// The token buckets. Shared by all threads: a limit is of the app, not of a thread.
 pub(super) struct RateLimits {
     clock: DefaultClock,
     buckets: HashMap<AppName, AppRate>,
@@ -60,8 +60,8 @@ impl RateLimits {
         }
     }
 
-    /// Takes one validation request without credentials for `app`, or says how long until the next is answered. Other apps than
-    /// those with `handshake = "open"` answer none.
+    /// Takes one validation request without credentials for `app`, or says how long until the next is answered. Apps
+    /// without `handshake = "open"` answer none.
     pub(super) fn take_handshake(&self, app: &AppName) -> Result<(), Duration> {
         let Some(limiter) = self.handshakes.get(app) else {
             return Err(Duration::from_hours(1));
@@ -71,7 +71,7 @@ impl RateLimits {
             .map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
-    /// Lets one callback through, or says how long until there is room for one.
+    /// Accepts one callback, or says how long until one is accepted.
     pub(super) fn take(&self, app: &AppName) -> Result<(), Duration> {
         let Some(bucket) = self.buckets.get(app) else {
             return Ok(());

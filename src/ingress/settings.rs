@@ -1,4 +1,4 @@
-//! The numbers that bound the public listener.
+//! The limits of the public listener.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::{
     http::ConnectionLimits,
 };
 
-/// How long the journal may take to make a callback durable before its sender is told to try again.
+/// How long the journal may take to make a callback durable before its sender is told to retry.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Memory for the bodies of all callbacks in progress, unless a few of the largest need more.
 const BODY_ROOM_BYTES: usize = 64 * 1_024 * 1_024;
 
-/// Bounds of the public listener (P5).
+/// Limits of the public listener (P5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IngressSettings {
     /// Largest body.
@@ -22,7 +22,7 @@ pub struct IngressSettings {
     pub body_room_bytes: usize,
     /// How long head and body may take together: half for each.
     pub request_timeout: Duration,
-    /// How long a callback waits for the journal; what is stored after that is a duplicate when it is sent again.
+    /// How long a callback waits for the journal; what is stored after that is a duplicate when it is resent.
     pub store_timeout: Duration,
     /// How long a connection is kept between two requests.
     pub idle_timeout: Duration,
@@ -39,14 +39,14 @@ pub struct IngressSettings {
 }
 
 impl IngressSettings {
-    /// What the configuration says.
+    /// The settings of a configuration.
     #[must_use]
     pub fn new(server: &Server, delivery: &Delivery) -> Self {
         Self {
             body_limit_bytes: server.body_limit_bytes,
             body_room_bytes: BODY_ROOM_BYTES.max(server.body_limit_bytes.saturating_mul(4)),
             request_timeout: server.request_timeout,
-            // In `confirm` mode the journal answers by itself at `confirm_timeout`; this bound must lie behind it.
+            // In `confirm` mode the journal answers by itself at `confirm_timeout`; this limit must be later.
             store_timeout: match delivery.accept_after {
                 AcceptAfter::Journal => STORE_TIMEOUT,
                 AcceptAfter::Confirm => STORE_TIMEOUT + delivery.confirm_timeout,
@@ -60,7 +60,7 @@ impl IngressSettings {
         }
     }
 
-    /// What bounds its connections.
+    /// The limits of its connections.
     pub(super) fn limits(&self) -> ConnectionLimits {
         ConnectionLimits {
             connections: self.connection_limit,
@@ -69,7 +69,7 @@ impl IngressSettings {
             // The other half is for the body.
             head_timeout: self.request_timeout / 2,
             idle_timeout: self.idle_timeout,
-            // As long as it had for the request.
+            // As long as the request may take.
             answer_timeout: self.request_timeout,
             evicts_idle: false,
         }

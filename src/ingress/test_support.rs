@@ -1,4 +1,4 @@
-//! What the tests of this room share: a small catalogue of its own, an app, a listener on a port of its own.
+//! Helpers of this module's tests: a small catalogue of its own, an app, a listener on a port of its own.
 
 use std::{
     net::TcpListener,
@@ -30,7 +30,7 @@ use crate::{
 
 use super::{Ingress, IngressMetrics, IngressSettings, Pipeline, serve};
 
-/// The one type that the test catalogue has beside the built-in ones.
+/// The one type that the test catalogue has besides the built-in ones.
 pub(super) const RANG: &str = "Example.Calling.BellRang";
 
 /// Compiled once: all of the built-in schemas are in it.
@@ -112,7 +112,7 @@ fn both() -> Auth {
     })
 }
 
-/// Nobody fetches the keys in these tests.
+/// Keys are not fetched in these tests.
 fn signed() -> Methods {
     Methods {
         jwt: vec![Jwt {
@@ -127,10 +127,11 @@ fn signed() -> Methods {
     }
 }
 
-/// Apps by name: `contoso` with every default, `strict` that rejects, `careful` that quarantines what is unknown, `path`
-/// whose call key is the path, `grid` that answers both handshakes, `open` that consents to every origin, `guarded` with a
-/// shared secret, `signed` with an issuer, `rated` that may send two callbacks at once; `closed-grid` and `open-grid` with a
-/// shared secret and an issuer, of which only `open-grid` answers Event Grid's validation request without credentials.
+/// Apps by name: `contoso` with every default, `strict` that rejects, `careful` that quarantines unknown types, `path`
+/// with the path as call key, `grid` that answers both handshakes, `open` that consents to every origin, `guarded` with
+/// a shared secret, `signed` with an issuer, `rated` with a burst of two callbacks; `closed-grid` and `open-grid` with
+/// a shared secret and an issuer, of which only `open-grid` answers Event Grid's validation request without
+/// credentials.
 fn apps() -> Vec<App> {
     vec![
         app("contoso"),
@@ -185,7 +186,7 @@ fn apps() -> Vec<App> {
     ]
 }
 
-/// Their gates; the registry is the one of `/metrics`.
+/// Their authenticators; the registry is that of `/metrics`.
 pub(super) fn authenticators(registry: &Registry) -> Arc<Authenticators> {
     let (authenticators, _keeper) =
         Authenticators::new(&apps(), registry, Arc::new(Health::default())).unwrap();
@@ -210,7 +211,7 @@ pub(super) fn pipeline() -> Pipeline {
     Pipeline::new(apps(), vec![route], 10, catalog)
 }
 
-/// A good event.
+/// A valid event.
 pub(super) fn rang(id: &str) -> Value {
     json!({
         "specversion": "1.0", "id": id, "source": "calling/callConnections/c1", "type": RANG,
@@ -218,7 +219,7 @@ pub(super) fn rang(id: &str) -> Value {
     })
 }
 
-/// An event without the member that its type requires.
+/// An event without a member that its type requires.
 pub(super) fn broken(id: &str) -> Value {
     json!({
         "specversion": "1.0", "id": id, "source": "s", "type": RANG, "data": { "correlationId": 7 },
@@ -245,7 +246,7 @@ pub(super) fn settings() -> IngressSettings {
     }
 }
 
-/// A public listener, and the other side of everything that it touches.
+/// A public listener, and the other end of everything that it uses.
 pub(super) struct Listener {
     pub(super) listening: Listening,
     pub(super) journal: FakeJournal,
@@ -261,7 +262,7 @@ impl Listener {
         Self::listen(settings, None)
     }
 
-    /// One that speaks TLS.
+    /// One with TLS.
     pub(super) fn with_identity(settings: IngressSettings, identity: Arc<Certificate>) -> Self {
         Self::listen(settings, Some(identity))
     }
@@ -320,7 +321,7 @@ impl Listener {
         (response.unwrap(), waiting)
     }
 
-    /// Sends `request` while the journal does with it what `decide` says.
+    /// Sends `request` while `decide` determines the journal's answer.
     pub(super) async fn decided(
         &mut self,
         request: reqwest::RequestBuilder,
@@ -332,7 +333,7 @@ impl Listener {
         response.unwrap()
     }
 
-    /// Sends `request`, expects a problem of this status that never reached the journal, and gives it.
+    /// Sends `request`, expects a problem of this status that never reached the journal, and returns it.
     pub(super) async fn problem(&mut self, request: reqwest::RequestBuilder, status: u16) -> Value {
         let sent = request.send();
         let response = tokio::select! {
@@ -348,7 +349,7 @@ impl Listener {
             .unwrap()
     }
 
-    /// Waits until `/metrics` has this line: some things are counted after the answer is on its way.
+    /// Waits until `/metrics` has this line: some things are counted after the answer was sent.
     pub(super) async fn counted(&self, line: &str) {
         let found = tokio::time::timeout(Duration::from_secs(5), async {
             while !self.metrics().lines().any(|found| found == line) {
@@ -357,13 +358,13 @@ impl Listener {
         });
         assert!(
             found.await.is_ok(),
-            "{line} never showed in\n{}",
+            "{line} did not appear in\n{}",
             self.metrics()
         );
     }
 }
 
-/// Checks that `response` is a well-formed problem document and gives it.
+/// Checks that `response` is a well-formed problem document and returns it.
 pub(super) async fn problem_in(response: reqwest::Response, status: u16) -> Value {
     let found = response.status().as_u16();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Who may come in, as the sender sees it.
+//! Authentication, as the sender sees it.
 
 use crate::ingress::test_support::{Listener, SECRET, problem_in, rang, settings};
 
@@ -56,7 +56,7 @@ async fn a_shared_secret_lets_in_and_goes_no_further() {
 #[tokio::test]
 async fn without_the_issuers_keys_a_token_is_503() {
     let mut door = Listener::open(settings());
-    // {"alg":"RS256","kid":"a"} . {"iss":"https://issuer.example"} . nothing that matters yet
+    // {"alg":"RS256","kid":"a"} . {"iss":"https://issuer.example"} . a signature that is not checked
     let token =
         "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIn0.AAAA";
     let request = door.post("/callbacks/signed", rang("1").to_string());

@@ -1,4 +1,4 @@
-//! Every state that a connection can be in ends by itself, whatever its peer does or leaves undone.
+//! Every state of a connection ends by itself, whatever its peer does or does not do.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::ingress::{
     test_support::{Listener, rang, settings},
 };
 
-/// Far behind the last of the deadlines, on a busy machine too. Without a deadline a connection stands for ever.
+/// Far beyond the last of the deadlines, on a busy machine too. Without a deadline a connection stays open without end.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Between two pieces that a peer says.
+/// Between two pieces that a peer sends.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A second for everything that has a deadline, two for an answer to be taken.
+/// A second for everything that has a deadline, two for reading an answer.
 fn fast() -> IngressSettings {
     IngressSettings {
         request_timeout: Duration::from_secs(2),
@@ -36,14 +36,14 @@ fn fast() -> IngressSettings {
     }
 }
 
-/// What a peer does after its first words. It never closes the connection by itself.
+/// What a peer does after its first bytes. It never closes the connection by itself.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     /// Nothing.
     Stops,
-    /// Says this again and again.
+    /// Sends this repeatedly.
     Repeats(&'static str),
-    /// Says that it has nothing more to say, and waits.
+    /// Shuts down its sending side, and waits.
     Shuts,
 }
 
@@ -52,7 +52,7 @@ struct State {
     name: &'static str,
     said: String,
     then: Then,
-    /// The statuses of the answers that it hears before the end, in order.
+    /// The statuses of the answers that it receives before the end, in order.
     hears: &'static [u16],
 }
 
@@ -77,7 +77,7 @@ fn states() -> Vec<State> {
     const TEN: &str = "Content-Length: 10\r\n";
     const LARGE: &str = "Content-Length: 1000000\r\n";
     const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
-    /// {"alg":"RS256","kid":"a"} . {"iss":"https://issuer.example"}: nobody has the keys of it.
+    /// {"alg":"RS256","kid":"a"} . {"iss":"https://issuer.example"}: no keys are known for it.
     const TOKEN: &str =
         "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIn0.AAAA";
 
@@ -239,17 +239,17 @@ fn states() -> Vec<State> {
     ]
 }
 
-/// The status lines of what came.
+/// The status lines of the received bytes.
 fn statuses(heard: &[u8]) -> Vec<u16> {
     let text = String::from_utf8_lossy(heard);
     let of = |part: &str| part.get(..3)?.parse().ok();
     text.split("HTTP/1.1 ").skip(1).filter_map(of).collect()
 }
 
-/// Says `said` and goes on as `then` says until the other side ends the connection. Gives what it heard.
+/// Sends `said` and goes on as `then` says until the other side ends the connection. Returns what it received.
 async fn until_ended(mut stream: TcpStream, said: &str, then: Then) -> Vec<u8> {
     let mut heard = Vec::new();
-    // The other side may have had enough before the end of it.
+    // The other side may close before the end of it.
     drop(stream.write_all(said.as_bytes()).await);
     let (mut reads, mut writes) = stream.split();
     if let Then::Shuts = then {
@@ -316,7 +316,7 @@ async fn an_answer_that_nobody_takes_ends_by_itself() {
 async fn a_connection_that_is_turned_away_ends_by_itself() {
     let door = Listener::open(IngressSettings {
         connection_limit: 1,
-        // The one that has the place stays.
+        // The connection that holds the permit stays.
         request_timeout: 2 * LIMIT,
         ..fast()
     });
@@ -327,12 +327,12 @@ async fn a_connection_that_is_turned_away_ends_by_itself() {
     for then in [Then::Stops, Then::Repeats("x"), Then::Shuts] {
         let stream = TcpStream::connect(address).await.unwrap();
         let heard = timeout(LIMIT, until_ended(stream, "", then)).await;
-        let heard = heard.unwrap_or_else(|_| panic!("{then:?}: it stands"));
+        let heard = heard.unwrap_or_else(|_| panic!("{then:?}: it stays open"));
         assert_eq!(statuses(&heard), [503], "{then:?}");
     }
 }
 
-/// The identity of a listener, made for this test.
+/// The certificate of a listener, made for this test.
 fn identity() -> Arc<Certificate> {
     let dir = tempfile::tempdir().unwrap();
     let made = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -348,7 +348,7 @@ fn identity() -> Arc<Certificate> {
 async fn ends_in_a_handshake(address: SocketAddr, said: &str, then: Then) {
     let stream = TcpStream::connect(address).await.unwrap();
     let ended = timeout(LIMIT, until_ended(stream, said, then)).await;
-    assert!(ended.is_ok(), "{said:?}, {then:?}: it stands");
+    assert!(ended.is_ok(), "{said:?}, {then:?}: it stays open");
 }
 
 #[tokio::test]

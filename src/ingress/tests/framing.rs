@@ -1,6 +1,6 @@
 //! Request smuggling: every known way to make two readers disagree about where a request ends. Each shape of
-//! `framing_shapes` is refused and its connection closed, or it has exactly one meaning here; a request planted in it is
-//! never seen by a handler.
+//! `framing_shapes` is refused and its connection closed, or it has exactly one meaning here; a request smuggled in it
+//! never reaches a handler.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use tokio::{
 use super::framing_shapes::shapes;
 use crate::ingress::test_support::{Listener, settings};
 
-/// Who ends the connection.
+/// Which side ends the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ends {
-    /// We do, although its sender says nothing more.
+    /// We do, although its sender sends nothing more.
     Here,
-    /// Its sender, who may go on.
+    /// Its sender, which may go on.
     There,
 }
 
-/// A shape, what is answered to it in order, the events that reach the journal, and who ends the connection.
+/// A shape, the answers to it in order, the events that reach the journal, and which side ends the connection.
 pub(super) struct Shape {
     name: String,
     bytes: Vec<u8>,
@@ -120,7 +120,7 @@ async fn no_request_is_read_in_two_ways() {
     );
 }
 
-/// The parser decodes ahead, and frames an answer as the last request that it saw asks for.
+/// The parser decodes ahead, and frames an answer for the last request that it saw.
 #[tokio::test]
 async fn pipelined_requests_are_each_answered_as_they_asked() {
     let door = Listener::open(settings());
@@ -133,7 +133,7 @@ async fn pipelined_requests_are_each_answered_as_they_asked() {
         head("HEAD", "1.1", ""),
         post.clone(),
         head("POST", "1.1", "Connection: close\r\n"),
-        // After that nothing is taken.
+        // Nothing is accepted after that.
         head("POST", "1.0", ""),
         head("HEAD", "1.1", ""),
     ];
@@ -147,7 +147,7 @@ async fn pipelined_requests_are_each_answered_as_they_asked() {
         .await
         .expect("the listener closes the connection")
         .unwrap();
-    // Closing word and length of the body of each answer.
+    // The `Connection` value and the body length of each answer.
     let answers: Vec<(bool, usize)> = text
         .split("HTTP/1.1 404 Not Found\r\n")
         .skip(1)

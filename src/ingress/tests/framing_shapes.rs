@@ -1,4 +1,4 @@
-//! The shapes of `framing_tests`, with what comes of each and why.
+//! The shapes of `framing`, with the result of each and why.
 
 use super::framing::{
     Ends::{Here, There},
@@ -16,7 +16,7 @@ fn head(lines: &[&str]) -> String {
     text + "\r\n"
 }
 
-/// An honest request.
+/// A valid request.
 fn honest(id: &str) -> String {
     let body = rang(id).to_string();
     head(&[&format!("Content-Length: {}", body.len())]) + &body
@@ -26,12 +26,11 @@ fn chunk(data: &str) -> String {
     format!("{:x}\r\n{data}\r\n", data.len())
 }
 
-/// All of them.
 pub(super) fn shapes() -> Vec<Shape> {
     [heads(), lines(), bodies()].into_iter().flatten().collect()
 }
 
-/// Shapes whose head is refused by itself, whatever follows.
+/// Shapes whose head alone is refused, whatever follows.
 fn heads() -> Vec<Shape> {
     let event = rang("1").to_string();
     let length = event.len();
@@ -240,7 +239,7 @@ fn lines() -> Vec<Shape> {
             &[],
             Here,
         ),
-        // As the parser takes it, all that follows is its body, whatever the length says.
+        // The parser takes everything that follows for its body, whatever the length says.
         shape(
             "a websocket",
             format!(
@@ -250,7 +249,7 @@ fn lines() -> Vec<Shape> {
             &[],
             Here,
         ),
-        // The target is what counts (RFC 9112, 3.2.2); the host in it is not looked at.
+        // The target decides (RFC 9112, 3.2.2); the host in it is not used.
         shape(
             "absolute form",
             format!("POST http://elsewhere/callbacks/contoso HTTP/1.1\r\nHost: h\r\n{rest}"),
@@ -335,8 +334,8 @@ fn bodies() -> Vec<Shape> {
             "a chunk longer than its size",
             &format!("1\r\n{data}{planted}"),
         ),
-        // A trailer begins here, which ends with an empty line of CRLF: it takes the head of what is planted with it, and the
-        // body of that is no request.
+        // A trailer begins here, which ends with an empty line of CRLF: it includes the head of the smuggled request,
+        // and the body of that is not a request.
         shape(
             "a bare LF after the last chunk",
             chunked(&format!("{length:x}\r\n{event}\r\n0\r\n\n{planted}")),
@@ -357,7 +356,7 @@ fn bodies() -> Vec<Shape> {
             "a chunk with a long extension",
             &format!("{length:x};{}\r\n{data}", "a".repeat(10_000)),
         ),
-        // White space before the line end has one meaning, although the grammar has it before extensions only.
+        // White space before the line end has one meaning, although the grammar allows it before extensions only.
         taken(
             "a chunk's size with a space behind it",
             &format!("{length:x} \r\n{data}"),
@@ -382,7 +381,7 @@ fn bodies() -> Vec<Shape> {
             &["1"],
             There,
         ),
-        // Another header, which says nothing.
+        // Another header without meaning.
         shape(
             "an underscore in the name",
             head(&[
@@ -421,7 +420,7 @@ fn bodies() -> Vec<Shape> {
             &["1"],
             Here,
         ),
-        // No length is no body (RFC 9112, 6.3): what follows is the next request, and is none.
+        // Without a length there is no body (RFC 9112, 6.3): what follows is the next request, and is not a valid one.
         shape(
             "no length at all",
             head(&[]) + &event + "\r\n\r\n",
@@ -429,7 +428,7 @@ fn bodies() -> Vec<Shape> {
             &[],
             Here,
         ),
-        // Refused before their bodies are read, with what is planted in them.
+        // Refused before their bodies are read, including what is smuggled in them.
         shape(
             "in the body of a GET",
             format!(
@@ -466,7 +465,7 @@ fn bodies() -> Vec<Shape> {
             &[],
             Here,
         ),
-        // The secret makes no difference to what is planted.
+        // The secret makes no difference to what is smuggled.
         shape(
             "behind a broken chunk of one that may",
             format!(

@@ -23,7 +23,7 @@ fn question(event_type: &str, data: &Value) -> Value {
 }
 
 fn validation() -> Value {
-    // Nobody listens there, and nobody is to try.
+    // Nothing listens there, and nothing must connect to it.
     question(
         TYPE,
         &json!({ "validationCode": CODE, "validationUrl": "http://127.0.0.1:9/validate" }),
@@ -163,7 +163,7 @@ async fn a_validation_request_without_credentials_is_answered_where_the_app_says
     ] {
         door.counted(line).await;
     }
-    // With credentials both apps answer it, and take callbacks.
+    // With credentials both apps answer it, and accept callbacks.
     for app in ["open-grid", "closed-grid"] {
         let path = format!("/callbacks/{app}?code={SECRET}");
         granted(&door, door.post(&path, validation().to_string())).await;
@@ -293,7 +293,7 @@ async fn validation_requests_without_credentials_are_answered_a_few_times_a_minu
     .await;
     door.counted("hookswitch_rate_limited_total{app=\"rated\"} 0")
         .await;
-    // Requests with credentials are not limited by this, and others without credentials are still 401.
+    // This does not limit requests with credentials, and other requests without credentials still get 401.
     let path = format!("/callbacks/open-grid?code={SECRET}");
     granted(&door, door.post(&path, validation().to_string())).await;
     let (response, _) = door.kept(door.post(&path, rang("1").to_string())).await;
@@ -333,7 +333,7 @@ async fn an_allowed_origin_is_told_so_with_its_rate() {
 async fn without_a_configured_rate_and_origin_both_are_a_star() {
     let door = Listener::open(settings());
     for rate in [None, Some(("WebHook-Request-Rate", "120"))] {
-        let headers: Vec<_> = [("WebHook-Request-Origin", "anybody.example")]
+        let headers: Vec<_> = [("WebHook-Request-Origin", "any.example")]
             .into_iter()
             .chain(rate)
             .collect();
@@ -376,7 +376,7 @@ async fn options_without_exactly_one_origin_gets_no_consent() {
     let door = Listener::open(settings());
     let origin = ("WebHook-Request-Origin", "eventgrid.azure.net");
     for headers in [
-        // What a browser asks is none of ours.
+        // A browser's preflight is not a handshake.
         &[
             ("Origin", "https://eventgrid.azure.net"),
             ("Access-Control-Request-Method", "POST"),
@@ -406,14 +406,14 @@ async fn an_app_without_origins_does_not_know_options() {
         .await
         .unwrap();
     not_granted(response, 404).await;
-    // One with origins knows no third method.
+    // An app with origins has no third method.
     let url = format!("http://{}/callbacks/grid", door.listening.address());
     let response = door.client.get(url).send().await.unwrap();
     assert_eq!(header(&response, "allow"), Some("POST, OPTIONS"));
     not_granted(response, 405).await;
 }
 
-/// Servers like to mend paths by a redirect, which a sender of webhooks must not follow (2.2).
+/// Servers often correct paths by a redirect, which a sender of webhooks must not follow (2.2).
 #[tokio::test]
 async fn the_listener_never_redirects() {
     let door = Listener::open(settings());
@@ -442,7 +442,7 @@ async fn the_listener_never_redirects() {
     }
 }
 
-/// A listener that nobody must come to: both handshakes name it.
+/// A listener that must not get a connection: both handshakes name it.
 #[tokio::test]
 async fn nothing_that_a_handshake_names_is_fetched() {
     let door = Listener::open(settings());
@@ -472,7 +472,8 @@ async fn nothing_that_a_handshake_names_is_fetched() {
         &json!({ "validationCode": CODE, "validationUrl": url }),
     );
     granted(&door, door.post("/callbacks/grid", body.to_string())).await;
-    // Everything of these requests is done when the listener has stopped, and whoever came waits in the trap's queue.
+    // All work of these requests is done when the listener has stopped, and any connection would be in the trap's
+    // accept queue.
     assert!(
         door.listening
             .stop(std::time::Duration::from_secs(10))

@@ -1,4 +1,4 @@
-//! The public listener in front of a real journal: what is answered, what is durable and what the books say agree.
+//! The public listener in front of a real journal: the answers, the durable events and the counters agree.
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 

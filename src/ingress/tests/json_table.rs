@@ -1,5 +1,5 @@
-//! The table of `tests/data/json`: JSON on which parsers disagree, posted to the listener. Each case is refused with 400
-//! and its position, or offered to the journal byte for byte, which is what is published.
+//! The table of `tests/data/json`: JSON on which parsers disagree, posted to the listener. Each case is refused with
+//! 400 and its position, or offered to the journal byte for byte, as it is published.
 
 use percent_encoding::percent_decode_str;
 
@@ -13,7 +13,7 @@ const TABLE: &str = include_str!(concat!(
     "/tests/data/json/table.tsv"
 ));
 
-/// What stands around the text of a case of `data`.
+/// What surrounds the text of a case of `data`.
 const EVENT: (&str, &str) = (
     r#"{"specversion":"1.0","id":"1","source":"s","type":"t","data":"#,
     "}",
@@ -24,7 +24,7 @@ struct Case {
     body: Vec<u8>,
     /// Where the text of the table begins in the body.
     begins: usize,
-    /// The position of the fault in that text; `None` where there is none.
+    /// The position of the fault in that text; `None` if there is none.
     fault: Option<usize>,
 }
 

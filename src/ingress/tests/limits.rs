@@ -26,7 +26,7 @@ async fn all_of(stream: &mut TcpStream) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Reads until what came ends so.
+/// Reads until the received text ends like this.
 async fn until(stream: &mut TcpStream, end: &str) -> String {
     let mut bytes = Vec::new();
     let read = async {
@@ -98,7 +98,7 @@ async fn a_head_that_trickles_has_no_more_time_than_one_that_stops() {
     };
     let mut answer = String::new();
     tokio::select! {
-        () = trickle => panic!("nothing was said"),
+        () = trickle => panic!("no answer"),
         read = reads.read_to_string(&mut answer) => { read.unwrap(); }
     }
     check_words(&answer, 408);
@@ -136,7 +136,7 @@ async fn a_handler_at_work_has_no_deadline_of_the_connections() {
     let request = door.post("/callbacks/contoso", rang("1").to_string());
     let response = door
         .decided(request, |waiting| {
-            // The journal takes longer than everything that its sender may.
+            // The journal takes longer than all time limits of its sender.
             std::thread::sleep(Duration::from_millis(300));
             waiting.keep();
         })
@@ -179,7 +179,7 @@ async fn a_peer_that_does_not_take_its_answers_is_cut() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(door.listening.address()).await.unwrap();
-    // It asks and asks, and reads nothing: the kernel keeps only so many answers, and so many questions.
+    // It sends requests and reads no answer: the kernel buffers only a limited number of answers and requests.
     let requests = NOT_FOUND.repeat(1_000);
     tokio::time::timeout(Duration::from_secs(30), async {
         while stream.write_all(requests.as_bytes()).await.is_ok() {}
@@ -228,7 +228,7 @@ async fn connections_beyond_a_limit_are_told_so_and_counted() {
             "hookswitch_connections_refused_total{{listener=\"public\",reason=\"{reason}\"}} 1"
         );
         door.counted(&refused).await;
-        // A place that is given back can be had.
+        // A permit that was given back is available again.
         drop(first);
         door.counted("hookswitch_connections{listener=\"public\"} 1")
             .await;
@@ -262,7 +262,7 @@ async fn heads_over_a_limit_are_431_before_anything_else_is_looked_at() {
     door.problem(door.post(&path, "x"), 431).await;
     door.counted("hookswitch_callbacks_total{outcome=\"head_too_large\"} 1")
         .await;
-    // What the parser does not take at all is told in the same form.
+    // What the parser itself refuses is reported in the same form.
     let mut stream = connect(&door).await;
     let endless = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}", "x".repeat(200_000));
     stream.write_all(endless.as_bytes()).await.unwrap();
@@ -293,13 +293,13 @@ async fn what_is_no_request_is_told_so_and_counted() {
 #[tokio::test]
 async fn an_app_over_its_rate_is_429_and_told_when_to_come_again() {
     let mut door = Listener::open(settings());
-    // Before what they say is looked at.
+    // Before their content is checked.
     for _ in 0..2 {
         door.problem(door.post("/callbacks/rated", "no JSON"), 400)
             .await;
     }
     let mut refused = 0;
-    // A bucket fills while it is emptied: on a slow machine one more may come in.
+    // A bucket is refilled meanwhile: on a slow machine one more may be accepted.
     for _ in 0..5 {
         let answer = door
             .post("/callbacks/rated", "no JSON")
@@ -321,7 +321,7 @@ async fn an_app_over_its_rate_is_429_and_told_when_to_come_again() {
         "hookswitch_callbacks_total{{outcome=\"too_often\"}} {refused}"
     ))
     .await;
-    // The others have nothing to do with it.
+    // Other apps are not affected.
     door.problem(door.post("/callbacks/contoso", "no JSON"), 400)
         .await;
 }

@@ -1,4 +1,4 @@
-//! The answer table of docs/src/sender/answers.md and the bounds of the listener, over real connections.
+//! The table of answers in docs/src/sender/answers.md and the limits of the listener, over real connections.
 
 use std::time::Duration;
 
@@ -188,7 +188,7 @@ async fn what_is_no_callback_is_400() {
     let element = door.post("/callbacks/contoso", "[{\"x\":1}]");
     let problem = door.problem(element, 400).await;
     assert_eq!(problem["errors"][0]["pointer"], "/0", "{problem}");
-    // None of their events was known, so none is on the books of P3.
+    // None of their events was known, so none is counted in P3.
     assert_eq!(door.ledger.snapshot(), LedgerCounts::default());
     door.counted("hookswitch_callbacks_total{outcome=\"bad_request\"} 9")
         .await;
@@ -227,12 +227,12 @@ async fn other_methods_are_405_and_told_what_is_allowed() {
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_before_it_is_read_and_while_it_is() {
     let mut door = Listener::open(settings());
-    // Announced: answered although not a byte of the body was sent.
+    // Announced: answered before any byte of the body was sent.
     let announced = head("/callbacks/contoso", "Content-Length: 5000\r\n");
     let mut stream = raw(&door, announced.as_bytes()).await;
     let answer = one_answer(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    // Chunked: nobody knows until it has come.
+    // Chunked: the length is unknown until it has arrived.
     let chunked = head("/callbacks/contoso", "Transfer-Encoding: chunked\r\n");
     let mut stream = raw(&door, chunked.as_bytes()).await;
     for _ in 0..5 {
@@ -241,7 +241,7 @@ async fn a_body_over_the_limit_is_413_before_it_is_read_and_while_it_is() {
     }
     let answer = one_answer(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    // At the limit it is taken, chunked or not.
+    // At the limit it is accepted, chunked or not.
     let padded = format!("{:<4096}", rang("1").to_string());
     let (response, _) = door.kept(door.post("/callbacks/contoso", padded)).await;
     assert_eq!(response.status(), 202);
@@ -374,7 +374,7 @@ async fn a_strict_app_refuses_the_whole_callback_with_422() {
     );
     assert!(pointers.contains(&"/2/type"), "{problem}");
     assert!(!pointers.iter().any(|at| at.starts_with("/0")), "{problem}");
-    // All three were known when they were refused: they are on the books.
+    // All three were known when they were refused: they are counted.
     let counts = door.ledger.snapshot();
     assert_eq!((counts.received, counts.refused), (3, 3));
     for line in [
@@ -483,7 +483,7 @@ async fn bodies_together_hold_no_more_memory_than_they_may() {
     let three = door.post("/callbacks/contoso", sized(3, "1")).send();
     let (three, ()) = tokio::join!(three, async {
         let waiting = door.journal.next().await.unwrap();
-        // Three of four KiB are held: two more do not fit, one does.
+        // Three of four KiB are in use: two more do not fit, one does.
         door.problem(door.post("/callbacks/contoso", sized(2, "2")), 503)
             .await;
         let one = door.post("/callbacks/contoso", sized(1, "3"));
@@ -536,7 +536,7 @@ async fn a_sender_that_hangs_up_leaves_nothing_behind() {
     door.counted("hookswitch_callbacks_in_flight 1").await;
     drop(stream);
     door.counted("hookswitch_callbacks_in_flight 0").await;
-    // The next one finds its place and its room.
+    // The next one finds a permit and memory.
     let (response, _) = door
         .kept(door.post("/callbacks/contoso", rang("1").to_string()))
         .await;
@@ -569,7 +569,7 @@ async fn stopping_answers_what_is_in_flight_and_closes_the_rest() {
     let waiting = door.journal.next().await.unwrap();
     let stopping = door.listening.stop(Duration::from_secs(10));
     let (graceful, ()) = tokio::join!(stopping, async {
-        // The idle connection is closed first: then the stop is under way, and the answer must still come.
+        // The idle connection is closed first: then the stop is in progress, and the answer must still arrive.
         assert_eq!(all_of(&mut idle).await, "");
         waiting.keep();
         let answer = all_of(&mut busy).await;
@@ -606,7 +606,7 @@ async fn a_stop_waits_no_longer_than_its_deadline() {
 #[tokio::test]
 async fn a_connection_that_is_cut_after_its_answer_is_no_callback_in_progress() {
     let door = Listener::open(settings());
-    // The rest of the body is still waited for, so that the answer is not lost.
+    // The rest of the body is still read, so that the answer is not lost.
     let announced = head("/callbacks/guarded", "Content-Length: 100\r\n");
     let mut stream = raw(&door, announced.as_bytes()).await;
     let answer = one_answer(&mut stream).await;
@@ -631,7 +631,7 @@ async fn limits_come_before_auth_and_auth_before_the_body() {
         .await;
     let path = format!("/callbacks/guarded?code={SECRET}");
     door.problem(door.post(&path, "no JSON"), 400).await;
-    // Not a byte of the body was sent, and the answer is there.
+    // No byte of the body was sent, and the answer arrives.
     let mut stream = raw(
         &door,
         head("/callbacks/guarded", "Content-Length: 100\r\n").as_bytes(),

@@ -1,4 +1,4 @@
-//! What becomes of events before they meet other callbacks.
+//! The decisions about events before they meet other callbacks.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

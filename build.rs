@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let manifest_dir = env::var_os("CARGO_MANIFEST_DIR").ok_or("CARGO_MANIFEST_DIR is not set")?;
     let root = Path::new(&manifest_dir).join("schemas");
-    // Cargo looks at everything below it.
+    // Cargo watches everything below it.
     println!("cargo::rerun-if-changed={}", root.display());
     let mut files = Vec::new();
     collect(&root, &mut files)?;

@@ -1,5 +1,5 @@
-//! What the pure rooms cost one 700-byte event of the GA generation, with baselines in the same run, so that ratios can
-//! be read on any machine. `cargo bench --bench pure`: about a minute, on one thread.
+//! The cost of one 700-byte event of the GA generation in the pure modules, with baselines in the same run, so that
+//! ratios can be read on any machine. `cargo bench --bench pure`: about a minute, on one thread.
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ use hookswitch::{
 };
 use serde_json::Value;
 
-/// What a run needs before anything is timed.
+/// The inputs of a run, prepared before anything is timed.
 struct Scene {
     /// A callback as the service sends it: an array of one event.
     body: Bytes,
@@ -118,7 +118,7 @@ fn decode(body: &Bytes) -> Event {
     }
 }
 
-/// Two routes, of which one takes the event: a partitioned queue, as in the annotated configuration.
+/// Two routes, of which one matches the event: a partitioned queue, as in the annotated configuration.
 fn routes() -> Vec<Route> {
     let queue = |name: &str, kinds| Route {
         name: name.to_owned(),
@@ -139,7 +139,7 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-/// What others would pay for less: these name the scale of everything below.
+/// The cost of smaller tasks: they give the scale of everything below.
 fn baselines(criterion: &mut Criterion, scene: &Scene) {
     let mut group = criterion.benchmark_group("baseline");
     group.throughput(Throughput::Bytes(scene.body.len() as u64));
@@ -175,7 +175,7 @@ fn door(criterion: &mut Criterion, scene: &Scene) {
         });
     });
     let pipeline = scene.pipeline();
-    // What a callback goes through between its last byte and the journal, the making of the offer included.
+    // The path of a callback between its last byte and the journal, including the creation of the offer.
     group.bench_function("decode + validate + route", |bencher| {
         bencher.iter(|| {
             let elements = pipeline.read(&head, black_box(&scene.body))?;
@@ -185,8 +185,8 @@ fn door(criterion: &mut Criterion, scene: &Scene) {
     group.finish();
 }
 
-/// One event admitted, with what its transaction would write, committed and settled. Each has an id of its own, so
-/// that none is a duplicate; the time for making it is not counted.
+/// One event admitted, with what its transaction would write, committed and settled. Each has an id of its own, so that
+/// none is a duplicate; creating it is not timed.
 fn admission(criterion: &mut Criterion, scene: &Scene) {
     let offer = scene.offer();
     let mut admission = Admission::new(admit::AdmissionLimits::default());
@@ -249,7 +249,7 @@ fn dispatcher(criterion: &mut Criterion) {
             unknown: false,
         })
     };
-    // Those that wait are on another channel, which never opens.
+    // The waiting ones are on another channel, which never opens.
     for number in 1..=10_000_u64 {
         let DispatcherInput::Accepted(waiting) = owed(number, number % 1_000) else {
             continue;

@@ -59,7 +59,6 @@ pub async fn serve(config: Config, catalog: Catalog) -> Result<(), AppError> {
     ended.map_or(Ok(()), Err)
 }
 
-/// Everything that runs.
 struct RunningParts {
     health: Arc<Health>,
     ledger: Arc<Ledger>,

@@ -1,5 +1,5 @@
-//! The plan of the house (ARCHITECTURE.md, "Modules"): which room may use which, and where the two big libraries may be
-//! named. An arrow that turns round fails here.
+//! The plan of the modules (ARCHITECTURE.md, "Modules"): which module may use which, and where the large libraries may
+//! be named. A dependency in the wrong direction fails here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Each room with the rooms it may use. A room not listed as allowed is not used.
+/// Each module with the modules it may use. Every other use is refused.
 const ALLOWED: [(&str, &[&str]); 18] = [
     ("event", &[]),
     ("report", &[]),
@@ -71,7 +71,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The room a file belongs to: the first part of its path below `src`.
+/// The module a file belongs to: the first part of its path below `src`.
 fn room(path: &Path) -> String {
     let below = path
         .strip_prefix(src())
@@ -90,7 +90,7 @@ fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// The code of a file without its unit tests and comments: tests may look into other rooms for their fixtures.
+/// The code of a file without its unit tests and comments: tests may use other modules for their fixtures.
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).expect("a source file");
     let text = text
@@ -104,7 +104,7 @@ fn code(path: &Path) -> String {
         .join("\n")
 }
 
-/// Rooms named after `crate::`, also inside a group `use crate::{a::X, b::Y}`.
+/// Modules named after `crate::`, also inside a group `use crate::{a::X, b::Y}`.
 fn rooms_used(code: &str, rooms: &BTreeSet<&str>) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for part in code.split("crate::").skip(1) {
@@ -155,7 +155,7 @@ fn every_arrow_between_rooms_is_in_the_plan() {
         }
         let Some(allowed) = plan.get(from.as_str()) else {
             wrong.push(format!(
-                "{}: room {from} is not in the plan",
+                "{}: module {from} is not in the plan",
                 path.display()
             ));
             continue;

@@ -34,7 +34,7 @@ static ELSEWHERE: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// How much of a file is looked at.
+/// Which part of a file is searched.
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     Whole,
@@ -83,7 +83,7 @@ fn joined(text: &str, part: Part) -> String {
     line
 }
 
-/// What the citations are held against.
+/// The files and headings that citations are compared with.
 struct Repository {
     root: PathBuf,
     ignored: Vec<String>,
@@ -117,7 +117,7 @@ impl Repository {
         headings
     }
 
-    /// What a text cites that is not there, in words.
+    /// The citations of a text that do not exist, as messages.
     fn missing(&self, path: &str, text: &str, part: Part) -> Vec<String> {
         let text = joined(text, part);
         let mut missing = Vec::new();
@@ -243,7 +243,7 @@ fn what_is_cited_is_there() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
-/// What the finder says of a comment that a source file could have.
+/// The finder's result for a comment that a source file could have.
 fn planted(comment: &str) -> Vec<String> {
     repository().missing("src/planted.rs", comment, Part::Comments("//"))
 }

@@ -1,4 +1,4 @@
-//! The binary as people and scripts use it: what it prints and how it exits.
+//! The binary as its users and scripts run it: its output and exit codes.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 
 const GOOD: &str = r#"{"specversion":"1.0","id":"e1","source":"calling/callConnections/c1","type":"Microsoft.Communication.CallConnected","subject":"calling/callConnections/c1","time":"2026-01-01T00:00:00Z","datacontenttype":"application/json","data":{"callConnectionId":"c1","serverCallId":"s1","correlationId":"k1","version":"2024-09-15","eventSource":"calling/callConnections/c1"}}"#;
 
-/// What a finished run left behind.
+/// The result of a finished run.
 struct Run {
     code: Option<i32>,
     out: String,
@@ -39,7 +39,7 @@ fn hookswitch(arguments: &[&str], input: &str) -> Run {
     }
 }
 
-/// A file in a directory of its own, which lives as long as the first part.
+/// A file in a directory of its own, which exists as long as the first part.
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("file");

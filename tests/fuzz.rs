@@ -1,5 +1,5 @@
-//! The fuzz targets of `fuzz/targets/` without libFuzzer: a seeded driver that changes their seeds at random. `dev/fuzz`
-//! runs the same functions under libFuzzer where that can be built.
+//! The fuzz targets of `fuzz/targets/` without libFuzzer: a seeded driver that changes their seeds at random.
+//! `dev/fuzz` runs the same functions under libFuzzer where that can be built.
 //!
 //! `HOOKSWITCH_FUZZ_SECONDS` (default 1) is how long each target runs, `HOOKSWITCH_SEED` repeats a run of the same length.
 #![expect(
@@ -19,7 +19,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// What a change may put in: where the readers of all targets look closely.
+/// What a change may insert: tokens that the readers of all targets treat specially.
 const WORDS: [&str; 24] = [
     "\"",
     "\\",
@@ -134,7 +134,7 @@ fn whatever_body_is_accepted_is_published_byte_for_byte() {
     drive("body");
 }
 
-/// They are seeds of the target above, too: here each of them is known to have been tried.
+/// They are also seeds of the target above: this test makes sure that each of them is tried.
 #[test]
 #[cfg_attr(
     not(samples),

@@ -1,5 +1,5 @@
-//! `hookswitch load` as a sender, against a listener of the test's own: what it posts, and what it does with the answers.
-//! What it verifies stands in `tests/it/load.rs`, with a broker.
+//! `hookswitch load` as a sender, against a listener of the test: what it posts, and how it reacts to the answers. Its
+//! verification is tested in `tests/it/load.rs`, with a broker.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-/// What a listener is to answer to a body that it sees for the n-th time.
+/// The answer of a listener to a body that it sees for the n-th time.
 type Answers = dyn Fn(&[u8], usize) -> &'static str + Send + Sync;
 
 const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}";
@@ -23,7 +23,7 @@ const WRONG: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
 /// Hangs up instead.
 const NOTHING: &str = "";
 
-/// A receiver that keeps every body in the order in which it came.
+/// A receiver that keeps every body in the order of arrival.
 struct Listener {
     url: String,
     bodies: mpsc::Receiver<Vec<u8>>,
@@ -62,13 +62,13 @@ impl Listener {
         Self { url, bodies }
     }
 
-    /// Everything that came, once the sender has ended.
+    /// All bodies, once the sender has ended.
     fn bodies(&self) -> Vec<Vec<u8>> {
         self.bodies.try_iter().collect()
     }
 }
 
-/// HTTP/1.1 as far as the generator speaks it.
+/// HTTP/1.1 as far as the generator uses it.
 fn serve(stream: &TcpStream, answer: impl Fn(&[u8]) -> &'static str) {
     let mut reader = BufReader::new(stream);
     loop {
@@ -114,7 +114,7 @@ fn hookswitch(arguments: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
-/// Sends without verifying, and gives the exit code, the line of JSON and the lines of the ledger.
+/// Sends without verifying, and returns the exit code, the line of JSON and the lines of the ledger.
 fn send(url: &str, more: &[&str]) -> (Option<i32>, Value, Vec<Value>) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let ledger = dir.path().join("ledger");
@@ -135,7 +135,7 @@ fn lines(path: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// What `hookswitch validate` says of the events of each body.
+/// The output of `hookswitch validate` for the events of each body.
 fn validated(bodies: &[Vec<u8>]) -> Vec<Vec<Value>> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let files: Vec<String> = (0..bodies.len())
@@ -171,7 +171,7 @@ fn text(path: &Path) -> &str {
 fn every_event_of_every_generation_is_valid_and_carries_the_key_of_its_call() {
     let listener = Listener::start(|_, _| ACCEPTED);
     let mut types = BTreeSet::new();
-    // One call a generation, long enough for each of its events to come.
+    // One call per generation, long enough to contain each of its events.
     for generation in [
         "2021-private",
         "2021-public",
@@ -270,7 +270,7 @@ fn the_same_seed_sends_the_same_bytes_and_copies_follow_their_original() {
 
 #[test]
 fn what_is_not_answered_2xx_is_sent_again_with_the_same_bytes() {
-    // Once busy, once gone, then good.
+    // Once busy, once disconnected, then accepted.
     let listener = Listener::start(|_, time| match time {
         1 => UNAVAILABLE,
         2 => NOTHING,
@@ -298,7 +298,7 @@ fn what_is_not_answered_2xx_is_sent_again_with_the_same_bytes() {
 
 #[test]
 fn a_callback_that_is_refused_ends_its_call_and_the_run_is_not_good() {
-    // The second event of the first call is wrong; the third of the second call never gets through.
+    // The second event of the first call is wrong; the third of the second call is never accepted.
     let listener = Listener::start(|body, _| {
         let text = String::from_utf8_lossy(body);
         if text.contains("-0000-000000000001") {
@@ -343,7 +343,7 @@ fn the_next_event_of_a_call_waits_for_the_answer_and_bursts_do_not() {
     assert_eq!(code, Some(0));
     assert_eq!(indices(listener.bodies()), (0..20).collect::<Vec<_>>());
 
-    // Nothing is answered before all are there: only a sender that does not wait gets through.
+    // Nothing is answered before all have arrived: only a sender that does not wait succeeds.
     let waiting = std::sync::Barrier::new(8);
     let listener = Listener::start(move |_, _| {
         waiting.wait();

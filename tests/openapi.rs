@@ -1,14 +1,14 @@
-//! `docs/openapi.json` says what the listeners answer: held here against the sources, and in
-//! `tests/it/openapi.rs` against the running program. Its pages and words are held in `src/admin/mod.rs`.
+//! `docs/openapi.json` describes the answers of the listeners: compared here with the sources, and in
+//! `tests/it/openapi.rs` with the running program. Its pages and words are checked in `src/admin/mod.rs`.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// Answered in front of the handlers, so their place is not `status_of`: limits of the listener itself.
+/// Answered before the handlers, so not in `status_of`: limits of the listener itself.
 const BY_THE_LISTENER: [u16; 2] = [429, 431];
 
-/// Consent and acceptance, which are no errors.
+/// Consent and acceptance, which are not errors.
 const GOOD: [u16; 2] = [200, 202];
 
 fn file(path: &str) -> String {
@@ -50,7 +50,7 @@ fn function<'s>(source: &'s str, signature: &str) -> &'s str {
     body
 }
 
-/// The number behind a name such as `NOT_FOUND`: the standard's phrase in capitals.
+/// The number of a name like `NOT_FOUND`: the standard's phrase in capitals.
 fn number(name: &str) -> u16 {
     let named = |status: &reqwest::StatusCode| {
         let phrase = status.canonical_reason().unwrap_or_default();
@@ -138,7 +138,7 @@ fn what_a_status_must_carry_is_described() {
         for (path, operation) in operations(&document, tag) {
             for (status, response) in operation["responses"].as_object().expect("responses") {
                 let response = whole(response);
-                // Probes say why in a document of their own, and who asks them does not wait.
+                // Probes give the reason in a document of their own, and their clients do not wait.
                 let is_probe = response["content"]["application/json"].is_object();
                 let carries = |name: &str| response["headers"][name]["required"] == true;
                 match status.as_str() {

@@ -1,5 +1,5 @@
-//! What README and book say is true: the partition table, the configuration, the snippets.
-//! `tests/reference.rs` holds the generated pages.
+//! What README and book say is true: the partition table, the configuration, the snippets. `tests/reference.rs` checks
+//! the generated pages.
 
 use std::{collections::BTreeSet, num::NonZeroU32};
 
@@ -66,7 +66,7 @@ fn the_example_configuration_is_good() {
     assert!(page.contains(&queue), "{queue}");
 }
 
-/// The tests that a page names are there.
+/// The tests that a page names exist.
 #[test]
 fn the_tests_of_the_webhook_specification_exist() {
     let page = file("docs/src/sender/webhook-specification.md");
@@ -105,7 +105,7 @@ fn the_tests_of_the_webhook_specification_exist() {
     }
 }
 
-/// What `tests/it/emulator/snippets.rs` runs is what stands there.
+/// `tests/it/emulator/snippets.rs` runs exactly the printed snippets.
 #[test]
 fn the_snippets_for_the_emulator_are_those_that_are_tested() {
     let text = file("docs/src/getting-started/without-azure.md");
@@ -128,7 +128,7 @@ fn the_snippets_for_the_emulator_are_those_that_are_tested() {
     assert_eq!(printed, tested);
 }
 
-/// The scenario printed there is one.
+/// The printed scenario is valid.
 #[test]
 fn the_example_scenario_is_good() {
     let text = file("docs/src/getting-started/without-azure.md");
@@ -171,7 +171,7 @@ fn the_readme_is_short_and_its_output_is_real() {
     );
 }
 
-/// Each direct dependency stands in deny.toml with why it is there, and nothing else does.
+/// Each direct dependency is in deny.toml with its reason, and nothing else is.
 #[test]
 fn every_direct_dependency_has_its_reason() {
     let manifest: toml::Table = file("Cargo.toml").parse().expect("Cargo.toml is TOML");

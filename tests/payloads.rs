@@ -1,7 +1,8 @@
-//! `hookswitch validate` on whole payloads: our own, and those that others have published.
+//! `hookswitch validate` on whole payloads: our own, and the published ones of others.
 //!
-//! The published ones are not part of the repository: `HOOKSWITCH_SAMPLES` names a folder with `samples` and `samples-2`, each
-//! with an `index.md`. `samples` says what is expected in the names of its files, `samples-2` in the columns of its table.
+//! The published ones are not part of the repository: `HOOKSWITCH_SAMPLES` names a folder with `samples` and
+//! `samples-2`, each with an `index.md`. `samples` gives the expected result in the names of its files, `samples-2` in
+//! the columns of its table.
 #![expect(
     clippy::indexing_slicing,
     reason = "a JSON member that is not there is null, and a file that is not there fails the test"
@@ -17,10 +18,10 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-/// What the receiver makes of an event, or should.
+/// The receiver's result for an event, or the expected one.
 #[derive(Debug, PartialEq)]
 struct Event {
-    /// Empty where the type is unknown.
+    /// Empty if the type is unknown.
     generation: String,
     kind: String,
     valid: bool,
@@ -30,7 +31,7 @@ struct Event {
 /// The events of a body; `None` for one that is refused as a whole.
 type Body = Option<Vec<Event>>;
 
-/// Where the index allows several generations (`a|b`) the one that was found counts, if it is among them.
+/// If the index allows several generations (`a|b`), the one that was found counts if it is among them.
 fn agree(expected: &Body, found: &Body) -> bool {
     match (expected, found) {
         (None, None) => true,
@@ -92,7 +93,7 @@ fn index(corpus: &Path, count: usize) -> BTreeMap<String, Vec<String>> {
     rows
 }
 
-/// What `hookswitch validate --json` says of these bodies.
+/// The output of `hookswitch validate --json` for these bodies.
 fn validate(bodies: &BTreeMap<String, String>) -> BTreeMap<String, Body> {
     let folder = tempfile::tempdir().expect("a temporary directory");
     for (name, body) in bodies {
@@ -105,7 +106,7 @@ fn validate(bodies: &BTreeMap<String, String>) -> BTreeMap<String, Body> {
         .output()
         .expect("hookswitch runs");
     let out = String::from_utf8(output.stdout).expect("UTF-8");
-    assert_eq!(out.lines().count(), bodies.len(), "one line a file");
+    assert_eq!(out.lines().count(), bodies.len(), "one line per file");
     let text = |value: &Value| value.as_str().map(str::to_owned);
     out.lines()
         .map(|line| {
@@ -123,7 +124,7 @@ fn validate(bodies: &BTreeMap<String, String>) -> BTreeMap<String, Body> {
         .collect()
 }
 
-/// Every file at once, so that one look shows all that is wrong.
+/// Every file at once, so that one run shows all that is wrong.
 fn compare(bodies: &BTreeMap<String, String>, expected: &BTreeMap<String, Body>) {
     let found = validate(bodies);
     let differences: Vec<String> = expected
@@ -211,7 +212,7 @@ fn samples_are_what_the_names_of_their_files_say() {
     compare(&bodies, &expected);
 }
 
-/// What a good event of this generation and type comes to.
+/// The expected result for a valid event of this generation and type.
 fn good(
     event: &Value,
     generation: &str,
@@ -309,7 +310,7 @@ fn samples_2_are_what_their_table_says() {
         let is_refused = envelope.starts_with("none") || valid == "400";
         let all = (!is_refused).then(|| {
             let events = events(&body);
-            // What `serve` learns from other events stands in brackets; `validate` sees one alone.
+            // What `serve` learns from other events is in brackets; `validate` sees each event alone.
             let key = key.split(" (").next().expect("a key");
             let (kinds, keys) = (for_each(kind, events.len()), for_each(key, events.len()));
             events
@@ -356,7 +357,7 @@ fn expected_key(event: &Value, key: &str) -> String {
         subject if subject.starts_with("subject /recording/call/") => {
             in_subject(event, "/recording/call/").expect("an id in the subject")
         }
-        other => panic!("no such key: {other}"),
+        other => panic!("unknown key: {other}"),
     }
 }
 

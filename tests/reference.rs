@@ -1,5 +1,5 @@
-//! The reference pages of the book are what the program says of itself: kinds, metrics, configuration keys, commands
-//! and problem types. A page that is stale fails; `HOOKSWITCH_REFERENCE=write cargo test --test reference` writes it anew.
+//! The reference pages of the book are generated from the program: kinds, metrics, configuration keys, commands and
+//! problem types. A stale page fails; `HOOKSWITCH_REFERENCE=write cargo test --test reference` writes it again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ fn file(path: &str) -> String {
     std::fs::read_to_string(root(path)).expect(path)
 }
 
-/// Compares a page with what it has to be, or writes it.
+/// Compares a page with its expected content, or writes it.
 fn check(name: &str, title: &str, body: &str) {
     let page = format!(
         "# {title}\n\n<!-- Generated: HOOKSWITCH_REFERENCE=write cargo test --test reference -->\n\n{}\n",
@@ -54,7 +54,7 @@ fn check(name: &str, title: &str, body: &str) {
 fn the_page_of_kinds_is_the_catalogue() {
     let catalog = Catalog::builtin().expect("the catalogue is good");
     let mut body = String::from(
-        "A kind says what an event is about, the same in every generation of the API. Routes and routing keys use it, and it is the \
+        "A kind is the subject of an event, the same in every generation of the API. Routes and routing keys use it, and it is the \
          header\n`hookswitch-kind`. [Call Automation events](acs-events.md) describes the events and the generations.\n\n\
          | kind | events (`Microsoft.Communication.…`) and the generations they come in |\n|---|---|\n",
     );
@@ -79,11 +79,11 @@ fn the_page_of_kinds_is_the_catalogue() {
     check("kinds", "Kinds and event types", &body);
 }
 
-/// What the program has for an app and a route that say as little as possible.
+/// The program's settings for an app and a route with as few keys as possible.
 const MINIMAL: &str = "[broker]\nurl = \"stdout:\"\n[[apps]]\nname = \"contoso\"\nauth = \"none\"\n\
                        [[routes]]\nname = \"contoso-calls\"\nqueue = \"contoso.calls\"\n";
 
-/// The table at `section`, such as `apps.auth`; of an array of tables its first one.
+/// The table at `section`, for example `apps.auth`; of an array of tables its first one.
 fn section<'t>(table: &'t mut toml::Table, section: &str) -> &'t mut toml::Table {
     section.split('.').fold(table, |table, name| {
         let value = table
@@ -100,7 +100,7 @@ fn section<'t>(table: &'t mut toml::Table, section: &str) -> &'t mut toml::Table
     })
 }
 
-/// What the program says that it expects of a key: its type, range or words.
+/// What the program expects of a key: its type, range or words.
 fn expected(catalog: &Catalog, place: &str, key: &str) -> String {
     for wrong in [toml::Value::Boolean(true), toml::Value::Integer(-7)] {
         let mut table: toml::Table = MINIMAL.parse().expect("it is TOML");
@@ -190,7 +190,7 @@ fn the_page_of_settings_is_what_the_program_takes() {
     let (config, catalog) = config::load(&Sources::text("minimal", MINIMAL)).expect("it is good");
     let mut printed: toml::Table = config.to_string().parse().expect("it is printed as TOML");
     let mut body = String::from(
-        "`config/hookswitch.toml` is the same as a file to copy; type, range and default are what the program says. \
+        "`config/hookswitch.toml` is the same as a file to copy; type, range and default come from the program. \
          [Configuration](../operator/configuration.md)\nexplains layers and routes.\n",
     );
     let keys = annotated();
@@ -255,7 +255,7 @@ fn help(command: &[&str]) -> String {
     let output = Command::new(PROGRAM)
         .args(command)
         .arg("--help")
-        // Help is as wide as a terminal, where there is one.
+        // Help is as wide as the terminal, if there is one.
         .env_remove("COLUMNS")
         .env_remove("LINES")
         .output()
@@ -291,7 +291,7 @@ fn the_page_of_commands_is_their_help() {
             "1",
             "the check found something, or the command could not do its work",
         ),
-        ("64", "usage: the command line makes no sense"),
+        ("64", "usage: the command line is not valid"),
         (
             "70",
             "a bug, or a part of the receiver that ended by itself",
@@ -342,7 +342,7 @@ fn the_page_of_problems_is_the_api_document() {
     let explained = BTreeMap::from([
         (
             "about:blank",
-            "the status says it all; the title is its phrase",
+            "the status says everything; the title is its phrase",
         ),
         (
             "urn:hookswitch:problem:not-a-callback",
@@ -412,11 +412,11 @@ fn the_page_of_problems_is_the_api_document() {
         let retry = if retry { "yes" } else { "" };
         writeln!(body, "| {status} | {} | {retry} |", cell(&texts.join(" "))).expect("a string");
     }
-    body += "\n[Answers](../sender/answers.md) says what leads to each of them.\n";
+    body += "\n[Answers](../sender/answers.md) gives the cause of each of them.\n";
     check("problem-types", "Problem types", &body);
 }
 
-/// A receiver with everything that has metrics of its own; stopped when dropped.
+/// A receiver with every component that has metrics; stopped when dropped.
 struct Receiver {
     child: Child,
     public: u16,
@@ -509,7 +509,7 @@ impl Receiver {
                 if posted {
                     return text;
                 }
-                // One event, so that metrics by its type are there.
+                // One event, so that metrics by its type are present.
                 let event = file("tests/data/events/ga/CallConnected.json");
                 let answer = self.ask(self.public, "/callbacks/contoso", Some(event));
                 assert_eq!(answer.expect("an answer").0, 202);
@@ -628,7 +628,7 @@ fn the_page_of_metrics_is_what_a_receiver_exports() {
         .expect("a string");
     }
     check("metrics", "Metrics", &body);
-    // Nothing that the sources register is left out.
+    // No metric that the sources register is left out.
     let mut registered = BTreeSet::new();
     let mut folders = vec![root("src")];
     while let Some(folder) = folders.pop() {

@@ -1,4 +1,4 @@
-//! The baseline of every ratio: an actix-web handler that reads the body of a callback and answers 202. It keeps
+//! The baseline of every ratio: an actix-web handler that reads the body of a callback and answers 202. It stores
 //! nothing. Built as an example: `cargo run --release --example baseline -- 127.0.0.1:8080`.
 
 use std::{error::Error, net::TcpListener};
@@ -6,7 +6,7 @@ use std::{error::Error, net::TcpListener};
 use actix_web::{App, HttpResponse, HttpServer, rt::System, web};
 
 async fn callback(body: web::Bytes) -> HttpResponse {
-    // A 202 like the receiver's, so that the answers weigh the same.
+    // A 202 like the receiver's, so that the answers have the same size.
     std::hint::black_box(body);
     HttpResponse::Accepted()
         .content_type("application/json")

@@ -1,4 +1,4 @@
-//! Says whether published payloads are there for the tests, as the build script of the receiver does.
+//! Tells the tests whether published payloads are available, like the build script of the receiver.
 
 const SAMPLES: &str = "HOOKSWITCH_SAMPLES";
 

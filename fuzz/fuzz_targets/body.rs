@@ -1,4 +1,4 @@
-//! `cargo fuzz run body`; what must hold stands in `fuzz/targets/body.rs`.
+//! `cargo fuzz run body`; the property is in `fuzz/targets/body.rs`.
 #![no_main]
 
 mod corpus;

@@ -1,4 +1,4 @@
-//! `cargo fuzz run configuration`; what must hold stands in `fuzz/targets/configuration.rs`.
+//! `cargo fuzz run configuration`; the property is in `fuzz/targets/configuration.rs`.
 #![no_main]
 
 mod corpus;

@@ -1,4 +1,4 @@
-//! `cargo fuzz run filter`; what must hold stands in `fuzz/targets/filter.rs`.
+//! `cargo fuzz run filter`; the property is in `fuzz/targets/filter.rs`.
 #![no_main]
 
 mod corpus;

@@ -1,4 +1,4 @@
-//! `cargo fuzz run journal`; what must hold stands in `fuzz/targets/journal.rs`.
+//! `cargo fuzz run journal`; the property is in `fuzz/targets/journal.rs`.
 #![no_main]
 
 mod corpus;

@@ -1,4 +1,4 @@
-//! `cargo fuzz run token`; what must hold stands in `fuzz/targets/token.rs`.
+//! `cargo fuzz run token`; the property is in `fuzz/targets/token.rs`.
 #![no_main]
 
 mod corpus;

@@ -20,7 +20,7 @@ use super::seeds;
 /// Most events in one callback.
 const BATCH: usize = 100;
 
-/// One app that keeps what it does not understand, one that refuses it.
+/// One app that keeps events that it does not understand, one that refuses them.
 const CONFIG: &str = r#"
 [server]
 batch_limit = 100
@@ -61,7 +61,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         seeds::files(&seeds::root().join("tests/data/json"), ".tsv")
             .iter()
             .flat_map(|table| {
-                // The third column is the body, escaped; as a beginning it is good as it stands.
+                // The third column is the body, escaped; it is a good seed as it is.
                 let lines = table.split(|byte| *byte == b'\n');
                 lines
                     .filter_map(|line| line.split(|byte| *byte == b'\t').nth(2).map(<[u8]>::to_vec))
@@ -109,7 +109,7 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-/// What ingress would offer to the journal for this callback, and the app it came for.
+/// What ingress would offer to the journal for this callback, and its app.
 pub(crate) fn offers(body: &str) -> (AppName, Vec<Offer>) {
     let app = PIPELINE.app("lenient").expect("it is configured");
     let body = Bytes::copy_from_slice(body.as_bytes());
@@ -141,7 +141,7 @@ fn split(input: &[u8]) -> (CallbackHead<'_>, &[u8]) {
 
 fn accepted(body: &Bytes, elements: Vec<Element>) {
     assert!((1..=BATCH).contains(&elements.len()));
-    // What stands between the events is what makes them an array, and nothing else.
+    // The text between the events makes them an array, and nothing else.
     let mut between = Vec::new();
     let mut end = 0;
     for element in &elements {
@@ -170,7 +170,7 @@ fn accepted(body: &Bytes, elements: Vec<Element>) {
     published(elements);
 }
 
-/// Where the slice stands, by its address and not by its content.
+/// The position of the slice, by its address and not by its content.
 fn place(body: &Bytes, slice: &Bytes) -> usize {
     let start = (slice.as_ptr() as usize).checked_sub(body.as_ptr() as usize);
     let start = start.expect("an event is a slice of the body");
@@ -186,7 +186,7 @@ fn check(body: &Bytes, element: &Element) {
         return;
     };
     assert!(!event.attributes.event_type.is_empty());
-    // Another reader finds the same in what we publish.
+    // Another reader finds the same in the published bytes.
     let published: Value =
         serde_json::from_slice(&event.cloud_event).expect("what is published is JSON");
     assert_eq!(published.get("specversion"), Some(&"1.0".into()));
@@ -199,7 +199,7 @@ fn check(body: &Bytes, element: &Element) {
     if structured {
         return;
     }
-    // The data are untouched: the very text that came.
+    // The data are unchanged: the same text as received.
     let data = match event.form {
         EnvelopeForm::CloudEvents => {
             assert_eq!(&event.raw, body, "in binary mode the body is the data");
@@ -223,7 +223,7 @@ fn check(body: &Bytes, element: &Element) {
     );
 }
 
-/// What goes to the journal is the CloudEvent, or for the quarantine the bytes as received.
+/// The journal gets the CloudEvent, or for the quarantine the bytes as received.
 fn published(elements: Vec<Element>) {
     let expected: Vec<[Bytes; 2]> = elements
         .iter()
@@ -238,10 +238,7 @@ fn published(elements: Vec<Element>) {
         .expect("this app keeps everything");
     assert_eq!(prepared.offers.len(), expected.len());
     for (offer, [cloud_event, raw]) in prepared.offers.iter().zip(&expected) {
-        assert!(
-            !offer.targets.is_empty(),
-            "every event has a place to go to"
-        );
+        assert!(!offer.targets.is_empty(), "every event has a target");
         let body = match offer.quarantine {
             None => offer.body == cloud_event,
             Some(_) => offer.body == raw || offer.body == cloud_event,

@@ -1,4 +1,4 @@
-//! Configuration: good or refused with every problem, and a good one printed and read again is the same.
+//! Configuration: valid, or refused with every problem; a valid one that is printed and read again is the same.
 
 use std::sync::LazyLock;
 
@@ -45,7 +45,7 @@ pub(crate) fn run(input: &[u8]) {
         return;
     };
     match config::load_against(&Sources::text("fuzz.toml", text), &CATALOG) {
-        Err(problems) => assert!(!problems.to_string().is_empty(), "refused without a word"),
+        Err(problems) => assert!(!problems.to_string().is_empty(), "refused without a reason"),
         Ok(config) => {
             let printed = config.to_string();
             let again =

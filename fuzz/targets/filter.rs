@@ -1,4 +1,5 @@
-//! Filter expressions: read or refused with a place, the same after being printed and read again, and `not` is not.
+//! Filter expressions: accepted, or refused with a location; the same after being printed and read again; and `not`
+//! negates.
 
 use std::sync::LazyLock;
 
@@ -64,7 +65,7 @@ pub(crate) fn run(input: &[u8]) {
 }
 
 fn hold(filter: &Filter) {
-    // `explain` and `check-config` print it for people who copy it into the file.
+    // `explain` and `check-config` print it so that it can be copied into the file.
     let printed = format!("filter = [{filter}]");
     let read: Value = toml::from_str::<toml::Table>(&printed)
         .ok()

@@ -1,7 +1,7 @@
-//! Recovery: whatever a journal's file holds, the next start keeps what is good, changes nothing of it, and works.
+//! Recovery: whatever a journal's file contains, the next start keeps what is readable, unchanged, and works.
 //!
-//! The input is a database file; where it begins with `@`, changes to a good one: `c` and two bytes cut it there (of
-//! 65,536 parts), any other byte and three of position and one of value change a byte.
+//! The input is a database file; if it begins with `@`, changes to a valid one: `c` and two bytes cut it there (in
+//! 65,536ths), any other byte with three bytes of position and one of value changes a byte.
 
 use std::{
     collections::HashSet,
@@ -20,7 +20,7 @@ use hookswitch::{
 
 use super::{body, seeds};
 
-/// Events in the good journal, of three calls.
+/// Events in the valid journal, of three calls.
 const EVENTS: usize = 60;
 
 struct Bench {
@@ -31,9 +31,9 @@ struct Bench {
     bodies: HashSet<Bytes>,
 }
 
-/// One at a time: it is one directory, so that the reserve file of a journal need not be written anew each time.
+/// One at a time: all runs use one directory, so that the reserve file of a journal need not be written each time.
 static BENCH: LazyLock<Mutex<Bench>> = LazyLock::new(|| {
-    // Memory where there is some: what is tried is reading, not the disk.
+    // In memory if possible: the test is about reading, not about the disk.
     let memory = Path::new("/dev/shm");
     let directory = if memory.is_dir() {
         tempfile::tempdir_in(memory)
@@ -114,7 +114,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     for cut in [0_u8, 1, 64, 128, 200, 255] {
         all.push(vec![b'@', b'c', cut, 0]);
     }
-    // The header, the schema, and pages further on.
+    // The header, the schema, and later pages.
     for place in [
         [0, 0, 16],
         [0, 0, 100],
@@ -129,7 +129,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 }
 
 pub(crate) fn run(input: &[u8]) {
-    // A run that found something has panicked here before.
+    // An earlier run that found something has panicked here.
     let bench = BENCH.lock().unwrap_or_else(PoisonError::into_inner);
     let (file, harm) = match input.strip_prefix(b"@") {
         Some(changes) => changed(&bench.good, changes),
@@ -141,7 +141,7 @@ pub(crate) fn run(input: &[u8]) {
         if entry.file_name() == "reserve" {
             continue;
         }
-        // What an earlier input made it set aside lies in a directory.
+        // What an earlier input made the journal set aside is in a directory.
         let removed = if entry.path().is_dir() {
             fs::remove_dir_all(entry.path())
         } else {
@@ -150,7 +150,7 @@ pub(crate) fn run(input: &[u8]) {
         removed.expect("a file of the journal");
     }
     fs::write(database(path), file).expect("written");
-    // Without it a good journal would count as an older copy; what is no journal of ours has none.
+    // Without it a valid journal would count as an older copy; a file that is not our journal has none.
     if input.starts_with(b"@") {
         fs::write(path.join("mark"), &bench.mark).expect("written");
     }

@@ -1,7 +1,8 @@
-//! The fuzz targets: what must hold for any bytes. Each is a plain function that panics where it does not, and is here
-//! once: libFuzzer runs it from `fuzz/fuzz_targets/`, a seeded driver from `tests/fuzz.rs` where there is no libFuzzer.
+//! The fuzz targets: properties that must hold for any bytes. Each is a plain function that panics if its property does
+//! not hold, and exists once: libFuzzer runs it from `fuzz/fuzz_targets/`, a seeded driver from `tests/fuzz.rs` without
+//! libFuzzer.
 //!
-//! They use the library as any other program would: nothing of it is public for their sake.
+//! They use the library as any other program would: nothing is public only for them.
 
 pub(crate) mod body;
 pub(crate) mod configuration;
@@ -14,9 +15,9 @@ pub(crate) mod token;
 pub(crate) struct Target {
     /// As in `cargo fuzz run NAME`.
     pub(crate) name: &'static str,
-    /// Panics where the bytes break a promise.
+    /// Panics if the bytes break a promise.
     pub(crate) run: fn(&[u8]),
-    /// What to begin with.
+    /// The seeds.
     pub(crate) seeds: fn() -> Vec<Vec<u8>>,
 }
 

@@ -1,4 +1,4 @@
-//! Files to begin with: our own, and the payloads that others have published where `HOOKSWITCH_SAMPLES` names their folder.
+//! Seed files: our own, and the published payloads of others if `HOOKSWITCH_SAMPLES` names their folder.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ pub(crate) fn root() -> PathBuf {
         .to_owned()
 }
 
-/// The contents of every file below `folder` whose name ends like this; nothing where there is no such folder.
+/// The contents of every file below `folder` whose name ends like this; nothing if the folder does not exist.
 pub(crate) fn files(folder: &Path, ending: &str) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];

@@ -1,7 +1,7 @@
-//! Token header and claims: nobody gets in but with what the issuer signed and the rules allow.
+//! Token header and claims: only what the issuer signed and the rules allow is accepted.
 //!
-//! The input is a query string, a line end, and the value of `Authorization`; where it begins with `@`, a token's header, a
-//! line end, and its claims, which are signed here as the issuer would.
+//! The input is a query string, a line end, and the value of `Authorization`; if it begins with `@`, a token's header,
+//! a line end, and its claims, which are signed here as the issuer would.
 
 use std::{
     sync::{Arc, LazyLock},
@@ -31,7 +31,7 @@ struct House {
     authenticators: Authenticators,
     app: AppName,
     runtime: tokio::runtime::Runtime,
-    /// The one good token: whatever else is admitted unsigned is a forgery.
+    /// The one valid token: any other token that is accepted unsigned is a forgery.
     token: String,
     _files: tempfile::TempDir,
 }
@@ -59,7 +59,7 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
     let (config, _) =
         config::load(&Sources::text("fuzz", &text)).expect("the configuration is good");
     let registry = status::new_registry().expect("a registry");
-    // The keeper would fetch keys; those of a file are read at once.
+    // The refresher would fetch keys; those of a file are read at once.
     let (authenticators, _keeper) = Authenticators::new(&config.apps, &registry, Arc::default())
         .expect("the files can be used");
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -150,7 +150,7 @@ pub(crate) fn run(input: &[u8]) {
         let token = format!("Bearer {}", signed(&house.key, first, second));
         match judged(house, "", token.as_bytes()) {
             Ok(()) => assert_rules(first, second, 61.0),
-            // A sender is told to retry only if everything but `nbf` is good.
+            // A sender is told to retry only if everything but `nbf` is valid.
             Err(AuthRefusal::NotYetValid { retry_after }) => {
                 assert!((1..=300).contains(&retry_after), "{retry_after}");
                 assert_rules(first, second, 301.0);
@@ -168,7 +168,7 @@ pub(crate) fn run(input: &[u8]) {
         if judged.is_ok() {
             let by_secret = query.contains("code=");
             let value = String::from_utf8_lossy(second);
-            // All but the signature, whose last character has bits that say nothing.
+            // Everything except the signature, whose last character has unused bits.
             let (said, _) = house.token.rsplit_once('.').expect("three parts");
             assert!(
                 by_secret || value.contains(said),
@@ -191,7 +191,7 @@ fn judged(house: &House, query: &str, authorization: &[u8]) -> Result<(), AuthRe
         .block_on(house.authenticators.admit(&house.app, &head))
 }
 
-/// What must be true of a token that lets in, said with another reader of it. Its `nbf` may be this many seconds ahead.
+/// What must be true of an accepted token, checked with another reader. Its `nbf` may be this many seconds ahead.
 fn assert_rules(header: &[u8], claims: &[u8], ahead: f64) {
     let read = |json: &[u8]| serde_json::from_slice::<Value>(json).expect("both are JSON");
     let (header, claims) = (read(header), read(claims));

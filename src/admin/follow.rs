@@ -20,11 +20,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FeedFilter {
-    /// App name.
     app: Option<String>,
-    /// Call key.
     call: Option<String>,
-    /// Kind.
     kind: Option<Kind>,
     /// Queue, with all its partitions, or one partition. Lines that have no destination yet do not match.
     queue: Option<String>,

@@ -19,9 +19,7 @@ pub struct Probe {
 /// What `/readyz` always lists, whether it makes the instance unready or not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReadinessDetail {
-    /// The journal.
     pub journal: JournalState,
-    /// The broker.
     pub broker: BrokerState,
     /// By channel name. The state of a single destination never makes an instance unready.
     pub destinations: Vec<DestinationDetail>,
@@ -32,7 +30,6 @@ pub struct ReadinessDetail {
 /// The status of one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DestinationDetail {
-    /// Channel name.
     pub name: String,
     pub state: DestinationState,
     /// Why, as text for the operator.

@@ -45,7 +45,6 @@ pub struct DuplicateRow {
     pub at: i64,
 }
 
-/// A call key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the columns of a table")]
 pub struct CallRow<'a> {

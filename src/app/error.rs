@@ -31,7 +31,6 @@ pub enum AppError {
     /// A listener ended.
     #[error("a listener failed")]
     Listener(#[source] io::Error),
-    /// The publisher ended.
     #[error("the publisher failed")]
     Publish(#[source] PublishError),
     /// Signals cannot be watched.

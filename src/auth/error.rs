@@ -41,7 +41,6 @@ pub enum AuthError {
 /// What a 401 asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthChallenge {
-    /// A bearer token.
     Bearer,
     /// Another bearer token than the one sent.
     InvalidToken,

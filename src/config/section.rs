@@ -352,7 +352,6 @@ impl<'t> Section<'t> {
         default
     }
 
-    /// True or false.
     pub(super) fn flag(&mut self, name: &'static str, default: bool) -> bool {
         let Some(given) = self.given(name) else {
             return default;

@@ -99,7 +99,6 @@ impl EntryList {
     }
 }
 
-/// All entries.
 #[derive(Debug, Default)]
 pub(super) struct DeliveryTable {
     entries: Vec<DeliveryEntry>,

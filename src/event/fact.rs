@@ -39,7 +39,6 @@ pub struct Attributes {
     pub source: Option<String>,
     /// `type` / `eventType`, full wire name.
     pub event_type: String,
-    /// `subject`.
     pub subject: Option<String>,
     /// `time` / `eventTime` as received; never used for ordering.
     pub time: Option<String>,

@@ -33,7 +33,6 @@ use super::{
 /// How much is read behind a request at once while it is not answered.
 const AHEAD: usize = 1_024;
 
-/// One connection.
 pub(super) struct Connection {
     stream: Stream,
     state: Rc<ConnectionState>,

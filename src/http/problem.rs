@@ -17,7 +17,6 @@ pub struct Problem {
     pub class: &'static str,
     /// The title of the class; the same for every occurrence.
     pub title: &'static str,
-    /// HTTP status.
     pub status: u16,
     /// The description of this occurrence.
     pub detail: String,

@@ -66,7 +66,6 @@ impl CallbackOutcome {
         Self::Abandoned,
     ];
 
-    /// The label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -97,7 +96,6 @@ pub enum RejectReason {
     Invalid,
     /// At least one is of an unknown type, and the app says `on_unknown = "reject"`.
     Unknown,
-    /// The journal is full.
     JournalFull,
     /// The limit of one destination is reached.
     DestinationFull,
@@ -105,9 +103,7 @@ pub enum RejectReason {
     NeverFits,
     /// No room on the journal's disk.
     DiskFull,
-    /// The journal failed.
     JournalFailed,
-    /// The journal is stalled.
     JournalStalled,
     /// Too many callbacks wait for the journal.
     Busy,
@@ -133,7 +129,6 @@ impl RejectReason {
         Self::NotConfirmed,
     ];
 
-    /// The label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -167,7 +162,6 @@ impl HandshakeKind {
     /// Every kind; a closed label set.
     const ALL: [Self; 3] = [Self::EventGrid, Self::EventGridOpen, Self::CloudEvents];
 
-    /// The label.
     const fn as_str(self) -> &'static str {
         match self {
             Self::EventGrid => "event_grid",

@@ -435,7 +435,6 @@ pub struct OpenJournal {
     pub closer: JournalCloser,
 }
 
-/// Closes the journal.
 #[derive(Debug)]
 pub struct JournalCloser {
     pub(super) commands: Sender<WriterCommand>,

@@ -39,7 +39,6 @@ const WORD: &str = "hookswitch-mark-1";
 /// What a mark says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct MarkValue {
-    /// The journal's id.
     pub(super) instance: Uuid,
     /// Its last answered commit.
     pub(super) commit: u64,

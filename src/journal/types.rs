@@ -114,14 +114,11 @@ pub enum JournalRefusal {
 /// The facts of a record besides its bytes; stored as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordFacts {
-    /// App.
     pub app: AppName,
     /// Call key; `None` for unkeyed events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<CallKey>,
-    /// Kind.
     pub kind: Kind,
-    /// Generation, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<Generation>,
     /// Full wire type.
@@ -139,10 +136,8 @@ pub struct RecordFacts {
     /// `hookswitch-query`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// `traceparent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// `tracestate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracestate: Option<String>,
     /// Set when the event itself is in quarantine.
@@ -166,7 +161,6 @@ pub struct Record {
 /// Everything the publisher needs to make the message of one delivery.
 #[derive(Clone, Debug)]
 pub struct DeliveryPayload {
-    /// The event.
     pub record: Arc<Record>,
     pub destination: Arc<Destination>,
     /// `hookswitch-sequence`; `None` for unkeyed events and in `confirm` mode.

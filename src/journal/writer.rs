@@ -80,7 +80,6 @@ pub(super) struct AccountingDelta {
     pub(super) moved: u64,
 }
 
-/// The owner of the store.
 #[derive(Debug)]
 pub(super) struct JournalWriter {
     pub(super) directory: Arc<JournalDirectory>,

@@ -46,7 +46,6 @@ pub(super) struct InFlight {
     pub(super) alone: bool,
 }
 
-/// All channels.
 #[derive(Default)]
 pub(super) struct ChannelSlots {
     pub(super) all: HashMap<ChannelId, ChannelSlot>,
@@ -58,7 +57,6 @@ pub(super) struct ChannelSlots {
 }
 
 impl ChannelSlots {
-    /// A channel was opened.
     pub(super) fn opened(&mut self, channel: ChannelId, opening: ChannelOpening) {
         if let Some(slot) = self.all.get_mut(&channel) {
             slot.open = Some(opening);

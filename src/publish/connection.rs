@@ -26,7 +26,6 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Close-Ok of a regular close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An open connection.
 pub(super) struct BrokerConnection {
     pub(super) connection: Connection,
     /// The number of the connection within its kind: later ones have higher numbers.

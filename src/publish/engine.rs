@@ -40,7 +40,6 @@ const SPARE_ORDERS: usize = 8;
 pub(super) struct Engine {
     parts: EngineParts,
     pub(super) statuses: DestinationStatuses,
-    /// The channels' tasks.
     pub(super) channel_tasks: JoinSet<()>,
     /// Rechecks and topology surveys in progress.
     pub(super) helpers: JoinSet<()>,

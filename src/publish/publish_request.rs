@@ -27,7 +27,6 @@ pub(super) struct PublishContext {
     pub(super) max_message_bytes: usize,
 }
 
-/// One publish, as ordered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PublishRequest {
     pub(super) attempt: AttemptId,

@@ -96,7 +96,6 @@ pub async fn run(
         .await
 }
 
-/// Everything that runs.
 struct PublisherLoop {
     engine: Engine,
     feed: Feed,

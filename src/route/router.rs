@@ -34,7 +34,6 @@ enum RouteTarget {
 /// The result of one route for one event, for `explain`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// The route's name.
     pub route: String,
     /// Whether it matches the event.
     pub verdict: RouteMatch,

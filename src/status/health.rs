@@ -90,7 +90,6 @@ pub struct HealthView {
     pub started: bool,
     /// Shutting down.
     pub draining: bool,
-    /// The journal.
     pub journal: JournalState,
     /// More about the journal's state, as text for the operator.
     pub journal_why: Option<String>,
@@ -98,7 +97,6 @@ pub struct HealthView {
     pub journal_dead: bool,
     /// True in `confirm` mode, where readiness follows the broker.
     pub needs_broker: bool,
-    /// The broker.
     pub broker: BrokerState,
     /// Each destination's state and why, by channel name.
     pub destinations: BTreeMap<String, (DestinationState, Option<String>)>,

@@ -88,7 +88,6 @@ impl StallDetector {
         self.work().waits_for_lock = waits;
     }
 
-    /// The lock was refused.
     pub fn lock_refused(&self) {
         self.work().refused = true;
     }

@@ -4,6 +4,8 @@
 //! applications, `wire` gives events the form that the service gives them, `delivery` posts them, and `service` runs it
 //! all. The crate shares no code with the receiver: programs that share a decoder share its mistakes.
 
+#![warn(missing_docs)]
+
 mod activity;
 mod api_error;
 mod delivery;

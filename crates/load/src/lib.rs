@@ -6,6 +6,8 @@
 //! due, `send` posts them over `http_connection`s, `sent_events` keeps what was sent, `consume` reads the queues and
 //! `verifier` compares; `summary` is the line of JSON at the end.
 
+#![warn(missing_docs)]
+
 mod clock;
 mod consume;
 mod error;

@@ -1,4 +1,4 @@
-//! The seeds of a target as files, which is how libFuzzer takes them.
+//! The seeds of a target as files, as libFuzzer needs them.
 
 use std::{fs, path::Path};
 

@@ -228,7 +228,7 @@ fn a_bad_pair_at_the_start_is_a_configuration_error() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("server.tls: the key in "), "{said}");
         assert!(
-            said.contains("tls.key does not serve with the certificate in "),
+            said.contains("tls.key does not belong to the certificate in "),
             "{said}"
         );
     }

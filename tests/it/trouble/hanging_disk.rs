@@ -135,7 +135,7 @@ async fn a_disk_that_hangs_does_not_keep_the_process_from_stopping() {
     assert_eq!(receiver.stop_under_load().await, Some(0));
     let log = receiver.log();
     assert!(
-        log.contains("the journal could not be closed in order"),
+        log.contains("the journal could not be closed cleanly"),
         "{log}"
     );
 

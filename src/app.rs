@@ -291,7 +291,7 @@ impl RunningParts {
             timeout_at(deadline + closing * 2 / 3, closed).await,
             Ok(Ok(()))
         ) {
-            warn!("the journal could not be closed in order; its next start recovers it");
+            warn!("the journal could not be closed cleanly; its next start recovers it");
         }
         self.admin.stop(closing / 3).await;
         info!("stopped");

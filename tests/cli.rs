@@ -112,7 +112,7 @@ fn check_config_prints_every_problem_at_once_and_exits_78() {
         format!("{name}:2: server.listen: is an integer"),
         format!("{name}:4: delivery.window: is 201"),
         format!("{name}:5: apps[0].auth: is missing"),
-        format!("{name}:6: apps[0].name: \"a.b\" is no app name"),
+        format!("{name}:6: apps[0].name: \"a.b\" is not an app name"),
         format!("{name}: broker.url: is missing"),
     ];
     assert_eq!(run.err.lines().count(), expected.len(), "{}", run.err);

@@ -411,11 +411,11 @@ fn what_cannot_work_is_said_at_once() {
                 "--ledger",
                 ledger,
             ],
-            "https is not spoken",
+            "https is not supported",
         ),
         (
             &["load", "--target", &url, "--queue", "q", "--amqp", "x"],
-            "is no AMQP URL",
+            "is not an AMQP URL",
         ),
         (&["load", "--rate", "0"], "must be above 0"),
         (&["load", "--duplicates", "2"], "from 0 to 1"),
@@ -423,7 +423,7 @@ fn what_cannot_work_is_said_at_once() {
         (&["load", "--rate", "5", "--burst", "1ms"], "--burst"),
         (
             &["load", "--config", "config/demo.toml", "--app", "nobody"],
-            "no such app",
+            "does not have this app",
         ),
         (
             &[

@@ -52,7 +52,7 @@ impl Probe {
 #[must_use]
 pub(super) fn livez(view: &HealthView, executor_stalled: bool) -> Probe {
     let mut reasons = Vec::new();
-    let failed = with_why("the journal failed and takes nothing until restart", view);
+    let failed = with_why("the journal failed and accepts nothing until restart", view);
     let stalled = with_why("the journal is stalled", view);
     if view.journal == JournalState::Failed {
         reasons.push(failed.as_str());
@@ -88,7 +88,7 @@ pub(super) fn startupz(view: &HealthView) -> Probe {
 #[must_use]
 pub(super) fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
     let mut reasons = Vec::new();
-    let failed = with_why("the journal failed and takes nothing until restart", view);
+    let failed = with_why("the journal failed and accepts nothing until restart", view);
     let gone = with_why("the journal's files are gone", view);
     let stalled = with_why("the journal is stalled", view);
     if !view.started {

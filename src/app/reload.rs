@@ -32,7 +32,7 @@ const SETTLED: Duration = Duration::from_millis(500);
 pub(super) fn failures(registry: &Registry) -> prometheus::Result<IntCounter> {
     let counter = IntCounter::new(
         "hookswitch_schema_reload_failures_total",
-        "Reloads of schemas.path that failed; the schemas before stayed in force",
+        "Reloads of schemas.path that failed; the previous schemas stay in use",
     )?;
     registry.register(Box::new(counter.clone()))?;
     Ok(counter)
@@ -101,11 +101,11 @@ pub(super) async fn watch(
             }
             Ok(Err(cause)) => {
                 failures.inc();
-                error!(path = %path.display(), error = %Chain(&cause), "schemas not reloaded; those before stay in force");
+                error!(path = %path.display(), error = %Chain(&cause), "schemas not reloaded; the previous ones stay in use");
             }
             Err(_) => {
                 failures.inc();
-                error!(path = %path.display(), "loading the schemas panicked; those before stay in force");
+                error!(path = %path.display(), "loading the schemas panicked; the previous ones stay in use");
             }
         }
     }

@@ -55,7 +55,7 @@ pub enum AuthRefusal {
     #[error("credentials are missing")]
     Missing(AuthChallenge),
     /// The credentials are proven to be bad.
-    #[error("the credentials are not good for this app")]
+    #[error("the credentials are not valid for this app")]
     Wrong(AuthChallenge),
     /// A good token, but its `nbf` is up to five minutes ahead of our clock.
     #[error("the token is not valid yet: the clocks of its issuer and of the receiver differ")]
@@ -64,7 +64,7 @@ pub enum AuthRefusal {
         retry_after: u16,
     },
     /// The credentials cannot be judged now.
-    #[error("the keys that the token would be checked with are not at hand")]
+    #[error("the keys to check the token are not available")]
     NoKeys {
         /// Seconds after which it may be.
         retry_after: u16,

@@ -26,7 +26,7 @@ pub enum FetchError {
     #[error("the answer is larger than {ANSWER_LIMIT_BYTES} bytes")]
     Large,
     /// It is not a key set.
-    #[error("the answer is of no use")]
+    #[error("the answer is not a usable key set")]
     Keys(#[from] KeySetError),
     /// It is not a discovery document.
     #[error("the answer is not an OpenID discovery document")]

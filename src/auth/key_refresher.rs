@@ -64,11 +64,11 @@ async fn keep_secrets(secrets: &Arc<Secrets>, look: Duration, metrics: &AuthMetr
             Ok(Ok(false)) => {}
             Ok(Err(cause)) => {
                 metrics.reload_failed();
-                error!(%path, error = %Chain(&cause), "shared secrets not reloaded; those before stay good");
+                error!(%path, error = %Chain(&cause), "shared secrets not reloaded; the previous ones stay valid");
             }
             Err(cause) => {
                 metrics.reload_failed();
-                error!(%path, error = %Chain(&cause), "shared secrets not reloaded; those before stay good");
+                error!(%path, error = %Chain(&cause), "shared secrets not reloaded; the previous ones stay valid");
             }
         }
     }
@@ -87,11 +87,11 @@ async fn keep_key_file(source: &Source, path: &Path, metrics: &AuthMetrics) {
             }
             Ok(Err(cause)) => {
                 metrics.reload_failed();
-                error!(%path, error = %Chain(&cause), "keys not read; those before stay good");
+                error!(%path, error = %Chain(&cause), "keys not read; the previous ones stay valid");
             }
             Err(cause) => {
                 metrics.reload_failed();
-                error!(%path, error = %Chain(&cause), "keys not read; those before stay good");
+                error!(%path, error = %Chain(&cause), "keys not read; the previous ones stay valid");
             }
         }
     }

@@ -219,7 +219,7 @@ fn tell_weak(issuer: &str, keys: &KeySet, before: Option<&KeySet>) {
         warn!(
             issuer,
             keys = ?keys.weak(),
-            "RSA keys below 2048 bits are passed over: no token that is signed with one of these is good"
+            "RSA keys below 2048 bits are ignored: tokens signed with them are not valid"
         );
     }
 }

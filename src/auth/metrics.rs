@@ -61,7 +61,7 @@ impl AuthMetrics {
             refusals: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_auth_refusals_total",
-                    "Callbacks not accepted, by app and what their credentials lacked; not_yet_valid, unknown_key, keys: answered 503, because they may be good",
+                    "Callbacks not accepted, by app and what their credentials lacked; not_yet_valid, unknown_key, keys: answered 503, because they may be valid",
                 ),
                 &["app", "class"],
             )?,
@@ -74,7 +74,7 @@ impl AuthMetrics {
             )?,
             reload_failures: IntCounter::new(
                 "hookswitch_auth_reload_failures_total",
-                "Changed files of secrets or keys that could not be used; what was good before stayed so",
+                "Changed files of secrets or keys that could not be used; the previous ones stay in use",
             )?,
         };
         for app in apps {

@@ -139,14 +139,14 @@ pub(super) struct LoadArgs {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
+    let number: f64 = text.parse().map_err(|_| "is not a number".to_owned())?;
     (number.is_finite() && number > 0.0)
         .then_some(number)
         .ok_or_else(|| "must be above 0".to_owned())
 }
 
 fn chance(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
+    let number: f64 = text.parse().map_err(|_| "is not a number".to_owned())?;
     (0.0..=1.0)
         .contains(&number)
         .then_some(number)

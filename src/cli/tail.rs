@@ -119,7 +119,7 @@ impl TailArgs {
         let mut url = self
             .admin
             .join("/live")
-            .with_context(|| format!("{} is no address of an admin listener", self.admin))?;
+            .with_context(|| format!("{} is not the address of an admin listener", self.admin))?;
         let kind = self.kind.map(|kind| kind.as_str().to_owned());
         let filters = [
             ("app", &self.app),

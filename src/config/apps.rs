@@ -93,7 +93,7 @@ fn rate(section: &mut Section<'_>) -> Option<Rate> {
     let limited = section.given("rate_limit").is_some();
     let per_second = section.integer("rate_limit", 1..=RATE_LIMIT, 1);
     if !limited && section.given("rate_burst").is_some() {
-        section.refuse("rate_burst", "is there without rate_limit: write both");
+        section.refuse("rate_burst", "needs rate_limit: write both");
     }
     let burst = section.integer("rate_burst", 1..=RATE_LIMIT, per_second);
     let rate = Rate {

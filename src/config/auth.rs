@@ -204,7 +204,7 @@ pub(super) fn refuse_passed_secrets(auth: &Auth, pass_query: &[Given<'_>]) {
             |secret| matches!(&secret.place, SecretPlace::Query(name) if Some(name.as_str()) == given.text()),
         );
         if named {
-            given.refuse("is a shared_secret of this app, which is never passed on: take it out");
+            given.refuse("is a shared_secret of this app, which is never passed on: remove it");
         }
     }
 }
@@ -259,7 +259,7 @@ fn acs(section: &mut Section<'_>, known: &mut Vec<String>) -> Option<Acs> {
                 "is not a GUID like \"00000000-0000-4000-8000-000000009100\"",
             );
         } else if known.contains(id) {
-            section.refuse("resource_id", "is there already: write each resource once");
+            section.refuse("resource_id", "is already listed: write each resource once");
         }
         known.push(id.clone());
     }
@@ -420,7 +420,7 @@ fn shared_secret(section: &mut Section<'_>) -> Option<SharedSecret> {
 fn unfit(name: &str) -> Option<&'static str> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if name.is_empty() || !name.bytes().all(token) {
-        return Some("is no name of a header");
+        return Some("is not a header name");
     }
     if name == "authorization" {
         return Some("is for tokens: write jwt or acs, or take another header");

@@ -26,7 +26,7 @@ pub fn check_broker_url(url: &str) -> Result<AMQPUri, BrokerUrlError> {
     let refuse = |why: &str| BrokerUrlError(why.replace(url, "***"));
     let parsed: AMQPUri = url
         .parse()
-        .map_err(|why: String| refuse(&format!("is no AMQP URL: {why}")))?;
+        .map_err(|why: String| refuse(&format!("is not an AMQP URL: {why}")))?;
     let authority = url.split("://").nth(1).unwrap_or_default();
     let host = authority.split(['/', '?']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();
@@ -136,7 +136,7 @@ fn endpoint(section: &mut Section<'_>) -> BrokerEndpoint {
             BrokerEndpoint::AmqpFile(path)
         }
         (Some(_), Some(_)) => {
-            section.refuse("url_file", "is there beside url: write one of the two");
+            section.refuse("url_file", "conflicts with url: write one of the two");
             BrokerEndpoint::Stdout
         }
         (None, None) => {

@@ -287,7 +287,7 @@ impl Config {
                 Auth::Any(methods) => {
                     if methods.acs.iter().any(|acs| acs.keys_url.is_some()) {
                         notices.push(format!(
-                            "app {name} takes the emulator's tokens (acs.keys_url), not the service's"
+                            "app {name} accepts the emulator's tokens (acs.keys_url), not the service's"
                         ));
                     }
                     if app.event_grid == EventGrid::Open {

@@ -42,7 +42,7 @@ fn origins(section: &mut Section<'_>) -> Vec<String> {
             );
         } else if name != "*" && !is_dns_name(&name) {
             given.refuse(format!(
-                "{name:?} is no DNS name: write the name alone, for example {EXAMPLE:?}, without scheme, port or path"
+                "{name:?} is not a DNS name: write the name alone, for example {EXAMPLE:?}, without scheme, port or path"
             ));
         } else if names.contains(&name) {
             given.refuse(format!("{name:?} is named twice"));

@@ -33,7 +33,7 @@ pub enum KeyPairError {
         source: pem::Error,
     },
     /// They are not a pair, or of an unsupported kind.
-    #[error("the key in {} does not serve with the certificate in {}", files.key_file.display(), files.cert_file.display())]
+    #[error("the key in {} does not belong to the certificate in {}", files.key_file.display(), files.cert_file.display())]
     Pair {
         files: Box<KeyPair>,
         #[source]

@@ -35,12 +35,10 @@ pub(crate) struct Key {
 #[derive(Debug, thiserror::Error)]
 pub enum KeySetError {
     /// It does not have the form of a key set.
-    #[error("it is no JSON Web Key Set")]
+    #[error("it is not a JSON Web Key Set")]
     Form(#[source] serde_json::Error),
     /// It has no key that can check a signature.
-    #[error(
-        "none of its {0} keys checks signatures of a kind that is known here (RSA from {RSA_BITS} bits)"
-    )]
+    #[error("none of its {0} keys can check signatures of a known kind (RSA from {RSA_BITS} bits)")]
     None(usize),
     /// There are too many.
     #[error("it has {0} keys, more than {KEYS_LIMIT}")]

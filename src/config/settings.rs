@@ -73,7 +73,7 @@ pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
     if !named {
         section.refuse(
             "instance",
-            "is no instance name: write 1 to 64 visible ASCII characters, different for each replica",
+            "is not an instance name: write 1 to 64 visible ASCII characters, different for each replica",
         );
     }
     server
@@ -153,7 +153,7 @@ pub(super) fn schemas(section: &mut Section<'_>) -> Schemas {
         section.refuse(
             "path",
             format!(
-                "{} is no directory: write one that holds catalog.json",
+                "{} is not a directory: write one that holds catalog.json",
                 path.display()
             ),
         );

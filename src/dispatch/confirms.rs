@@ -7,9 +7,9 @@
 //!
 //! - A return is queued before the ack of its own message is processed.
 //! - A confirmation without a return proves that no return was queued when it was processed: all returns until then are
-//! attached to confirmations that are already resolved, so polling every outstanding one finds them.
+//!   attached to confirmations that are already resolved, so polling every outstanding one finds them.
 //! - A returned message's own ack takes one queued return, its own or another's. So there are never more queued returns
-//! than there are returned messages without their ack, and none is queued when no confirmation is outstanding.
+//!   than there are returned messages without their ack, and none is queued when no confirmation is outstanding.
 //!
 //! Confirmations are polled in rounds, because a poll says nothing about the order in which they were resolved.
 

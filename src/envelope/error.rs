@@ -17,21 +17,21 @@ const HEADER_SHOWN: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// 415: the body is compressed; nothing is decompressed before the sender is trusted.
-    #[error("content-encoding {encoding:?} is not taken: send the body as it is")]
+    #[error("content-encoding {encoding:?} is not supported: send the body without it")]
     ContentEncoding {
         /// The header's value, cut.
         encoding: String,
     },
     /// 415: another media type, and not JSON; or a charset that is not UTF-8.
     #[error(
-        "content-type {media_type:?} is not taken: send application/json, application/cloudevents+json or application/cloudevents-batch+json in UTF-8"
+        "content-type {media_type:?} is not supported: send application/json, application/cloudevents+json or application/cloudevents-batch+json in UTF-8"
     )]
     MediaType {
         /// The header's value, cut.
         media_type: String,
     },
     /// 400: not JSON as required.
-    #[error("body is not JSON as it must be, at byte {offset}: {problem}")]
+    #[error("body is not valid JSON, at byte {offset}: {problem}")]
     Json {
         /// Where, in bytes from the start of the body.
         offset: usize,

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// Why a word is not an app name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no app name: 1 to 64 of a-z, A-Z, 0-9, '-' and '_' (no dot: routing keys are split at dots)"
+    "{0:?} is not an app name: 1 to 64 of a-z, A-Z, 0-9, '-' and '_' (no dot: routing keys are split at dots)"
 )]
 pub struct NameError(pub String);
 

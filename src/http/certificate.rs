@@ -147,7 +147,7 @@ mod tests {
         check(
             &with(&one.cert_file, &other.key_file),
             &format!(
-                "cannot use server.tls: the key in {} does not serve with the certificate in {crt}: ",
+                "cannot use server.tls: the key in {} does not belong to the certificate in {crt}: ",
                 other.key_file.display()
             ),
         );

@@ -102,28 +102,28 @@ impl ConnectionMetrics {
             refused: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_connections_refused_total",
-                    "Connections that found no place, by listener and which limit was reached",
+                    "Connections refused because of a limit, by listener and limit",
                 ),
                 &["listener", "reason"],
             )?,
             cut: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_connections_cut_total",
-                    "Connections ended before a handler was asked or after it answered, by listener and why",
+                    "Connections that the listener ended before a request was handled or after its answer, by listener and reason",
                 ),
                 &["listener", "reason"],
             )?,
             expiry: IntGaugeVec::new(
                 Opts::new(
                     "hookswitch_tls_certificate_expiry_timestamp_seconds",
-                    "When the certificate that a listener shows ends; absent for a listener without TLS",
+                    "When the certificate of a listener expires; absent for a listener without TLS",
                 ),
                 &["listener"],
             )?,
             reload_failures: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_tls_reload_failures_total",
-                    "Changed certificates or keys that could not be used, by listener; those before still serve",
+                    "Changed certificates or keys that could not be used, by listener; the previous ones stay in use",
                 ),
                 &["listener"],
             )?,

@@ -17,10 +17,10 @@ pub enum BodyError {
     #[error("the body is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: usize },
     /// It was not complete within `server.request_timeout`.
-    #[error("the body did not come in time")]
+    #[error("the body did not arrive in time")]
     Slow,
     /// All bodies in progress together have reached the memory limit.
-    #[error("the callbacks in progress hold as much memory as they may")]
+    #[error("the callbacks in progress have reached their memory limit")]
     Crowded,
     /// The sender broke off, or its framing is wrong.
     #[error("the body is incomplete or wrongly framed")]

@@ -47,7 +47,7 @@ pub enum IngressError {
     #[error(transparent)]
     HandshakeKind(#[from] HandshakeError),
     /// The body is encoded.
-    #[error("a content-encoding is not taken: send the body as it is")]
+    #[error("a content-encoding is not supported: send the body without it")]
     ContentEncoding,
     /// Its sender is not authenticated for the app.
     #[error(transparent)]
@@ -62,7 +62,7 @@ pub enum IngressError {
     #[error(transparent)]
     Rejected(#[from] Rejection),
     /// The app exceeds its rate limit.
-    #[error("the app sends more callbacks a second than it may")]
+    #[error("the app exceeds its limit of callbacks per second")]
     TooOften {
         /// Until one more is accepted.
         wait: Duration,
@@ -74,7 +74,7 @@ pub enum IngressError {
         wait: Duration,
     },
     /// Too many callbacks are in progress.
-    #[error("{limit} callbacks are in progress, which is as many as may be")]
+    #[error("{limit} callbacks are in progress, which is the limit")]
     Crowded { limit: usize },
     /// The journal refused it.
     #[error(transparent)]

@@ -208,7 +208,7 @@ impl IngressMetrics {
         let metrics = Self {
             callbacks: counters(
                 "hookswitch_callbacks_total",
-                "Callbacks by what became of them; one refused before its envelope was known counts here only",
+                "Callbacks by outcome; one refused before its envelope was decoded counts here only",
                 &["outcome"],
             )?,
             callback_seconds: Histogram::with_opts(
@@ -237,12 +237,12 @@ impl IngressMetrics {
             )?,
             by_type: counters(
                 "hookswitch_events_by_type_total",
-                "Events by type, generation and what became of them; types that the catalogue does not know are other",
+                "Events by type, generation and outcome; types that the catalogue does not know are other",
                 &["type", "generation", "outcome"],
             )?,
             rejected: counters(
                 "hookswitch_events_rejected_total",
-                "Events of refused callbacks by why the callback was refused",
+                "Events of refused callbacks, by the reason of the refusal",
                 &["reason"],
             )?,
             drift: IntCounter::new(
@@ -251,7 +251,7 @@ impl IngressMetrics {
             )?,
             handshakes: counters(
                 "hookswitch_handshakes_total",
-                "Requests for consent to events, by how they ask (event_grid_open: without credentials) and whether it was granted",
+                "Requests for consent to events, by protocol (event_grid_open: without credentials) and result",
                 &["kind", "outcome"],
             )?,
             rate_limited: counters(

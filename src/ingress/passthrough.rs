@@ -48,12 +48,12 @@ impl<'a> RequestPath<'a> {
 pub enum PassthroughError {
     /// The rest of the path.
     #[error(
-        "what follows the app in the path must be visible ASCII of at most {PATH_LIMIT_BYTES} bytes"
+        "the rest of the path after the app must be visible ASCII of at most {PATH_LIMIT_BYTES} bytes"
     )]
     Path,
     /// The parameters named in `pass_query`.
     #[error(
-        "the query parameters that are carried to consumers must be visible ASCII of at most {QUERY_LIMIT_BYTES} bytes"
+        "the query parameters that are passed on to consumers must be visible ASCII of at most {QUERY_LIMIT_BYTES} bytes"
     )]
     Query,
 }

@@ -65,7 +65,7 @@ pub enum Rejection {
     #[error("the envelope was not recognised")]
     Envelope(#[from] DecodeError),
     /// The app refuses a callback with an event like this as a whole (`on_invalid`, `on_unknown`).
-    #[error("{} of {} events are not taken", .summaries.iter().filter(|note| !note.faults.is_empty()).count(), .summaries.len())]
+    #[error("{} of {} events are refused", .summaries.iter().filter(|note| !note.faults.is_empty()).count(), .summaries.len())]
     Events {
         reason: RejectReason,
         /// One for each event, including valid ones.

@@ -65,7 +65,7 @@ impl JournalDirectory {
         private::create(&probe).map_err(failed)?;
         fs::remove_file(&probe).map_err(failed)?;
         if let Err(error) = private::tighten(path, is_ours) {
-            tracing::warn!(%error, path = %path.display(), "cannot see who may read the journal's files");
+            tracing::warn!(%error, path = %path.display(), "cannot check the access to the journal's files");
         }
         Ok(Self {
             path: path.to_owned(),
@@ -122,7 +122,7 @@ impl JournalDirectory {
         if let Err(error) = fs::remove_file(self.path.join(RESERVE))
             && error.kind() != io::ErrorKind::NotFound
         {
-            tracing::warn!(%error, path = %self.path.display(), "cannot give up the journal's reserve file");
+            tracing::warn!(%error, path = %self.path.display(), "cannot release the journal's reserve file");
         }
     }
 

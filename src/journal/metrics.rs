@@ -43,13 +43,13 @@ impl JournalMetrics {
         let salvaged = IntCounterVec::new(
             Opts::new(
                 "hookswitch_journal_salvaged_records_total",
-                "Records of a damaged journal, by what became of them",
+                "Records of a damaged journal, by outcome",
             ),
             &["outcome"],
         )?;
         let limit = IntGauge::new(
             "hookswitch_journal_limit_bytes",
-            "Bound of live records (journal.limit_bytes)",
+            "Limit of live records (journal.limit_bytes)",
         )?;
         limit.set(i64::try_from(limit_bytes).unwrap_or(i64::MAX));
         let metrics = Self {
@@ -96,7 +96,7 @@ impl JournalMetrics {
             )?,
             salvages: IntCounter::new(
                 "hookswitch_journal_salvages_total",
-                "Damaged journals from which a new one was made at start",
+                "Damaged journals that were salvaged at start",
             )?,
             salvaged: salvaged.with_label_values(&["recovered"]),
             lost: salvaged.with_label_values(&["lost"]),
@@ -142,7 +142,7 @@ impl GaugesCollector {
             records: IntGauge::new("hookswitch_journal_records", "Live records")?,
             age: Gauge::new(
                 "hookswitch_journal_oldest_unpublished_age_seconds",
-                "Age of the oldest record that a destination still waits for; 0 where there is none",
+                "Age of the oldest pending record; 0 if there is none",
             )?,
         })
     }

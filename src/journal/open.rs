@@ -84,7 +84,7 @@ pub(super) fn open_tuned(
 ) -> Result<OpenJournal, JournalError> {
     let directory = Arc::new(JournalDirectory::open(&settings.path)?);
     if let Some(bytes) = file_limit::bytes() {
-        tracing::warn!(bytes, path = %settings.path.display(), "files of this process have a limit (ulimit -f): to the journal it is a disk of that size");
+        tracing::warn!(bytes, path = %settings.path.display(), "the size of files is limited (ulimit -f): the journal treats the limit as the size of its disk");
     }
     let metrics = JournalMetrics::register(&status.registry, settings.limit_bytes)
         .expect("the metrics are well named and a registry has one journal");

@@ -64,7 +64,7 @@ pub(super) fn tighten(directory: &Path, is_ours: impl Fn(&str) -> bool) -> io::R
     if shared || mode & STICKY != 0 {
         tracing::info!(%path, mode = octal, "the journal's directory is used for other files, too: its access stays as it is");
     } else if take_access(directory, &found) {
-        tracing::info!(%path, mode = octal, "others could look into the journal's directory: now only its owner");
+        tracing::info!(%path, mode = octal, "other users had access to the journal's directory: now only its owner has");
     } else {
         tracing::info!(%path, mode = octal, "the journal's directory belongs to another user: its access stays as it is");
     }

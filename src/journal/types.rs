@@ -95,7 +95,7 @@ pub enum JournalRefusal {
     #[error("no space left on the journal's disk")]
     DiskFull,
     /// A write or fsync failed; callbacks are refused until restart.
-    #[error("the journal failed and takes nothing until restart")]
+    #[error("the journal failed and accepts nothing until restart")]
     Failed,
     /// A commit does not finish, or another program holds the database locked; accepting resumes by itself.
     #[error("the journal is stalled")]

@@ -203,7 +203,7 @@ impl Engine {
                 self.refused(attempt, refused);
             }
             IsolatedEvent::NotSent { attempt, why } => {
-                tracing::warn!(error = why, "a message sent alone was not taken");
+                tracing::warn!(error = why, "an isolated message was not accepted");
                 self.parts.metrics.published(PublishResult::Error);
                 self.slots.flights.remove(&attempt);
                 self.step(DispatcherInput::NotSent { attempt });
@@ -366,7 +366,7 @@ impl Engine {
             tracing::warn!(
                 code = refused.code,
                 reason = refused.text,
-                "the broker refuses a quarantined event: sending what is known of it without its body"
+                "the broker refuses a quarantined event: sending its facts without its body"
             );
             self.step(DispatcherInput::AloneUnknown { attempt });
             return;
@@ -476,7 +476,7 @@ impl Engine {
         if let Some(request) = self.waiting.pop_front() {
             self.sending_alone = self.parts.alone.try_send(request).is_ok();
             if !self.sending_alone {
-                tracing::error!("the task that sends messages alone takes no orders");
+                tracing::error!("the isolated publisher takes no orders");
                 self.waiting.push_front(request);
             }
         }

@@ -9,7 +9,7 @@ use crate::{config::BrokerUrlFileError, report::Chain};
 pub enum PublishError {
     /// A broker URL cannot be read. The URL itself is not shown: it contains the password.
     #[error(
-        "broker URL number {number} is no AMQP URL ({reason}): write amqp://user:password@host:5672/vhost"
+        "broker URL number {number} is not an AMQP URL ({reason}): write amqp://user:password@host:5672/vhost"
     )]
     Url {
         /// Its position in the list, from 1.

@@ -111,7 +111,7 @@ impl IsolatedPublisher {
             let channel = match open_channel(&open).await {
                 Ok(channel) => channel,
                 Err(error) => {
-                    tracing::warn!(error = %chain(&error), "no channel to send a message alone");
+                    tracing::warn!(error = %chain(&error), "no channel for an isolated message");
                     close(link).await;
                     continue;
                 }
@@ -240,7 +240,7 @@ impl IsolatedPublisher {
             match self.try_connect().await {
                 Ok(link) => return Arc::new(link),
                 Err(error) => {
-                    tracing::warn!(error = %chain(&error), "no connection to send a message alone");
+                    tracing::warn!(error = %chain(&error), "no connection for an isolated message");
                     pause(&mut backoff, &self.halt).await;
                 }
             }

@@ -64,7 +64,7 @@ impl PublishMetrics {
             published: IntCounterVec::new(
                 Opts::new(
                     "hookswitch_publish_total",
-                    "Publishes by what became of them; lost: the outcome is unknown, it is sent again",
+                    "Publishes by outcome; lost: the outcome is unknown, the message is sent again",
                 ),
                 &["result"],
             )?,
@@ -93,7 +93,7 @@ impl PublishMetrics {
             )?,
             reconnects: IntCounter::new(
                 "hookswitch_broker_reconnects_total",
-                "How often a publishing connection was made after one was lost",
+                "How often the publishing connection was reopened after a loss",
             )?,
             fences_passed: IntCounter::new(
                 "hookswitch_broker_fences_passed_total",

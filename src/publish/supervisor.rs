@@ -94,7 +94,7 @@ pub(super) async fn hold(
                         drop(news.send(ConnectionEvent::Blocked(Some(reason))).await);
                     }
                     Some(Event::ConnectionUnblocked) => {
-                        tracing::info!("the broker takes messages again");
+                        tracing::info!("the broker accepts messages again");
                         drop(news.send(ConnectionEvent::Blocked(None)).await);
                     }
                     Some(Event::Error(error)) => why = chain(&error),

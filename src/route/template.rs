@@ -45,7 +45,7 @@ pub enum TemplateError {
     },
     /// A brace without its partner.
     #[error(
-        "the brace at byte {offset} has no partner: placeholders are {{app}}, {{kind}}, {{event}} and {{generation}}"
+        "the brace at byte {offset} is not paired: placeholders are {{app}}, {{kind}}, {{event}} and {{generation}}"
     )]
     Brace { offset: usize },
 }

@@ -106,7 +106,7 @@ impl StallDetector {
         if work.logged
             && let Some(since) = work.since
         {
-            tracing::warn!(seconds = since.elapsed().as_secs(), "the journal goes on");
+            tracing::warn!(seconds = since.elapsed().as_secs(), "the journal continues");
         }
         *work = WriterWork::default();
     }

@@ -7,7 +7,7 @@ use std::{io, path::PathBuf, time::Duration};
 pub enum LoadError {
     /// A target that cannot be posted to.
     #[error(
-        "{url} is not a target: write a URL such as http://127.0.0.1:8080/callbacks/dev (https is not spoken here)"
+        "{url} is not a target: write a URL like http://127.0.0.1:8080/callbacks/dev (https is not supported)"
     )]
     Target {
         /// As given.

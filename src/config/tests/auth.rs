@@ -261,7 +261,7 @@ fn a_file_of_keys_is_judged_as_a_start_judges_it() {
         file.display()
     );
     for (keys, why) in [
-        ("[]", "it is no JSON Web Key Set"),
+        ("[]", "it is not a JSON Web Key Set"),
         ("{\"keys\": []}", "none of its 0 keys checks signatures"),
         (
             "{\"keys\": [{\"kty\": \"oct\", \"k\": \"cGxhbnRlZA\"}]}",
@@ -293,7 +293,7 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
             "header = \"ce-key\"",
             ".header: means something else already",
         ),
-        ("header = \"a b\"", ".header: is no name of a header"),
+        ("header = \"a b\"", ".header: is not a header name"),
         ("query = \"\"", ".query: is empty"),
         (
             "query = \"a\", header = \"b\"",

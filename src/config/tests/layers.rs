@@ -169,7 +169,7 @@ partitions = 0
             "f.toml:7: delivery.accept_after: is \"jurnal\", expected \"journal\" or \"confirm\"; did you mean \"journal\"?",
             "f.toml:8: brokr: unknown key; did you mean \"broker\"?",
             "f.toml:9: apps[0].auth: is missing: write [apps.auth]",
-            "f.toml:10: apps[0].name: \"a.b\" is no app name: 1 to 64 of a-z, A-Z, 0-9, '-' and '_' (no dot",
+            "f.toml:10: apps[0].name: \"a.b\" is not an app name: 1 to 64 of a-z, A-Z, 0-9, '-' and '_' (no dot",
             "f.toml:14: routes[0].name: is missing",
             "f.toml:15: routes[0].app: there is no app \"contso\"; did you mean \"contoso\"?",
             "f.toml:16: routes[0].kinds[0]: unknown kind \"DtmfRecieved\"; did you mean \"DtmfReceived\"?",

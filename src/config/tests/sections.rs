@@ -97,8 +97,8 @@ fn limits_out_of_range_are_refused_with_the_range() {
             "peer_connection_limit = 4097",
             "is above connection_limit, which is 4096",
         ),
-        ("server", "instance = \"\"", "is no instance name"),
-        ("server", "instance = \"a b\"", "is no instance name"),
+        ("server", "instance = \"\"", "is not an instance name"),
+        ("server", "instance = \"a b\"", "is not an instance name"),
         (
             "journal",
             "limit_bytes = 1",
@@ -210,10 +210,10 @@ fn a_broker_url_is_checked_and_its_password_never_shown() {
     for (url, expected) in [
         (
             "\"http://u:hunter2@h/%2f\"",
-            "is no AMQP URL: Invalid AMQP scheme: http",
+            "is not an AMQP URL: Invalid AMQP scheme: http",
         ),
-        ("\"hunter2\"", "is no AMQP URL: "),
-        ("\"u:hunter2@h\"", "is no AMQP URL: "),
+        ("\"hunter2\"", "is not an AMQP URL: "),
+        ("\"u:hunter2@h\"", "is not an AMQP URL: "),
         ("\"amqp://u:hunter2@[::1]:5672/%2f\"", "has an IPv6 address"),
         (
             "\"amqp://u:hunter2@h/\"",
@@ -221,11 +221,11 @@ fn a_broker_url_is_checked_and_its_password_never_shown() {
         ),
         (
             "\"amqp://u:hunter2@h:99999/x\"",
-            "is no AMQP URL: invalid port",
+            "is not an AMQP URL: invalid port",
         ),
         (
             "[\"amqp://h/x\", \"amqq://hunter2\"]",
-            "is no AMQP URL: Invalid AMQP scheme: amqq",
+            "is not an AMQP URL: Invalid AMQP scheme: amqq",
         ),
         ("[\"amqp://h/x\", 7]", "expected an AMQP URL like"),
         ("[]", "expected an AMQP URL like"),
@@ -256,7 +256,7 @@ fn a_file_of_broker_urls_must_hold_some() {
     check(
         &text,
         &[&at(&format!(
-            "line 2 of {name}: is no AMQP URL: Invalid AMQP scheme: http"
+            "line 2 of {name}: is not an AMQP URL: Invalid AMQP scheme: http"
         ))],
     );
 }
@@ -431,23 +431,23 @@ fn origins_that_no_sender_could_name_are_refused() {
         ),
         (
             "allowed_origins = [\"\"]",
-            "allowed_origins[0]: \"\" is no DNS name: write the name alone",
+            "allowed_origins[0]: \"\" is not a DNS name: write the name alone",
         ),
         (
             "allowed_origins = [\"https://a.example\"]",
-            "allowed_origins[0]: \"https://a.example\" is no DNS name",
+            "allowed_origins[0]: \"https://a.example\" is not a DNS name",
         ),
         (
             "allowed_origins = [\"a.example:443\"]",
-            "allowed_origins[0]: \"a.example:443\" is no DNS name",
+            "allowed_origins[0]: \"a.example:443\" is not a DNS name",
         ),
         (
             "allowed_origins = [\"a..example\"]",
-            "allowed_origins[0]: \"a..example\" is no DNS name",
+            "allowed_origins[0]: \"a..example\" is not a DNS name",
         ),
         (
             "allowed_origins = [\"*.example\"]",
-            "allowed_origins[0]: \"*.example\" is no DNS name",
+            "allowed_origins[0]: \"*.example\" is not a DNS name",
         ),
         (
             "allowed_origins = [\"a\", \"A\"]",
@@ -477,7 +477,7 @@ fn origins_that_no_sender_could_name_are_refused() {
 fn the_directory_of_schemas_must_exist_and_open() {
     check(
         &format!("{SMALL}[schemas]\npath = \"no/such\"\n"),
-        &["f.toml:7: schemas.path: no/such is no directory"],
+        &["f.toml:7: schemas.path: no/such is not a directory"],
     );
     let dir = tempfile::tempdir().unwrap();
     let text = format!("{SMALL}[schemas]\npath = {:?}\n", dir.path());

@@ -46,7 +46,7 @@ fn a_certificate_needs_its_key() {
         &[
             "f.toml:7: server.header_limit: is 1",
             &format!(
-                "f.toml:8: server.tls: the key in {} does not serve with the certificate in {}: ",
+                "f.toml:8: server.tls: the key in {} does not belong to the certificate in {}: ",
                 other_key.display(),
                 crt.display()
             ),

@@ -299,7 +299,7 @@ fn bodies() -> Vec<Shape> {
         ),
         refused("a chunk without a size", &format!("\r\n{data}{planted}")),
         refused(
-            "a chunk with a size that is no number",
+            "a chunk with a size that is not a number",
             &format!("xyz\r\n{data}{planted}"),
         ),
         refused(

@@ -27,7 +27,7 @@ pub(crate) enum ClientError {
     },
     #[error("{path} has no certificate in it: it should be PEM with BEGIN CERTIFICATE")]
     NoAuthority { path: PathBuf },
-    #[error("a certificate in {path} is no authority's")]
+    #[error("a certificate in {path} is not an authority's")]
     BadAuthority {
         path: PathBuf,
         #[source]

@@ -71,7 +71,7 @@ pub enum MisbehaviourError {
     NoRate(String),
     /// Not one of the names.
     #[error(
-        "{0:?} is no misbehaviour: known are reorder, duplicate, batch, late, delay, drop, inactive, and all"
+        "{0:?} is not a misbehaviour: known are reorder, duplicate, batch, late, delay, drop, inactive, and all"
     )]
     Unknown(String),
     /// Not a number, or outside of 0 to 1.
@@ -273,7 +273,7 @@ mod tests {
             ("reorder", "\"reorder\" has no rate"),
             (
                 "shuffle=0.1",
-                "\"shuffle\" is no misbehaviour: known are reorder, duplicate, batch, late, delay, drop, inactive, and all",
+                "\"shuffle\" is not a misbehaviour: known are reorder, duplicate, batch, late, delay, drop, inactive, and all",
             ),
             ("late=1.1", "the rate \"1.1\" of late"),
             ("drop=often", "the rate \"often\" of drop"),

@@ -175,7 +175,7 @@ impl KeyServer {
         *self.manner.lock().unwrap() = manner;
     }
 
-    /// How many requests came so far.
+    /// How many requests have arrived so far.
     pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
@@ -321,7 +321,7 @@ impl Stage {
         self.authenticators.admit(&self.app, &head).await
     }
 
-    /// Whether such a request has no credentials.
+    /// Whether a request like this has no credentials.
     pub(super) fn lacks(&self, query: &str, headers: &[(&str, &str)]) -> bool {
         let header = |name: &str| values(headers, name);
         let head = RequestHead {

@@ -27,7 +27,6 @@ pub enum KeyPairError {
     #[error("{} holds no {what} in PEM form", path.display())]
     Pem {
         path: PathBuf,
-        /// What was looked for.
         what: &'static str,
         #[source]
         source: pem::Error,

@@ -219,7 +219,7 @@ mod tests {
     const HEAD: &str = "POST / HTTP/1.1\r\nHost: h\r\n\r\n";
     const LIMIT: usize = 64;
 
-    /// Gives a frame all of the text in pieces of this size; how many bytes it takes.
+    /// Passes all of the text to a frame in pieces of this size; returns how many bytes it takes.
     fn given(frame: &mut RequestFrame, text: &str, size: usize) -> Result<usize, FramingFault> {
         let mut taken = 0;
         for piece in text.as_bytes().chunks(size) {
@@ -293,7 +293,7 @@ mod tests {
             &"\r\n".repeat(LIMIT),
             Err(FramingFault::HeadTooLarge),
         );
-        // What follows a head is none of it.
+        // What follows a head does not belong to it.
         let behind = format!("{HEAD}{}", "b".repeat(2 * LIMIT));
         check(RequestFrame::default, &behind, Ok((HEAD.len(), true)));
     }
@@ -324,7 +324,7 @@ mod tests {
             let part = &chunks.get(..chunks.len() - 1).unwrap();
             check(with(BodyEnd::Chunked), part, Ok((part.len(), false)));
         }
-        // Sizes that are none never come to an end here.
+        // Invalid sizes never end here.
         let endless = "fffffffffffffffffffff\r\n0\r\n\r\n";
         check(with(BodyEnd::Chunked), endless, Ok((endless.len(), false)));
     }

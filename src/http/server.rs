@@ -49,7 +49,7 @@ pub struct ConnectionLimits {
     pub connections: usize,
     /// Connections of one peer: one address of IPv4, one /64 of IPv6.
     pub connections_per_peer: usize,
-    /// Request line and headers, bytes as they come.
+    /// Request line and headers, in bytes as received.
     pub head_bytes: usize,
     /// From the first byte of a head (for the first request: from the start of the connection) to its last; also how
     /// long the rest of a refused body is read.

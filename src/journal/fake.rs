@@ -52,7 +52,7 @@ impl FakeJournal {
 }
 
 impl WaitingCallback {
-    /// Makes it durable: quarantined where the offer says so, else accepted.
+    /// Makes it durable: in quarantine if the offer says so, else accepted.
     pub(crate) fn keep(self) -> Callback {
         let outcomes = self
             .0

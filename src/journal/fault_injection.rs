@@ -1,4 +1,4 @@
-//! Lets commits fail in tests: a full disk and a failing fsync are hard to come by.
+//! Makes commits fail in tests: a full disk and a failing fsync are hard to produce.
 
 use std::{
     sync::{Arc, Mutex},

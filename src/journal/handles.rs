@@ -210,7 +210,7 @@ impl PayloadSource {
 
 impl std::fmt::Debug for PayloadSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Parcels")
+        f.write_str("PayloadSource")
     }
 }
 

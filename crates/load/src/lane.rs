@@ -7,7 +7,7 @@ pub(super) enum LaneStep {
     Forward,
     /// It is the event just before it once more.
     RepeatInARow,
-    /// It came before, with others in between.
+    /// A repeat, with other events in between.
     RepeatApart,
     /// It comes first now, after a later one.
     Inverted,

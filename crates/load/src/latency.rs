@@ -30,7 +30,7 @@ pub struct Percentiles {
 
 impl Latency {
     pub(super) fn record(&mut self, microseconds: u64) {
-        // The histogram grows as it must; only values near 2^63 have no place.
+        // The histogram grows as needed; only values near 2^63 do not fit.
         if self.0.record(microseconds).is_err() {
             self.0.saturating_record(microseconds);
         }

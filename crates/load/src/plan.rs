@@ -15,7 +15,7 @@ pub struct Plan {
     pub inverted_allowed: u64,
 }
 
-/// Where the knowledge of what was sent comes from.
+/// The record of what was sent.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// It is sent now.
@@ -51,7 +51,7 @@ pub struct Traffic {
 pub enum SendSchedule {
     /// Closed loop: each connection posts the next one as soon as it has its answer.
     Closed,
-    /// Open loop: so many a second on a fixed schedule.
+    /// Open loop: this many per second on a fixed schedule.
     Rate(f64),
     /// Open loop: the callbacks of a call this far apart, whatever the answers.
     Burst(Duration),

@@ -28,7 +28,7 @@ impl Redeliveries {
     /// the body.
     pub(super) fn is_known(&mut self, fingerprint: u128, redelivered: bool) -> bool {
         let known = redelivered && self.take_expected(fingerprint);
-        // It is unacknowledged again, and may come yet again.
+        // It is unacknowledged again, and may be redelivered again.
         self.judged.push_back(fingerprint);
         if self.judged.len() > self.prefetch {
             self.judged.pop_front();

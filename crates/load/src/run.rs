@@ -263,7 +263,7 @@ impl<T: FnMut(Progress)> ProgressReporter<'_, T> {
         (self.tell)(progress);
     }
 
-    /// Ends when every accepted event came and nothing more does, or when nothing comes any more.
+    /// Ends when every accepted event has arrived and the queues stay silent, or when nothing more arrives.
     async fn until_all_came(&mut self, idle: Duration) {
         let from_us = self.clock.now_us();
         loop {

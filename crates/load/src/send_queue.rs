@@ -81,7 +81,7 @@ impl SendQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next callback; `None` when there is none any more.
+    /// The next callback; `None` when there are no more.
     ///
     /// # Cancel safety
     /// A callback is taken only by the call that returns it.

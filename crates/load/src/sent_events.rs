@@ -45,7 +45,7 @@ pub(super) struct SentEvents {
     /// Where the events of each call begin in `entries`, and where the last call's end.
     starts: Vec<usize>,
     generations: Vec<Generation>,
-    /// Digests of the events that are no CloudEvents, as CloudEvents; by place in `entries`.
+    /// Digests of the events that are not CloudEvents, as CloudEvents; by index in `entries`.
     mapped: HashMap<usize, u128>,
     accepted: u64,
     delivered: u64,

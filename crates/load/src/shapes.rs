@@ -7,8 +7,8 @@
 
 use super::generation::{Generation, Script};
 
-/// An event: the last part of its type, the last part of its `source` or `subject` where the generation has one, and the
-/// members of `data` that are its own.
+/// An event: the last part of its type, the last part of its `source` or `subject` where the generation has one, and
+/// its own members of `data`.
 pub(super) struct EventShape {
     pub(super) name: &'static str,
     place: &'static str,

@@ -19,25 +19,25 @@ use super::{
 pub struct WatchedQueue {
     /// The queue's name.
     pub name: String,
-    /// What order is promised over: the partitions of one queue share it.
+    /// The family within which order is promised: the partitions of one queue share it.
     pub destination: String,
-    /// Whether it holds what could not be understood; then nothing of ours may be in it.
+    /// Whether it is for events that could not be understood; then none of our events may be in it.
     pub quarantine: bool,
 }
 
-/// One message as it came.
+/// One message as received.
 pub(super) struct Message<'m> {
-    /// Place of its queue among the watched ones.
+    /// Index of its queue among the watched ones.
     pub(super) queue: usize,
     pub(super) body: &'m [u8],
     pub(super) redelivered: bool,
-    /// `hookswitch-delivery`: names this attempt to publish.
+    /// `hookswitch-delivery`: identifies this attempt to publish.
     pub(super) delivery: Option<&'m [u8]>,
     /// `hookswitch-sequence`.
     pub(super) sequence: Option<i64>,
     /// `hookswitch-instance`.
     pub(super) instance: Option<&'m [u8]>,
-    /// When it came, Unix time in microseconds.
+    /// When it was received, Unix time in microseconds.
     pub(super) at_us: u64,
 }
 
@@ -50,7 +50,7 @@ pub(super) enum MessageOrigin {
     Foreign,
 }
 
-/// What can be wrong, in the order in which it is reported.
+/// Kinds of breaches, in the order in which they are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Breach {
     ConnectionLost,
@@ -81,7 +81,7 @@ impl Breach {
 /// Examples of each kind that are kept.
 const EXAMPLES: usize = 5;
 
-/// How often something was wrong, and where for example.
+/// How often a breach occurred, with examples.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BreachCount {
     pub(super) count: u64,
@@ -106,10 +106,10 @@ pub(super) struct QueueProgress {
     redeliveries: Redeliveries,
 }
 
-/// Sees every message once.
+/// Gets every message once.
 pub(super) struct Verifier {
     pub(super) queues: Vec<QueueProgress>,
-    /// For each destination which events it has: a bit an event.
+    /// The events of each destination: one bit per event.
     present: Vec<Vec<u64>>,
     lanes: HashMap<(usize, u32), Lane>,
     /// Numbers of lanes that more than one receiver counts, by destination, call and receiver.
@@ -119,7 +119,7 @@ pub(super) struct Verifier {
     pub(super) messages: u64,
     pub(super) repeats: u64,
     pub(super) foreign: u64,
-    /// Messages that the broker gave to us again.
+    /// Messages that the broker redelivered.
     pub(super) redelivered: u64,
     pub(super) last_message_us: u64,
     first_message_us: u64,
@@ -224,7 +224,7 @@ impl Verifier {
         MessageOrigin::Ours
     }
 
-    /// Order, repeats, place and number within the call.
+    /// Checks order, repeats, queue and number within the call.
     fn follow(
         &mut self,
         message: &Message<'_>,
@@ -283,14 +283,14 @@ impl Verifier {
         });
     }
 
-    /// The consuming connection is gone: messages may come again.
+    /// The consuming connection is gone: messages may be redelivered.
     pub(super) fn connection_lost(&mut self) {
         for queue in &mut self.queues {
             queue.redeliveries.connection_lost();
         }
     }
 
-    /// What was wrong, once nothing comes any more: what is missing is known only now.
+    /// The breaches, once no more messages arrive: what is missing is known only now.
     pub(super) fn verdict(&self, sent_events: &SentEvents) -> HashMap<Breach, BreachCount> {
         let mut found = self.found.clone();
         let lost = sent_events

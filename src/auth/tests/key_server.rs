@@ -1,4 +1,4 @@
-//! Keys that come over the network: rotated, missing, late, or never.
+//! Keys that are fetched over the network: rotated, missing, late, or never.
 
 use std::time::Duration;
 

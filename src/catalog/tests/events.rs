@@ -394,7 +394,7 @@ fn a_recordings_own_endpoint_is_told_from_the_connection_of_a_call() {
     let named =
         json!({"callConnectionId": endpoint, "recordingId": recording, "serverCallId": "s"});
     check(&source, named.clone(), None, Some(endpoint));
-    // The recording id may stand in `source` alone.
+    // The recording id may be in `source` alone.
     let unnamed = json!({"callConnectionId": endpoint});
     check(&source, unnamed, None, Some(endpoint));
     // Another id is a call's.

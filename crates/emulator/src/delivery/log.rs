@@ -51,7 +51,7 @@ pub struct Attempt {
     pub misbehaviour: Vec<&'static str>,
 }
 
-/// What an attempt came to.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptOutcome {

@@ -179,7 +179,7 @@ pub(super) enum OrderChange {
     BehindNext,
     /// Behind the last.
     BehindLast,
-    /// In an array with those that follow: so many in all.
+    /// In an array with the following ones: this many in all.
     With(usize),
 }
 

@@ -1,4 +1,4 @@
-//! Deliveries against a receiver on the loopback that records and answers as it is told.
+//! Deliveries against a receiver on the loopback that records them and answers as the test says.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -57,7 +57,7 @@ impl Seen {
     }
 }
 
-/// What a request is answered with, when it is its turn; 202 when nothing is left.
+/// The answers to requests, in turn; 202 when none is left.
 type PostResult = Box<dyn Fn(&Seen) -> HttpResponse + Send>;
 
 struct Shared {

@@ -68,7 +68,7 @@ impl RequestAddress {
     /// The API that is requested.
     ///
     /// # Errors
-    /// 400: no `api-version`, or one that the emulator does not speak.
+    /// 400: no `api-version`, or one that the emulator does not support.
     pub(super) fn api(&self) -> Result<Api, ApiError> {
         if !self.prefixed && self.is_private() {
             return Ok(Api {

@@ -39,7 +39,7 @@ pub(super) enum PlannedAct {
         conversation: u64,
         participant: String,
     },
-    /// A call comes in, this and so many later ones.
+    /// A call comes in, this one and this many later ones.
     Incoming {
         index: usize,
         left: u32,

@@ -132,7 +132,7 @@ impl Trial {
         self
     }
 
-    /// Names of what was told since the last time, with the code of the result.
+    /// Names of the events since the last time, with the code of the result.
     fn heard(&mut self) -> Vec<String> {
         self.calls
             .drain(..)

@@ -1,4 +1,4 @@
-//! Each kind of breach, and what is none, on messages made by hand.
+//! Each kind of breach, and what is not one, on messages made by hand.
 
 use crate::{
     Content, Generation, RunId, WatchedQueue,
@@ -136,12 +136,12 @@ impl Court {
         self
     }
 
-    /// Call 0 as it should come.
+    /// Call 0 as expected.
     fn call_0(&mut self) -> &mut Self {
         self.events(FIRST, 0, &[0, 1, 2, 3, 4, 5])
     }
 
-    /// Call 1 as it should come.
+    /// Call 1 as expected.
     fn call_1(&mut self) -> &mut Self {
         self.events(SECOND, 1, &[0, 1, 2, 3, 4, 5])
     }
@@ -204,7 +204,7 @@ fn an_event_that_was_never_answered_may_be_there_or_not() {
 fn an_event_that_was_never_sent_is_unknown() {
     let mut court = Court::new();
     court.call_0().call_1();
-    // A place beyond the call, and a call beyond the run.
+    // An index beyond the call, and a call beyond the run.
     let longer = Generator::new(Content {
         events: 8,
         ..content(Generation::Ga)

@@ -171,7 +171,7 @@ fn every_operation_is_answered_as_documented() {
             ),
             step("POST /calling/callConnections/{id}:terminate", Value::Null, 204, &[]),
             step("GET /calling/callConnections/{id}", Value::Null, 404, &["error"]),
-            // Calls that come in.
+            // Incoming calls.
             step("POST /_emulator/incoming", json!({"from": "+15550100", "to": "+15550199"}), 201, &["incomingCallContext"])
                 .keep("context", "incomingCallContext"),
             step(

@@ -32,7 +32,7 @@ const SCENARIO: &str = "[[callee]]\nmatch = \"*1\"\nhang_up_after = \"6s\"\npres
     [[callee]]\nmatch = \"*4\"\nobliging = false\nsay = \"yes\"\n\
     [[incoming]]\nfrom = \"+15550105\"\nto = \"8:acs:bot\"\ncount = 3\n";
 
-/// Refusals are answers too: what counts is what is told.
+/// Refusals are answers too: only the reported events count.
 fn take(trial: &mut Trial, step: &Step, calls: &mut Vec<String>) {
     let number = format!("+1555010{}", step.who);
     let who = phone(&number);

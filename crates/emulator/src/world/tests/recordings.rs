@@ -1,4 +1,4 @@
-//! Recordings: whose id and endpoint their events have, and when they are told.
+//! Recordings: the id and endpoint in their events, and when the events are reported.
 
 use std::collections::BTreeSet;
 

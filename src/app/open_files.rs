@@ -6,7 +6,6 @@ use tracing::warn;
 
 /// For everything except connections of senders: the journal, the broker, keys, the admin listener, and connections
 /// that are being refused.
-/// that there is no place.
 const RESERVE: usize = 512;
 
 /// How many connections of senders there may be, `wanted` if possible, and a notice for the operator otherwise. Raises

@@ -183,7 +183,6 @@ impl CompiledRoute {
     ///
     /// A type that neither the catalogue nor the route knows is `Unknown` in a routing key: otherwise the sender would
     /// choose the word, and a topic exchange would get as many routing keys as a sender makes up.
-    /// and a topic exchange would get as many routing keys as a sender cares to make up.
     fn target(
         &self,
         app: &AppName,

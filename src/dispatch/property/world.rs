@@ -255,7 +255,9 @@ impl World {
                     poison: known.poison,
                 };
                 if known.state != State::Pending || count == 0 || known.destination != queue {
-                    self.broken(format!("P3: {delivery:?} is published but is not pending like this"));
+                    self.broken(format!(
+                        "P3: {delivery:?} is published but is not pending like this"
+                    ));
                 }
                 let name = channel;
                 let channel = usize::try_from(channel.0).unwrap();

@@ -30,7 +30,6 @@ pub struct CatalogRow {
     pub event_type: String,
     /// The generation whose shape this is.
     pub generation: Generation,
-    /// What the event is about.
     pub kind: Kind,
     /// The schema of `data`, relative to the schema directory.
     pub schema: String,

@@ -81,7 +81,7 @@ impl Connection {
         }
     }
 
-    /// What its requests can access of it.
+    /// The state that its requests share with it.
     pub(super) fn shared(&self) -> Shared {
         Shared(self.state.clone())
     }

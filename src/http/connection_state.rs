@@ -40,7 +40,7 @@ pub(super) enum BodyEnd {
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     phase: Cell<ConnectionPhase>,
-    /// Of the last request that a handler got.
+    /// The body of the last request that a handler got.
     body: Cell<BodyEnd>,
     /// A handler has returned an answer that is not yet written.
     answered: Cell<bool>,

@@ -164,7 +164,7 @@ impl ConnectionMetrics {
     }
 }
 
-/// Those of one listener.
+/// The counters of one listener.
 pub(super) struct ConnectionCounts {
     pub(super) open: IntGauge,
     refused: [(LimitReached, IntCounter); 2],

@@ -29,7 +29,6 @@ pub struct Problem {
 pub struct ProblemError {
     /// JSON Pointer (RFC 6901) from the body's root.
     pub pointer: String,
-    /// What is wrong there.
     pub message: String,
     /// Byte position in the body, where that says more than the pointer.
     #[serde(skip_serializing_if = "Option::is_none")]

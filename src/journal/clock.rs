@@ -221,7 +221,7 @@ mod tests {
             }));
             let machine = Machine::Set(reading.clone());
             let mut clock = Clock::resume(machine.clone(), None, i64::MIN / 2);
-            // What is on disk, and what the journal's time should be.
+            // The stamp on disk, and the expected time of the journal.
             let mut stored = clock.opened();
             let mut expected = 500_000 * HOUR;
             let pass = |time: i64| {

@@ -15,7 +15,7 @@ use crate::{
 
 use super::message::{self, AttemptInfo, MessageOptions};
 
-/// What every publish needs and none changes.
+/// What all publishes share.
 pub(super) struct PublishContext {
     pub(super) payloads: PayloadSource,
     pub(super) destinations: Destinations,

@@ -10,7 +10,7 @@ use super::{
     template::Template,
 };
 
-/// What makes up the traffic, apart from when it is sent.
+/// The content of the traffic, without its schedule.
 #[derive(Clone, Debug)]
 pub struct Content {
     /// Calls.
@@ -25,7 +25,7 @@ pub struct Content {
     pub bytes: usize,
     /// Chance that a callback is sent twice, 0 to 1.
     pub duplicates: f64,
-    /// What everything else is made from.
+    /// The seed of all random choices.
     pub seed: u64,
     /// Marks the events of this run.
     pub run: RunId,

@@ -72,7 +72,7 @@ impl Target {
     }
 }
 
-/// What a receiver said.
+/// The answer of a receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HttpAnswer {
     pub(super) status: u16,

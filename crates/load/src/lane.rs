@@ -1,6 +1,6 @@
 //! The order of one call in one destination. Pure.
 
-/// What the next message of a lane did.
+/// The effect of the next message of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LaneStep {
     /// It is above everything before it.

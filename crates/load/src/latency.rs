@@ -13,7 +13,7 @@ impl Default for Latency {
     }
 }
 
-/// What is said of them, in milliseconds.
+/// Percentiles, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct Percentiles {
     /// Half were not above this.

@@ -24,7 +24,7 @@ struct LedgerLine<'l> {
     generation: &'l str,
     /// XXH3-128 of the exact bytes, hex.
     digest: u128Hex,
-    /// Of what a CloudEvent made of it must say.
+    /// Digest of the CloudEvent that must be made of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mapped: Option<u128Hex>,
     /// Status that settled it; 0 where the connection was lost, null where the run ended before.

@@ -1,4 +1,4 @@
-//! What is to be done, checked.
+//! The plan of a run, checked.
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
@@ -32,7 +32,7 @@ pub enum Source {
 /// How callbacks are sent.
 #[derive(Clone, Debug)]
 pub struct Traffic {
-    /// What they are.
+    /// The content of the callbacks.
     pub content: Content,
     /// Where they go; connections are spread over them.
     pub targets: Vec<Target>,
@@ -57,7 +57,7 @@ pub enum SendSchedule {
     Burst(Duration),
 }
 
-/// What is consumed.
+/// The queues to consume.
 #[derive(Clone, Debug)]
 pub struct ConsumePlan {
     /// The broker.

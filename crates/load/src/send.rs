@@ -35,7 +35,7 @@ pub(super) struct Sender {
     pub(super) stop: CancellationToken,
 }
 
-/// What became of a callback.
+/// The outcome of a callback.
 enum SendOutcome {
     Accepted(u16),
     /// The last status; 0: the connection was lost.

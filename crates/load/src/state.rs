@@ -21,7 +21,7 @@ pub(super) struct RunState {
     pub(super) connected_us: Option<u64>,
 }
 
-/// What the senders count.
+/// The counters of the senders.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) events: u64,

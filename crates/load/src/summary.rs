@@ -58,7 +58,7 @@ struct QueueSummary {
     delivery_ms: Option<Percentiles>,
 }
 
-/// What the run knows beside its state.
+/// Facts of the run besides its state.
 pub(super) struct RunFacts {
     /// `None` where a ledger was verified.
     pub(super) seed: Option<u64>,
@@ -176,7 +176,7 @@ impl Summary {
         self.interrupted
     }
 
-    /// What was wrong, a line each.
+    /// The breaches, one line each.
     #[must_use]
     pub fn breaches(&self) -> &[String] {
         &self.breaches
@@ -213,7 +213,7 @@ impl Summary {
     }
 }
 
-/// What people are shown.
+/// The facts of the summary for human readers.
 pub(super) struct SummaryFacts<'s> {
     pub(super) run: &'s str,
     pub(super) seed: Option<u64>,

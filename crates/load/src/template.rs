@@ -24,7 +24,7 @@ pub(super) struct Template {
     bytes: usize,
 }
 
-/// What padding is made of.
+/// The padding text.
 const FILLING: &str = " Nothing else is known about it.";
 
 impl Template {

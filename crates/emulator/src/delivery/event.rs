@@ -12,7 +12,7 @@ use super::super::{
 
 pub(super) use super::super::wire::{Body, Rendered};
 
-/// Whose events share a body.
+/// The target, whose events may share a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EventTarget {
     Callback(Generation),
@@ -23,7 +23,7 @@ pub(crate) enum EventTarget {
 pub(crate) trait Form: Send + Sync + 'static {
     /// `None` where the generation does not have this event.
     fn callback(&self, notice: &Notice, id: Uuid, at: Timestamp) -> Option<Rendered>;
-    /// Of Event Grid.
+    /// The form of Event Grid.
     fn grid(&self, notice: &GridNotice, id: Uuid, at: Timestamp, schema: GridSchema) -> Rendered;
     /// At least one event.
     fn body(&self, dress: EventTarget, events: &[&Rendered]) -> Body;
@@ -46,13 +46,13 @@ impl InFlightEvent {
         }
     }
 
-    /// Whether this is the first time, and whether it was counted as lost.
+    /// Marks it as accepted; returns whether this is the first time, and whether it had been counted as lost.
     pub(super) fn accept(&self) -> (bool, bool) {
         let first = !self.accepted.swap(true, Relaxed);
         (first, self.lost.load(Relaxed))
     }
 
-    /// Whether it is lost from now on.
+    /// Marks it as lost unless it was accepted; true the first time.
     pub(super) fn lose(&self) -> bool {
         !self.accepted.load(Relaxed) && !self.lost.swap(true, Relaxed)
     }

@@ -33,7 +33,7 @@ pub(super) struct Handshake {
     pub(super) to: EventGrid,
     /// The resource that the events are of.
     pub(super) topic: String,
-    /// What the webhook gives back.
+    /// The code that the webhook must return.
     pub(super) code: String,
     /// Where a webhook may consent later instead, by a GET.
     pub(super) later: Option<String>,

@@ -37,7 +37,7 @@ pub struct Attempt {
     pub ids: Vec<String>,
     /// The first is 1.
     pub attempt: u32,
-    /// Of the answer.
+    /// The status of the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Why there is no answer.
@@ -45,7 +45,7 @@ pub struct Attempt {
     pub error: Option<String>,
     /// From the request to the answer, or to where it was given up.
     pub milliseconds: u64,
-    /// What became of the events.
+    /// The outcome of the events.
     pub outcome: AttemptOutcome,
     /// Names of what was done to them on purpose.
     pub misbehaviour: Vec<&'static str>,

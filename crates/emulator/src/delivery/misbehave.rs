@@ -25,7 +25,7 @@ pub(super) enum MisbehaviourKind {
 }
 
 impl MisbehaviourKind {
-    /// What is done to events on their way.
+    /// The kinds that are applied to events.
     const TO_EVENTS: [Self; 6] = [
         Self::Reorder,
         Self::Duplicate,
@@ -39,7 +39,7 @@ impl MisbehaviourKind {
         Self::TO_EVENTS.into_iter().chain([Self::Inactive])
     }
 
-    /// As the command line and the summary spell it.
+    /// The name on the command line and in the summary.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Reorder => "reorder",
@@ -77,9 +77,9 @@ pub enum MisbehaviourError {
     /// Not a number, or outside of 0 to 1.
     #[error("the rate {rate:?} of {name} is not a number from 0 to 1")]
     Rate {
-        /// Of the misbehaviour.
+        /// The name of the misbehaviour.
         name: String,
-        /// As it was given.
+        /// The rate as given.
         rate: String,
     },
 }
@@ -134,7 +134,7 @@ impl fmt::Display for Misbehaviour {
 pub(super) struct EventCoordinates {
     /// Event Grid's deliveries, or a call's callbacks.
     pub(super) grid: bool,
-    /// Of the call.
+    /// The call's ordinal.
     pub(super) ordinal: u64,
     /// How many events of the call came before it.
     pub(super) index: u64,

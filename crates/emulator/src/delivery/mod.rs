@@ -52,7 +52,7 @@ pub(crate) struct Options {
     /// The audience of tokens.
     pub(crate) resource_id: String,
     pub(crate) event_grid: Option<EventGrid>,
-    /// What Event Grid's validation event names as its topic.
+    /// The topic in Event Grid's validation event.
     pub(crate) topic: String,
     /// Where `GET {this}?id={code}` is routed to [`Deliveries::consent`]; if `None`, webhooks do not get this URL.
     pub(crate) consent_url: Option<String>,
@@ -175,7 +175,7 @@ impl Deliveries {
             .is_some()
     }
 
-    /// What tokens are checked with.
+    /// The signer of the tokens.
     pub(crate) fn signer(&self) -> &Signer {
         &self.signer
     }

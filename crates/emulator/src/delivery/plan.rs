@@ -28,7 +28,7 @@ pub(super) struct PlannedPost<E> {
     pub(super) events: Vec<E>,
     /// Before the first attempt, in call time.
     pub(super) delay: Duration,
-    /// Of the first attempt.
+    /// The connection drop of the first attempt.
     pub(super) cut: Option<ConnectionDrop>,
     /// What was done to the events.
     pub(super) acts: Vec<MisbehaviourKind>,

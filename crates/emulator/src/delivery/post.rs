@@ -39,7 +39,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The recipient of a lane.
 #[derive(Clone, Debug)]
 pub(super) struct Recipient {
-    /// Of the call.
+    /// The call's ordinal.
     pub(super) ordinal: u64,
     /// `callConnectionId`, or `serverCallId` for Event Grid.
     pub(super) connection: String,
@@ -118,7 +118,7 @@ impl TimeScale {
     }
 }
 
-/// What all lanes post with.
+/// What all lanes share for posting.
 pub(super) struct Poster {
     pub(super) client: Client,
     pub(super) signer: Arc<Signer>,
@@ -128,7 +128,7 @@ pub(super) struct Poster {
     pub(super) waits: RetryDelays,
 }
 
-/// What came back.
+/// The result of a post.
 enum PostResult {
     Status(u16, Option<Duration>),
     /// Why there was no answer.

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use super::response::ErrorForm;
 use crate::{api_error::ApiError, event::Generation, world::Api};
 
-/// What every documented path begins with.
+/// The prefix of every documented path.
 const PREFIX: &str = "calling";
 
 /// Versions are dates with a suffix; they are compared by their dates.

@@ -37,7 +37,7 @@ pub(super) struct BodyMembers<'a> {
 }
 
 impl<'a> BodyMembers<'a> {
-    /// Of the body itself.
+    /// The members of the body itself.
     pub(super) fn of(object: &'a Map<String, Value>) -> Self {
         Self {
             object,

@@ -70,7 +70,7 @@ async fn callbacks<B: Backend>(door: web::Data<RestApi<B>>) -> HttpResponse {
     HttpResponse::Ok().json(door.backend.callbacks())
 }
 
-/// What was counted so far.
+/// The counters so far.
 async fn summary<B: Backend>(door: web::Data<RestApi<B>>) -> HttpResponse {
     HttpResponse::Ok().json(door.backend.summary())
 }

@@ -51,7 +51,7 @@ pub(super) trait Backend: 'static {
     /// Runs a request against the world at the present moment, and sends off the resulting events.
     ///
     /// # Errors
-    /// Those of the request.
+    /// The errors of the request.
     fn ask<T>(
         &self,
         request: impl FnOnce(&mut World) -> Result<T, ApiError>,
@@ -60,13 +60,13 @@ pub(super) trait Backend: 'static {
     /// The access key, decoded; `None` turns authentication off.
     fn access_key(&self) -> Option<&[u8]>;
 
-    /// What the tokens of callbacks are checked with.
+    /// The documents by which receivers check the tokens of callbacks.
     fn public_documents(&self) -> &Documents;
 
     /// Every delivery with its answer, as JSON.
     fn callbacks(&self) -> Value;
 
-    /// What was counted so far, as JSON.
+    /// The counters so far, as JSON.
     fn summary(&self) -> Value;
 
     /// Event Grid's subscriber consents; returns whether `code` is the expected one.
@@ -76,7 +76,7 @@ pub(super) trait Backend: 'static {
     fn answered(&self, method: &str, path: &str, status: u16);
 }
 
-/// What the tokens of callbacks are checked with.
+/// The documents by which receivers check the tokens of callbacks.
 #[derive(Clone, Debug)]
 pub(super) struct Documents {
     /// The OpenID configuration, whose `jwks_uri` is `/calling/keys` of this listener.

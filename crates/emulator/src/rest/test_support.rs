@@ -69,7 +69,7 @@ impl Backend for Fixed {
     }
 }
 
-/// What was answered.
+/// An answer.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: u16,

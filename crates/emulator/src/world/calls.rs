@@ -20,7 +20,7 @@ use super::{
     request::{Api, Media, Wants},
 };
 
-/// What a new leg is made of.
+/// The properties of a new leg.
 pub(super) struct NewLeg {
     pub(super) conversation: u64,
     pub(super) api: Api,

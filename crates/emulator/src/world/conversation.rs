@@ -41,13 +41,13 @@ pub(super) struct Invitation {
     pub(super) leg: String,
     pub(super) who: Identifier,
     pub(super) participant_id: String,
-    /// What becomes of it.
+    /// The outcome.
     pub(super) answer: Answering,
     /// `None`: the call itself began with it.
     pub(super) added: Option<Operation>,
 }
 
-/// What state the application's leg is in.
+/// The state of the application's leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LegState {
     Connecting,
@@ -113,7 +113,7 @@ pub(super) struct Listening {
     pub(super) id: String,
     /// Raw id.
     pub(super) who: String,
-    /// Of the last tone.
+    /// The sequence number of the last tone.
     pub(super) sequence: u64,
     pub(super) operation: Operation,
 }

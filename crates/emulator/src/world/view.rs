@@ -1,4 +1,4 @@
-//! What requests see of the world.
+//! The parts of the world that requests can see.
 
 use std::collections::BTreeMap;
 

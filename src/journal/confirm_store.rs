@@ -220,7 +220,7 @@ struct EventSlot {
 struct WaitingCallback {
     reply: PendingReply,
     /// Released with the answer.
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
     events: Vec<WaitedEvent>,
     /// The shares of its destinations.
     shares: Vec<ShareId>,
@@ -241,7 +241,7 @@ struct WaitedEvent {
 struct InFlightDelivery {
     which: EventSlot,
     /// Its index among those of its event.
-    permit: usize,
+    place: usize,
     /// No callback waits for it: if it has not been sent yet, it will not be.
     withdrawn: bool,
     bytes: u64,

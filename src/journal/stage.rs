@@ -44,7 +44,7 @@ pub(super) struct NewDelivery {
 pub(super) struct StagedCallback {
     pub(super) reply: PendingReply,
     /// Released when the answer is given.
-    pub(super) _place: OwnedSemaphorePermit,
+    pub(super) _permit: OwnedSemaphorePermit,
     pub(super) events: usize,
     pub(super) outcomes: Vec<Admitted>,
     pub(super) records: Vec<NewRecord>,

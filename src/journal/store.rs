@@ -55,6 +55,64 @@ pub(super) struct DeliveryRow {
     pub(super) moved: Option<Quarantine>,
 }
 
+/// A row of `delivery` as it stands in the table.
+#[derive(Clone, Debug)]
+pub(super) struct DeliveryColumns {
+    pub(super) id: i64,
+    pub(super) record: i64,
+    pub(super) destination: u32,
+    pub(super) sequence: Option<i64>,
+    pub(super) line: Option<i64>,
+    pub(super) bytes: u32,
+    pub(super) received: u32,
+    pub(super) moved: Option<String>,
+}
+
+/// What [`DeliveryColumns::read`] reads.
+pub(super) const DELIVERY_COLUMNS: &str =
+    "id, record, destination, sequence, line, bytes, received, moved, crc";
+
+impl DeliveryColumns {
+    /// Reads [`DELIVERY_COLUMNS`]; `None` where they are not what was written.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
+        let columns = Self {
+            id: row.get(0)?,
+            record: row.get(1)?,
+            destination: row.get(2)?,
+            sequence: row.get(3)?,
+            line: row.get(4)?,
+            bytes: row.get(5)?,
+            received: row.get(6)?,
+            moved: row.get(7)?,
+        };
+        // A row of format 1 has no checksum.
+        let crc: Option<u32> = row.get(8)?;
+        let sound = crc.is_none_or(|crc| crc == columns.checksum());
+        Ok(sound.then_some(columns))
+    }
+
+    /// CRC32C over all columns. SQLite has no checksums of pages: without this one a flipped bit in a row could send an
+    /// event in the place of another one.
+    fn checksum(&self) -> u32 {
+        let numbers = [
+            Some(self.id),
+            Some(self.record),
+            Some(i64::from(self.destination)),
+            self.sequence,
+            self.line,
+            Some(i64::from(self.bytes)),
+            Some(i64::from(self.received)),
+        ];
+        let crc = numbers.into_iter().fold(0, |crc, number| match number {
+            None => crc32c::crc32c_append(crc, &[0]),
+            Some(number) => {
+                crc32c::crc32c_append(crc32c::crc32c_append(crc, &[1]), &number.to_le_bytes())
+            }
+        });
+        crc32c::crc32c_append(crc, self.moved.as_deref().unwrap_or_default().as_bytes())
+    }
+}
+
 /// The writer's connection.
 #[derive(Debug)]
 pub(super) struct Store {

@@ -64,7 +64,7 @@ impl ConfirmStore {
             return;
         };
         let which = under_way.which;
-        self.set(which, under_way.permit, State::Owed);
+        self.set(which, under_way.place, State::Owed);
         // A resend arrived while it was being withdrawn, and waits.
         if !self.known(which).waiters.is_empty()
             && let Some(payload) = payload

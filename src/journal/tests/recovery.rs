@@ -16,7 +16,7 @@ pub(super) fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// A closed journal with `count` pending events of three calls.
+/// A closed journal that owes `count` events of three calls.
 pub(super) fn closed(path: &Path, count: u32) {
     runtime().block_on(async {
         let running = Running::open(path);
@@ -39,8 +39,8 @@ pub(super) fn salvaged(running: &Running, outcome: &str) -> u64 {
     line.strip_prefix(&name).unwrap().parse().unwrap()
 }
 
-/// Opens it and checks that everything left in it is whole, in order and, if the journal is a new one, numbered from 1
-/// without gaps. Returns how many it has, how many it could not read, and whether it was salvaged.
+/// Opens it and checks that everything it still has is whole, in order and numbered from 1 without gaps where the
+/// journal is a new one. The answer: how many it has, how many it could not read, whether it was salvaged.
 pub(super) fn survivors(path: &Path) -> (u64, u64, bool) {
     runtime().block_on(async {
         let mut running = Running::open(path);
@@ -102,7 +102,7 @@ fn a_damaged_page_costs_its_records_and_the_rest_moves_to_a_new_journal() {
         })
         .count();
     assert_eq!(aside, 1, "the damaged database is kept");
-    // One salvage is enough.
+    // Once is enough.
     let (again, _, was_salvaged) = survivors_again(directory.path());
     assert_eq!(again, kept + 1);
     assert!(!was_salvaged);
@@ -158,7 +158,30 @@ fn a_salvage_that_was_cut_short_after_its_work_is_finished_by_the_next_start() {
     running.close();
 }
 
-/// A journal with sixty pending events, made once: its database and its mark.
+/// Each column of a delivery in turn says something else that is possible.
+#[test]
+fn a_delivery_that_was_changed_on_disk_is_noticed_and_never_sent_in_the_place_of_another() {
+    for change in [
+        "record = 1",
+        "sequence = sequence - 1",
+        "line = (SELECT min(id) FROM sequence)",
+        "received = received + 1",
+        "bytes = bytes + 1",
+        "moved = '{\"reason\":\"invalid\",\"faults\":[]}'",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        closed(directory.path(), 60);
+        let connection = rusqlite::Connection::open(database(directory.path())).unwrap();
+        let changed = connection
+            .execute(&format!("UPDATE delivery SET {change} WHERE id = 39"), [])
+            .unwrap();
+        assert_eq!(changed, 1);
+        drop(connection);
+        assert_eq!(survivors(directory.path()), (59, 1, true), "{change}");
+    }
+}
+
+/// A journal that owes sixty events, made once: its database and its mark.
 fn sixty() -> (Vec<u8>, Vec<u8>) {
     static MADE: std::sync::OnceLock<(Vec<u8>, Vec<u8>)> = std::sync::OnceLock::new();
     MADE.get_or_init(|| {
@@ -202,24 +225,34 @@ proptest! {
     }
 }
 
-/// Made by this version; when the format changes this fixture stays unchanged.
+fn fixture(format: i64, kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/journal/format-{format}.{kind}"))
+}
+
+/// Each file was made by the version that had its format.
 #[test]
-fn a_journal_of_format_1_opens_and_owes_what_it_owed() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/journal/format-1.db");
-    let directory = tempfile::tempdir().unwrap();
-    fs::copy(fixture, database(directory.path())).unwrap();
-    runtime().block_on(async {
-        let mut running = Running::open(directory.path());
-        assert_eq!(running.journal.boot, 2);
-        let owed = running.owed(3).await;
-        let expected = [("0000", 1), ("0001", 1), ("0002", 1)]
-            .map(|(id, sequence)| (id.to_owned(), Some(sequence)));
-        assert_eq!(running.read(&owed).await, expected);
-        running.accept(vec![event("a", "0003", &["q"])]).await;
-        let owed = running.owed(1).await;
-        assert_eq!(running.read(&owed).await, [("0003".to_owned(), Some(2))]);
-        running.close();
-    });
+fn a_journal_of_each_format_opens_and_owes_what_it_owed() {
+    for format in 1..=crate::journal::store::FORMAT {
+        let directory = tempfile::tempdir().unwrap();
+        fs::copy(fixture(format, "db"), database(directory.path())).unwrap();
+        // The versions that numbered no commits wrote no mark.
+        let mark = fixture(format, "mark");
+        if mark.exists() {
+            fs::copy(mark, directory.path().join("mark")).unwrap();
+        }
+        runtime().block_on(async {
+            let mut running = Running::open(directory.path());
+            assert_eq!(running.journal.boot, 2, "format {format}");
+            let owed = running.owed(3).await;
+            let expected = [("0000", 1), ("0001", 1), ("0002", 1)]
+                .map(|(id, sequence)| (id.to_owned(), Some(sequence)));
+            assert_eq!(running.read(&owed).await, expected);
+            running.accept(vec![event("a", "0003", &["q"])]).await;
+            let owed = running.owed(1).await;
+            assert_eq!(running.read(&owed).await, [("0003".to_owned(), Some(2))]);
+            running.close();
+        });
+    }
 }
 
 #[test]

@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 
-from demo_books import CONTOSO, DIGITS, FABRIKAM, GRID, QUARANTINE, Books, Posted
+from demo_accounting import CONTOSO, DIGITS, FABRIKAM, GRID, QUARANTINE, Books, Posted
 from demo_calls import CALLEES, Api, Ga, Private, Public
-from demo_house import Failed, House, eventually, note, say
+from demo_processes import Failed, House, eventually, note, say
 from demo_queues import Consumer, take
 
 SPEED = 5

@@ -9,7 +9,7 @@ import time
 from email.utils import formatdate
 from urllib.parse import quote
 
-from demo_house import Failed, eventually
+from demo_processes import Failed, eventually
 
 US = "+15550100"
 CALLEES = ["+15550101", "+15550102", "+15550103", "+15550104"]

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-from demo_house import Failed
+from demo_processes import Failed
 
 
 class Consumer:

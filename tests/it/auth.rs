@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::support::{
     Emulator, Issuer, Receiver, connect, delete, eventually, file, free_port, post,
     shared_amqp_url, take_all, unique,
 };

@@ -9,7 +9,7 @@ use lapin::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::support::{
     Receiver, Taken, call_events, connect, declare, delete, eventually, post, shared_amqp_url,
     take_all, unique,
 };

@@ -13,7 +13,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use crate::harness::{
+use crate::support::{
     Calls, Node, Receiver, call_events, check_calls, connect, eventually, post, take_all,
 };
 

@@ -6,7 +6,7 @@ use std::{path::Path, time::Duration};
 use lapin::{BasicProperties, options::BasicPublishOptions};
 use serde_json::Value;
 
-use crate::harness::{Node, Receiver, connect, take_all, unique};
+use crate::support::{Node, Receiver, connect, take_all, unique};
 
 /// Runs it with the receiver's configuration, and gives the exit code and the line of JSON.
 async fn load(receiver: &Receiver, more: &[&str]) -> (Option<i32>, Value) {

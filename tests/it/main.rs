@@ -4,23 +4,21 @@
 //! `HOOKSWITCH_TEST_AMQP=$(dev/rabbitmq start /tmp/node) cargo test --features broker-tests --test it`.
 #![cfg(feature = "broker-tests")]
 
+mod abuse;
 mod auth;
-mod cluster;
 mod consumers;
 mod contract;
 mod crash;
 mod deploy;
-mod door;
 mod emulator;
-mod harness;
-mod hostile;
+mod faults;
+mod listeners;
 mod load;
 mod modes;
 mod openapi;
-mod outage;
 mod privacy;
 mod publish;
 mod recordings;
 mod replicas;
-mod siege;
-mod trouble;
+mod soak;
+mod support;

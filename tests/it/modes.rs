@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::{
+use crate::support::{
     Node, Receiver, Scraper, call_events, connect, delete, eventually, post, post_until_accepted,
     shared_amqp_url, take_all, unique,
 };

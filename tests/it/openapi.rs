@@ -4,7 +4,7 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
-use crate::harness::{Issuer, Node, Receiver, file, tools};
+use crate::support::{Issuer, Node, Receiver, file, tools};
 
 /// Longer than it takes on a small machine with other tests beside it; by itself it takes a minute there.
 const LIMIT: Duration = Duration::from_secs(300);

@@ -10,11 +10,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{Issuer, Node, Receiver, Taken, free_port, planted, take_all};
+use crate::support::{Issuer, Node, Receiver, Taken, free_port, leak_canary, take_all};
 
 /// Nothing of this may come out but in messages.
 fn incoming_call() -> String {
-    let number = format!("+{}1", planted::DIGITS);
+    let number = format!("+{}1", leak_canary::DIGITS);
     json!([{
         "id": "incoming-1", "topic": "/subscriptions/s", "subject": format!("/caller/4:{number}/recipient/4:{number}"),
         "eventType": "Microsoft.Communication.IncomingCall", "dataVersion": "1.0", "metadataVersion": "1",
@@ -23,13 +23,13 @@ fn incoming_call() -> String {
             "to": { "kind": "phoneNumber", "rawId": format!("4:{number}"), "phoneNumber": { "value": number } },
             "from": { "kind": "phoneNumber", "rawId": format!("4:{number}"), "phoneNumber": { "value": number } },
             "serverCallId": "server-1", "correlationId": "correlation-1",
-            "callerDisplayName": planted::text("displayName"),
-            "incomingCallContext": planted::text("incomingCallContext"),
+            "callerDisplayName": leak_canary::text("displayName"),
+            "incomingCallContext": leak_canary::text("incomingCallContext"),
             "customContext": {
-                "sipHeaders": { "X-MS-Custom-a": planted::text("sipHeader") },
-                "voipHeaders": { "b": planted::text("voipHeader") },
+                "sipHeaders": { "X-MS-Custom-a": leak_canary::text("sipHeader") },
+                "voipHeaders": { "b": leak_canary::text("voipHeader") },
             },
-            "aMemberThatNobodyKnows": planted::text("unknownMember"),
+            "aMemberThatNobodyKnows": leak_canary::text("unknownMember"),
         },
     }])
     .to_string()
@@ -39,12 +39,12 @@ fn recognized(id: &str) -> serde_json::Value {
     json!({
         "id": id, "source": "calling/callConnections/call-1", "subject": "calling/callConnections/call-1",
         "type": "Microsoft.Communication.RecognizeCompleted", "specversion": "1.0", "time": "2026-11-21T12:00:01Z",
-        "datacontenttype": "application/json", "anExtension": planted::text("extension"),
+        "datacontenttype": "application/json", "anExtension": leak_canary::text("extension"),
         "data": {
             "version": "2025-05-15", "callConnectionId": "call-1", "serverCallId": "server-1", "correlationId": "correlation-1",
-            "operationContext": planted::text("operationContext"), "recognitionType": "speech",
-            "resultInformation": { "code": 200, "subCode": 8500, "message": planted::text("resultMessage") },
-            "speechResult": { "speech": planted::text("speech"), "confidence": 0.9 },
+            "operationContext": leak_canary::text("operationContext"), "recognitionType": "speech",
+            "resultInformation": { "code": 200, "subCode": 8500, "message": leak_canary::text("resultMessage") },
+            "speechResult": { "speech": leak_canary::text("speech"), "confidence": 0.9 },
         },
     })
 }
@@ -58,9 +58,12 @@ fn invalid(id: &str) -> String {
     let data = data.expect("the event has data");
     data.insert(
         "callConnectionId".into(),
-        json!([planted::text("invalidValue")]),
+        json!([leak_canary::text("invalidValue")]),
     );
-    data.insert("speechResult".into(), json!(planted::text("invalidSpeech")));
+    data.insert(
+        "speechResult".into(),
+        json!(leak_canary::text("invalidSpeech")),
+    );
     event.to_string()
 }
 
@@ -82,17 +85,20 @@ impl Scene {
         let url = format!(
             "{}/{}?callerId=%2B{}2&other={}{more}",
             self.receiver.callback_url(app),
-            planted::text("path"),
-            planted::DIGITS,
-            planted::text("query"),
+            leak_canary::text("path"),
+            leak_canary::DIGITS,
+            leak_canary::text("query"),
         );
         self.client
             .request(method, url)
-            .header("cookie", planted::text("cookie"))
-            .header("aeg-subscription-name", planted::text("subscription"))
-            .header("user-agent", planted::text("agent"))
-            .header("x-forwarded-for", planted::text("forwarded"))
-            .header("tracestate", format!("a={}", planted::text("tracestate")))
+            .header("cookie", leak_canary::text("cookie"))
+            .header("aeg-subscription-name", leak_canary::text("subscription"))
+            .header("user-agent", leak_canary::text("agent"))
+            .header("x-forwarded-for", leak_canary::text("forwarded"))
+            .header(
+                "tracestate",
+                format!("a={}", leak_canary::text("tracestate")),
+            )
             .header(
                 "traceparent",
                 "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -167,8 +173,8 @@ fn receiver(amqp: &str, issuer: &Issuer, queue: &str) -> Receiver {
     let secrets = receiver.dir().join("secrets");
     let lines = format!(
         "{}\n{}\n",
-        planted::text("secret-in-the-query"),
-        planted::text("secret-in-a-header")
+        leak_canary::text("secret-in-the-query"),
+        leak_canary::text("secret-in-a-header")
     );
     std::fs::write(&secrets, lines).expect("written");
     let text = std::fs::read_to_string(receiver.config()).expect("the configuration");
@@ -185,10 +191,10 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
     assert!(taken.contains("\"accepted\":1"), "{taken}");
     let by_header = scene
         .request(Method::POST, "open")
-        .header("x-callback-key", planted::text("secret-in-a-header"));
+        .header("x-callback-key", leak_canary::text("secret-in-a-header"));
     let by_header = by_header.body(recognized("by-header").to_string());
     scene.answered("a secret in a header", by_header, 202).await;
-    let code = format!("&code={}", planted::text("secret-in-the-query"));
+    let code = format!("&code={}", leak_canary::text("secret-in-the-query"));
     let by_query = scene
         .request_with(Method::POST, "open", &code)
         .body(recognized("by-query").to_string());
@@ -200,8 +206,8 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
         .header("ce-id", "binary-1")
         .header("ce-source", "calling/callConnections/call-2")
         .header("ce-type", "Contoso.Unknown")
-        .header("ce-subject", planted::text("binarySubject"))
-        .body(json!({ "speech": planted::text("binaryData") }).to_string());
+        .header("ce-subject", leak_canary::text("binarySubject"))
+        .body(json!({ "speech": leak_canary::text("binaryData") }).to_string());
     scene.answered("binary mode", binary, 202).await;
 
     // Kept in quarantine.
@@ -212,7 +218,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
     let batch = format!(
         "[{},{}]",
         recognized("by-header"),
-        json!({ "speech": planted::text("malformed") })
+        json!({ "speech": leak_canary::text("malformed") })
     );
     scene
         .with_token("a malformed event", "open", batch, 202)
@@ -230,39 +236,42 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
     for (what, body) in [
         (
             "no JSON",
-            format!("{{\"speech\": {}", planted::text("noJson")),
+            format!("{{\"speech\": {}", leak_canary::text("noJson")),
         ),
         (
             "a name twice",
-            format!("{{\"{0}\":1,\"{0}\":2}}", planted::text("name")),
+            format!("{{\"{0}\":1,\"{0}\":2}}", leak_canary::text("name")),
         ),
         (
             "no envelope",
-            json!({ "speech": planted::text("noEnvelope") }).to_string(),
+            json!({ "speech": leak_canary::text("noEnvelope") }).to_string(),
         ),
         (
             "an escape that is none",
-            format!("[\"{}\\x\"]", planted::text("escape")),
+            format!("[\"{}\\x\"]", leak_canary::text("escape")),
         ),
         (
             "too deep",
             format!(
                 "{}\"{}\"{}",
                 "[".repeat(70),
-                planted::text("deep"),
+                leak_canary::text("deep"),
                 "]".repeat(70)
             ),
         ),
         (
             "a number out of range",
-            format!("[{{\"a\":\"{}\",\"b\":1e999}}]", planted::text("number")),
+            format!(
+                "[{{\"a\":\"{}\",\"b\":1e999}}]",
+                leak_canary::text("number")
+            ),
         ),
     ] {
         scene.with_token(what, "open", body, 400).await;
     }
-    let not_utf8 = [planted::text("notUtf8").as_bytes(), &[0xff]].concat();
+    let not_utf8 = [leak_canary::text("notUtf8").as_bytes(), &[0xff]].concat();
     scene.with_token("not UTF-8", "open", not_utf8, 400).await;
-    let large = planted::text("large").repeat(2_000);
+    let large = leak_canary::text("large").repeat(2_000);
     scene.with_token("too large", "open", large, 413).await;
     let text = scene
         .request(Method::POST, "open")
@@ -271,7 +280,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
     scene
         .answered(
             "no JSON, and not called so",
-            text.body(planted::text("plain")),
+            text.body(leak_canary::text("plain")),
             415,
         )
         .await;
@@ -281,7 +290,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
     scene.answered("no credentials", nobody, 401).await;
     let wrong = scene
         .request(Method::POST, "open")
-        .header("x-callback-key", planted::text("wrong-secret"));
+        .header("x-callback-key", leak_canary::text("wrong-secret"));
     scene
         .answered("a wrong secret", wrong.body(incoming_call()), 401)
         .await;
@@ -302,7 +311,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
             "a token with an odd claim",
             issuer.with(
                 "of-the-tests",
-                json!({ "aud": 5, "name": planted::text("claim") }),
+                json!({ "aud": 5, "name": leak_canary::text("claim") }),
             ),
             "open",
             401,
@@ -313,7 +322,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
             "open",
             401,
         ),
-        ("no token at all", planted::text("token"), "open", 401),
+        ("no token at all", leak_canary::text("token"), "open", 401),
         (
             "keys that are away",
             issuer.with("x", json!({ "iss": "https://away.example/" })),
@@ -327,9 +336,10 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
             .body(incoming_call());
         scene.answered(what, request, status).await;
     }
-    let basic = scene
-        .request(Method::POST, "open")
-        .basic_auth(planted::text("user"), Some(planted::text("password")));
+    let basic = scene.request(Method::POST, "open").basic_auth(
+        leak_canary::text("user"),
+        Some(leak_canary::text("password")),
+    );
     scene
         .answered("basic credentials", basic.body(incoming_call()), 401)
         .await;
@@ -338,7 +348,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
     scene
         .with_token(
             "an unknown app",
-            &planted::text("app"),
+            &leak_canary::text("app"),
             incoming_call(),
             404,
         )
@@ -347,18 +357,18 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
     scene.answered("another method", get, 405).await;
     let origin = scene
         .request(Method::OPTIONS, "open")
-        .header("webhook-request-origin", planted::text("origin"));
+        .header("webhook-request-origin", leak_canary::text("origin"));
     scene.answered("another origin", origin, 403).await;
     let consent = scene
         .request(Method::OPTIONS, "open")
         .header("webhook-request-origin", "eventgrid.azure.net")
         .header(
             "webhook-request-callback",
-            format!("http://127.0.0.1/{}", planted::text("callback")),
+            format!("http://127.0.0.1/{}", leak_canary::text("callback")),
         );
     scene.answered("consent", consent, 200).await;
     let head = "POST /callbacks/open HTTP/1.1\r\nhost: h\r\n";
-    let planted_line = planted::text("rawHeader");
+    let planted_line = leak_canary::text("rawHeader");
     scene
         .raw(
             "no HTTP",
@@ -379,18 +389,18 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
             "a slow body",
             &format!(
                 "{head}{authorization}content-length: 500\r\n\r\n{}",
-                planted::text("slowBody")
+                leak_canary::text("slowBody")
             ),
             "408",
         )
         .await;
 
     // Event Grid's question: its code goes back to who sent it, which is the point of it, and nowhere else.
-    let code = planted::text("validationCode");
+    let code = leak_canary::text("validationCode");
     let question = json!([{
         "id": "1", "topic": "t", "subject": "", "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
         "eventTime": "2026-11-21T12:00:00Z", "metadataVersion": "1", "dataVersion": "2",
-        "data": { "validationCode": code, "validationUrl": format!("http://127.0.0.1/{}", planted::text("validationUrl")) },
+        "data": { "validationCode": code, "validationUrl": format!("http://127.0.0.1/{}", leak_canary::text("validationUrl")) },
     }]);
     let before = scene.said.len();
     let answer = scene
@@ -431,16 +441,16 @@ fn everything_arrived(messages: &[Taken]) {
         "tracestate",
     ] {
         assert!(
-            all.contains(&planted::text(place)),
+            all.contains(&leak_canary::text(place)),
             "{place} did not arrive: {all}"
         );
     }
     assert!(
-        all.contains(&format!("callerId=%2B{}2", planted::DIGITS)),
+        all.contains(&format!("callerId=%2B{}2", leak_canary::DIGITS)),
         "the query did not arrive"
     );
     assert!(
-        all.contains(&format!("+{}1", planted::DIGITS)),
+        all.contains(&format!("+{}1", leak_canary::DIGITS)),
         "the number did not arrive"
     );
     for secret in [
@@ -450,7 +460,7 @@ fn everything_arrived(messages: &[Taken]) {
         "query",
     ] {
         assert!(
-            !all.contains(&planted::text(secret)),
+            !all.contains(&leak_canary::text(secret)),
             "{secret} was carried to the consumer"
         );
     }
@@ -539,7 +549,7 @@ async fn a_talkative_receiver_says_nothing(format: &'static str) {
     shown.push(("standard output", scene.receiver.printed()));
     let mut leaks = Vec::new();
     for (where_, text) in &shown {
-        for leak in planted::found(text) {
+        for leak in leak_canary::found(text) {
             leaks.push(format!("{where_}: …{leak}…"));
         }
     }

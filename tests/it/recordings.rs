@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::harness::{Receiver, Taken, post, shared_amqp_url, take_all, unique};
+use crate::support::{Receiver, Taken, post, shared_amqp_url, take_all, unique};
 
 const PARTITIONS: usize = 4;
 

@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::future::join_all;
 
-use crate::harness::{
+use crate::support::{
     Balancer, Expected, Node, Proxy, Receiver, Scraper, Taken, call_events, connect, delete,
     post_until_accepted, shared_amqp_url, take_all, unique,
 };

@@ -1,6 +1,6 @@
 //! The consumers of `examples/`: each event handled once and each call in order, whatever is killed when.
 
-mod fire;
+mod killed;
 mod program;
 mod repeats;
 mod store;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::store::Row;
-use crate::harness::{eventually, file, tools};
+use crate::support::{eventually, file, tools};
 
 /// The language of a consumer.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use lapin::{
 };
 
 use super::program::{Consumer, Program};
-use crate::harness::{connect, declare, delete, shared_amqp_url, take_all, unique};
+use crate::support::{connect, declare, delete, shared_amqp_url, take_all, unique};
 
 /// A message as Hookswitch would publish it.
 #[derive(Clone, Copy)]

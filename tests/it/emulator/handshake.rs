@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::support::{
     Emulator, Receiver, connect, delete, eventually, file, shared_amqp_url, take_all, unique,
 };
 

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::support::{
     Emulator, Expected, Receiver, check_calls, connect, delete, eventually, shared_amqp_url,
     take_all, unique,
 };

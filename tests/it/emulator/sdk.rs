@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio::process::Command;
 
 use super::stage::{Stage, run};
-use crate::harness::{Emulator, file, tools};
+use crate::support::{Emulator, file, tools};
 
 /// Runs a suite on a stage of its own and prints its summary.
 async fn suite(mut command: Command) {

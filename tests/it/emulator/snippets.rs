@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::stage::{Stage, run};
-use crate::harness::{Emulator, Taken, file, take_all, tools};
+use crate::support::{Emulator, Taken, file, take_all, tools};
 
 /// A snippet beside what it needs, pointed at this stage.
 fn place(stage: &Stage, dir: &Path, name: &str) {

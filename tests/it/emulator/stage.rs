@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use tokio::process::Command;
 
-use crate::harness::{Emulator, Receiver, connect, delete, file, shared_amqp_url, unique};
+use crate::support::{Emulator, Receiver, connect, delete, file, shared_amqp_url, unique};
 
 /// Longer than any of them takes on a small machine.
 const LIMIT: Duration = Duration::from_secs(100);

@@ -8,7 +8,7 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use crate::harness::{
+use crate::support::{
     Expected, Proxy, check_calls, connect, delete, eventually, shared_amqp_url, take_all, unique,
 };
 

@@ -8,7 +8,7 @@ use hookswitch::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Expected, check_calls, connect, delete, shared_amqp_url, take_all, unique};
+use crate::support::{Expected, check_calls, connect, delete, shared_amqp_url, take_all, unique};
 
 use super::world::{Plan, World, to_queue};
 

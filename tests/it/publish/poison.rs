@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use hookswitch::route::{QUARANTINE, QueueType};
 
-use crate::harness::{Node, Taken, take_all, unique};
+use crate::support::{Node, Taken, take_all, unique};
 
 use super::world::{Plan, World, to_queue};
 

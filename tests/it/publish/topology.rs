@@ -14,7 +14,7 @@ use lapin::{
     types::FieldTable,
 };
 
-use crate::harness::{
+use crate::support::{
     Expected, check_calls, connect, declare, delete, eventually, shared_amqp_url, take_all, unique,
 };
 

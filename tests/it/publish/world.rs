@@ -20,7 +20,7 @@ use hookswitch::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::eventually;
+use crate::support::eventually;
 
 /// How long anything may take here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

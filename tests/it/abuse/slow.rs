@@ -1,0 +1,430 @@
+//! Two thousand slow connections: they cost a place for as long as a request may take, and their neighbours nothing.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::eventually;
+
+use super::{
+    ALONE, Stage,
+    client::{self, Client, callback, chunked_head, head},
+    process::Process,
+    sockets::{self, Sockets},
+};
+
+/// At any time.
+const SLOW: usize = 2_000;
+
+/// Between two bytes of one sender.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// In what way a sender is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Manner {
+    /// Connects and says nothing.
+    Silent,
+    /// The head of its first request comes a byte at a time.
+    Head,
+    /// The same after a request that was answered.
+    LaterHead,
+    /// Stops in the middle of a head.
+    HalfHead,
+    /// The body comes a byte at a time.
+    Body,
+    /// The same in chunks.
+    Chunks,
+    /// Stops in the middle of a body.
+    HalfBody,
+    /// Does not read its answers.
+    Unread,
+}
+
+impl Manner {
+    const ALL: [Self; 8] = [
+        Self::Unread,
+        Self::Silent,
+        Self::Head,
+        Self::LaterHead,
+        Self::HalfHead,
+        Self::Body,
+        Self::Chunks,
+        Self::HalfBody,
+    ];
+
+    /// That of the sender with this number. To make a long answer takes milliseconds of a build without optimisation, which
+    /// is work and not slowness: only one in a hundred asks for it.
+    fn of(number: usize) -> Self {
+        let [unread, others @ ..] = &Self::ALL;
+        match number % 100 {
+            0 => *unread,
+            rest => *others.get(rest % others.len()).expect("below their number"),
+        }
+    }
+
+    /// Said at once.
+    fn first(self) -> String {
+        let long = "Content-Length: 100000\r\n";
+        match self {
+            Self::Silent | Self::Head | Self::LaterHead => String::new(),
+            Self::HalfHead => "POST /callbacks/hostile HTTP/1.1\r\nHost: it\r\nX-Half".to_owned(),
+            Self::Body => head("POST /callbacks/hostile", long),
+            Self::Chunks => chunked_head("hostile"),
+            Self::HalfBody => head("POST /callbacks/hostile", long) + "[{\"id\":\"half",
+            Self::Unread => long_answer(),
+        }
+    }
+
+    /// Said a byte at a time, over and over.
+    fn drip(self) -> &'static [u8] {
+        match self {
+            Self::Silent | Self::HalfHead | Self::HalfBody => b"",
+            Self::Head | Self::LaterHead => {
+                b"POST /callbacks/hostile HTTP/1.1\r\nHost: it\r\nX-Slow: and still more of it: "
+            }
+            Self::Body => b" ",
+            Self::Chunks => b"1\r\n \r\n",
+            // Between requests nothing comes of it. It finds out whether somebody is still there.
+            Self::Unread => b"\r\n",
+        }
+    }
+}
+
+/// A request whose answer is as long as itself: the code of a subscription's validation is sent back.
+fn long_answer() -> String {
+    let validation = serde_json::json!([{
+        "id": "1", "topic": "t", "subject": "", "metadataVersion": "1", "dataVersion": "1",
+        "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+        "eventTime": "2026-01-02T03:04:05Z",
+        "data": { "validationCode": "c".repeat(150_000) },
+    }]);
+    callback("hostile", &validation.to_string())
+}
+
+/// How a connection ended, always by the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// 408 came first.
+    Timeout,
+    /// Without a word.
+    Closed,
+    /// Another answer came first.
+    Answered(u16),
+}
+
+impl End {
+    fn after(heard: &[u8]) -> Self {
+        let status = String::from_utf8_lossy(heard.get(9..12).unwrap_or_default()).parse();
+        match status {
+            Ok(408) => Self::Timeout,
+            Ok(status) => Self::Answered(status),
+            Err(_) => Self::Closed,
+        }
+    }
+}
+
+async fn connect(manner: Manner, number: usize, port: u16) -> io::Result<TcpStream> {
+    if manner == Manner::LaterHead {
+        let mut client = Client::from(number, port).await?;
+        client.try_say(head("GET /callbacks/hostile", "")).await?;
+        let answer = client.try_answer().await;
+        let answered = answer.is_some_and(|answer| answer.status == 405);
+        return answered
+            .then(|| client.into_stream())
+            .ok_or_else(|| io::Error::other("no answer to the first request"));
+    }
+    let socket = client::socket(number)?;
+    if manner == Manner::Unread {
+        // Little fits into the buffers on the way of small segments, so that the answer stands still in the receiver.
+        socket.set_recv_buffer_size(4_096)?;
+        SockRef::from(&socket).set_tcp_mss(536)?;
+    }
+    socket.connect(client::listener(port)).await
+}
+
+/// Is slow in this manner until the other side has had enough.
+async fn until_cut(manner: Manner, number: usize, mut stream: TcpStream) -> End {
+    let mut heard = Vec::new();
+    if stream.write_all(manner.first().as_bytes()).await.is_err() {
+        return End::Closed;
+    }
+    let mut drip = manner.drip().iter().cycle();
+    // Not all in the same instant.
+    let offset = PAUSE.mul_f64((number % 500) as f64 / 500.0);
+    let mut beat = interval_at(Instant::now() + offset, PAUSE);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut reading, mut writing) = stream.split();
+    loop {
+        tokio::select! {
+            read = reading.read_buf(&mut heard), if manner != Manner::Unread => {
+                if !read.is_ok_and(|count| count > 0) {
+                    return End::after(&heard);
+                }
+            }
+            _ = beat.tick(), if manner.drip() != b"" => {
+                let byte = [*drip.next().expect("it goes round")];
+                match writing.try_write(&byte) {
+                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                        // Said at the same time; what was answered before is still there to read.
+                        if manner != Manner::Unread {
+                            drop(reading.read_to_end(&mut heard).await);
+                        }
+                        return End::after(&heard);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        // It was told, and is held to be gone.
+        if manner != Manner::Unread && End::after(&heard) != End::Closed {
+            drop(writing.shutdown().await);
+        }
+    }
+}
+
+/// How often a connection of each manner ended how.
+type Ends = BTreeMap<(Manner, End), usize>;
+
+/// A connection that stands.
+#[derive(Clone, Copy)]
+struct Standing {
+    manner: Manner,
+    /// Its own address; the other is the listener's.
+    address: SocketAddr,
+    since: Instant,
+}
+
+/// Those that stand, by the number of their sender.
+#[derive(Clone, Default)]
+struct All(Arc<Mutex<BTreeMap<usize, Standing>>>);
+
+impl All {
+    fn add(&self, number: usize, standing: Standing) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(number, standing);
+    }
+
+    fn remove(&self, number: usize) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&number);
+    }
+
+    fn now(&self) -> BTreeMap<usize, Standing> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
+    }
+}
+
+/// Slow senders that come back as soon as they are cut.
+struct Crowd {
+    port: u16,
+    process: u32,
+    /// Handshakes that the kernel had dropped before.
+    drops: Option<u64>,
+    standing: All,
+    over: CancellationToken,
+    senders: JoinSet<Ends>,
+}
+
+impl Crowd {
+    fn gather(stage: &Stage) -> Self {
+        let port = stage.port();
+        let standing = All::default();
+        let over = CancellationToken::new();
+        let drops = sockets::listen_drops();
+        let mut senders = JoinSet::new();
+        for number in 0..SLOW {
+            senders.spawn(sender(number, port, standing.clone(), over.clone()));
+        }
+        Self {
+            port,
+            process: stage.receiver.pid(),
+            drops,
+            standing,
+            over,
+            senders,
+        }
+    }
+
+    fn standing(&self) -> usize {
+        self.standing.now().len()
+    }
+
+    /// Lets nobody come back, waits until everybody was cut, and gives how they all ended.
+    async fn disperse(mut self) -> Ends {
+        self.over.cancel();
+        let mut all = Ends::new();
+        let limit = Duration::from_secs(120);
+        let rest = tokio::time::timeout(limit, async {
+            while let Some(ends) = self.senders.join_next().await {
+                for (end, count) in ends.expect("a sender") {
+                    *all.entry(end).or_default() += count;
+                }
+            }
+        });
+        if rest.await.is_err() {
+            panic!(
+                "{} slow connections still stand:\n{}ended: {all:?}",
+                self.standing(),
+                self.remaining()
+            );
+        }
+        all
+    }
+
+    /// Each connection that stands, from both ends: who is to blame for it.
+    fn remaining(&self) -> String {
+        let listener = client::listener(self.port);
+        let sockets = Sockets::of(self.process);
+        let mut text = String::new();
+        for (number, standing) in self.standing.now() {
+            let Standing {
+                manner,
+                address,
+                since,
+            } = standing;
+            writeln!(
+                text,
+                "sender {number} ({manner:?}) from {address}, {} s: its own end {}; the receiver's end {:?}",
+                since.elapsed().as_secs(),
+                sockets.peers_end(address, listener),
+                sockets.receivers_end(address, listener)
+            )
+            .expect("written");
+        }
+        let (before, now) = (self.drops, sockets::listen_drops());
+        writeln!(
+            text,
+            "handshakes dropped at full listeners: {before:?} before, {now:?} now"
+        )
+        .expect("written");
+        text
+    }
+}
+
+async fn sender(number: usize, port: u16, all: All, over: CancellationToken) -> Ends {
+    let manner = Manner::of(number);
+    let mut ends = Ends::new();
+    // They come, are cut and come back evenly over the time that a head or a body has (7.5 s), and not in waves.
+    tokio::time::sleep(Duration::from_micros(3_750 * number as u64)).await;
+    while !over.is_cancelled() {
+        // Where everything that waits to be accepted is turned away, it is tried again.
+        let Ok(stream) = connect(manner, number, port).await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        let Ok(address) = stream.local_addr() else {
+            continue;
+        };
+        let since = Instant::now();
+        all.add(
+            number,
+            Standing {
+                manner,
+                address,
+                since,
+            },
+        );
+        let end = until_cut(manner, number, stream).await;
+        all.remove(number);
+        *ends.entry((manner, end)).or_default() += 1;
+    }
+    ends
+}
+
+/// The 99th percentile of the times of normal callbacks, before the crowd and beside it.
+struct Fared {
+    before: f64,
+    during: f64,
+}
+
+impl Fared {
+    fn is_well(&self) -> bool {
+        self.during <= 3.0 * self.before
+    }
+}
+
+/// One crowd from its gathering to its end.
+async fn crowded(stage: &Stage) -> Fared {
+    let normal = stage.normal();
+    let files = stage.open_files().await;
+    let before = normal.best_of(2, |_| false).await;
+
+    let crowd = Crowd::gather(stage);
+    let process = Process::of(&stage.receiver);
+    eventually(
+        "nearly two thousand stand at once",
+        Duration::from_secs(60),
+        || async { (process.open_files() >= files + SLOW * 9 / 10).then_some(()) },
+    )
+    .await;
+    let fared = |during| Fared { before, during };
+    let during = normal.best_of(5, |best| fared(best).is_well()).await;
+    println!(
+        "{} slow connections: p99 of normal callbacks {before:.1} ms before, {during:.1} ms meanwhile, {:.2} times",
+        crowd.standing(),
+        during / before
+    );
+
+    let ends = crowd.disperse().await;
+    println!("how slow connections ended: {ends:?}");
+    for manner in Manner::ALL {
+        let cut: usize = [End::Timeout, End::Closed]
+            .iter()
+            .filter_map(|end| ends.get(&(manner, *end)))
+            .sum();
+        let senders = (0..SLOW).filter(|number| Manner::of(*number) == manner);
+        assert!(cut >= senders.count(), "{manner:?}: {ends:?}");
+    }
+    let answered = ends.keys().find(|(_, end)| matches!(end, End::Answered(_)));
+    assert_eq!(answered, None, "nobody was refused for another reason");
+    let unread = "hookswitch_connections_cut_total{listener=\"public\",reason=\"unread_answer\"}";
+    let unread = stage.receiver.metric(unread).await;
+    assert!(
+        unread >= Some(20.0),
+        "{unread:?} did not read their answers"
+    );
+    stage.is_left_by_all(files).await;
+    fared(during)
+}
+
+/// A machine that has other work for the whole of a round gets another one; what slow connections cost is in all of them.
+const ROUNDS: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_slow_connections_are_cut_and_cost_the_others_little() {
+    let _alone = ALONE.lock().await;
+    let asks = "auth = \"none\"\nevent_grid = true";
+    let stage = Stage::start("", asks).await;
+    // Warms everything up.
+    stage.normal().window().await;
+    let mut fared = crowded(&stage).await;
+    for _ in 1..ROUNDS {
+        if fared.is_well() {
+            break;
+        }
+        fared = crowded(&stage).await;
+    }
+    assert!(
+        fared.is_well(),
+        "{} ms, {} ms before",
+        fared.during,
+        fared.before
+    );
+    stage.normal().window().await;
+    stage.end().await;
+}

@@ -1,0 +1,223 @@
+//! A storm of tokens with unknown key ids, of no algorithm, and of no sense: it brings no more fetches than are promised.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::support::{call_events, eventually, unique};
+
+use super::{
+    Stage,
+    client::{Answer, Client, callback},
+    key_server::{Issuer, unproven},
+};
+
+/// Who signs the service's own callbacks, and the resource of the app `acs`.
+const SERVICE: &str = "https://acscallautomation.communication.azure.com";
+const RESOURCE: &str = "00000000-0000-4000-8000-000000009100";
+
+/// The issuer of the app `hostile`.
+const OTHER: &str = "https://issuer.example/";
+const AUDIENCE: &str = "hookswitch";
+
+/// Who is spoken for, by whose tokens, and where the keys of those are.
+struct Door {
+    app: &'static str,
+    issuer: &'static str,
+    audience: &'static str,
+    keys: &'static str,
+}
+
+static DOORS: [Door; 2] = [
+    Door {
+        app: "hostile",
+        issuer: OTHER,
+        audience: AUDIENCE,
+        keys: "/jwt",
+    },
+    Door {
+        app: "acs",
+        issuer: SERVICE,
+        audience: RESOURCE,
+        keys: "/acs",
+    },
+];
+
+async fn stage(issuer: &Issuer) -> Stage {
+    let [jwt, acs] = DOORS.each_ref().map(|door| issuer.url(door.keys));
+    Stage::start(
+        "",
+        &format!(
+            "auth = {{ jwt = [{{ issuer = \"{OTHER}\", audience = [\"{AUDIENCE}\"], jwks_url = \"{jwt}\" }}] }}\n\n\
+             [[routes]]\nname = \"acs\"\napp = \"acs\"\nqueue = \"QUEUE\"\n\n\
+             [[apps]]\nname = \"acs\"\n\
+             auth = {{ acs = {{ resource_id = \"{RESOURCE}\", keys_url = \"{acs}\" }} }}\n"
+        ),
+    )
+    .await
+}
+
+/// What kinds of bad tokens there are, and what each is answered.
+fn bad(door: &Door, number: usize) -> (String, u16) {
+    let (issuer, audience) = (door.issuer, door.audience);
+    let kid = Uuid::new_v4().to_string();
+    match number % 6 {
+        // It may be good by keys that are newer than those known: not proven bad.
+        0 | 1 => (
+            unproven(&json!({ "alg": "RS256", "kid": kid }), issuer, audience),
+            503,
+        ),
+        2 => (unproven(&json!({ "alg": "none" }), issuer, audience), 401),
+        3 => (
+            unproven(&json!({ "alg": "HS256", "kid": kid }), issuer, audience),
+            401,
+        ),
+        4 => (
+            unproven(
+                &json!({ "alg": "RS256", "kid": kid, "jku": "http://127.0.0.1:9/" }),
+                issuer,
+                audience,
+            ),
+            401,
+        ),
+        _ => (format!("{kid}.{kid}"), 401),
+    }
+}
+
+async fn post(client: &mut Client, app: &str, token: &str) -> Answer {
+    let (_, body) = call_events(&unique("call"), 1).remove(0);
+    let bearer = format!("Authorization: Bearer {token}\r\nHost");
+    client
+        .say(callback(app, &body).replacen("Host", &bearer, 1))
+        .await;
+    client.answer().await
+}
+
+/// Posts one bad token after another, each on a connection of its own, because bodies that nobody may send are not read.
+async fn storm(port: u16, sender: usize, door: &Door, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let (token, status) = bad(door, number);
+        let mut client = Client::from(sender, port).await.expect("a connection");
+        let answer = post(&mut client, door.app, &token).await;
+        assert_eq!(answer.status, status, "{token}: {answer:?}");
+        let head = answer.head.to_ascii_lowercase();
+        assert_eq!(head.contains("retry-after:"), status == 503, "{answer:?}");
+        let challenge = "www-authenticate: bearer error=\"invalid_token\"";
+        assert_eq!(head.contains(challenge), status == 401, "{answer:?}");
+        // Nothing of the token comes back.
+        assert!(!answer.body.contains("127.0.0.1:9"), "{answer:?}");
+    }
+}
+
+/// Posts good tokens until it is over, and gives how many; each comes in at once.
+async fn good(stage: &Stage, issuer: &Issuer, door: &Door, over: &CancellationToken) -> usize {
+    let token = issuer.sign(door.issuer, door.audience);
+    let mut client = Client::open(stage.port()).await;
+    let mut count = 0;
+    while !over.is_cancelled() {
+        let answer = post(&mut client, door.app, &token).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        count += 1;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_unknown_keys_brings_one_fetch_in_thirty_seconds_and_stops_nobody() {
+    let issuer = Issuer::start().await;
+    let begun = Instant::now();
+    let stage = stage(&issuer).await;
+    let port = stage.port();
+    // Fetches that begin 30 s apart, the first one after `begun`.
+    let allowed = || 1 + usize::try_from(begun.elapsed().as_secs() / 30).expect("few");
+    let check = |what: &str| {
+        for door in &DOORS {
+            let asked = issuer.asked(door.keys);
+            let allowed = allowed();
+            assert!(
+                (1..=allowed).contains(&asked),
+                "{what}: {asked} fetches for {}, {allowed} may be",
+                door.app
+            );
+        }
+    };
+    check("at the start");
+
+    // 6,000 as fast as they go.
+    let over = CancellationToken::new();
+    let senders = async {
+        let storms = DOORS.iter().flat_map(|door| {
+            (0..4).map(move |sender| storm(port, sender, door, 750 * sender..750 * (sender + 1)))
+        });
+        join_all(storms).await;
+        over.cancel();
+    };
+    let goods = join_all(DOORS.iter().map(|door| good(&stage, &issuer, door, &over)));
+    let ((), first) = tokio::join!(senders, goods);
+    check("after 6,000 of them");
+
+    // The storm goes on, a few a second, until it has brought the next fetch. That one is not answered yet.
+    issuer.answers(false);
+    let number = std::sync::atomic::AtomicUsize::new(0);
+    eventually(
+        "the next fetch of each issuer's keys",
+        Duration::from_secs(90),
+        || async {
+            let next = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            join_all(
+                DOORS
+                    .iter()
+                    .map(|door| storm(port, 0, door, next..next + 1)),
+            )
+            .await;
+            let all = DOORS.iter().all(|door| issuer.asked(door.keys) >= 2);
+            all.then_some(())
+        },
+    )
+    .await;
+    check("when it brought the second");
+
+    // Whoever has a good token does not wait for it, even while a crowd of unknown ones does.
+    let over = CancellationToken::new();
+    let crowd = join_all(
+        DOORS
+            .iter()
+            .flat_map(|door| (0..150).map(move |sender| storm(port, sender, door, 0..1))),
+    );
+    let goods = join_all(DOORS.iter().map(|door| good(&stage, &issuer, door, &over)));
+    let until = async {
+        let accepted = "hookswitch_callbacks_total{outcome=\"accepted\"}";
+        let before = stage.receiver.metric(accepted).await.expect("it is there");
+        stage
+            .receiver
+            .until_metric(accepted, |count| count >= before + 100.0)
+            .await;
+        over.cancel();
+        issuer.answers(true);
+    };
+    let (_, second, ()) = tokio::join!(crowd, goods, until);
+    check("at the end");
+
+    let refusals = async |app: &str, class: &str| {
+        let name = format!("hookswitch_auth_refusals_total{{app=\"{app}\",class=\"{class}\"}}");
+        stage.receiver.metric(&name).await.expect("it is there")
+    };
+    let mut told = BTreeMap::new();
+    for door in &DOORS {
+        for class in ["unknown_key", "token"] {
+            told.insert((door.app, class), refusals(door.app, class).await);
+        }
+    }
+    assert!(told.values().all(|count| *count >= 1_000.0), "{told:?}");
+    println!(
+        "bad tokens {told:?}: fetches {:?} in {} s, good ones {first:?} and {second:?} let in meanwhile",
+        DOORS.each_ref().map(|door| issuer.asked(door.keys)),
+        begun.elapsed().as_secs()
+    );
+    stage.end().await;
+}

@@ -1,0 +1,215 @@
+//! The promises while the broker dies, the network loses its way, or the receiver itself stands still for so long that
+//! everybody has given it up.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+
+use crate::support::{
+    Load, Node, Proxy, Receiver, Scraper, Taken, check_calls, check_three_queues, eventually,
+    owes_nothing, take_all, three_queues, unique,
+};
+
+/// A receiver under load with a proxy before its broker.
+struct Scene {
+    node: Arc<Node>,
+    proxy: Proxy,
+    stem: String,
+    receiver: Receiver,
+    load: Load,
+}
+
+impl Scene {
+    async fn open(calls: usize, events: usize) -> Self {
+        let node = Arc::new(Node::start());
+        let proxy = Proxy::before(node.url()).await;
+        let stem = unique("outage");
+        let mut receiver = Receiver::new(&three_queues(&proxy.url(node.url()), &stem));
+        receiver.start().await;
+        Self {
+            node,
+            proxy,
+            stem,
+            receiver,
+            load: Load::new(calls, events),
+        }
+    }
+
+    /// Sends everything while `trouble` happens, then checks all queues; gives the repeats.
+    async fn run(mut self, trouble: impl AsyncFnOnce(&Self)) -> usize {
+        let scraper = Scraper::start(self.receiver.metrics_url());
+        let url = self.receiver.callback_url("it");
+        tokio::join!(self.load.send(&url, 16), async {
+            self.after(4).await;
+            trouble(&self).await;
+        });
+        owes_nothing(&self.receiver).await;
+        scraper.finish().await;
+        let repeats = check_three_queues(self.node.url(), &self.stem, &self.load).await;
+        assert_eq!(self.receiver.stop(), Some(0));
+        repeats
+    }
+
+    /// Waits until this part of the load is accepted.
+    async fn after(&self, part: usize) {
+        let (sent, enough) = (&self.load.sent, self.load.total() / part);
+        eventually("a part is sent", Duration::from_secs(120), || async {
+            (sent.load(Ordering::Relaxed) >= enough).then_some(())
+        })
+        .await;
+    }
+
+    /// Does something to the node that takes its time, while the senders go on.
+    async fn apart<T: Send + 'static>(&self, act: impl FnOnce(&Node) -> T + Send + 'static) -> T {
+        let node = self.node.clone();
+        let acting = tokio::task::spawn_blocking(move || act(&node));
+        acting.await.expect("the node does as it is told")
+    }
+
+    async fn until_logged(&self, words: &str, times: usize) {
+        eventually(words, Duration::from_secs(60), || async {
+            (self.receiver.log().matches(words).count() >= times).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_lost_connection_still_brings_lands_before_anything_new() {
+    let scene = Scene::open(60, 50).await;
+    let repeats = scene
+        .run(async |scene| {
+            for times in 1..=5 {
+                scene.proxy.hold_up_and_hang_up();
+                // The broker hears nothing of the connection's end, and what was sent on it is still under way.
+                scene.until_logged("waiting for its fence", times).await;
+                scene.proxy.let_go();
+                let connected = "hookswitch_broker_connected";
+                scene.receiver.until_metric(connected, |is| is == 1.0).await;
+            }
+        })
+        .await;
+    println!("held up and let go five times: {repeats} repeats in a row");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_broker_gave_up_does_not_land_any_more() {
+    let scene = Scene::open(60, 50).await;
+    let repeats = scene
+        .run(async |scene| {
+            scene.proxy.hold_up();
+            let reconnected = "hookswitch_broker_reconnects_total";
+            scene
+                .receiver
+                .until_metric(reconnected, |count| count >= 1.0)
+                .await;
+            owes_nothing(&scene.receiver).await;
+            scene.proxy.let_go();
+            // The broker notices by itself that a connection is dead, and is given the time for it.
+            let passed = "hookswitch_broker_fences_passed_total";
+            assert_eq!(scene.receiver.metric(passed).await, Some(0.0));
+        })
+        .await;
+    println!("held up until all was over: {repeats} repeats in a row");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_stood_still_until_the_broker_gave_it_up_goes_on_in_order() {
+    let scene = Scene::open(60, 50).await;
+    let repeats = scene
+        .run(async |scene| {
+            scene.receiver.suspend();
+            // Heartbeats are exchanged every ten seconds; the broker waits for three.
+            eventually(
+                "the broker has given up",
+                Duration::from_secs(90),
+                || async {
+                    let connections = scene.node.ctl(&["list_connections", "name"]);
+                    connections.trim().is_empty().then_some(())
+                },
+            )
+            .await;
+            scene.receiver.resume();
+        })
+        .await;
+    println!("stood still: {repeats} repeats in a row");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_broker_keeps_what_it_confirmed() {
+    let scene = Scene::open(60, 100).await;
+    let repeats = scene
+        .run(async |scene| {
+            for part in [4, 3, 2] {
+                scene.after(part).await;
+                scene
+                    .apart(|node| {
+                        node.kill();
+                        node.start_again();
+                    })
+                    .await;
+            }
+        })
+        .await;
+    println!("broker killed three times: {repeats} repeats in a row");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_journals_fill_the_same_queues_each_in_its_own_order() {
+    let node = Node::start();
+    let stem = unique("shared");
+    let config = three_queues(node.url(), &stem);
+    let mut receivers = [Receiver::new(&config), Receiver::new(&config)];
+    for receiver in &mut receivers {
+        receiver.start().await;
+    }
+    node.close_connections_every_second(300);
+    let loads = [Load::new(40, 30), Load::new(40, 30)];
+    let urls = receivers.each_ref().map(|one| one.callback_url("it"));
+    tokio::join!(
+        loads[0].send(&urls[0], 8),
+        loads[1].send(&urls[1], 8),
+        async {
+            for receiver in &mut receivers {
+                eventually("it publishes", Duration::from_secs(60), || async {
+                    let acked = "hookswitch_publish_total{result=\"ack\"}";
+                    receiver.metric(acked).await.filter(|acked| *acked > 50.0)
+                })
+                .await;
+                receiver.kill();
+                receiver.spawn();
+            }
+        }
+    );
+    for receiver in &receivers {
+        owes_nothing(receiver).await;
+    }
+    // The reader's own connections would be closed as well.
+    node.stop();
+    node.start_again();
+    let queues: [String; 4] = std::array::from_fn(|n| format!("{stem}.calls.{n}"));
+    let patience = Duration::from_secs(2);
+    let taken = join_all(
+        queues
+            .iter()
+            .map(|queue| take_all(node.url(), queue, patience, |_| false)),
+    )
+    .await;
+    let mut repeats = 0;
+    for load in &loads {
+        let expected = load.expected();
+        let its_own = |message: &&Taken| {
+            let call = message.call.as_deref().expect("keyed events only");
+            expected.contains_key(call)
+        };
+        let queues: Vec<Vec<Taken>> = taken
+            .iter()
+            .map(|queue| queue.iter().filter(its_own).cloned().collect())
+            .collect();
+        repeats += check_calls("one journal's", &queues, &expected);
+    }
+    println!("two journals, two kills: {repeats} repeats in a row");
+}

@@ -1,0 +1,40 @@
+//! Values that stand for what must never be said: planted in what the tests send, searched for in all that comes out.
+//! `dev/leak-check` searches all output of the whole suite for the same ones.
+
+/// The beginning of every planted text.
+pub(crate) const TEXT: &str = "hsplanted-";
+
+/// The digits that every planted phone number begins with, in whatever form it is written.
+pub(crate) const DIGITS: &str = "4915999000";
+
+/// A planted text with a place in its name.
+pub(crate) fn text(place: &str) -> String {
+    format!("{TEXT}{place}")
+}
+
+/// What of the planted, or of the shape of a signed token, stands in `text`; with a few characters around it.
+pub(crate) fn found(text: &str) -> Vec<String> {
+    let token =
+        regex::Regex::new(r"eyJ[A-Za-z0-9_-]{6,}\.eyJ[A-Za-z0-9_-]{6,}\.").expect("a pattern");
+    let planted = regex::Regex::new(&format!("{TEXT}|{DIGITS}")).expect("a pattern");
+    [planted, token]
+        .iter()
+        .flat_map(|pattern| pattern.find_iter(text))
+        .map(|hit| {
+            let start = text.floor_char_boundary(hit.start().saturating_sub(80));
+            let end = text.ceil_char_boundary(hit.end() + 40);
+            text.get(start..end).unwrap_or_default().to_owned()
+        })
+        .collect()
+}
+
+/// The events that most tests send are planted too.
+#[test]
+fn the_events_of_a_call_hold_planted_values() {
+    let events = super::call_events("call", 5);
+    let hits: Vec<usize> = events.iter().map(|(_, body)| found(body).len()).collect();
+    assert_eq!(hits, [0, 2, 1, 1, 0]);
+    let token = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJ4In0.c2ln";
+    assert_eq!(found(token).len(), 1);
+    assert_eq!(found("eyJ alone, and 4915999 alone").len(), 0);
+}

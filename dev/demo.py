@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 
-from demo_accounting import CONTOSO, DIGITS, FABRIKAM, GRID, QUARANTINE, Books, Posted
+from demo_accounting import CONTOSO, DIGITS, FABRIKAM, GRID, QUARANTINE, Accounts, Posted
 from demo_calls import CALLEES, Api, Ga, Private, Public
-from demo_processes import Failed, House, eventually, note, say
+from demo_processes import Failed, Processes, eventually, note, say
 from demo_queues import Consumer, take
 
 SPEED = 5
@@ -24,15 +24,15 @@ DUPLICATE = 'hookswitch_events_total{outcome="duplicate"}'
 class Calls:
     """All calls, each on a thread of its own."""
 
-    def __init__(self, house, api):
-        self.house, self.api = house, api
+    def __init__(self, processes, api):
+        self.processes, self.api = processes, api
         self.all, self.threads, self.errors = [], [], []
 
     def start(self):
         """One more of each generation."""
         number = len(self.all) // 3
         for kind in (Private, Public, Ga):
-            call = kind(self.house, self.api, CALLEES[number % len(CALLEES)], SPEED, number)
+            call = kind(self.processes, self.api, CALLEES[number % len(CALLEES)], SPEED, number)
             # Here, one after the other: the seed decides by the number of the call.
             call.create()
             self.all.append(call)
@@ -56,29 +56,29 @@ class Calls:
         self.check()
 
 
-def until_more(house, calls):
+def until_more(processes, calls):
     """Some events more are accepted. Calls that were just made have more than these to tell."""
-    wanted = house.emulator("summary")["accepted"] + 10
-    eventually("more events are accepted", 60, lambda: calls.check() and house.emulator("summary")["accepted"] >= wanted)
+    wanted = processes.emulator("summary")["accepted"] + 10
+    eventually("more events are accepted", 60, lambda: calls.check() and processes.emulator("summary")["accepted"] >= wanted)
 
 
-def break_things(house, calls):
+def break_things(processes, calls):
     """Broker stopped and receiver killed, both in the middle of calls. Gives how many duplicates the killed one counted."""
     calls.start()
-    until_more(house, calls)
+    until_more(processes, calls)
     note("three calls talk; the broker is stopped: callbacks are still answered 202, they are on disk")
-    house.rabbitmq("stop")
+    processes.rabbitmq("stop")
     calls.start()
-    until_more(house, calls)
+    until_more(processes, calls)
     note("three more; the receiver is killed with SIGKILL: the emulator repeats what was not answered")
-    known = house.metric(DUPLICATE)
-    house.kill("receiver")
+    known = processes.metric(DUPLICATE)
+    processes.kill("receiver")
     calls.start()
     time.sleep(1.5)
-    house.start_receiver()
-    until_more(house, calls)
+    processes.start_receiver()
+    until_more(processes, calls)
     note("three more; the receiver is back, and the broker is started: what is owed goes out, older events of a call first")
-    starting = threading.Thread(target=house.rabbitmq, args=["start"])
+    starting = threading.Thread(target=processes.rabbitmq, args=["start"])
     starting.start()
     calls.start()
     starting.join()
@@ -87,56 +87,56 @@ def break_things(house, calls):
     return known
 
 
-def settle(house):
+def settle(processes):
     """Nothing is told, posted or owed any more."""
-    eventually("the emulator is quiet", 60, lambda: house.emulator("summary")["quiet"])
+    eventually("the emulator is quiet", 60, lambda: processes.emulator("summary")["quiet"])
     # Copies of events may still be on their way; they are posted after two seconds at the latest.
     time.sleep(3 / SPEED)
-    eventually("the emulator is quiet", 60, lambda: house.emulator("summary")["quiet"])
-    eventually("nothing is owed", 60, lambda: house.metric("hookswitch_deliveries_pending") == 0)
+    eventually("the emulator is quiet", 60, lambda: processes.emulator("summary")["quiet"])
+    eventually("nothing is owed", 60, lambda: processes.metric("hookswitch_deliveries_pending") == 0)
 
 
-def by_hand(house):
+def by_hand(processes):
     """What no calling service sends."""
     broken = {
         "id": "broken-1", "source": "calling/callConnections", "type": "Microsoft.Communication.CallConnected",
         "specversion": "1.0", "subject": "calling/callConnections", "time": "2026-01-02T03:04:05.0000000+00:00",
         "datacontenttype": "application/json", "data": {"serverCallId": "aHR0", "correlationId": "c"},
     }
-    status, answer = house.post("/callbacks/contoso", json.dumps(broken))
+    status, answer = processes.post("/callbacks/contoso", json.dumps(broken))
     note(f"an event that nobody signed -> {status}: {answer.get('detail')}")
     if status != 401:
         raise Failed("an event that nobody signed was not refused")
-    trusted = f"/callbacks/resource?code={house.secret}"
-    status, answer = house.post(trusted, json.dumps(broken))
+    trusted = f"/callbacks/resource?code={processes.secret}"
+    status, answer = processes.post(trusted, json.dumps(broken))
     errors = [error["message"] for event in answer.get("quarantined", []) for error in event["errors"]]
     note(f"with the secret, an event without callConnectionId -> {status}, quarantined: {'; '.join(errors)}")
     if status != 202 or not errors:
         raise Failed("the broken event was not quarantined")
-    status, answer = house.post(trusted, '{"id": "1", "id": "2"}')
+    status, answer = processes.post(trusted, '{"id": "1", "id": "2"}')
     note(f"a member name twice -> {status}: {answer.get('detail')}")
     if status != 400:
         raise Failed("a broken body was not refused")
 
 
-def consumers(house):
+def consumers(processes):
     """Two applications. Without the packages of an example, `hookswitch consume` reads its queues afterwards."""
     python, node = os.environ.get("DEMO_PYTHON"), os.environ.get("DEMO_NODE")
     live = []
     if python:
-        live.append(Consumer(house, "contoso", CONTOSO, python, "examples/python/consumer.py"))
+        live.append(Consumer(processes, "contoso", CONTOSO, python, "examples/python/consumer.py"))
     if node:
-        live.append(Consumer(house, "fabrikam", [FABRIKAM], node, "examples/node/consumer.mjs"))
+        live.append(Consumer(processes, "fabrikam", [FABRIKAM], node, "examples/node/consumer.mjs"))
     for consumer in live:
         note(f"consumer {consumer.name}: {consumer.command} takes {' '.join(consumer.queues)}")
     return live
 
 
-def read(house, live, posted):
+def read(processes, live, posted):
     """All messages of all queues, and those in quarantine."""
 
     def complete(consumer):
-        house.up(consumer.name)
+        processes.up(consumer.name)
         return len(consumer.messages()) >= posted.accepted(consumer.name)
 
     messages = []
@@ -148,80 +148,80 @@ def read(house, live, posted):
         messages += consumer.messages()
     rest = [*CONTOSO, FABRIKAM, DIGITS, GRID, QUARANTINE]
     rest = [queue for queue in rest if not any(queue in consumer.queues for consumer in live)]
-    taken = take(house, rest)
+    taken = take(processes, rest)
     messages += [message for message in taken if message["queue"] != QUARANTINE]
     return messages, [message for message in taken if message["queue"] == QUARANTINE]
 
 
-def closing_table(summary, posted, books, duplicates, live, calls, started):
-    dropped = sum(consumer.dropped() for consumer in live) + books.repeated
+def closing_table(summary, posted, accounts, duplicates, live, calls, started):
+    dropped = sum(consumer.dropped() for consumer in live) + accounts.repeated
     misbehaved = ", ".join(f"{count} {name}" for name, count in summary["misbehaved"].items()) or "none"
     rows = [
         ("calls", len(calls.all), f"in three generations, by {calls.api.asked} signed requests"),
         ("sent", summary["events"], f"events in {summary['posts']} posts; misbehaviour: {misbehaved}"),
         ("unanswered", posted.unanswered, "posts while the receiver was dead, posted again by the emulator"),
         ("accepted", summary["accepted"], f"events with a 2xx, {summary['givenUp']} given up"),
-        ("delivered", books.delivered, f"events, each into the queue of its call; {books.twice} of them twice"),
+        ("delivered", accounts.delivered, f"events, each into the queue of its call; {accounts.twice} of them twice"),
         ("duplicates", int(duplicates), "events that the receiver knew: copies, and answers that the emulator did not read"),
         ("repeats", dropped, "messages repeated in a row after a fault, dropped by the consumers"),
         ("out of order", summary["outOfOrder"], "pairs of events that the emulator swapped before it posted them"),
-        ("inversions", books.inversions, "against the order of acceptance, in any call of any queue"),
-        ("lost", books.lost, "accepted, but in no queue"),
+        ("inversions", accounts.inversions, "against the order of acceptance, in any call of any queue"),
+        ("lost", accounts.lost, "accepted, but in no queue"),
     ]
     for name, count, says in rows:
         print(f"  {name:13} {count:5}  {says}")
     print(f"  in {time.monotonic() - started:.0f} s, seed {summary['seed']}", flush=True)
 
 
-def story(house, keep):
+def story(processes, keep):
     started = time.monotonic()
     seed = int(os.environ.get("DEMO_SEED") or random.randrange(1, 1_000_000))
     say("starting the receiver, the calling service and two consumers")
-    house.start_receiver()
-    note(f"receiver: callbacks to http://127.0.0.1:{house.port}/callbacks/{{contoso,fabrikam,resource}}, admin on http://127.0.0.1:{house.admin}")
-    key = house.start_emulator(
+    processes.start_receiver()
+    note(f"receiver: callbacks to http://127.0.0.1:{processes.port}/callbacks/{{contoso,fabrikam,resource}}, admin on http://127.0.0.1:{processes.admin}")
+    key = processes.start_emulator(
         "--scenario", "config/scenarios/demo.toml", "--speed", str(SPEED), "--seed", str(seed),
         "--misbehave", MISBEHAVIOUR, "--retries", RETRIES,
-        "--event-grid", f"http://127.0.0.1:{house.port}/callbacks/resource?code={house.secret}", "--event-grid-handshake", "ask")
-    eventually("the receiver has the keys of the calling service", 60, house.signs_are_known)
+        "--event-grid", f"http://127.0.0.1:{processes.port}/callbacks/resource?code={processes.secret}", "--event-grid-handshake", "ask")
+    eventually("the receiver has the keys of the calling service", 60, processes.signs_are_known)
     note("auth is on: the calling service signs its callbacks, its Event Grid repeats a secret")
-    note(f"calling service: hookswitch emulate at http://127.0.0.1:{house.api}, access key {key}")
+    note(f"calling service: hookswitch emulate at http://127.0.0.1:{processes.api}, access key {key}")
     note(f"it misbehaves: {MISBEHAVIOUR}, seed {seed} (the same again: DEMO_SEED={seed} dev/demo)")
-    live = consumers(house)
+    live = consumers(processes)
 
     say("calls of three generations, while things break")
-    calls = Calls(house, Api(house.api, key))
-    duplicates = break_things(house, calls)
-    settle(house)
-    duplicates += house.metric(DUPLICATE)
+    calls = Calls(processes, Api(processes.api, key))
+    duplicates = break_things(processes, calls)
+    settle(processes)
+    duplicates += processes.metric(DUPLICATE)
 
     say("three requests that no calling service sends")
-    by_hand(house)
+    by_hand(processes)
 
     say("what the queues received")
-    eventually("nothing is owed", 60, lambda: house.metric("hookswitch_deliveries_pending") == 0)
-    posted = Posted(house.emulator("callbacks"))
-    summary = house.emulator("summary")
-    messages, kept = read(house, live, posted)
-    books = Books(posted, messages, calls.all)
-    books.show()
+    eventually("nothing is owed", 60, lambda: processes.metric("hookswitch_deliveries_pending") == 0)
+    posted = Posted(processes.emulator("callbacks"))
+    summary = processes.emulator("summary")
+    messages, kept = read(processes, live, posted)
+    accounts = Accounts(posted, messages, calls.all)
+    accounts.show()
     for message in kept:
         print(f"\n{QUARANTINE}: {message['type']}, reason {message.get('headers', {}).get('hookswitch-reason')}")
 
-    say("the books")
-    closing_table(summary, posted, books, duplicates, live, calls, started)
+    say("the accounts")
+    closing_table(summary, posted, accounts, duplicates, live, calls, started)
     if [message.get("headers", {}).get("hookswitch-reason") for message in kept] != ["invalid"]:
         raise Failed("the quarantine does not hold the one broken event")
     if summary["accepted"] != summary["events"] or posted.accepted() != summary["accepted"]:
         raise Failed("not every event was accepted")
-    if books.delivered != summary["accepted"] or not books.good():
+    if accounts.delivered != summary["accepted"] or not accounts.good():
         raise Failed("a promise was broken")
     if keep:
         say("everything keeps running; Ctrl-C ends it")
-        note(f"calling service  http://127.0.0.1:{house.api}   access key {key}")
-        note(f"receiver         http://127.0.0.1:{house.port}/callbacks/contoso   admin http://127.0.0.1:{house.admin}/readyz")
-        note(f"broker           {house.amqp}")
-        house.running["receiver"].wait()
+        note(f"calling service  http://127.0.0.1:{processes.api}   access key {key}")
+        note(f"receiver         http://127.0.0.1:{processes.port}/callbacks/contoso   admin http://127.0.0.1:{processes.admin}/readyz")
+        note(f"broker           {processes.amqp}")
+        processes.running["receiver"].wait()
 
 
 def interrupted(number, frame):
@@ -236,15 +236,15 @@ def main():
     signal.signal(signal.SIGINT, interrupted)
     signal.signal(signal.SIGTERM, interrupted)
     binary, work, amqp, *keep = sys.argv[1:]
-    house = House(binary, work, amqp)
+    processes = Processes(binary, work, amqp)
     try:
-        story(house, keep)
+        story(processes, keep)
     except (Failed, OSError) as why:
         print(f"\nDEMO FAILED: {why}", flush=True)
-        house.last_words()
+        processes.last_words()
         sys.exit(1)
     finally:
-        house.stop()
+        processes.stop()
 
 
 main()

@@ -1,4 +1,4 @@
-"""The books of `dev/demo`: what the emulator posted and what the queues gave, side by side.
+"""The accounting of `dev/demo`: what the emulator posted and what the queues gave, side by side.
 
 Two checks of order that know nothing of each other. In a queue, the sequence of a call is 1, 2, 3 …: that is the receiver's
 own order of acceptance. And what the emulator posted one after the other is in the queue in the order of its first 2xx.
@@ -54,7 +54,7 @@ class Posted:
         return sum(len(lane) for (of, _, _), lane in self.lanes.items() if app in (None, of))
 
 
-class Books:
+class Accounts:
     """Everything counted."""
 
     def __init__(self, posted, messages, calls):

@@ -64,9 +64,9 @@ class Call:
 
     prefix, query = "/calling/callConnections", ""
 
-    def __init__(self, house, api, callee, speed, number):
-        self.house, self.api, self.callee, self.speed, self.number = house, api, callee, speed, number
-        self.callback = f"http://127.0.0.1:{house.port}/callbacks/{self.app}"
+    def __init__(self, processes, api, callee, speed, number):
+        self.processes, self.api, self.callee, self.speed, self.number = processes, api, callee, speed, number
+        self.callback = f"http://127.0.0.1:{processes.port}/callbacks/{self.app}"
         self.id = None
 
     def do(self, method, action, body=None):
@@ -78,7 +78,7 @@ class Call:
 
     def conversation(self):
         """The call as the emulator shows it."""
-        for conversation in self.house.emulator("calls")["calls"]:
+        for conversation in self.processes.emulator("calls")["calls"]:
             if any(leg["connectionId"] == self.id for leg in conversation["legs"]):
                 return conversation
         raise Failed(f"the emulator does not know the call {self.id}")

@@ -66,7 +66,7 @@ def eventually(what, within, condition):
         time.sleep(0.05)
 
 
-class House:
+class Processes:
     """The processes of the demo. Broker and working directory are those of the script that started this one."""
 
     def __init__(self, binary, work, amqp):

@@ -11,11 +11,11 @@ from demo_processes import Failed
 class Consumer:
     """A program of examples/ that takes from its queues all the time, whatever breaks meanwhile."""
 
-    def __init__(self, house, name, queues, *command):
-        self.house, self.name, self.queues = house, name, queues
+    def __init__(self, processes, name, queues, *command):
+        self.processes, self.name, self.queues = processes, name, queues
         self.command = command[-1]
-        self.store = f"{house.work}/{name}.sqlite"
-        house.start(name, *command, "--amqp", house.amqp, "--store", self.store, *queues)
+        self.store = f"{processes.work}/{name}.sqlite"
+        processes.start(name, *command, "--amqp", processes.amqp, "--store", self.store, *queues)
 
     def messages(self):
         """In the order in which they were handled."""
@@ -32,21 +32,21 @@ class Consumer:
         ]
 
     def dropped(self):
-        with open(f"{self.house.work}/{self.name}.out") as out:
+        with open(f"{self.processes.work}/{self.name}.out") as out:
             return sum(line.startswith("dropped ") for line in out)
 
 
-def consume(house, queue):
+def consume(processes, queue):
     """`hookswitch consume`, until nothing comes any more."""
     done = subprocess.run(
-        [house.binary, "consume", "--config", house.config, queue, "--idle", "1s"],
-        env=house.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [processes.binary, "consume", "--config", processes.config, queue, "--idle", "1s"],
+        env=processes.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
     if done.returncode != 0:
         raise Failed(f"hookswitch consume {queue}: {done.stderr}")
     return [{**json.loads(line), "queue": queue} for line in done.stdout.splitlines()]
 
 
-def take(house, queues):
+def take(processes, queues):
     with ThreadPoolExecutor(len(queues)) as pool:
-        return [message for messages in pool.map(lambda queue: consume(house, queue), queues) for message in messages]
+        return [message for messages in pool.map(lambda queue: consume(processes, queue), queues) for message in messages]

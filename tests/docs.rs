@@ -186,8 +186,8 @@ fn every_direct_dependency_has_its_reason() {
         !manifest.contains_key("build-dependencies") && !manifest.contains_key("target"),
         "they would have to be listed too"
     );
-    let papers = file("deny.toml");
-    let explained: Vec<&str> = papers
+    let reasons = file("deny.toml");
+    let explained: Vec<&str> = reasons
         .lines()
         .filter_map(|line| {
             let (name, reason) = line.strip_prefix("# ")?.split_once(": ")?;

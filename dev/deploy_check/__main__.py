@@ -5,10 +5,10 @@ import sys
 import broker
 import compose
 import configurations
+import docs
 import image
 import lint
 import manifests
-import papers
 from repository import DEPLOY, name
 
 # A part has `files()`, what it looks at, and `problems()`, what it found there.
@@ -20,7 +20,7 @@ PARTS = {
     "compose": compose,
     "kubernetes": manifests,
     "rabbitmq": broker,
-    "papers": papers,
+    "docs": docs,
 }
 # Tools' own settings and pins: read whenever their tool runs, which fails on what it does not understand.
 SETTINGS = {DEPLOY / "yamllint.yaml", DEPLOY / "requirements.txt"}

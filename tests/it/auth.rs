@@ -15,7 +15,7 @@ use crate::support::{
 /// The emulator's unless it is told another.
 const RESOURCE: &str = "00000000-0000-4000-8000-000000009100";
 
-const SECRET: &str = "hsplanted-secret-of-the-whole";
+const SECRET: &str = "hscanary-secret-of-the-whole";
 
 /// An app with `acs` auth and one with another resource, both by the keys of the emulator at `keys`.
 fn receiver(amqp: &str, queue: &str, keys: &str) -> Receiver {

@@ -49,7 +49,7 @@ fn recognized(id: &str) -> serde_json::Value {
     })
 }
 
-/// Wrong in the types of members whose values are planted.
+/// Wrong in the types of members that hold leak canaries.
 fn invalid(id: &str) -> String {
     let mut event = recognized(id);
     let data = event
@@ -368,18 +368,18 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
         );
     scene.answered("consent", consent, 200).await;
     let head = "POST /callbacks/open HTTP/1.1\r\nhost: h\r\n";
-    let planted_line = leak_canary::text("rawHeader");
+    let canary_line = leak_canary::text("rawHeader");
     scene
         .raw(
             "no HTTP",
-            &format!("{planted_line} {planted_line}\r\n\r\n"),
+            &format!("{canary_line} {canary_line}\r\n\r\n"),
             "400",
         )
         .await;
     scene
         .raw(
             "two lengths",
-            &format!("{head}content-length: 5\r\ncontent-length: 6\r\nx: {planted_line}\r\n\r\n"),
+            &format!("{head}content-length: 5\r\ncontent-length: 6\r\nx: {canary_line}\r\n\r\n"),
             "400",
         )
         .await;
@@ -410,7 +410,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
     scene.said.truncate(before);
 }
 
-/// The messages of both queues hold what was planted: so it did reach the receiver.
+/// The messages of both queues hold the leak canaries: so they did reach the receiver.
 fn everything_arrived(messages: &[Taken]) {
     let all: String = messages
         .iter()

@@ -1,6 +1,6 @@
 //! Callback bodies of the ga generation, shaped after docs/src/reference/acs-events.md, "Events of GA".
 
-/// What the events of one call are about, in turn. Numbers and contexts are planted: see [`super::planted`].
+/// What the events of one call are about, in turn. Numbers and contexts are leak canaries: see [`super::leak_canary`].
 const TYPES: [(&str, &str); 5] = [
     ("CallConnected", ""),
     (
@@ -9,11 +9,11 @@ const TYPES: [(&str, &str); 5] = [
     ),
     (
         "ContinuousDtmfRecognitionToneReceived",
-        r#","sequenceId":1,"tone":"five","operationContext":"hsplanted-menu""#,
+        r#","sequenceId":1,"tone":"five","operationContext":"hscanary-menu""#,
     ),
     (
         "PlayCompleted",
-        r#","operationContext":"hsplanted-greeting""#,
+        r#","operationContext":"hscanary-greeting""#,
     ),
     (
         "RecordingStateChanged",

@@ -1,23 +1,23 @@
-//! Values that stand for what must never be said: planted in what the tests send, searched for in all that comes out.
-//! `dev/leak-check` searches all output of the whole suite for the same ones.
+//! Leak canaries: values in place of private ones in what the tests send. No program may print or log one.
+//! `dev/leak-check` searches the output of a whole test run for them.
 
-/// The beginning of every planted text.
-pub(crate) const TEXT: &str = "hsplanted-";
+/// The beginning of every canary text.
+pub(crate) const TEXT: &str = "hscanary-";
 
-/// The digits that every planted phone number begins with, in whatever form it is written.
+/// The digits that every canary phone number begins with, in whatever form it is written.
 pub(crate) const DIGITS: &str = "4915999000";
 
-/// A planted text with a place in its name.
+/// A canary text with its place in its name.
 pub(crate) fn text(place: &str) -> String {
     format!("{TEXT}{place}")
 }
 
-/// What of the planted, or of the shape of a signed token, stands in `text`; with a few characters around it.
+/// The canaries in `text`, and what has the shape of a signed token; with a few characters around each.
 pub(crate) fn found(text: &str) -> Vec<String> {
     let token =
         regex::Regex::new(r"eyJ[A-Za-z0-9_-]{6,}\.eyJ[A-Za-z0-9_-]{6,}\.").expect("a pattern");
-    let planted = regex::Regex::new(&format!("{TEXT}|{DIGITS}")).expect("a pattern");
-    [planted, token]
+    let canary = regex::Regex::new(&format!("{TEXT}|{DIGITS}")).expect("a pattern");
+    [canary, token]
         .iter()
         .flat_map(|pattern| pattern.find_iter(text))
         .map(|hit| {
@@ -28,9 +28,9 @@ pub(crate) fn found(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The events that most tests send are planted too.
+/// The events that most tests send hold canaries too.
 #[test]
-fn the_events_of_a_call_hold_planted_values() {
+fn the_events_of_a_call_hold_leak_canaries() {
     let events = super::call_events("call", 5);
     let hits: Vec<usize> = events.iter().map(|(_, body)| found(body).len()).collect();
     assert_eq!(hits, [0, 2, 1, 1, 0]);

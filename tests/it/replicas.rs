@@ -331,8 +331,7 @@ async fn replicas_whose_broker_connections_are_closed_keep_order() {
         })
         .await;
     // The reader's own connections would be closed as well.
-    node.stop();
-    node.start_again();
+    node.leave_connections_open();
     site.check("killed while connections were closed", kills)
         .await;
 }

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Load, Node, Receiver, Scraper, call_events, check_three_queues, owes_nothing, post,
-    three_queues, unique,
+    Load, Node, Receiver, Scraper, call_events, check_three_queues,
+    goes_on_while_connections_are_closed, owes_nothing, post, three_queues, unique,
 };
 
 /// A pause that differs from round to round, so that the end comes at another point of the work each time.
@@ -53,10 +53,9 @@ async fn besieged(rounds: u64, end: End) -> usize {
     tokio::join!(load.send(&url, 8), ending);
     assert_eq!(load.sent.load(Ordering::Relaxed), load.total());
 
+    goes_on_while_connections_are_closed(&receiver, &node).await;
     owes_nothing(&receiver).await;
     scraper.finish().await;
-    node.stop();
-    node.start_again();
     let repeats = check_three_queues(node.url(), &stem, &load).await;
     assert_eq!(receiver.stop(), Some(0));
     repeats

@@ -9,7 +9,8 @@ use std::{
 use futures_util::future::join_all;
 
 use super::{
-    Expected, Receiver, Taken, call_events, check_calls, eventually, post_until_accepted, take_all,
+    Expected, Node, Receiver, Taken, call_events, check_calls, eventually, post_until_accepted,
+    take_all,
 };
 
 /// Three destinations: everything in a partitioned queue, everything in a classic one, digits in a third.
@@ -123,6 +124,25 @@ impl Load {
             })
             .collect()
     }
+}
+
+/// Waits until the receiver got through some more while the node closes its connections, or owes nothing. Then the node leaves
+/// them open: a busy machine would take minutes over the rest.
+pub(crate) async fn goes_on_while_connections_are_closed(receiver: &Receiver, node: &Node) {
+    const MORE: f64 = 300.0;
+    let acked = "hookswitch_publish_total{result=\"ack\"}";
+    let before = receiver.until_metric(acked, |_| true).await;
+    eventually(
+        "more is confirmed while connections are closed",
+        Duration::from_secs(300),
+        || async {
+            let pending = receiver.metric("hookswitch_deliveries_pending").await?;
+            let acked = receiver.metric(acked).await?;
+            (pending == 0.0 || acked >= before + MORE).then_some(())
+        },
+    )
+    .await;
+    node.leave_connections_open();
 }
 
 /// Waits until the receiver owes nothing: long enough for a busy machine, where most of a second goes by until queues whose

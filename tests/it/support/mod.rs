@@ -8,7 +8,6 @@ pub(crate) mod leak_canary;
 mod load;
 mod metrics;
 mod node;
-
 mod proxy;
 mod queue;
 mod receiver;
@@ -21,7 +20,8 @@ pub(crate) use calls::Calls;
 pub(crate) use emulator::Emulator;
 pub(crate) use event::call_events;
 pub(crate) use load::{
-    Load, check_three_queues, owes_nothing, partitions, take_distinct, three_queues,
+    Load, check_three_queues, goes_on_while_connections_are_closed, owes_nothing, partitions,
+    take_distinct, three_queues,
 };
 pub(crate) use metrics::Scraper;
 pub(crate) use node::{Cluster, Node, rabbitmq_version, shared_amqp_url};

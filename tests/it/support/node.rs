@@ -75,10 +75,18 @@ impl Node {
         self.ctl(&[
             "eval",
             &format!(
-                "spawn(fun() -> F = fun F(0) -> ok; F(N) -> timer:sleep(1000), \
+                "spawn(fun() -> register(closing, self()), F = fun F(0) -> ok; F(N) -> timer:sleep(1000), \
                  [catch rabbit_networking:close_connection(P, \"closed by the test\") \
                  || P <- rabbit_networking:connections()], F(N - 1) end, F({seconds}) end)."
             ),
+        ]);
+    }
+
+    /// Ends that before its time.
+    pub(crate) fn leave_connections_open(&self) {
+        self.ctl(&[
+            "eval",
+            "case whereis(closing) of undefined -> ok; P -> exit(P, kill) end.",
         ]);
     }
 

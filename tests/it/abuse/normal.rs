@@ -45,17 +45,4 @@ impl Normal {
         assert_eq!(part("/delivered"), 500, "{summary}");
         part("/answer_ms/p99").as_f64().expect("a percentile")
     }
-
-    /// The best of some windows. Noise of the machine only ever adds, and to some windows more than to others; what the
-    /// receiver itself does to its senders it does in all of them. So this asks for no less than any one window does.
-    pub(super) async fn best_of(&self, windows: usize, mut enough: impl FnMut(f64) -> bool) -> f64 {
-        let mut best = f64::INFINITY;
-        for _ in 0..windows {
-            best = best.min(self.window().await);
-            if enough(best) {
-                break;
-            }
-        }
-        best
-    }
 }

@@ -1,20 +1,24 @@
 """How the table of the CloudEvents webhook specification fared in a run of the tests.
 
+<<<<<<< HEAD
     webhook_table.py docs/src/sender/webhook-specification.md LOG...
+=======
+    webhook_table.py docs/webhook-specification.md JUNIT...
+>>>>>>> e66578c (Run the tests in tiers and count them with nextest)
 
-Each LOG is the output of `cargo test`. Prints one line with counts; exits 1 if a test that the table names did not pass.
+Each JUNIT is the report of a run of cargo-nextest. Prints one line with counts; exits 1 if a test that the table names did not pass.
 """
 
 import re
 import sys
+import xml.etree.ElementTree as ElementTree
 
-page, *logs = sys.argv[1:]
+page, *reports = sys.argv[1:]
 outcomes = {}
-for log in logs:
-    with open(log, errors="replace") as lines:
-        for line in lines:
-            if found := re.match(r"test (?:\S+::)?(\w+) \.\.\. (\w+)", line):
-                outcomes[found[1]] = found[2]
+for report in reports:
+    for case in ElementTree.parse(report).iter("testcase"):
+        failed = case.find("failure") is not None or case.find("error") is not None
+        outcomes[case.get("name").rsplit("::")[-1]] = "failed" if failed else "ok"
 
 rows, named, bare = 0, {}, 0
 with open(page) as lines:

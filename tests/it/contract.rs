@@ -53,9 +53,6 @@ async fn take_own(url: &str, queue: &str, id: &str) -> Taken {
     taken.swap_remove(index)
 }
 
-/// Several tests read the shared queues; one at a time.
-static SHARED_QUEUES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
 #[tokio::test]
 async fn a_cloud_event_arrives_byte_for_byte_with_every_property_and_header() {
     let url = shared_amqp_url();
@@ -214,7 +211,6 @@ async fn a_private_preview_event_is_mapped_with_its_data_untouched() {
 
 #[tokio::test]
 async fn an_invalid_event_lies_in_quarantine_as_received_and_its_neighbours_go_on() {
-    let _alone = SHARED_QUEUES.lock().await;
     let url = shared_amqp_url();
     let queue = unique("contract");
     let receiver = to_one_queue(&url, &queue).await;
@@ -261,7 +257,6 @@ async fn an_invalid_event_lies_in_quarantine_as_received_and_its_neighbours_go_o
 
 #[tokio::test]
 async fn an_event_that_no_route_takes_lies_in_the_unrouted_queue() {
-    let _alone = SHARED_QUEUES.lock().await;
     let url = shared_amqp_url();
     let queue = unique("contract");
     let mut receiver = Receiver::new(&config(

@@ -12,7 +12,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use crate::support::unique;
 
 use super::{
-    ALONE, Stage,
+    Stage,
     client::{Client, callback, head},
     process::Process,
 };
@@ -96,7 +96,6 @@ async fn metrics(stage: &Stage) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_handshakes_is_answered_and_leaves_no_trace() {
-    let _alone = ALONE.lock().await;
     let asks = format!("auth = \"none\"\nevent_grid = true\nallowed_origins = [\"{ALLOWED}\"]");
     let stage = Stage::start("", &asks).await;
     let normal = stage.normal();
@@ -161,7 +160,6 @@ fn validation_requests() -> Vec<(bool, String)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_validation_requests_is_answered_a_few_times_and_lets_nothing_in() {
-    let _alone = ALONE.lock().await;
     let asks = "event_grid = { handshake = \"open\" }\n\
                 auth = { acs = { resource_id = \"00000000-0000-4000-8000-000000009100\" } }";
     let stage = Stage::start("", asks).await;

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    ALONE, OPEN, Stage,
+    OPEN, Stage,
     client::{Client, chunked_head, head},
     process::Process,
 };
@@ -54,7 +54,6 @@ async fn pour(stream: TcpStream, piece: &[u8]) -> (String, usize) {
 
 /// All senders pour at once. Each is told 413 and cut, and the receiver keeps to its memory.
 async fn check_poured(what: &str, head: &str, piece: &[u8]) {
-    let _alone = ALONE.lock().await;
     let stage = Stage::start("", OPEN).await;
     let normal = stage.normal();
     normal.window().await;

@@ -25,9 +25,6 @@ use crate::support::{Receiver, connect, delete, eventually, shared_amqp_url, uni
 
 use normal::Normal;
 
-/// One at a time: what these tests measure of a process and of normal callbacks would be measured of each other.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
 /// A receiver of these tests. Its app `it` is for normal callbacks, `hostile` for all else; each has a queue.
 struct Stage {
     receiver: Receiver,

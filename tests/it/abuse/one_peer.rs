@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{
-    ALONE, OPEN, Stage,
+    OPEN, Stage,
     client::{self, Client, head},
 };
 
@@ -31,7 +31,6 @@ async fn hold(port: u16) -> Vec<Client> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_peer_takes_neither_every_place_nor_the_last_file() {
-    let _alone = ALONE.lock().await;
     let mut stage = Stage::prepare("", OPEN);
     stage.receiver.limit_files(FILES);
     let stage = stage.started().await;

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{ALONE, OPEN, Stage, client, sockets::Sockets};
+use super::{OPEN, Stage, client, sockets::Sockets};
 
 /// More than the 128 that a listener's queue holds unless it is told otherwise.
 const ARRIVALS: usize = 2_000;
@@ -48,7 +48,6 @@ async fn silent(number: usize, port: u16, connected: Arc<AtomicUsize>) -> Option
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_come_while_the_process_stands_still_all_end() {
-    let _alone = ALONE.lock().await;
     let stage = Stage::start("", OPEN).await;
     let files = stage.open_files().await;
     let arrivals = ARRIVALS.min(queue_limit() / 2);

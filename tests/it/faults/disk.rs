@@ -10,7 +10,7 @@ use std::{
 
 use crate::support::{
     Calls, Expected, Receiver, Scraper, call_events, check_calls, connect, delete, eventually,
-    free_port, post, shared_amqp_url, take_all, throughout, unique,
+    free_port, post, shared_amqp_url, skipped, take_all, throughout, unique,
 };
 
 use super::app;
@@ -80,7 +80,7 @@ async fn a_full_disk_refuses_what_is_new_delivers_what_is_owed_and_resumes_by_it
         app("it", &queue, "quorum"),
     ));
     let Some(disk) = SmallDisk::mount(&receiver.dir().join("journal"), "64m") else {
-        eprintln!("NOT RUN: mounting a small disk is not permitted here (it needs root)");
+        skipped("mounting a small disk is not permitted here: it needs root");
         return;
     };
     receiver.start().await;

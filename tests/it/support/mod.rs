@@ -8,6 +8,7 @@ pub(crate) mod leak_canary;
 mod load;
 mod metrics;
 mod node;
+mod outcome;
 mod proxy;
 mod queue;
 mod receiver;
@@ -25,6 +26,7 @@ pub(crate) use load::{
 };
 pub(crate) use metrics::Scraper;
 pub(crate) use node::{Cluster, Node, rabbitmq_version, shared_amqp_url};
+pub(crate) use outcome::{counted, skipped};
 pub(crate) use proxy::Proxy;
 pub(crate) use queue::{Expected, Taken, check_calls, connect, declare, delete, take_all};
 pub(crate) use receiver::{Receiver, free_port};
@@ -69,8 +71,8 @@ where
     }
 }
 
-/// Leaves what a program said where `HOOKSWITCH_TEST_OUTPUT` says, under a name of its own: `dev/leak-check` searches it when all
-/// tests are over.
+/// Keeps the output of a program in the folder that `HOOKSWITCH_TEST_OUTPUT` names: `dev/leak-check` searches it when all tests
+/// are over.
 fn keep(dir: &std::path::Path, names: &[&str]) {
     let Some(folder) = std::env::var_os("HOOKSWITCH_TEST_OUTPUT") else {
         return;

@@ -5,25 +5,42 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::Mutex,
     time::Duration,
 };
 
 use super::{eventually, keep};
 
-/// A port that nobody has. Not one that the kernel picks: it picks from the range of outgoing connections, and one of those
-/// would take it while the receiver is being restarted.
+/// The first of the ports that tests reserve. Below the range from which the kernel takes the ports of outgoing connections: one
+/// of those could take a receiver's port while it is restarted. Those of `dev/rabbitmq` follow.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 5_000;
+
+/// A port that no other process has, reserved until this process ends: by a lock on a file, so that no test that runs beside
+/// this one gets it while nothing listens there.
 pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    (0..10_000)
-        .map(|_| {
-            let step = NEXT.fetch_add(1, Ordering::Relaxed);
-            // Two processes begin in different places.
-            let port = 20_000 + (std::process::id().wrapping_mul(97).wrapping_add(step)) % 10_000;
-            u16::try_from(port).expect("below 30,000")
+    static RESERVED: Mutex<Vec<(u16, File)>> = Mutex::new(Vec::new());
+    let mut reserved = RESERVED.lock().expect("no panic");
+    let user = rustix::process::getuid().as_raw();
+    let locks = std::env::temp_dir().join(format!("hookswitch-test-ports-{user}"));
+    std::fs::create_dir_all(&locks).expect("a directory");
+    // Two processes begin in different places.
+    let start = std::process::id().wrapping_mul(97);
+    let (port, lock) = (0..u32::from(PORTS))
+        .map(|step| {
+            let offset = start.wrapping_add(step) % u32::from(PORTS);
+            FIRST_PORT + u16::try_from(offset).expect("below their number")
         })
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a free port on loopback")
+        .filter(|port| reserved.iter().all(|(taken, _)| taken != port))
+        .find_map(|port| {
+            let lock = File::create(locks.join(port.to_string())).ok()?;
+            lock.try_lock().ok()?;
+            TcpListener::bind(("127.0.0.1", port)).ok()?;
+            Some((port, lock))
+        })
+        .expect("a free port on loopback");
+    reserved.push((port, lock));
+    port
 }
 
 /// A receiver process with its own directory; killed when dropped.

@@ -1,10 +1,6 @@
 """How the table of the CloudEvents webhook specification fared in a run of the tests.
 
-<<<<<<< HEAD
-    webhook_table.py docs/src/sender/webhook-specification.md LOG...
-=======
-    webhook_table.py docs/webhook-specification.md JUNIT...
->>>>>>> e66578c (Run the tests in tiers and count them with nextest)
+    webhook_table.py docs/src/sender/webhook-specification.md JUNIT...
 
 Each JUNIT is the report of a run of cargo-nextest. Prints one line with counts; exits 1 if a test that the table names did not pass.
 """

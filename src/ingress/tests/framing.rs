@@ -1,50 +1,84 @@
 //! Request smuggling: every known way to make two readers disagree about where a request ends. Each shape of
-//! `framing_shapes` is refused and its connection closed, or it has exactly one meaning here; a request smuggled in it
-//! never reaches a handler.
+//! `tests/data/framing/shapes.tsv` is refused and its connection closed, or it has exactly one meaning here; a request planted in it is
+//! never seen by a handler.
 
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use percent_encoding::percent_decode_str;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use super::framing_shapes::shapes;
-use crate::ingress::test_support::{Listener, settings};
+use crate::ingress::test_support::{Listener, SECRET, rang, settings};
 
-/// Which side ends the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ends {
-    /// We do, although its sender sends nothing more.
-    Here,
-    /// Its sender, which may go on.
-    There,
-}
+const TABLE: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/data/framing/shapes.tsv"
+));
 
-/// A shape, the answers to it in order, the events that reach the journal, and which side ends the connection.
-pub(super) struct Shape {
-    name: String,
-    bytes: Vec<u8>,
+/// How every callback to the app begins.
+const POST: &str = "POST /callbacks/contoso HTTP/1.1\r\nHost: h\r\n";
+
+/// A shape, what is answered to it in order, the events that reach the journal, and who ends the connection.
+struct Shape {
+    name: &'static str,
+    bytes: String,
     statuses: Vec<u16>,
     events: Vec<&'static str>,
-    ends: Ends,
+    /// Its sender does.
+    ends_there: bool,
 }
 
-pub(super) fn shape(
-    name: &str,
-    bytes: impl Into<Vec<u8>>,
-    statuses: &[u16],
-    events: &[&'static str],
-    ends: Ends,
-) -> Shape {
-    Shape {
-        name: name.to_owned(),
-        bytes: bytes.into(),
-        statuses: statuses.to_vec(),
-        events: events.to_vec(),
-        ends,
-    }
+/// A callback that means one thing only.
+fn honest(event: &str) -> String {
+    format!("{POST}Content-Length: {}\r\n\r\n{event}", event.len())
+}
+
+fn shapes() -> Vec<Shape> {
+    let [event, second, planted] = ["1", "2", "planted"].map(|id| rang(id).to_string());
+    let planted = honest(&planted);
+    let length = event.len();
+    let marks = [
+        ("⏎", "\r\n".to_owned()),
+        ("<post>", POST.to_owned()),
+        ("<event>", event.clone()),
+        ("<length>", length.to_string()),
+        ("<hex>", format!("{length:x}")),
+        ("<HEX>", format!("{length:X}")),
+        ("<1>", honest(&event)),
+        ("<2>", honest(&second)),
+        ("<planted length>", planted.len().to_string()),
+        ("<planted hex>", format!("{:x}", planted.len())),
+        ("<planted>", planted),
+        ("<many>", "a".repeat(10_000)),
+        ("<secret>", SECRET.to_owned()),
+    ];
+    let lines = TABLE.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let [name, statuses, events, ends, text] = line.split('\t').collect::<Vec<_>>()[..]
+            else {
+                panic!("five columns: {line}");
+            };
+            let text = percent_decode_str(text).decode_utf8().unwrap().into_owned();
+            let statuses = statuses.split(' ').map(|status| status.parse().unwrap());
+            Shape {
+                name,
+                bytes: marks
+                    .iter()
+                    .fold(text, |text, (mark, meant)| text.replace(mark, meant)),
+                statuses: statuses.collect(),
+                events: events.split(' ').filter(|id| *id != "-").collect(),
+                ends_there: match ends {
+                    "here" => false,
+                    "there" => true,
+                    other => panic!("{name}: who is {other}?"),
+                },
+            }
+        })
+        .collect()
 }
 
 /// Statuses of the answers in `text`.
@@ -63,8 +97,8 @@ fn statuses(text: &str) -> Vec<u16> {
 
 async fn try_shape(door: &mut Listener, shape: &Shape) -> (String, Vec<String>) {
     let mut stream = TcpStream::connect(door.listening.address()).await.unwrap();
-    stream.write_all(&shape.bytes).await.unwrap();
-    if shape.ends == Ends::There {
+    stream.write_all(shape.bytes.as_bytes()).await.unwrap();
+    if shape.ends_there {
         stream.shutdown().await.unwrap();
     }
     let mut seen = Vec::new();
@@ -120,7 +154,7 @@ async fn no_request_is_read_in_two_ways() {
     );
 }
 
-/// The parser decodes ahead, and frames an answer for the last request that it saw.
+/// The parser decodes ahead, and frames an answer as the last request that it saw asks for.
 #[tokio::test]
 async fn pipelined_requests_are_each_answered_as_they_asked() {
     let door = Listener::open(settings());
@@ -133,7 +167,7 @@ async fn pipelined_requests_are_each_answered_as_they_asked() {
         head("HEAD", "1.1", ""),
         post.clone(),
         head("POST", "1.1", "Connection: close\r\n"),
-        // Nothing is accepted after that.
+        // After that nothing is taken.
         head("POST", "1.0", ""),
         head("HEAD", "1.1", ""),
     ];
@@ -147,7 +181,7 @@ async fn pipelined_requests_are_each_answered_as_they_asked() {
         .await
         .expect("the listener closes the connection")
         .unwrap();
-    // The `Connection` value and the body length of each answer.
+    // Closing word and length of the body of each answer.
     let answers: Vec<(bool, usize)> = text
         .split("HTTP/1.1 404 Not Found\r\n")
         .skip(1)

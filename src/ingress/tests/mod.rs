@@ -3,7 +3,6 @@
 mod auth;
 mod endings;
 mod framing;
-mod framing_shapes;
 mod handshake;
 mod journal;
 mod json_table;

@@ -16,6 +16,7 @@ use hookswitch::{
     config::{self, Sources},
     event::Kind,
 };
+use strum::VariantArray as _;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hookswitch");
 
@@ -58,7 +59,11 @@ fn the_page_of_kinds_is_the_catalogue() {
          header\n`hookswitch-kind`. [Call Automation events](acs-events.md) describes the events and the generations.\n\n\
          | kind | events (`Microsoft.Communication.…`) and the generations they come in |\n|---|---|\n",
     );
-    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Unknown) {
+    for kind in Kind::VARIANTS
+        .iter()
+        .copied()
+        .filter(|kind| *kind != Kind::Unknown)
+    {
         let mut types: Vec<(&str, Vec<String>)> = Vec::new();
         for row in catalog.rows().filter(|row| row.kind == kind) {
             let (_, name) = row.event_type.rsplit_once('.').expect("a full type");

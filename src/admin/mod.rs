@@ -352,6 +352,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use serde_json::Value;
+    use strum::VariantArray as _;
 
     use super::*;
     use crate::{
@@ -543,7 +544,7 @@ mod tests {
             serde_json::from_value(words.clone())
                 .unwrap_or_else(|_| panic!("no description at {pointer}"))
         };
-        let kinds = Kind::ALL.map(Kind::as_str);
+        let kinds: Vec<_> = Kind::VARIANTS.iter().map(|kind| kind.as_str()).collect();
         assert_eq!(words("/paths/~1live/get/parameters/2/schema/enum"), kinds);
         let schemas = "/components/schemas";
         assert_eq!(
@@ -554,7 +555,10 @@ mod tests {
         let states = format!("{detail}/destinations/items/properties/state/enum");
         assert_eq!(
             words(&states),
-            DestinationState::ALL.map(DestinationState::as_str)
+            DestinationState::VARIANTS
+                .iter()
+                .map(|state| state.as_str())
+                .collect::<Vec<_>>()
         );
         let journal = [
             JournalState::Opening,

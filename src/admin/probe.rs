@@ -131,6 +131,8 @@ pub(super) fn readyz(view: &HealthView, broker_counts: bool) -> Probe {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray as _;
+
     use super::*;
 
     fn good() -> HealthView {
@@ -197,7 +199,7 @@ mod tests {
 
     #[test]
     fn one_destination_in_trouble_is_listed_and_takes_nobody_out_of_service() {
-        for state in DestinationState::ALL {
+        for &state in DestinationState::VARIANTS {
             let mut view = good();
             view.notices.push("app contoso has no auth".into());
             view.destinations

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::{
     event::{CallIds, CallKey, Fault, Generation, Kind},
@@ -26,9 +27,10 @@ pub enum CallRule {
     Path(Option<CallKey>),
 }
 
-/// Why an event is in quarantine; the header `hookswitch-reason`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Why an event lies in quarantine; the header `hookswitch-reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "snake_case")]
 pub enum QuarantineReason {
     /// Known type, but not valid against its schema.
     Invalid,
@@ -66,23 +68,10 @@ impl Quarantine {
 }
 
 impl QuarantineReason {
-    /// Every reason; a closed label set.
-    pub const ALL: [Self; 4] = [
-        Self::Invalid,
-        Self::Unknown,
-        Self::Malformed,
-        Self::Unsendable,
-    ];
-
     /// The word in headers and metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Invalid => "invalid",
-            Self::Unknown => "unknown",
-            Self::Malformed => "malformed",
-            Self::Unsendable => "unsendable",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

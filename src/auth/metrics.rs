@@ -1,11 +1,13 @@
 //! Auth metrics. Labels come from the configuration and from closed sets, and are present at zero from the start.
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::event::AppName;
 
 /// What was wrong with a callback's credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum RefusalClass {
     /// There are none.
     Missing,
@@ -23,24 +25,8 @@ pub(super) enum RefusalClass {
 }
 
 impl RefusalClass {
-    const ALL: [Self; 6] = [
-        Self::Missing,
-        Self::Token,
-        Self::SharedSecret,
-        Self::NotYetValid,
-        Self::UnknownKey,
-        Self::Keys,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Token => "token",
-            Self::SharedSecret => "shared_secret",
-            Self::NotYetValid => "not_yet_valid",
-            Self::UnknownKey => "unknown_key",
-            Self::Keys => "keys",
-        }
+    fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -78,7 +64,7 @@ impl AuthMetrics {
             )?,
         };
         for app in apps {
-            for class in RefusalClass::ALL {
+            for class in RefusalClass::VARIANTS {
                 metrics
                     .refusals
                     .with_label_values(&[app.as_str(), class.as_str()]);

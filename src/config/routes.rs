@@ -2,6 +2,8 @@
 
 use std::{fmt::Display, num::NonZeroU32, str::FromStr};
 
+use strum::VariantArray as _;
+
 use crate::{
     catalog::Catalog,
     event::{AppName, Generation, Kind},
@@ -79,7 +81,7 @@ fn route(
         section,
         "kinds",
         "kind",
-        Kind::ALL.map(Kind::as_str),
+        Kind::VARIANTS.iter().map(|kind| kind.as_str()),
         |word| Kind::from_str(word).ok(),
     );
     let types = match vocabulary {

@@ -8,4 +8,4 @@ mod kind;
 
 pub use fact::{Attributes, EnvelopeForm, Event, Fault, Malformed};
 pub use ids::{AppName, CallIds, CallKey, Generation, NameError, ServerCallKey};
-pub use kind::{Kind, UnknownKind};
+pub use kind::Kind;

@@ -6,10 +6,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::{metrics::ConnectionCounts, peer::Peer};
 
-/// Which limit refuses a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why one more connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum LimitReached {
     /// The limit of all connections.
     Total,
@@ -18,13 +21,8 @@ pub(super) enum LimitReached {
 }
 
 impl LimitReached {
-    pub(super) const ALL: [Self; 2] = [Self::Total, Self::Peer];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Total => "total",
-            Self::Peer => "peer",
-        }
+    pub(super) fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::connection_permits::LimitReached;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum ListenerName {
     /// Callbacks.
     Public,
@@ -15,14 +18,10 @@ pub enum ListenerName {
 }
 
 impl ListenerName {
-    const ALL: [Self; 2] = [Self::Public, Self::Admin];
-
+    /// The label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::Admin => "admin",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The setting of its certificate.
@@ -35,8 +34,9 @@ impl ListenerName {
     }
 }
 
-/// Why a connection was ended against the peer's intent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a connection was ended although its peer did not want that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum CutReason {
     /// It sent something that is not a request; answered 400.
     Malformed,
@@ -48,33 +48,16 @@ pub(super) enum CutReason {
     UnreadBody,
     /// It did not read its answer.
     UnreadAnswer,
-    /// Its TLS handshake failed or was not complete in time.
+    /// Its TLS handshake failed or did not come to an end in time.
+    #[strum(serialize = "tls_handshake")]
     Handshake,
     /// It had been idle the longest when another one arrived at the limit.
     Evicted,
 }
 
 impl CutReason {
-    const ALL: [Self; 7] = [
-        Self::Malformed,
-        Self::LateHead,
-        Self::HeadTooLarge,
-        Self::UnreadBody,
-        Self::UnreadAnswer,
-        Self::Handshake,
-        Self::Evicted,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::LateHead => "late_head",
-            Self::HeadTooLarge => "head_too_large",
-            Self::UnreadBody => "unread_body",
-            Self::UnreadAnswer => "unread_answer",
-            Self::Handshake => "tls_handshake",
-            Self::Evicted => "evicted",
-        }
+    fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -128,7 +111,7 @@ impl ConnectionMetrics {
                 &["listener"],
             )?,
         };
-        for name in ListenerName::ALL {
+        for &name in ListenerName::VARIANTS {
             metrics.of(name);
             metrics.reload_failures.with_label_values(&[name.as_str()]);
         }
@@ -157,9 +140,14 @@ impl ConnectionMetrics {
         let name = name.as_str();
         Arc::new(ConnectionCounts {
             open: self.open.with_label_values(&[name]),
-            refused: LimitReached::ALL
-                .map(|why| (why, self.refused.with_label_values(&[name, why.as_str()]))),
-            cut: CutReason::ALL.map(|why| (why, self.cut.with_label_values(&[name, why.as_str()]))),
+            refused: LimitReached::VARIANTS
+                .iter()
+                .map(|why| (*why, self.refused.with_label_values(&[name, why.as_str()])))
+                .collect(),
+            cut: CutReason::VARIANTS
+                .iter()
+                .map(|why| (*why, self.cut.with_label_values(&[name, why.as_str()])))
+                .collect(),
         })
     }
 }
@@ -167,8 +155,8 @@ impl ConnectionMetrics {
 /// The counters of one listener.
 pub(super) struct ConnectionCounts {
     pub(super) open: IntGauge,
-    refused: [(LimitReached, IntCounter); 2],
-    cut: [(CutReason, IntCounter); CutReason::ALL.len()],
+    refused: Vec<(LimitReached, IntCounter)>,
+    cut: Vec<(CutReason, IntCounter)>,
 }
 
 impl ConnectionCounts {

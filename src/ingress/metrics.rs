@@ -5,15 +5,18 @@ use std::time::Instant;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
+use strum::{IntoStaticStr, VariantArray};
 
 use crate::{event::AppName, status::EventOutcome};
 
-/// The outcome of one callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What became of one callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum CallbackOutcome {
     /// 202.
     Accepted,
     /// 200: consent to events that were not sent yet.
+    #[strum(serialize = "handshake")]
     HandshakeKind,
     /// 400.
     BadRequest,
@@ -24,6 +27,7 @@ pub enum CallbackOutcome {
     /// 404.
     NotFound,
     /// 405.
+    #[strum(serialize = "method_not_allowed")]
     Method,
     /// 408.
     Timeout,
@@ -46,51 +50,16 @@ pub enum CallbackOutcome {
 }
 
 impl CallbackOutcome {
-    /// Every outcome; a closed label set.
-    pub const ALL: [Self; 16] = [
-        Self::Accepted,
-        Self::HandshakeKind,
-        Self::BadRequest,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::NotFound,
-        Self::Method,
-        Self::Timeout,
-        Self::TooLarge,
-        Self::Unsupported,
-        Self::Invalid,
-        Self::TooOften,
-        Self::HeadTooLarge,
-        Self::Unavailable,
-        Self::Error,
-        Self::Abandoned,
-    ];
-
+    /// The label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::HandshakeKind => "handshake",
-            Self::BadRequest => "bad_request",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::NotFound => "not_found",
-            Self::Method => "method_not_allowed",
-            Self::Timeout => "timeout",
-            Self::TooLarge => "too_large",
-            Self::Unsupported => "unsupported",
-            Self::Invalid => "invalid",
-            Self::TooOften => "too_often",
-            Self::HeadTooLarge => "head_too_large",
-            Self::Unavailable => "unavailable",
-            Self::Error => "error",
-            Self::Abandoned => "abandoned",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// Why the events of a callback with a known envelope were refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum RejectReason {
     /// At least one is invalid, and the app says `on_invalid = "reject"`.
     Invalid,
@@ -114,41 +83,16 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
-    /// Every reason; a closed label set.
-    pub const ALL: [Self; 11] = [
-        Self::Invalid,
-        Self::Unknown,
-        Self::JournalFull,
-        Self::DestinationFull,
-        Self::NeverFits,
-        Self::DiskFull,
-        Self::JournalFailed,
-        Self::JournalStalled,
-        Self::Busy,
-        Self::Closing,
-        Self::NotConfirmed,
-    ];
-
+    /// The label.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Invalid => "invalid",
-            Self::Unknown => "unknown",
-            Self::JournalFull => "journal_full",
-            Self::DestinationFull => "destination_full",
-            Self::NeverFits => "never_fits",
-            Self::DiskFull => "disk_full",
-            Self::JournalFailed => "journal_failed",
-            Self::JournalStalled => "journal_stalled",
-            Self::Busy => "busy",
-            Self::Closing => "closing",
-            Self::NotConfirmed => "not_confirmed",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
-/// The protocol of a request for consent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who asks whether its events are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum HandshakeKind {
     /// Event Grid's validation request.
     EventGrid,
@@ -159,15 +103,9 @@ pub(super) enum HandshakeKind {
 }
 
 impl HandshakeKind {
-    /// Every kind; a closed label set.
-    const ALL: [Self; 3] = [Self::EventGrid, Self::EventGridOpen, Self::CloudEvents];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::EventGrid => "event_grid",
-            Self::EventGridOpen => "event_grid_open",
-            Self::CloudEvents => "cloud_events",
-        }
+    /// The label.
+    fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -260,17 +198,17 @@ impl IngressMetrics {
                 &["app"],
             )?,
         };
-        for kind in HandshakeKind::ALL {
+        for kind in HandshakeKind::VARIANTS {
             for outcome in ["granted", "refused"] {
                 metrics
                     .handshakes
                     .with_label_values(&[kind.as_str(), outcome]);
             }
         }
-        for outcome in CallbackOutcome::ALL {
+        for outcome in CallbackOutcome::VARIANTS {
             metrics.callbacks.with_label_values(&[outcome.as_str()]);
         }
-        for reason in RejectReason::ALL {
+        for reason in RejectReason::VARIANTS {
             metrics.rejected.with_label_values(&[reason.as_str()]);
         }
         for code in CODES {
@@ -431,13 +369,13 @@ mod tests {
             "hookswitch_callback_duration_seconds_count 0".into(),
             "hookswitch_http_request_duration_seconds_count{route=\"callbacks\"} 0".into(),
         ];
-        for outcome in CallbackOutcome::ALL {
+        for outcome in CallbackOutcome::VARIANTS {
             let outcome = outcome.as_str();
             lines.push(format!(
                 "hookswitch_callbacks_total{{outcome=\"{outcome}\"}} 0"
             ));
         }
-        for reason in RejectReason::ALL {
+        for reason in RejectReason::VARIANTS {
             let reason = reason.as_str();
             lines.push(format!(
                 "hookswitch_events_rejected_total{{reason=\"{reason}\"}} 0"

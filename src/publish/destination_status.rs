@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use strum::VariantArray as _;
+
 use crate::status::{DestinationState, Health};
 
 use super::{broker_object::BrokerObject, metrics::PublishMetrics};
@@ -29,7 +31,7 @@ impl DestinationStatuses {
     ) -> Self {
         let configured: HashSet<_> = broker_objects.iter().map(BrokerObject::name).collect();
         for name in configured.iter().map(String::as_str).chain([OTHER]) {
-            for state in DestinationState::ALL {
+            for state in DestinationState::VARIANTS {
                 metrics
                     .destination_state
                     .with_label_values(&[name, state.as_str()])

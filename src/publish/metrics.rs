@@ -4,9 +4,11 @@ use prometheus::{
     Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
+use strum::{IntoStaticStr, VariantArray};
 
-/// The outcome of one publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What became of one publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum PublishResult {
     /// The broker took responsibility.
     Ack,
@@ -21,22 +23,8 @@ pub(super) enum PublishResult {
 }
 
 impl PublishResult {
-    const ALL: [Self; 5] = [
-        Self::Ack,
-        Self::Nack,
-        Self::Returned,
-        Self::Lost,
-        Self::Error,
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ack => "ack",
-            Self::Nack => "nack",
-            Self::Returned => "returned",
-            Self::Lost => "lost",
-            Self::Error => "error",
-        }
+    fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
@@ -111,7 +99,7 @@ impl PublishMetrics {
                 &["destination", "state"],
             )?,
         };
-        for result in PublishResult::ALL {
+        for result in PublishResult::VARIANTS {
             metrics.published.with_label_values(&[result.as_str()]);
         }
         registry.register(Box::new(metrics.published.clone()))?;

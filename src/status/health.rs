@@ -7,11 +7,14 @@ use std::{
 };
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
 
 use super::{hysteresis::Hysteresis, stall::StallDetector};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+/// The state of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, IntoStaticStr, VariantArray)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "snake_case")]
 pub enum DestinationState {
     /// Its channel is open and its topology is good.
     Ready,
@@ -28,27 +31,10 @@ pub enum DestinationState {
 }
 
 impl DestinationState {
-    /// Every state; a closed label set.
-    pub const ALL: [Self; 6] = [
-        Self::Ready,
-        Self::Held,
-        Self::Missing,
-        Self::Mismatched,
-        Self::Stalled,
-        Self::Retired,
-    ];
-
     /// The word in metrics and `/readyz`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Held => "held",
-            Self::Missing => "missing",
-            Self::Mismatched => "mismatched",
-            Self::Stalled => "stalled",
-            Self::Retired => "retired",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -1,6 +1,7 @@
 """The Kubernetes manifests: each against the API's schemas, and all of a kustomization against each other and its configuration."""
 
 import re
+import tomllib
 from pathlib import PurePosixPath
 
 import dockerfile
@@ -26,9 +27,10 @@ def problems():
         yield from complaint(f"kubernetes-validate {version}", [*command, *manifests])
     sent = {SECRET}
     for path in sorted(KUBERNETES.rglob("kustomization.yaml")):
-        rendered = render(path.parent)
-        sent |= rendered.files
-        yield from rendered.problems
+        (written,) = documents(path)
+        sent |= {path, *((path.parent / resource).resolve() for resource in written.get("resources", []))}
+        rendered, refused = render(path.parent)
+        yield from refused
         workloads = rendered.of_kind("StatefulSet", "Deployment")
         if workloads:
             yield from Agreement(rendered, workloads).problems()
@@ -111,11 +113,11 @@ class Agreement:
         path = PurePosixPath(arguments[arguments.index("--config") + 1])
         _, volume = self.mount(path)
         source = (volume or {}).get("configMap", {}).get("name")
-        file = self.rendered.config_maps.get(source, {}).get(path.name)
-        if file is None:
-            yield f"--config {path} is in no generated ConfigMap that is mounted there"
+        maps = [one["data"] for one in self.rendered.of_kind("ConfigMap") if one["metadata"]["name"] == source]
+        if not maps or path.name not in maps[0]:
+            yield f"--config {path} is in no ConfigMap that is mounted there"
             return
-        self.config = toml(file)
+        self.config = tomllib.loads(maps[0][path.name])
         broker = self.config["broker"]
         wanted = [broker["url_file"], *(text for key, text in broker.get("tls", {}).items() if key.endswith("_file"))]
         for path in map(PurePosixPath, wanted):
@@ -131,13 +133,13 @@ class Agreement:
         accounts = [one["metadata"]["name"] for one in self.rendered.of_kind("ServiceAccount")]
         if self.pod["serviceAccountName"] not in accounts:
             yield f"service account {self.pod['serviceAccountName']} does not exist"
-        if self.secret["metadata"]["namespace"] != self.rendered.namespace:
-            yield f"{name(SECRET)} is for another namespace than {self.rendered.namespace}"
-        if [one["metadata"]["name"] for one in self.rendered.of_kind("Namespace")] != [self.rendered.namespace]:
-            yield f"namespace {self.rendered.namespace} is not the one that is made"
-        images = {one["name"]: one.get("newTag") for one in self.rendered.images}
-        if images.get(self.container["image"]) != self.version:
-            yield f"images: gives {self.container['image']} no tag {self.version}, the version in Cargo.toml"
+        namespace = self.workload["metadata"].get("namespace")
+        if self.secret["metadata"]["namespace"] != namespace:
+            yield f"{name(SECRET)} is for another namespace than {namespace}"
+        if [one["metadata"]["name"] for one in self.rendered.of_kind("Namespace")] != [namespace]:
+            yield f"namespace {namespace} is not the one that is made"
+        if self.container["image"].rpartition(":")[2] != self.version:
+            yield f"the image {self.container['image']} has no tag {self.version}, the version in Cargo.toml"
         if self.labels.get("app.kubernetes.io/version") != self.version:
             yield f"label app.kubernetes.io/version is not {self.version}"
         mounted = {one["name"] for one in self.container["volumeMounts"]}

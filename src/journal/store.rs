@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The format that this version writes, and the newest that it reads.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 
 /// Statements kept prepared; there are about twenty.
 const STATEMENTS: usize = 64;

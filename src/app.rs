@@ -83,13 +83,15 @@ async fn start(
     let live = LiveFeed::default();
     let registry = status::new_registry()?;
     registry.register(Box::new(LedgerCollector::new(ledger.clone())?))?;
-    let mut settings = IngressSettings::new(&config.server, &config.delivery);
-    let (connections, short) = open_files::connections(settings.connection_limit);
-    if connections < settings.connection_limit {
-        settings.connection_limit = connections;
-        // A single peer still must not take every permit.
-        settings.peer_connection_limit =
-            settings.peer_connection_limit.min(connections.div_ceil(2));
+    let mut settings = IngressSettings::new(config.server.limits, &config.delivery);
+    let (connections, short) = open_files::connections(settings.limits.connection_limit);
+    if connections < settings.limits.connection_limit {
+        settings.limits.connection_limit = connections;
+        // Still no single peer may have every place.
+        settings.limits.peer_connection_limit = settings
+            .limits
+            .peer_connection_limit
+            .min(connections.div_ceil(2));
     }
     let of_types = config::type_notices(&config.apps, &config.routes, &catalog);
     let mut notices = config.notices();
@@ -321,7 +323,7 @@ async fn open_journal(
 ) -> Result<journal::OpenJournal, AppError> {
     match config.delivery.accept_after {
         AcceptAfter::Confirm => {
-            let in_flight = config.server.in_flight_limit as u64;
+            let in_flight = config.server.limits.in_flight_limit as u64;
             let waiting_limit = config.journal.share_of(in_flight);
             let timeout = config.delivery.confirm_timeout;
             journal::volatile(timeout, waiting_limit, &config.journal, &boards)

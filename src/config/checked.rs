@@ -64,14 +64,23 @@ pub struct Server {
     pub tls: Option<KeyPair>,
     /// The certificate of the admin listener; without one it does not use TLS.
     pub admin_tls: Option<KeyPair>,
-    /// Largest callback body, 1 KiB to 16 MiB.
-    pub body_limit_bytes: usize,
+    /// What bounds the public listener.
+    pub limits: ServerLimits,
     /// Most events in one callback, 1 to 5,000.
     pub batch_limit: usize,
-    /// How long a request's head and body may take.
-    pub request_timeout: Duration,
     /// One deadline for the whole graceful stop.
     pub shutdown_timeout: Duration,
+    /// Name of this instance in logs and connection names; default: host name.
+    pub instance: String,
+}
+
+/// The part of `[server]` that bounds the public listener (P5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Largest callback body, 1 KiB to 16 MiB.
+    pub body_limit_bytes: usize,
+    /// How long a request's head and body may take.
+    pub request_timeout: Duration,
     /// How long a connection is kept between two requests.
     pub idle_timeout: Duration,
     /// Headers of one request, 8 to 96.
@@ -84,8 +93,6 @@ pub struct Server {
     pub peer_connection_limit: usize,
     /// Callbacks in progress at once; beyond that 503.
     pub in_flight_limit: usize,
-    /// Name of this instance in logs and connection names; default: host name.
-    pub instance: String,
 }
 
 /// A certificate chain and its key: PEM files, read again when they change.

@@ -29,7 +29,7 @@ pub use auth::{
 pub use broker::{BrokerUrlError, BrokerUrlFileError, check_broker_url, read_broker_urls};
 pub use checked::{
     AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, EventGrid, Journal, KeyPair,
-    OnInvalid, OnUnknown, Rate, Schemas, Secret, Server, Tls,
+    OnInvalid, OnUnknown, Rate, Schemas, Secret, Server, ServerLimits, Tls,
 };
 pub use key_pair::{KeyPairError, read_key_pair};
 pub(crate) use key_set::KeySet;
@@ -143,12 +143,12 @@ fn config(
     let apps = apps::apps(top);
     let names: Vec<AppName> = apps.iter().map(|app| app.name.clone()).collect();
     let routes = routes::routes(top, &names, words.as_ref());
-    if journal.limit_bytes < server.body_limit_bytes as u64 {
+    if journal.limit_bytes < server.limits.body_limit_bytes as u64 {
         top.refuse(
             "journal",
             "limit_bytes is below server.body_limit_bytes: the largest callback would never fit",
         );
-    } else if journal.destination_bytes() < server.body_limit_bytes as u64 {
+    } else if journal.destination_bytes() < server.limits.body_limit_bytes as u64 {
         top.refuse(
             "journal",
             "limit_bytes x destination_share is below server.body_limit_bytes: the largest callback would never fit",

@@ -20,6 +20,7 @@ use super::{
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.server;
+        let limits = &server.limits;
         let mut page = SettingsPage(f);
         page.table("[server]")?;
         page.line("listen", server.listen.to_string())?;
@@ -29,19 +30,19 @@ impl fmt::Display for Config {
                 page.line(key, key_pair(pair))?;
             }
         }
-        page.line("body_limit_bytes", integer(server.body_limit_bytes))?;
+        page.line("body_limit_bytes", integer(limits.body_limit_bytes))?;
         page.line("batch_limit", integer(server.batch_limit))?;
-        page.line("request_timeout", duration(server.request_timeout))?;
+        page.line("request_timeout", duration(limits.request_timeout))?;
         page.line("shutdown_timeout", duration(server.shutdown_timeout))?;
-        page.line("idle_timeout", duration(server.idle_timeout))?;
-        page.line("header_limit", integer(server.header_limit))?;
-        page.line("head_limit_bytes", integer(server.head_limit_bytes))?;
-        page.line("connection_limit", integer(server.connection_limit))?;
+        page.line("idle_timeout", duration(limits.idle_timeout))?;
+        page.line("header_limit", integer(limits.header_limit))?;
+        page.line("head_limit_bytes", integer(limits.head_limit_bytes))?;
+        page.line("connection_limit", integer(limits.connection_limit))?;
         page.line(
             "peer_connection_limit",
-            integer(server.peer_connection_limit),
+            integer(limits.peer_connection_limit),
         )?;
-        page.line("in_flight_limit", integer(server.in_flight_limit))?;
+        page.line("in_flight_limit", integer(limits.in_flight_limit))?;
         page.line("instance", server.instance.as_str())?;
         page.table("[journal]")?;
         page.line("path", self.journal.path.display().to_string())?;

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use crate::report::Chain;
 
 use super::{
-    checked::{AcceptAfter, Delivery, Journal, KeyPair, Schemas, Server},
+    checked::{AcceptAfter, Delivery, Journal, KeyPair, Schemas, Server, ServerLimits},
     key_pair::read_key_pair,
     section::Section,
 };
@@ -28,30 +28,36 @@ pub(super) fn server(section: &mut Section<'_>, host_name: &str) -> Server {
         admin_listen: section.parsed("admin_listen", "127.0.0.1:8081", here(8081)),
         tls: key_pair(section, "tls"),
         admin_tls: key_pair(section, "admin_tls"),
-        body_limit_bytes: section.integer("body_limit_bytes", 1_024..=16_777_216, 1_048_576),
+        limits: ServerLimits {
+            body_limit_bytes: section.integer("body_limit_bytes", 1_024..=16_777_216, 1_048_576),
+            request_timeout: section.duration(
+                "request_timeout",
+                seconds(1)..=seconds(300),
+                seconds(15),
+            ),
+            idle_timeout: section.duration(
+                "idle_timeout",
+                seconds(1)..=seconds(3_600),
+                seconds(75),
+            ),
+            // The parser stops at 96 headers, and at 128 KiB.
+            header_limit: section.integer("header_limit", 8..=96, 64),
+            head_limit_bytes: section.integer("head_limit_bytes", 1_024..=131_072, 16_384),
+            connection_limit,
+            peer_connection_limit: section.integer("peer_connection_limit", 1..=1_000_000, half),
+            in_flight_limit: section.integer("in_flight_limit", 1..=100_000, 512),
+        },
         batch_limit: section.integer("batch_limit", 1..=BATCH_LIMIT, BATCH_LIMIT),
-        request_timeout: section.duration(
-            "request_timeout",
-            seconds(1)..=seconds(300),
-            seconds(15),
-        ),
         shutdown_timeout: section.duration(
             "shutdown_timeout",
             seconds(1)..=seconds(600),
             seconds(25),
         ),
-        idle_timeout: section.duration("idle_timeout", seconds(1)..=seconds(3_600), seconds(75)),
-        // The parser stops at 96 headers, and at 128 KiB.
-        header_limit: section.integer("header_limit", 8..=96, 64),
-        head_limit_bytes: section.integer("head_limit_bytes", 1_024..=131_072, 16_384),
-        connection_limit,
-        peer_connection_limit: section.integer("peer_connection_limit", 1..=1_000_000, half),
-        in_flight_limit: section.integer("in_flight_limit", 1..=100_000, 512),
         instance: section
             .text("instance")
             .unwrap_or_else(|| host_name.to_owned()),
     };
-    if server.peer_connection_limit > connection_limit {
+    if server.limits.peer_connection_limit > connection_limit {
         section.refuse(
             "peer_connection_limit",
             format!("is above connection_limit, which is {connection_limit}"),

@@ -146,7 +146,7 @@ impl CallbackHandler {
         arrival: u64,
         received: Timestamp,
     ) -> Result<HttpResponse, IngressError> {
-        head::check(request, &self.settings)?;
+        head::check(request, &self.settings.limits)?;
         let RequestPath::Callbacks { app, rest } = place else {
             return Err(IngressError::Path);
         };
@@ -174,7 +174,10 @@ impl CallbackHandler {
         }
         let path = passthrough::path(rest)?;
         let query = passthrough::query(request.query_string(), &app.pass_query)?;
-        let announced = body::announced(content_length(request), self.settings.body_limit_bytes)?;
+        let announced = body::announced(
+            content_length(request),
+            self.settings.limits.body_limit_bytes,
+        )?;
 
         // Authentication, before a byte of the body is read.
         let credentials = auth::RequestHead {
@@ -198,7 +201,7 @@ impl CallbackHandler {
         }
         self.authenticators.admit(&app.name, &credentials).await?;
 
-        let limit_bytes = self.settings.body_limit_bytes;
+        let limit_bytes = self.settings.limits.body_limit_bytes;
         let body = self.body(&mut payload, announced, limit_bytes).await?;
         turn.body_is_read();
         // Not earlier: slow senders would hold all permits. The memory of their bodies is limited by `room`.
@@ -245,6 +248,7 @@ impl CallbackHandler {
     ) -> Result<Option<HttpResponse>, IngressError> {
         let limit_bytes = self
             .settings
+            .limits
             .body_limit_bytes
             .min(handshake::OPEN_LIMIT_BYTES);
         let body = match self.body(payload, 0, limit_bytes).await {
@@ -277,7 +281,7 @@ impl CallbackHandler {
         limit_bytes: usize,
     ) -> Result<Body, BodyError> {
         // The other half was for the head.
-        let timeout = self.settings.request_timeout / 2;
+        let timeout = self.settings.limits.request_timeout / 2;
         body::read(payload, announced, limit_bytes, timeout, &self.room).await
     }
 
@@ -285,7 +289,7 @@ impl CallbackHandler {
         self.permits
             .try_acquire()
             .map_err(|_| IngressError::Crowded {
-                limit: self.settings.in_flight_limit,
+                limit: self.settings.limits.in_flight_limit,
             })
     }
 

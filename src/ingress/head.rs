@@ -5,7 +5,7 @@ use actix_web::{
     http::{Method, header},
 };
 
-use super::IngressSettings;
+use crate::config::ServerLimits;
 
 /// Why a head was refused.
 #[derive(Debug, thiserror::Error)]
@@ -21,14 +21,14 @@ pub enum HeadError {
     Upgrade,
 }
 
-/// Checks everything that does not depend on the meaning of the request.
-pub(super) fn check(request: &HttpRequest, settings: &IngressSettings) -> Result<(), HeadError> {
+/// Checks what can be checked without looking at what the request wants.
+pub(super) fn check(request: &HttpRequest, limits: &ServerLimits) -> Result<(), HeadError> {
     let headers = request.headers();
     let count = headers.len();
-    if count > settings.header_limit {
+    if count > limits.header_limit {
         return Err(HeadError::Headers {
             headers: count,
-            limit: settings.header_limit,
+            limit: limits.header_limit,
         });
     }
     // The parser takes everything after these two for the body, without an end.

@@ -62,7 +62,7 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
     } = ingress;
     let door = Listener {
         name: ListenerName::Public,
-        limits: settings.limits(),
+        limits: settings.of_connections(),
         identity,
         threads: threads_for_two_cores(),
         metrics: door,
@@ -78,7 +78,7 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         ledger,
         drift,
         metrics,
-        permits: Arc::new(Semaphore::new(settings.in_flight_limit)),
+        permits: Arc::new(Semaphore::new(settings.limits.in_flight_limit)),
         room: BodyRoom::new(settings.body_room_bytes),
         stopping: stopping.clone(),
     };

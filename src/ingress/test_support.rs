@@ -16,7 +16,7 @@ use crate::{
     catalog::Catalog,
     config::{
         App, Audience, Auth, EventGrid, Jwt, KeySource, Methods, OnInvalid, OnUnknown, Rate,
-        SecretPlace, SharedSecret,
+        SecretPlace, ServerLimits, SharedSecret,
     },
     event::AppName,
     http::{Certificate, ConnectionMetrics, Listening},
@@ -233,20 +233,29 @@ pub(super) fn strange(id: &str) -> Value {
 
 pub(super) fn settings() -> IngressSettings {
     IngressSettings {
-        body_limit_bytes: 4_096,
+        limits: ServerLimits {
+            body_limit_bytes: 4_096,
+            request_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(20),
+            header_limit: 64,
+            head_limit_bytes: 16 * 1_024,
+            connection_limit: 64,
+            peer_connection_limit: 64,
+            in_flight_limit: 16,
+        },
         body_room_bytes: 64 * 1_024,
-        request_timeout: Duration::from_secs(20),
         store_timeout: Duration::from_secs(20),
-        idle_timeout: Duration::from_secs(20),
-        header_limit: 64,
-        head_limit_bytes: 16 * 1_024,
-        connection_limit: 64,
-        peer_connection_limit: 64,
-        in_flight_limit: 16,
     }
 }
 
-/// A public listener, and the other end of everything that it uses.
+/// [`settings`] with something else in it.
+pub(super) fn settings_with(change: impl FnOnce(&mut IngressSettings)) -> IngressSettings {
+    let mut settings = settings();
+    change(&mut settings);
+    settings
+}
+
+/// A public listener, and the other side of everything that it touches.
 pub(super) struct Listener {
     pub(super) listening: Listening,
     pub(super) journal: FakeJournal,

@@ -10,14 +10,15 @@ fn the_least_configuration_has_the_defaults_of_the_design() {
     let server = &config.server;
     assert_eq!(server.listen.to_string(), "0.0.0.0:8080");
     assert_eq!(server.admin_listen.to_string(), "127.0.0.1:8081");
-    assert_eq!(server.body_limit_bytes, 1_048_576);
+    let limits = &server.limits;
+    assert_eq!(limits.body_limit_bytes, 1_048_576);
     assert_eq!(server.batch_limit, 5_000);
-    assert_eq!(server.request_timeout, Duration::from_secs(15));
+    assert_eq!(limits.request_timeout, Duration::from_secs(15));
     assert_eq!(server.shutdown_timeout, Duration::from_secs(25));
-    assert_eq!(server.idle_timeout, Duration::from_secs(75));
-    assert_eq!((server.header_limit, server.head_limit_bytes), (64, 16_384));
+    assert_eq!(limits.idle_timeout, Duration::from_secs(75));
+    assert_eq!((limits.header_limit, limits.head_limit_bytes), (64, 16_384));
     assert_eq!(
-        (server.connection_limit, server.peer_connection_limit),
+        (limits.connection_limit, limits.peer_connection_limit),
         (4_096, 2_048)
     );
     assert_eq!(server.instance, "hookswitch-7");

@@ -17,7 +17,7 @@ use crate::{
 
 use crate::ingress::{
     IngressSettings,
-    test_support::{Listener, rang, settings},
+    test_support::{Listener, rang, settings_with},
 };
 
 /// Far beyond the last of the deadlines, on a busy machine too. Without a deadline a connection stays open without end.
@@ -28,12 +28,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A second for everything that has a deadline, two for reading an answer.
 fn fast() -> IngressSettings {
-    IngressSettings {
-        request_timeout: Duration::from_secs(2),
-        store_timeout: Duration::from_secs(1),
-        idle_timeout: Duration::from_secs(1),
-        ..settings()
-    }
+    settings_with(|it| {
+        it.limits.request_timeout = Duration::from_secs(2);
+        it.store_timeout = Duration::from_secs(1);
+        it.limits.idle_timeout = Duration::from_secs(1);
+    })
 }
 
 /// What a peer does after its first bytes. It never closes the connection by itself.
@@ -314,12 +313,12 @@ async fn an_answer_that_nobody_takes_ends_by_itself() {
 
 #[tokio::test]
 async fn a_connection_that_is_turned_away_ends_by_itself() {
-    let door = Listener::open(IngressSettings {
-        connection_limit: 1,
-        // The connection that holds the permit stays.
-        request_timeout: 2 * LIMIT,
-        ..fast()
-    });
+    let door = Listener::open(settings_with(|it| {
+        *it = fast();
+        it.limits.connection_limit = 1;
+        // The one that has the place stays.
+        it.limits.request_timeout = 2 * LIMIT;
+    }));
     let address = door.listening.address();
     let _first = TcpStream::connect(address).await.unwrap();
     door.counted("hookswitch_connections{listener=\"public\"} 1")

@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 
 use crate::status::LedgerCounts;
 
-use crate::ingress::{
-    IngressSettings,
-    test_support::{Listener, SECRET, problem_in, rang, settings},
-};
+use crate::ingress::test_support::{Listener, SECRET, problem_in, rang, settings, settings_with};
 
 const TYPE: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
 const CODE: &str = "512d38b6-c7b8-40c8-89fe-f46f9e9622b6";
@@ -176,10 +173,7 @@ async fn a_validation_request_without_credentials_is_answered_where_the_app_says
 
 #[tokio::test]
 async fn nothing_but_a_validation_request_gets_past_auth_by_an_open_handshake() {
-    let mut door = Listener::open(IngressSettings {
-        body_limit_bytes: 64 * 1_024,
-        ..settings()
-    });
+    let mut door = Listener::open(settings_with(|it| it.limits.body_limit_bytes = 64 * 1_024));
     let question_of = |validation: Value| json!([validation]).to_string();
     let one = validation()[0].clone();
     let cloud_event = json!({

@@ -3,10 +3,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::ingress::{
-    IngressSettings,
-    test_support::{Listener, settings},
-};
+use crate::ingress::test_support::{Listener, settings_with};
 
 const TABLE: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -65,11 +62,10 @@ fn repeated(text: &str) -> String {
 
 #[tokio::test]
 async fn json_on_which_parsers_disagree_is_refused_with_its_position_or_published_unchanged() {
-    let mut door = Listener::open(IngressSettings {
-        body_limit_bytes: 64 * 1_024,
-        body_room_bytes: 1_024 * 1_024,
-        ..settings()
-    });
+    let mut door = Listener::open(settings_with(|it| {
+        it.limits.body_limit_bytes = 64 * 1_024;
+        it.body_room_bytes = 1_024 * 1_024;
+    }));
     let (mut refused, mut unchanged, mut failed) = (0, 0, Vec::new());
     for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
         let case = case(line);

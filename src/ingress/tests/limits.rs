@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::ingress::{
     IngressSettings,
-    test_support::{Listener, problem_in, rang, settings},
+    test_support::{Listener, problem_in, rang, settings, settings_with},
 };
 
 async fn connect(door: &Listener) -> TcpStream {
@@ -62,10 +62,7 @@ fn check_words(answer: &str, status: u16) {
 }
 
 fn fast() -> IngressSettings {
-    IngressSettings {
-        request_timeout: Duration::from_millis(400),
-        ..settings()
-    }
+    settings_with(|it| it.limits.request_timeout = Duration::from_millis(400))
 }
 
 #[tokio::test]
@@ -106,10 +103,10 @@ async fn a_head_that_trickles_has_no_more_time_than_one_that_stops() {
 
 #[tokio::test]
 async fn a_connection_that_asks_for_nothing_ends_without_a_word() {
-    let door = Listener::open(IngressSettings {
-        idle_timeout: Duration::from_millis(100),
-        ..fast()
-    });
+    let door = Listener::open(settings_with(|it| {
+        *it = fast();
+        it.limits.idle_timeout = Duration::from_millis(100);
+    }));
     let mut silent = connect(&door).await;
     let mut idle = connect(&door).await;
     idle.write_all(NOT_FOUND.as_bytes()).await.unwrap();
@@ -128,11 +125,10 @@ async fn a_connection_that_asks_for_nothing_ends_without_a_word() {
 
 #[tokio::test]
 async fn a_handler_at_work_has_no_deadline_of_the_connections() {
-    let mut door = Listener::open(IngressSettings {
-        request_timeout: Duration::from_millis(100),
-        idle_timeout: Duration::from_millis(100),
-        ..settings()
-    });
+    let mut door = Listener::open(settings_with(|it| {
+        it.limits.request_timeout = Duration::from_millis(100);
+        it.limits.idle_timeout = Duration::from_millis(100);
+    }));
     let request = door.post("/callbacks/contoso", rang("1").to_string());
     let response = door
         .decided(request, |waiting| {
@@ -198,18 +194,14 @@ async fn a_peer_that_does_not_take_its_answers_is_cut() {
 async fn connections_beyond_a_limit_are_told_so_and_counted() {
     for (settings, reason) in [
         (
-            IngressSettings {
-                peer_connection_limit: 2,
-                ..settings()
-            },
+            settings_with(|it| it.limits.peer_connection_limit = 2),
             "peer",
         ),
         (
-            IngressSettings {
-                connection_limit: 2,
-                peer_connection_limit: 2,
-                ..settings()
-            },
+            settings_with(|it| {
+                it.limits.connection_limit = 2;
+                it.limits.peer_connection_limit = 2;
+            }),
             "total",
         ),
     ] {
@@ -241,11 +233,10 @@ async fn connections_beyond_a_limit_are_told_so_and_counted() {
 
 #[tokio::test]
 async fn heads_over_a_limit_are_431_before_anything_else_is_looked_at() {
-    let mut door = Listener::open(IngressSettings {
-        header_limit: 8,
-        head_limit_bytes: 2_048,
-        ..settings()
-    });
+    let mut door = Listener::open(settings_with(|it| {
+        it.limits.header_limit = 8;
+        it.limits.head_limit_bytes = 2_048;
+    }));
     // The client's own (host, accept, content-length, content-type) count too.
     let many = |path: &str, count: usize| {
         (0..count).fold(door.post(path, "x"), |request, number| {

@@ -13,9 +13,8 @@ use crate::{
     status::LedgerCounts,
 };
 
-use crate::ingress::{
-    IngressSettings,
-    test_support::{Listener, RANG, SECRET, broken, problem_in, rang, settings, strange},
+use crate::ingress::test_support::{
+    Listener, RANG, SECRET, broken, problem_in, rang, settings, settings_with, strange,
 };
 
 /// Sends raw bytes on a connection of its own.
@@ -262,10 +261,9 @@ async fn more_events_than_a_batch_may_hold_are_413() {
 
 #[tokio::test]
 async fn a_slow_body_is_408_and_a_slow_head_is_not_waited_for() {
-    let door = Listener::open(IngressSettings {
-        request_timeout: Duration::from_millis(400),
-        ..settings()
-    });
+    let door = Listener::open(settings_with(|it| {
+        it.limits.request_timeout = Duration::from_millis(400)
+    }));
     let slow_body = head("/callbacks/contoso", "Content-Length: 100\r\n");
     let mut stream = raw(&door, slow_body.as_bytes()).await;
     stream.write_all(b"{").await.unwrap();
@@ -425,20 +423,16 @@ async fn everything_that_passes_is_503_with_retry_after_and_without_names() {
 
 #[tokio::test]
 async fn a_journal_that_never_answers_is_503_after_a_while() {
-    let door = Listener::open(IngressSettings {
-        store_timeout: Duration::from_millis(50),
-        ..settings()
-    });
+    let door = Listener::open(settings_with(|it| {
+        it.store_timeout = Duration::from_millis(50)
+    }));
     let request = door.post("/callbacks/contoso", rang("1").to_string());
     problem_in(request.send().await.unwrap(), 503).await;
 }
 
 #[tokio::test]
 async fn callbacks_over_the_in_flight_limit_are_503() {
-    let mut door = Listener::open(IngressSettings {
-        in_flight_limit: 1,
-        ..settings()
-    });
+    let mut door = Listener::open(settings_with(|it| it.limits.in_flight_limit = 1));
     let first = door
         .post("/callbacks/contoso", rang("1").to_string())
         .send();
@@ -457,10 +451,7 @@ async fn callbacks_over_the_in_flight_limit_are_503() {
 
 #[tokio::test]
 async fn a_body_that_is_on_its_way_takes_no_place_from_others() {
-    let mut door = Listener::open(IngressSettings {
-        in_flight_limit: 1,
-        ..settings()
-    });
+    let mut door = Listener::open(settings_with(|it| it.limits.in_flight_limit = 1));
     let half = head("/callbacks/contoso", "Content-Length: 100\r\n");
     let _slow = [
         raw(&door, half.as_bytes()).await,
@@ -475,10 +466,7 @@ async fn a_body_that_is_on_its_way_takes_no_place_from_others() {
 
 #[tokio::test]
 async fn bodies_together_hold_no_more_memory_than_they_may() {
-    let mut door = Listener::open(IngressSettings {
-        body_room_bytes: 4 * 1_024,
-        ..settings()
-    });
+    let mut door = Listener::open(settings_with(|it| it.body_room_bytes = 4 * 1_024));
     let sized = |kib: usize, id: &str| format!("{:<1$}", rang(id).to_string(), kib * 1_024);
     let three = door.post("/callbacks/contoso", sized(3, "1")).send();
     let (three, ()) = tokio::join!(three, async {

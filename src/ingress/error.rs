@@ -45,7 +45,7 @@ pub enum IngressError {
     },
     /// A request for consent that is not granted, or not valid.
     #[error(transparent)]
-    HandshakeKind(#[from] HandshakeError),
+    Handshake(#[from] HandshakeError),
     /// The body is encoded.
     #[error("a content-encoding is not supported: send the body without it")]
     ContentEncoding,
@@ -112,10 +112,10 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
         }
         // The same request will fail again.
         IngressError::Passthrough(_)
-        | IngressError::HandshakeKind(HandshakeError::Validation | HandshakeError::OriginMissing) => {
+        | IngressError::Handshake(HandshakeError::Validation | HandshakeError::OriginMissing) => {
             StatusCode::BAD_REQUEST
         }
-        IngressError::HandshakeKind(HandshakeError::OriginRefused) => StatusCode::FORBIDDEN,
+        IngressError::Handshake(HandshakeError::OriginRefused) => StatusCode::FORBIDDEN,
         IngressError::Body(error) => match error {
             BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::Slow => StatusCode::REQUEST_TIMEOUT,
@@ -139,7 +139,7 @@ pub(super) fn status_of(error: &IngressError) -> StatusCode {
 /// The class under which a refusal is counted: a function of its status.
 pub(super) fn outcome_of(status: StatusCode) -> CallbackOutcome {
     match status.as_u16() {
-        200 => CallbackOutcome::HandshakeKind,
+        200 => CallbackOutcome::Handshake,
         202 => CallbackOutcome::Accepted,
         400 => CallbackOutcome::BadRequest,
         401 => CallbackOutcome::Unauthorized,
@@ -188,9 +188,9 @@ fn allow(error: &IngressError) -> Option<&'static str> {
     match error {
         IngressError::Method { allow } => Some(allow),
         IngressError::Head(HeadError::Connect) => Some("POST"),
-        IngressError::HandshakeKind(
-            HandshakeError::OriginMissing | HandshakeError::OriginRefused,
-        ) => Some(POST_AND_OPTIONS),
+        IngressError::Handshake(HandshakeError::OriginMissing | HandshakeError::OriginRefused) => {
+            Some(POST_AND_OPTIONS)
+        }
         _ => None,
     }
 }

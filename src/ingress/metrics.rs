@@ -16,8 +16,7 @@ pub enum CallbackOutcome {
     /// 202.
     Accepted,
     /// 200: consent to events that were not sent yet.
-    #[strum(serialize = "handshake")]
-    HandshakeKind,
+    Handshake,
     /// 400.
     BadRequest,
     /// 401.

@@ -1,5 +1,5 @@
-//! The promises under a longer siege: the receiver killed or stopped again and again while connections are cut, and the
-//! books read as fast as they can be while everything that can happen to an event happens.
+//! The promises over a longer time: the receiver killed or stopped again and again while connections are cut, and the
+//! conservation laws checked as often as can be while everything that can happen to an event happens.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -24,9 +24,9 @@ enum End {
 }
 
 /// Ends the receiver `rounds` times under load and starts it again; gives the repeats that the queues held.
-async fn besieged(rounds: u64, end: End) -> usize {
+async fn ended_again_and_again(rounds: u64, end: End) -> usize {
     let node = Node::start();
-    let stem = unique("siege");
+    let stem = unique("soak");
     let mut receiver = Receiver::new(&three_queues(node.url(), &stem));
     receiver.start().await;
     let scraper = Scraper::start(receiver.metrics_url());
@@ -63,13 +63,13 @@ async fn besieged(rounds: u64, end: End) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_kills_in_a_row_lose_nothing_and_keep_order() {
-    let repeats = besieged(20, End::Kill).await;
+    let repeats = ended_again_and_again(20, End::Kill).await;
     println!("20 kills: none lost, none out of order, {repeats} repeats in a row");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_orderly_stops_under_load_lose_nothing_and_keep_order() {
-    let repeats = besieged(10, End::Stop).await;
+    let repeats = ended_again_and_again(10, End::Stop).await;
     println!("10 stops: none lost, none out of order, {repeats} repeats in a row");
 }
 
@@ -107,9 +107,9 @@ queue = "{stem}.digits"
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_books_add_up_in_every_scrape_whatever_happens() {
+async fn the_conservation_laws_hold_in_every_scrape_whatever_happens() {
     let node = Node::start_with("max_message_size = 50000\n");
-    let stem = unique("books");
+    let stem = unique("laws");
     let mut receiver = Receiver::new(&everything(node.url(), &stem));
     receiver.start().await;
     node.close_connections_every_second(120);

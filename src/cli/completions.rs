@@ -13,6 +13,7 @@ use super::{Cli, CommandFailure, CommandOutcome};
     after_help = "Example:\n  hookswitch completions bash > /etc/bash_completion.d/hookswitch"
 )]
 pub(super) struct CompletionsArgs {
+    /// The shell
     shell: Shell,
 }
 

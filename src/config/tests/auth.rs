@@ -127,7 +127,7 @@ fn the_path_of_a_resource_is_refused_with_a_hint() {
     );
     check(
         &of("contoso"),
-        &["f.toml:6: apps[0].auth.acs.resource_id: is no GUID"],
+        &["f.toml:6: apps[0].auth.acs.resource_id: is not a GUID"],
     );
     check(
         &with("acs = {}"),
@@ -193,10 +193,10 @@ fn every_problem_of_a_list_of_resources_is_reported() {
         )),
         &[
             "f.toml:7: apps[0].auth.acs[0].resource_id: is the path of the resource",
-            "f.toml:9: apps[0].auth.acs[2].resource_id: is there already",
+            "f.toml:9: apps[0].auth.acs[2].resource_id: is already listed",
             "f.toml:10: apps[0].auth.acs[3]: is an integer, expected a table: write [[apps.auth.acs]]",
             "f.toml:11: apps[0].auth.acs[4].keys: unknown key",
-            "f.toml:11: apps[0].auth.acs[4].resource_id: is no GUID",
+            "f.toml:11: apps[0].auth.acs[4].resource_id: is not a GUID",
         ],
     );
 }
@@ -262,10 +262,10 @@ fn a_file_of_keys_is_judged_as_a_start_judges_it() {
     );
     for (keys, why) in [
         ("[]", "it is not a JSON Web Key Set"),
-        ("{\"keys\": []}", "none of its 0 keys checks signatures"),
+        ("{\"keys\": []}", "none of its 0 keys can check signatures"),
         (
             "{\"keys\": [{\"kty\": \"oct\", \"k\": \"cGxhbnRlZA\"}]}",
-            "none of its 1 keys checks signatures",
+            "none of its 1 keys can check signatures",
         ),
     ] {
         fs::write(&file, keys).unwrap();
@@ -291,7 +291,7 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
         ("header = \"Authorization\"", ".header: is for tokens"),
         (
             "header = \"ce-key\"",
-            ".header: means something else already",
+            ".header: already has another meaning",
         ),
         ("header = \"a b\"", ".header: is not a header name"),
         ("query = \"\"", ".query: is empty"),
@@ -330,7 +330,7 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
         "traceparent",
         "WebHook-Request-Origin",
     ] {
-        let problem = format!("{key}.header: means something else already: take a header of");
+        let problem = format!("{key}.header: already has another meaning: take a header of");
         check(&one(&format!("header = {header:?}")), &[&problem]);
     }
     good(&one("header = \"x-callback-key\""));
@@ -409,7 +409,7 @@ fn what_is_open_or_for_development_only_is_noticed() {
     assert!(told(SMALL, "contoso has no auth"));
     let everything = everything(dir.path());
     assert!(!told(&everything, "has no auth"));
-    assert!(told(&everything, "takes the emulator's tokens"));
+    assert!(told(&everything, "accepts the emulator's tokens"));
     let service = with(&format!("acs = {{ resource_id = \"{GUID}\" }}"));
     assert!(!told(&service, "emulator"));
     let open = |app: &str| app.replace("name =", "event_grid = { handshake = \"open\" }\nname =");

@@ -262,7 +262,7 @@ fn a_secret_in_the_environment_replaces_its_file_form_and_the_other_way_round() 
     assert_eq!(config.broker.endpoint, BrokerEndpoint::Stdout);
 
     let both = SMALL.replace("url =", &format!("url_file = {file:?}\nurl ="));
-    check(&both, &["f.toml:2: broker.url_file: is there beside url"]);
+    check(&both, &["f.toml:2: broker.url_file: conflicts with url"]);
 }
 
 #[test]

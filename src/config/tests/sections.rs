@@ -300,7 +300,7 @@ fn a_rate_has_a_burst_of_its_own_or_none() {
     assert_eq!(rate("rate_limit = 7\nrate_burst = 70\n"), Some((7, 70)));
     check(
         &format!("{SMALL}rate_burst = 5\n"),
-        &["f.toml:6: apps[0].rate_burst: is there without rate_limit"],
+        &["f.toml:6: apps[0].rate_burst: needs rate_limit"],
     );
     check(
         &format!("{SMALL}rate_limit = 0\n"),

@@ -274,7 +274,7 @@ fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tone>, D::Erro
         .map(|key| {
             Tone::from_key(key).ok_or_else(|| {
                 serde::de::Error::custom(format!(
-                    "{key:?} is no key of a phone: 0 to 9, *, #, A to D"
+                    "{key:?} is not a key of a phone: 0 to 9, *, #, A to D"
                 ))
             })
         })
@@ -331,11 +331,11 @@ mod tests {
             ("[[callee]]\nanswer = \"accept\"", "match"),
             (
                 "[[callee]]\nmatch = \"*\"\npress = \"1 x\"",
-                "'x' is no key",
+                "'x' is not a key",
             ),
             (
                 "[[callee]]\nmatch = \"*\"\nafter = \"soon\"",
-                "\"soon\" is no duration",
+                "\"soon\" is not a duration",
             ),
             ("[[callee]]\nmatch = \"*\"\nanswers = \"busy\"", "answers"),
             (

@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(Target::parse("http://[::1]:9/x").unwrap().host, "::1");
         for wrong in ["https://host/x", "host/x", "", "ftp://host"] {
             let error = Target::parse(wrong).unwrap_err();
-            assert!(error.to_string().contains("no target"), "{error}");
+            assert!(error.to_string().contains("is not a target"), "{error}");
         }
     }
 }

@@ -330,7 +330,7 @@ fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
         "traceparent",
         "WebHook-Request-Origin",
     ] {
-        let problem = format!("{key}.header: already has another meaning: take a header of");
+        let problem = format!("{key}.header: already has another meaning: use a separate header");
         check(&one(&format!("header = {header:?}")), &[&problem]);
     }
     good(&one("header = \"x-callback-key\""));

@@ -166,7 +166,7 @@ fn each_way_of_being_wrong_is_told() {
                 date: Some("2026-11-21T12:00:00Z"),
                 ..good()
             },
-            "is no date",
+            "is not a date",
         ),
         (
             SignedRequest {

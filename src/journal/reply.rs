@@ -47,7 +47,7 @@ impl ReplySender {
     }
 }
 
-/// The other end of a [`ReplySender`].
+/// Receives the replies for one thread.
 #[derive(Debug)]
 pub struct ReplyReceiver(UnboundedReceiver<Answered>);
 

@@ -21,11 +21,11 @@ pub struct ActivityFeed {
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Activity {
     /// It answered a request.
-    AnsweredRequest(Arc<AnsweredRequest>),
+    Request(Arc<AnsweredRequest>),
     /// It posted events.
     Delivery(Arc<Attempt>),
     /// The observer was too slow and missed this many of the above.
-    MissedActivity(MissedActivity),
+    Missed(MissedActivity),
 }
 
 /// Requests or deliveries that an observer missed.
@@ -60,13 +60,13 @@ impl ActivityFeed {
     /// The next one; `None` when the emulator is gone. A slow observer misses some, and is told how many.
     pub async fn next(&mut self) -> Option<Activity> {
         let item = tokio::select! {
-            request = self.requests.recv() => request.map(Activity::AnsweredRequest),
+            request = self.requests.recv() => request.map(Activity::Request),
             attempt = self.attempts.recv() => attempt.map(Activity::Delivery),
         };
         match item {
             Ok(item) => Some(item),
             Err(RecvError::Lagged(count)) => {
-                Some(Activity::MissedActivity(MissedActivity { count }))
+                Some(Activity::Missed(MissedActivity { count }))
             }
             Err(RecvError::Closed) => None,
         }

@@ -110,9 +110,9 @@ impl OutputStyle {
             writeln!(out)?;
         } else {
             match item {
-                Activity::AnsweredRequest(request) => self.request(request, out)?,
+                Activity::Request(request) => self.request(request, out)?,
                 Activity::Delivery(attempt) => self.delivery(attempt, out)?,
-                Activity::MissedActivity(missed) => writeln!(
+                Activity::Missed(missed) => writeln!(
                     out,
                     "{} more happened than could be printed: see /_emulator/callbacks",
                     missed.count

@@ -26,7 +26,7 @@ const ISSUER: &str = "https://issuer.example/";
 const AUDIENCE: &str = "00000000-0000-4000-8000-00000000a001";
 const SECRET: &str = "a-shared-secret-of-the-fuzz-target";
 
-struct House {
+struct Fixture {
     key: KeyPair,
     authenticators: Authenticators,
     app: AppName,
@@ -36,7 +36,7 @@ struct House {
     _files: tempfile::TempDir,
 }
 
-static HOUSE: LazyLock<House> = LazyLock::new(|| {
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let files = tempfile::tempdir().expect("a temporary directory");
     let key = KeyPair::generate(KeySize::Rsa2048).expect("a key");
     let public = key.public_key();
@@ -60,7 +60,7 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
         config::load(&Sources::text("fuzz", &text)).expect("the configuration is good");
     let registry = status::new_registry().expect("a registry");
     // The refresher would fetch keys; those of a file are read at once.
-    let (authenticators, _keeper) = Authenticators::new(&config.apps, &registry, Arc::default())
+    let (authenticators, _refresher) = Authenticators::new(&config.apps, &registry, Arc::default())
         .expect("the files can be used");
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -71,7 +71,7 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
         br#"{"alg":"RS256","kid":"k"}"#,
         good_claims().to_string().as_bytes(),
     );
-    House {
+    Fixture {
         app: config.apps.first().expect("one app").name.clone(),
         key,
         authenticators,
@@ -130,14 +130,14 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
                 .map(move |claims| format!("@{header}\n{claims}").into_bytes())
         })
         .collect();
-    all.push(format!("\nBearer {}", HOUSE.token).into_bytes());
+    all.push(format!("\nBearer {}", FIXTURE.token).into_bytes());
     all.push(format!("code={SECRET}&x=%20\nBasic abc").into_bytes());
     all.push(b"code=wrong&code=\nbearer a.b.c".to_vec());
     all
 }
 
 pub(crate) fn run(input: &[u8]) {
-    let house = &*HOUSE;
+    let fixture = &*FIXTURE;
     let signed_here = input.strip_prefix(b"@");
     let mut parts = signed_here
         .unwrap_or(input)
@@ -147,8 +147,8 @@ pub(crate) fn run(input: &[u8]) {
         parts.next().unwrap_or_default(),
     );
     if signed_here.is_some() {
-        let token = format!("Bearer {}", signed(&house.key, first, second));
-        match judged(house, "", token.as_bytes()) {
+        let token = format!("Bearer {}", signed(&fixture.key, first, second));
+        match judged(fixture, "", token.as_bytes()) {
             Ok(()) => assert_rules(first, second, 61.0),
             // A sender is told to retry only if everything but `nbf` is valid.
             Err(AuthRefusal::NotYetValid { retry_after }) => {
@@ -160,7 +160,7 @@ pub(crate) fn run(input: &[u8]) {
     } else {
         // A request's query is visible ASCII: the listener refuses the rest.
         let query = std::str::from_utf8(first).unwrap_or_default();
-        let judged = judged(house, query, second);
+        let judged = judged(fixture, query, second);
         assert!(
             !matches!(judged, Err(AuthRefusal::NotYetValid { .. })),
             "the one token signed here is valid already"
@@ -169,7 +169,7 @@ pub(crate) fn run(input: &[u8]) {
             let by_secret = query.contains("code=");
             let value = String::from_utf8_lossy(second);
             // Everything except the signature, whose last character has unused bits.
-            let (said, _) = house.token.rsplit_once('.').expect("three parts");
+            let (said, _) = fixture.token.rsplit_once('.').expect("three parts");
             assert!(
                 by_secret || value.contains(said),
                 "admitted: {query:?} {value:?}"
@@ -178,7 +178,7 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-fn judged(house: &House, query: &str, authorization: &[u8]) -> Result<(), AuthRefusal> {
+fn judged(fixture: &Fixture, query: &str, authorization: &[u8]) -> Result<(), AuthRefusal> {
     let head = RequestHead {
         query,
         header: &|name| match name {
@@ -186,9 +186,9 @@ fn judged(house: &House, query: &str, authorization: &[u8]) -> Result<(), AuthRe
             _ => Vec::new(),
         },
     };
-    house
+    fixture
         .runtime
-        .block_on(house.authenticators.admit(&house.app, &head))
+        .block_on(fixture.authenticators.admit(&fixture.app, &head))
 }
 
 /// What must be true of an accepted token, checked with another reader. Its `nbf` may be this many seconds ahead.

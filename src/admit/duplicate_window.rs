@@ -7,13 +7,13 @@ use hashbrown::HashTable;
 use super::lru_table::Hashed;
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct WindowEntry {
     /// As two words: a `u128` would pad the entry to 32 bytes.
     key: [u64; 2],
     at: i64,
 }
 
-impl Entry {
+impl WindowEntry {
     fn key(&self) -> u128 {
         let [high, low] = self.key;
         (u128::from(high) << 64) | u128::from(low)
@@ -25,7 +25,7 @@ impl Entry {
 pub(super) struct DuplicateWindow {
     span: i64,
     limit: usize,
-    ring: VecDeque<Entry>,
+    ring: VecDeque<WindowEntry>,
     /// Position of the front of the ring; positions only grow, and identify the rows on disk.
     first: i64,
     /// Positions modulo 2^32: the ring is far shorter than that.
@@ -124,17 +124,17 @@ impl DuplicateWindow {
     }
 
     fn key_at(&self, place: u32) -> Option<u128> {
-        at_place(&self.ring, self.first, place).map(Entry::key)
+        at_place(&self.ring, self.first, place).map(WindowEntry::key)
     }
 }
 
-fn entry(key: u128, at: i64) -> Entry {
+fn entry(key: u128, at: i64) -> WindowEntry {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the low half is what is meant"
     )]
     let halves = [(key >> 64) as u64, key as u64];
-    Entry { key: halves, at }
+    WindowEntry { key: halves, at }
 }
 
 #[expect(
@@ -146,7 +146,7 @@ fn low(position: i64) -> u32 {
     position as u32
 }
 
-fn at_place(ring: &VecDeque<Entry>, first: i64, place: u32) -> Option<&Entry> {
+fn at_place(ring: &VecDeque<WindowEntry>, first: i64, place: u32) -> Option<&WindowEntry> {
     ring.get(place.wrapping_sub(low(first)) as usize)
 }
 

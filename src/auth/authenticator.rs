@@ -29,7 +29,7 @@ use super::{
 };
 
 /// At most one log line per app in this time: any client of the listener can cause them.
-const LINE_EVERY: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is examined of a request. Its body is not: no body is read before the request is authenticated.
 pub struct RequestHead<'a> {
@@ -65,14 +65,14 @@ struct Credentials {
     skew_line: LogThrottle,
 }
 
-/// Limits one kind of log line to one in [`LINE_EVERY`].
+/// Limits one kind of log line to one in [`LOG_INTERVAL`].
 #[derive(Default)]
 struct LogThrottle(Mutex<Option<Instant>>);
 
 impl LogThrottle {
     fn is_due(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= LINE_EVERY);
+        let due = last.is_none_or(|last| last.elapsed() >= LOG_INTERVAL);
         if due {
             *last = Some(Instant::now());
         }

@@ -9,7 +9,7 @@ use jsonschema::{Draft, Registry, Validator};
 use serde_json::Value;
 
 use super::{
-    Catalog, CatalogError, CatalogProblem, Entry,
+    Catalog, CatalogEntry, CatalogError, CatalogProblem,
     call_ids::IdReader,
     files::{self, Files, TABLE},
     references,
@@ -107,7 +107,7 @@ fn assemble(
             .entry(row.event_type.clone())
             .or_default()
             .push(entries.len());
-        entries.push(Entry {
+        entries.push(CatalogEntry {
             shape: shapes.shape_of_file(&row.schema),
             validator: validator.clone(),
             ids: ids.clone(),

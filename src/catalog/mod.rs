@@ -72,7 +72,7 @@ pub enum Validity {
 /// Compiled rows and schemas. Built once, never changed: to reload, build another one and swap.
 #[derive(Debug)]
 pub struct Catalog {
-    entries: Vec<Entry>,
+    entries: Vec<CatalogEntry>,
     /// Indices into `entries`, in the order in which rows are tried.
     by_type: HashMap<String, Vec<usize>>,
     short_types: HashSet<String>,
@@ -82,7 +82,7 @@ pub struct Catalog {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct CatalogEntry {
     row: CatalogRow,
     validator: Arc<Validator>,
     ids: Arc<IdReader>,
@@ -138,9 +138,9 @@ impl Catalog {
     /// The entries among `rows` that may be the generation of `event`: those whose signs are present; without any,
     /// those that need no sign; without any, all. A sign is binding, because schemas are open: what is broken in one
     /// generation would pass as an unknown member of another.
-    fn candidates(&self, rows: &[usize], event: &Event) -> Vec<&Entry> {
+    fn candidates(&self, rows: &[usize], event: &Event) -> Vec<&CatalogEntry> {
         let entries = || rows.iter().filter_map(|row| self.entries.get(*row));
-        let mut found: Vec<&Entry> = entries()
+        let mut found: Vec<&CatalogEntry> = entries()
             .filter(|entry| entry.row.has_signs_in(event))
             .collect();
         if found.is_empty() {
@@ -211,7 +211,7 @@ impl Catalog {
     }
 }
 
-impl Entry {
+impl CatalogEntry {
     fn finding(&self, event: &Event, verdict: Validity, drift: Vec<String>) -> CatalogMatch {
         CatalogMatch {
             kind: self.row.kind,

@@ -24,7 +24,7 @@ pub(super) enum ChannelState {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Channel {
+pub(super) struct ChannelQueue {
     pub(super) state: ChannelState,
     /// Deliveries pending on it, waiting ones included.
     pub(super) owed: usize,
@@ -78,15 +78,15 @@ impl DestinationHold {
 }
 
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(super) struct DestinationQueue {
     pub(super) channel: ChannelId,
     /// Ready heads of lanes and unkeyed deliveries, for the channel.
     pub(super) ready: EntryList,
     /// The same for suspects, to be sent in isolation.
     pub(super) suspects: EntryList,
-    /// It is in [`Channel::turns`].
+    /// It is in [`ChannelQueue::turns`].
     pub(super) has_turn: bool,
-    /// It is in [`Channel::turns_alone`].
+    /// It is in [`ChannelQueue::turns_alone`].
     pub(super) has_turn_alone: bool,
     pub(super) hold: DestinationHold,
     /// Nacks and returns since the last confirm; a whole burst counts once.
@@ -95,7 +95,7 @@ pub(super) struct Destination {
     pub(super) returned: bool,
 }
 
-impl Destination {
+impl DestinationQueue {
     pub(super) fn on(channel: ChannelId) -> Self {
         Self {
             channel,
@@ -112,7 +112,7 @@ impl Destination {
 
 /// A publish without an answer yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct InFlight {
+pub(super) struct UnconfirmedAttempt {
     pub(super) slot: EntryIndex,
     pub(super) channel: ChannelId,
     pub(super) alone: bool,

@@ -197,9 +197,9 @@ mod tests {
     const B: AttemptId = AttemptId(2);
     const C: AttemptId = AttemptId(3);
 
-    struct Channel(UnconfirmedPublishes, Vec<(AttemptId, PublishOutcome)>);
+    struct ModelConfirms(UnconfirmedPublishes, Vec<(AttemptId, PublishOutcome)>);
 
-    impl Channel {
+    impl ModelConfirms {
         fn with(attempts: &[AttemptId]) -> Self {
             let mut outstanding = UnconfirmedPublishes::default();
             for attempt in attempts {
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_only_publish_is_confirmed_at_once() {
-        let mut channel = Channel::with(&[A]);
+        let mut channel = ModelConfirms::with(&[A]);
         assert_eq!(
             channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Nothing)]),
             (vec![(A, PublishOutcome::Confirmed)], false)
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_ack_without_a_return_waits_until_all_others_were_polled_once_more() {
-        let mut channel = Channel::with(&[A, B]);
+        let mut channel = ModelConfirms::with(&[A, B]);
         assert_eq!(
             channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Nothing)]),
             (vec![], true)
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_return_that_hangs_on_another_confirmation_is_found_in_the_next_round() {
         // B took the return of A; both were resolved while this round had already passed B.
-        let mut channel = Channel::with(&[A, B, C]);
+        let mut channel = ModelConfirms::with(&[A, B, C]);
         assert_eq!(
             channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Nothing)]),
             (vec![], true)
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn an_ack_with_the_return_of_another_says_nothing_yet_about_its_own_message() {
-        let mut channel = Channel::with(&[A, B, C]);
+        let mut channel = ModelConfirms::with(&[A, B, C]);
         let (outcomes, again) = channel.round(&[(B, BrokerReply::Ack, ReturnedMessage::Return(A))]);
         assert_eq!((outcomes, again), (vec![], false));
         // C was resolved without a return, but perhaps before B: nothing is certain of B.
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_later_ack_without_a_return_clears_those_that_carried_one() {
-        let mut channel = Channel::with(&[A, B, C, AttemptId(4)]);
+        let mut channel = ModelConfirms::with(&[A, B, C, AttemptId(4)]);
         assert_eq!(
             channel.round(&[(B, BrokerReply::Ack, ReturnedMessage::Return(A))]),
             (vec![], false)
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_nack_is_certain_at_once_and_its_return_is_kept_for_whom_it_names() {
-        let mut channel = Channel::with(&[A, B]);
+        let mut channel = ModelConfirms::with(&[A, B]);
         assert_eq!(
             channel.round(&[(B, BrokerReply::Nack, ReturnedMessage::Return(A))]),
             (vec![(B, PublishOutcome::Nacked)], false)
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn a_return_that_cannot_be_read_counts_against_everyone_without_an_outcome() {
-        let mut channel = Channel::with(&[A, B]);
+        let mut channel = ModelConfirms::with(&[A, B]);
         let (outcomes, _) = channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Unreadable)]);
         assert_eq!(outcomes, vec![(A, PublishOutcome::Returned)]);
         let (outcomes, _) = channel.round(&[(B, BrokerReply::Ack, ReturnedMessage::Nothing)]);
@@ -327,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_lost_channel_confirms_what_was_certain_and_nothing_else() {
-        let mut channel = Channel::with(&[A, B, C]);
+        let mut channel = ModelConfirms::with(&[A, B, C]);
         assert_eq!(
             channel.round(&[
                 (A, BrokerReply::Ack, ReturnedMessage::Nothing),
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn answers_for_publishes_that_are_not_known_change_nothing() {
-        let mut channel = Channel::with(&[]);
+        let mut channel = ModelConfirms::with(&[]);
         assert_eq!(
             channel.round(&[(A, BrokerReply::Ack, ReturnedMessage::Return(B))]),
             (vec![], false)

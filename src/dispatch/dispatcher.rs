@@ -12,7 +12,8 @@ use super::{
     DispatcherSettings, Lane, Owed, Refused,
     backoff::backoff,
     channel::{
-        Channel, ChannelState, ChannelStatus, Destination, DestinationHold, HeldReason, InFlight,
+        ChannelQueue, ChannelState, ChannelStatus, DestinationHold, DestinationQueue, HeldReason,
+        UnconfirmedAttempt,
     },
     table::{DeliveryEntry, DeliveryStage, DeliveryTable, EntryIndex, EntryList},
 };
@@ -37,9 +38,9 @@ pub struct Dispatcher {
     settling: usize,
     /// For each lane with pending deliveries, those behind its head. The head is in another list.
     lines: HashMap<Lane, EntryList>,
-    pub(super) destinations: BTreeMap<DestinationId, Destination>,
-    pub(super) channels: BTreeMap<ChannelId, Channel>,
-    pub(super) flights: BTreeMap<AttemptId, InFlight>,
+    pub(super) destinations: BTreeMap<DestinationId, DestinationQueue>,
+    pub(super) channels: BTreeMap<ChannelId, ChannelQueue>,
+    pub(super) flights: BTreeMap<AttemptId, UnconfirmedAttempt>,
     /// Heads of lanes, and unkeyed deliveries, of which a copy may still arrive.
     unknown: EntryList,
     pub(super) delays: BTreeMap<EntryIndex, DeliveryBackoff>,
@@ -58,7 +59,7 @@ pub struct Dispatcher {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// The hold of a destination.
-    Destination(DestinationId),
+    DestinationQueue(DestinationId),
     /// One delivery's own back-off.
     Delivery(EntryIndex),
 }
@@ -230,7 +231,7 @@ impl Dispatcher {
                     .or_default()
                     .destinations
                     .push(owed.destination);
-                Destination::on(owed.channel)
+                DestinationQueue::on(owed.channel)
             });
         if let Some(channel) = self.channels.get_mut(&destination.channel) {
             channel.owed += 1;
@@ -564,7 +565,7 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn destination(&mut self, id: DestinationId) -> &mut Destination {
+    pub(super) fn destination(&mut self, id: DestinationId) -> &mut DestinationQueue {
         self.destinations
             .get_mut(&id)
             .expect("a destination is entered with its first delivery and stays")

@@ -6,7 +6,7 @@ use crate::route::DestinationId;
 
 use super::{
     AttemptId, ChannelId, DispatcherOutput,
-    channel::{Channel, ChannelState, DestinationHold, InFlight},
+    channel::{ChannelQueue, ChannelState, DestinationHold, UnconfirmedAttempt},
     dispatcher::{Dispatcher, ListEnd, Timer},
     table::{DeliveryStage, EntryIndex},
 };
@@ -59,10 +59,10 @@ impl Dispatcher {
     pub(super) fn hold(&mut self, id: DestinationId, hold: DestinationHold) {
         let before = std::mem::replace(&mut self.destination(id).hold, hold);
         if let Some(until) = before.until() {
-            self.timers.remove(&(until, Timer::Destination(id)));
+            self.timers.remove(&(until, Timer::DestinationQueue(id)));
         }
         if let Some(until) = hold.until() {
-            self.timers.insert((until, Timer::Destination(id)));
+            self.timers.insert((until, Timer::DestinationQueue(id)));
         }
         self.give_turn(id);
     }
@@ -95,7 +95,7 @@ impl Dispatcher {
         }
     }
 
-    fn has_room(&self, id: ChannelId, room: impl FnOnce(&Channel, usize) -> bool) -> bool {
+    fn has_room(&self, id: ChannelId, room: impl FnOnce(&ChannelQueue, usize) -> bool) -> bool {
         let window = usize::try_from(self.settings.window.max(1)).unwrap_or(usize::MAX);
         !self.blocked
             && self
@@ -146,7 +146,7 @@ impl Dispatcher {
         entry.stage = DeliveryStage::Sent;
         entry.count = entry.count.saturating_add(1);
         let (delivery, name, count) = (entry.delivery, entry.destination, entry.count);
-        let flight = InFlight {
+        let flight = UnconfirmedAttempt {
             slot,
             channel: id,
             alone,
@@ -211,7 +211,7 @@ impl Dispatcher {
         {
             self.timers.pop_first();
             match timer {
-                Timer::Destination(id) => match self.destination(id).hold {
+                Timer::DestinationQueue(id) => match self.destination(id).hold {
                     DestinationHold::BackingOff { .. } => {
                         self.hold(id, DestinationHold::Probing(None))
                     }

@@ -13,13 +13,13 @@ const CHANNEL: ChannelId = ChannelId(1);
 const OTHER: ChannelId = ChannelId(2);
 
 /// A dispatcher, its clock, and answers for what it sends.
-struct Desk {
+struct Fixture {
     dispatcher: Dispatcher,
     now: Duration,
     next: u64,
 }
 
-impl Desk {
+impl Fixture {
     fn with(settings: DispatcherSettings) -> Self {
         Self {
             dispatcher: Dispatcher::new(settings),
@@ -144,7 +144,7 @@ fn refused() -> Refused {
 
 #[test]
 fn the_next_of_a_call_goes_out_when_the_one_before_it_is_confirmed() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     assert_eq!(sent(&desk.owe(7)), [(1, 1, false)]);
     assert_eq!(sent(&desk.owe(7)), []);
     let out = desk.tell(confirmed(1));
@@ -155,7 +155,7 @@ fn the_next_of_a_call_goes_out_when_the_one_before_it_is_confirmed() {
 
 #[test]
 fn different_calls_and_unkeyed_events_wait_for_nobody() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     assert_eq!(sent(&desk.owe(1)).len(), 1);
     assert_eq!(sent(&desk.owe(2)).len(), 1);
     assert_eq!(sent(&desk.owe_to(1, CHANNEL, None)).len(), 1);
@@ -164,7 +164,7 @@ fn different_calls_and_unkeyed_events_wait_for_nobody() {
 
 #[test]
 fn a_call_that_moves_to_another_partition_waits_for_its_old_one() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.tell(DispatcherInput::Opened { channel: OTHER });
     desk.owe(7);
     assert_eq!(sent(&desk.owe_to(2, OTHER, Some(7))), []);
@@ -173,7 +173,7 @@ fn a_call_that_moves_to_another_partition_waits_for_its_old_one() {
 
 #[test]
 fn with_a_journal_a_call_goes_on_only_when_the_journal_knows_of_the_confirm() {
-    let mut desk = Desk::with(DispatcherSettings {
+    let mut desk = Fixture::with(DispatcherSettings {
         await_settled: true,
         ..DispatcherSettings::default()
     });
@@ -191,7 +191,7 @@ fn with_a_journal_a_call_goes_on_only_when_the_journal_knows_of_the_confirm() {
 
 #[test]
 fn the_window_bounds_what_is_unconfirmed_on_a_channel() {
-    let mut desk = Desk::with(DispatcherSettings {
+    let mut desk = Fixture::with(DispatcherSettings {
         window: 2,
         ..DispatcherSettings::default()
     });
@@ -204,7 +204,7 @@ fn the_window_bounds_what_is_unconfirmed_on_a_channel() {
 
 #[test]
 fn nothing_is_sent_before_the_channel_is_open_or_while_blocked() {
-    let mut desk = Desk::with(DispatcherSettings::default());
+    let mut desk = Fixture::with(DispatcherSettings::default());
     assert_eq!(desk.owe(1), []);
     desk.tell(DispatcherInput::Blocked(true));
     assert_eq!(desk.tell(opened()), []);
@@ -216,7 +216,7 @@ fn nothing_is_sent_before_the_channel_is_open_or_while_blocked() {
 
 #[test]
 fn after_a_settled_loss_the_unconfirmed_are_sent_again_in_their_order() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     for call in 0..3 {
         desk.owe(call);
     }
@@ -231,7 +231,7 @@ fn after_a_settled_loss_the_unconfirmed_are_sent_again_in_their_order() {
 
 #[test]
 fn after_a_loss_without_a_word_the_unknown_wait_for_the_fence_and_others_do_not() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.tell(lost(ChannelLoss::Unfenced));
     desk.owe(1);
@@ -242,7 +242,7 @@ fn after_a_loss_without_a_word_the_unknown_wait_for_the_fence_and_others_do_not(
 
 #[test]
 fn a_loss_after_a_fence_waits_for_the_next_fence() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.tell(lost(ChannelLoss::Unfenced));
     desk.tell(opened());
@@ -254,7 +254,7 @@ fn a_loss_after_a_fence_waits_for_the_next_fence() {
 
 #[test]
 fn what_an_earlier_process_may_have_sent_waits_for_the_first_fence_only() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     assert_eq!(desk.owe_from(1, CHANNEL, Some(1), true), []);
     assert_eq!(sent(&desk.tell(DispatcherInput::Fenced)), [(1, 1, false)]);
     assert_eq!(
@@ -265,7 +265,7 @@ fn what_an_earlier_process_may_have_sent_waits_for_the_first_fence_only() {
 
 #[test]
 fn a_confirm_before_the_loss_counts_and_one_after_it_does_not() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.owe(2);
     assert_eq!(desk.tell(confirmed(1)), [done(1)]);
@@ -276,7 +276,7 @@ fn a_confirm_before_the_loss_counts_and_one_after_it_does_not() {
 
 #[test]
 fn after_a_refusal_each_suspect_is_sent_alone_one_at_a_time_and_the_poison_is_found() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.owe(1);
     desk.owe(2);
@@ -308,7 +308,7 @@ fn after_a_refusal_each_suspect_is_sent_alone_one_at_a_time_and_the_poison_is_fo
 
 #[test]
 fn a_suspect_of_an_unsettled_refusal_waits_for_the_fence() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.tell(lost(ChannelLoss::Refused { settled: false }));
     assert_eq!(desk.tell(opened()), []);
@@ -317,7 +317,7 @@ fn a_suspect_of_an_unsettled_refusal_waits_for_the_fence() {
 
 #[test]
 fn a_suspect_without_an_outcome_goes_alone_again_after_a_wait() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.tell(lost(ChannelLoss::Refused { settled: true }));
     desk.tell(opened());
@@ -332,7 +332,7 @@ fn a_suspect_without_an_outcome_goes_alone_again_after_a_wait() {
 
 #[test]
 fn a_suspect_that_is_sent_alone_outlives_the_loss_of_its_channel() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.tell(lost(ChannelLoss::Refused { settled: true }));
     desk.tell(opened());
@@ -342,7 +342,7 @@ fn a_suspect_that_is_sent_alone_outlives_the_loss_of_its_channel() {
 
 #[test]
 fn after_nacks_one_probe_goes_first_and_its_confirm_frees_the_rest() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     for call in 0..3 {
         desk.owe(call);
     }
@@ -360,7 +360,7 @@ fn after_nacks_one_probe_goes_first_and_its_confirm_frees_the_rest() {
 
 #[test]
 fn the_wait_grows_with_each_failure_and_a_confirm_resets_it() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     let mut waits = Vec::new();
     for attempt in 1..=9 {
@@ -384,7 +384,7 @@ fn the_wait_grows_with_each_failure_and_a_confirm_resets_it() {
 
 #[test]
 fn a_return_holds_its_destination_and_not_the_others_of_the_exchange() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe_to(1, CHANNEL, Some(1));
     desk.owe_to(2, CHANNEL, Some(2));
     desk.tell(returned(1));
@@ -397,7 +397,7 @@ fn a_return_holds_its_destination_and_not_the_others_of_the_exchange() {
 
 #[test]
 fn a_held_destination_is_looked_at_again_ever_more_rarely_until_it_is_there() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.owe(2);
     desk.tell(returned(1));
@@ -424,7 +424,7 @@ fn a_held_destination_is_looked_at_again_ever_more_rarely_until_it_is_there() {
 
 #[test]
 fn a_delivery_that_could_not_be_sent_waits_alone() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     assert_eq!(
         desk.tell(DispatcherInput::NotSent {
@@ -443,7 +443,7 @@ fn a_delivery_that_could_not_be_sent_waits_alone() {
 
 #[test]
 fn a_stalled_channel_is_closed_once_and_then_its_connection_is_cut_once() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.tell(DispatcherInput::Opened { channel: OTHER });
     desk.owe(1);
     desk.owe_to(2, OTHER, Some(2));
@@ -457,7 +457,7 @@ fn a_stalled_channel_is_closed_once_and_then_its_connection_is_cut_once() {
 
 #[test]
 fn a_stuck_queue_is_tried_with_one_message_and_stays_stalled_until_it_answers() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     for call in 1..=3 {
         desk.owe(call);
     }
@@ -479,7 +479,7 @@ fn a_stuck_queue_is_tried_with_one_message_and_stays_stalled_until_it_answers() 
 
 #[test]
 fn the_stall_clock_stands_still_while_blocked() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.now = Duration::from_secs(100);
     desk.tell(DispatcherInput::Blocked(true));
@@ -491,13 +491,13 @@ fn the_stall_clock_stands_still_while_blocked() {
 
 #[test]
 fn what_was_not_sent_is_forgotten_at_once_when_withdrawn() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     for _ in 0..3 {
         desk.owe(1);
     }
     assert_eq!(desk.tell(withdraw(2)), [forgotten(2)]);
     assert_eq!(sent(&desk.tell(confirmed(1))), [(3, 2, false)]);
-    let mut closed = Desk::with(DispatcherSettings::default());
+    let mut closed = Fixture::with(DispatcherSettings::default());
     closed.owe(1);
     assert_eq!(closed.tell(withdraw(1)), [forgotten(1)]);
     assert_eq!(closed.tell(opened()), []);
@@ -506,7 +506,7 @@ fn what_was_not_sent_is_forgotten_at_once_when_withdrawn() {
 
 #[test]
 fn what_was_sent_is_withdrawn_only_when_it_failed() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.owe(2);
     assert_eq!(desk.tell(withdraw(1)), []);
@@ -517,7 +517,7 @@ fn what_was_sent_is_withdrawn_only_when_it_failed() {
 
 #[test]
 fn a_withdrawn_delivery_of_which_a_copy_may_land_holds_its_call_until_the_fence() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     desk.owe(1);
     desk.owe(1);
     desk.tell(withdraw(1));
@@ -530,7 +530,7 @@ fn a_withdrawn_delivery_of_which_a_copy_may_land_holds_its_call_until_the_fence(
 
 #[test]
 fn those_that_wait_are_not_looked_through() {
-    let mut desk = Desk::with(DispatcherSettings::default());
+    let mut desk = Fixture::with(DispatcherSettings::default());
     for call in 0..100_000 {
         desk.owe(call % 10_000);
     }
@@ -546,7 +546,7 @@ fn those_that_wait_are_not_looked_through() {
 
 #[test]
 fn what_an_earlier_process_may_have_sent_is_forgotten_in_its_turn_when_withdrawn() {
-    let mut desk = Desk::open();
+    let mut desk = Fixture::open();
     for _ in 0..2 {
         desk.owe_from(1, CHANNEL, Some(1), true);
     }

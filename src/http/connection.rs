@@ -95,7 +95,7 @@ impl Connection {
         }
         match self.state.phase() {
             ConnectionPhase::Fresh(since)
-            | ConnectionPhase::RequestHead(since)
+            | ConnectionPhase::FramedHead(since)
             | ConnectionPhase::Unread(since) => Some(since + limits.head_timeout),
             ConnectionPhase::Idle(since) => Some(since + limits.idle_timeout),
             ConnectionPhase::Handler => None,
@@ -124,7 +124,7 @@ impl Connection {
         match phase {
             // No peer is waiting for an answer.
             ConnectionPhase::Fresh(_) | ConnectionPhase::Idle(_) => self.end(None, false),
-            ConnectionPhase::RequestHead(_) => {
+            ConnectionPhase::FramedHead(_) => {
                 self.refuse(ConnectionRefusal::LateHead, CutReason::LateHead)
             }
             ConnectionPhase::Unread(_) => {
@@ -159,7 +159,7 @@ impl Connection {
     /// updates the phase after handlers ran.
     fn is_open(&mut self) -> bool {
         match self.state.phase() {
-            ConnectionPhase::Fresh(_) | ConnectionPhase::RequestHead(_) => !self.frame.is_full(),
+            ConnectionPhase::Fresh(_) | ConnectionPhase::FramedHead(_) => !self.frame.is_full(),
             ConnectionPhase::Handler => {
                 self.frame.body(self.state.body());
                 !self.frame.is_full()
@@ -258,7 +258,7 @@ impl Connection {
                 self.end(None, true);
             }
             ConnectionPhase::Fresh(_)
-            | ConnectionPhase::RequestHead(_)
+            | ConnectionPhase::FramedHead(_)
             | ConnectionPhase::Idle(_)
             | ConnectionPhase::Handler => {
                 self.refuse(refusal, cut);

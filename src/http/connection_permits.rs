@@ -13,14 +13,14 @@ use super::{metrics::ConnectionCounts, peer::Peer};
 /// Why one more connection is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-pub(super) enum LimitReached {
+pub(super) enum ConnectionLimitReached {
     /// The limit of all connections.
     Total,
     /// The limit of connections of this peer.
     Peer,
 }
 
-impl LimitReached {
+impl ConnectionLimitReached {
     pub(super) fn as_str(self) -> &'static str {
         self.into()
     }
@@ -54,15 +54,15 @@ impl ConnectionPermits {
     pub(super) fn take(
         self: &Arc<Self>,
         address: IpAddr,
-    ) -> Result<ConnectionPermit, LimitReached> {
+    ) -> Result<ConnectionPermit, ConnectionLimitReached> {
         let peer = Peer::of(address);
         let taken = self.taken();
         if taken.total >= self.limit {
-            return Err(LimitReached::Total);
+            return Err(ConnectionLimitReached::Total);
         }
         let of_peer = taken.by_peer.get(&peer).copied().unwrap_or(0);
         if of_peer >= self.limit_per_peer {
-            return Err(LimitReached::Peer);
+            return Err(ConnectionLimitReached::Peer);
         }
         Ok(self.place(taken, peer))
     }
@@ -129,11 +129,14 @@ mod tests {
             ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|text| text.parse::<IpAddr>().unwrap());
         let first = places.take(one).ok();
         let _second = places.take(one).ok().unwrap();
-        assert_eq!(places.take(one).err(), Some(LimitReached::Peer));
+        assert_eq!(places.take(one).err(), Some(ConnectionLimitReached::Peer));
         let _third = places.take(other).ok().unwrap();
-        assert_eq!(places.take(third).err(), Some(LimitReached::Total));
+        assert_eq!(
+            places.take(third).err(),
+            Some(ConnectionLimitReached::Total)
+        );
         // The total comes first: it tells the operator more about what to do.
-        assert_eq!(places.take(one).err(), Some(LimitReached::Total));
+        assert_eq!(places.take(one).err(), Some(ConnectionLimitReached::Total));
         assert_eq!(places.counts.open.get(), 3);
         drop(first);
         let again = places.take(third).ok().unwrap();

@@ -18,7 +18,7 @@ pub(super) enum ConnectionPhase {
     /// Its first request, of which nothing has been received.
     Fresh(Instant),
     /// The rest of a head.
-    RequestHead(Instant),
+    FramedHead(Instant),
     /// A handler.
     Handler,
     /// The rest of a body that is not needed any more: its request was answered, and is the last of the connection.
@@ -71,7 +71,7 @@ impl ConnectionState {
     pub(super) fn waits_since(&self) -> Option<Instant> {
         match self.phase.get() {
             ConnectionPhase::Fresh(since)
-            | ConnectionPhase::RequestHead(since)
+            | ConnectionPhase::FramedHead(since)
             | ConnectionPhase::Idle(since) => (!self.evicted.get()).then_some(since),
             ConnectionPhase::Handler | ConnectionPhase::Unread(_) => None,
         }
@@ -91,11 +91,9 @@ impl ConnectionState {
     pub(super) fn received(&self) {
         match self.phase.get() {
             // The time limit of the first head starts when the connection is accepted.
-            ConnectionPhase::Fresh(since) => self.phase.set(ConnectionPhase::RequestHead(since)),
-            ConnectionPhase::Idle(_) => {
-                self.phase.set(ConnectionPhase::RequestHead(Instant::now()))
-            }
-            ConnectionPhase::RequestHead(_)
+            ConnectionPhase::Fresh(since) => self.phase.set(ConnectionPhase::FramedHead(since)),
+            ConnectionPhase::Idle(_) => self.phase.set(ConnectionPhase::FramedHead(Instant::now())),
+            ConnectionPhase::FramedHead(_)
             | ConnectionPhase::Handler
             | ConnectionPhase::Unread(_) => {}
         }

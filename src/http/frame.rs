@@ -24,7 +24,7 @@ pub(super) enum FramingFault {
 /// One incoming request.
 #[derive(Debug)]
 pub(super) enum RequestFrame {
-    RequestHead(RequestHead),
+    FramedHead(FramedHead),
     /// Its head is complete, and no handler has it yet.
     Parsed,
     /// This many bytes of its body are still missing.
@@ -37,7 +37,7 @@ pub(super) enum RequestFrame {
 
 impl Default for RequestFrame {
     fn default() -> Self {
-        Self::RequestHead(RequestHead::default())
+        Self::FramedHead(FramedHead::default())
     }
 }
 
@@ -61,7 +61,7 @@ impl RequestFrame {
     /// How many of these bytes, from the first one on, belong to it. `limit` is the limit of its head.
     pub(super) fn take(&mut self, bytes: &[u8], limit: usize) -> Result<usize, FramingFault> {
         match self {
-            Self::RequestHead(head) => {
+            Self::FramedHead(head) => {
                 let end = head.end(bytes)?;
                 head.length += end.unwrap_or(bytes.len());
                 if head.length > limit {
@@ -97,7 +97,7 @@ impl RequestFrame {
 
 /// An incoming head.
 #[derive(Debug, Default)]
-pub(super) struct RequestHead {
+pub(super) struct FramedHead {
     /// Bytes of it so far.
     length: usize,
     /// Bytes of its last line so far.
@@ -108,7 +108,7 @@ pub(super) struct RequestHead {
     some: bool,
 }
 
-impl RequestHead {
+impl FramedHead {
     /// Where it ends in these bytes: after its empty line.
     fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, FramingFault> {
         let mut start = 0;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use strum::{IntoStaticStr, VariantArray};
 
-use super::connection_permits::LimitReached;
+use super::connection_permits::ConnectionLimitReached;
 
 /// Which listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -140,7 +140,7 @@ impl ConnectionMetrics {
         let name = name.as_str();
         Arc::new(ConnectionCounts {
             open: self.open.with_label_values(&[name]),
-            refused: LimitReached::VARIANTS
+            refused: ConnectionLimitReached::VARIANTS
                 .iter()
                 .map(|why| (*why, self.refused.with_label_values(&[name, why.as_str()])))
                 .collect(),
@@ -155,12 +155,12 @@ impl ConnectionMetrics {
 /// The counters of one listener.
 pub(super) struct ConnectionCounts {
     pub(super) open: IntGauge,
-    refused: Vec<(LimitReached, IntCounter)>,
+    refused: Vec<(ConnectionLimitReached, IntCounter)>,
     cut: Vec<(CutReason, IntCounter)>,
 }
 
 impl ConnectionCounts {
-    pub(super) fn refused(&self, why: LimitReached) {
+    pub(super) fn refused(&self, why: ConnectionLimitReached) {
         for (_, counter) in self.refused.iter().filter(|(full, _)| *full == why) {
             counter.inc();
         }

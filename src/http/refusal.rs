@@ -15,10 +15,10 @@ pub(super) enum ConnectionRefusal {
     /// A head is larger than the limit.
     HeadTooLarge,
     /// The connection limit is reached.
-    LimitReached,
+    ConnectionLimitReached,
 }
 
-/// When to try again after [`ConnectionRefusal::LimitReached`]: connections end all the time.
+/// When to try again after [`ConnectionRefusal::ConnectionLimitReached`]: connections end all the time.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
 impl ConnectionRefusal {
@@ -36,7 +36,7 @@ impl ConnectionRefusal {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "the head of the request is too large",
             ),
-            Self::LimitReached => (
+            Self::ConnectionLimitReached => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "as many connections are open as may be",
             ),
@@ -50,7 +50,7 @@ impl ConnectionRefusal {
         let status = StatusCode::from_u16(problem.status).unwrap_or_default();
         let body = problem.to_json();
         let retry_after = match self {
-            Self::LimitReached => format!("retry-after: {RETRY_AFTER_SECONDS}\r\n"),
+            Self::ConnectionLimitReached => format!("retry-after: {RETRY_AFTER_SECONDS}\r\n"),
             Self::Malformed | Self::LateHead | Self::HeadTooLarge => String::new(),
         };
         let date = Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");

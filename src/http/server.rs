@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Certificate, ConnectionMetrics, ListenerName,
     connection::Connection,
-    connection_permits::{ConnectionPermits, LimitReached},
+    connection_permits::{ConnectionLimitReached, ConnectionPermits},
     connection_state::ConnectionState,
     connections::Connections,
     lingering_close::LINGER_TIMEOUT,
@@ -217,7 +217,7 @@ impl Acceptor {
         }
     }
 
-    async fn reject(&self, mut tcp: TcpStream, full: LimitReached) {
+    async fn reject(&self, mut tcp: TcpStream, full: ConnectionLimitReached) {
         self.counts.refused(full);
         // An answer would need a handshake, which costs more than everything that is refused here.
         if self.tls.is_some() {
@@ -227,7 +227,7 @@ impl Acceptor {
             return;
         };
         let goodbye = async {
-            tcp.write_all(&ConnectionRefusal::LimitReached.to_response_bytes())
+            tcp.write_all(&ConnectionRefusal::ConnectionLimitReached.to_response_bytes())
                 .await?;
             tcp.shutdown().await?;
             // As in `LingeringClose`: closing with unread bytes would take the answer from the peer.

@@ -22,7 +22,7 @@ use crate::{
     http::{Certificate, ConnectionMetrics, Listening},
     journal::{
         Callback,
-        fake::{FakeJournal, WaitingCallback},
+        fake::{FakeJournal, OfferedCallback},
     },
     route::{QueueType, Route, Sink},
     status::{DriftCounts, Health, Ledger, LedgerCollector, new_registry},
@@ -334,7 +334,7 @@ impl Listener {
     pub(super) async fn decided(
         &mut self,
         request: reqwest::RequestBuilder,
-        decide: impl FnOnce(WaitingCallback),
+        decide: impl FnOnce(OfferedCallback),
     ) -> reqwest::Response {
         let (response, ()) = tokio::join!(request.send(), async {
             decide(self.journal.next().await.unwrap());

@@ -136,7 +136,7 @@ pub(super) fn volatile_on(
         view.needs_broker = true;
     });
     let health = status.health.clone();
-    let thread = spawn("confirm-keeper", &settings.path, move || {
+    let thread = spawn("confirm-store", &settings.path, move || {
         let _notice = PanicGuard(health);
         keeper.run(&told);
     })?;
@@ -190,18 +190,18 @@ impl KnownEvent {
     fn is_complete(&self) -> bool {
         self.places
             .iter()
-            .all(|place| place.state == State::Delivered)
+            .all(|place| place.state == DeliveryProgress::Delivered)
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct DeliveryPlace {
     destination: DestinationId,
-    state: State,
+    state: DeliveryProgress,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum DeliveryProgress {
     /// Pending, and no delivery is trying.
     Owed,
     InFlightDelivery(DeliveryId),
@@ -409,7 +409,7 @@ impl ConfirmStore {
         }
     }
 
-    fn set(&mut self, which: EventSlot, place: usize, state: State) {
+    fn set(&mut self, which: EventSlot, place: usize, state: DeliveryProgress) {
         if let Some(place) = self.known(which).places.get_mut(place) {
             place.state = state;
         }
@@ -428,7 +428,7 @@ impl ConfirmStore {
                 .places
                 .iter()
                 .filter_map(|place| match place.state {
-                    State::InFlightDelivery(delivery) if !others => Some(delivery),
+                    DeliveryProgress::InFlightDelivery(delivery) if !others => Some(delivery),
                     _ => None,
                 })
                 .collect();

@@ -16,11 +16,11 @@ use super::{
 
 /// The other end of an [`Intake`]. Unlike the real journal it counts only what the intake itself refuses.
 #[derive(Debug)]
-pub(crate) struct FakeJournal(UnboundedReceiver<WaitingCallback>);
+pub(crate) struct FakeJournal(UnboundedReceiver<OfferedCallback>);
 
 /// A callback that waits for its outcome.
 #[derive(Debug)]
-pub(crate) struct WaitingCallback(PendingCallback);
+pub(crate) struct OfferedCallback(PendingCallback);
 
 impl FakeJournal {
     #[expect(
@@ -37,7 +37,7 @@ impl FakeJournal {
                 let WriterCommand::PendingCallback(append) = command else {
                     continue;
                 };
-                if offer.send(WaitingCallback(append)).is_err() {
+                if offer.send(OfferedCallback(append)).is_err() {
                     return;
                 }
             }
@@ -46,12 +46,12 @@ impl FakeJournal {
     }
 
     /// The next callback offered.
-    pub(crate) async fn next(&mut self) -> Option<WaitingCallback> {
+    pub(crate) async fn next(&mut self) -> Option<OfferedCallback> {
         self.0.recv().await
     }
 }
 
-impl WaitingCallback {
+impl OfferedCallback {
     /// Makes it durable: in quarantine if the offer says so, else accepted.
     pub(crate) fn keep(self) -> Callback {
         let outcomes = self

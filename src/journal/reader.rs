@@ -27,7 +27,7 @@ const LOGGED_LIMIT: usize = 1_000;
 
 /// A request to the reader.
 #[derive(Debug)]
-pub(super) enum Request {
+pub(super) enum ReadRequest {
     Fetch(
         DeliveryId,
         oneshot::Sender<Result<DeliveryPayload, PayloadUnavailable>>,
@@ -39,7 +39,7 @@ pub(super) enum Request {
 #[derive(Debug)]
 pub(super) struct CachedPayloadSource {
     pub(super) cache: Arc<PayloadCache>,
-    pub(super) requests: Sender<Request>,
+    pub(super) requests: Sender<ReadRequest>,
 }
 
 impl FetchPayload for CachedPayloadSource {
@@ -55,7 +55,7 @@ impl FetchPayload for CachedPayloadSource {
         }
         let (reply, answer) = oneshot::channel();
         // After the journal has closed there is no answer, which reads as `NotNow`.
-        drop(self.requests.send(Request::Fetch(delivery, reply)));
+        drop(self.requests.send(ReadRequest::Fetch(delivery, reply)));
         Err(answer)
     }
 }
@@ -86,8 +86,8 @@ pub(super) struct PayloadReader {
 }
 
 impl PayloadReader {
-    pub(super) fn run(mut self, requests: &Receiver<Request>) {
-        while let Ok(Request::Fetch(delivery, reply)) = requests.recv() {
+    pub(super) fn run(mut self, requests: &Receiver<ReadRequest>) {
+        while let Ok(ReadRequest::Fetch(delivery, reply)) = requests.recv() {
             if reply.is_closed() {
                 continue;
             }

@@ -29,7 +29,7 @@ use super::{
     high_water_mark::HighWaterMark,
     index::{IndexedDelivery, PendingAmount, PendingIndex},
     metrics::JournalMetrics,
-    reader::{Request, read_parcel},
+    reader::{ReadRequest, read_parcel},
     reply::ReplyBatch,
     routing_keys::RoutingKeys,
     stage::{NewRecord, StagedCallback, facts, live_line, new_record, outcome, own},
@@ -109,7 +109,7 @@ pub(super) struct JournalWriter {
     pub(super) settle_due: Option<Instant>,
     /// A lane waits for the next commit.
     pub(super) lane_waits: bool,
-    pub(super) reader: Option<(Sender<Request>, JoinHandle<()>)>,
+    pub(super) reader: Option<(Sender<ReadRequest>, JoinHandle<()>)>,
     pub(super) watch: FileWatch,
     /// `None` if commits are not numbered.
     pub(super) mark: Option<HighWaterMark>,
@@ -583,7 +583,7 @@ impl JournalWriter {
         }
         self.show();
         if let Some((requests, thread)) = self.reader.take() {
-            drop(requests.send(Request::Stop));
+            drop(requests.send(ReadRequest::Stop));
             if thread.join().is_err() {
                 tracing::error!("the thread that reads the journal panicked");
             }

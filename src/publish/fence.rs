@@ -206,7 +206,7 @@ impl Fence {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(500));
         let mut refused_since = None;
         let mut silent_since: Option<Instant> = None;
-        let mut question: Option<Request> = None;
+        let mut question: Option<FenceProbe> = None;
         let mut logged = false;
         let ended = loop {
             if declare(link, &name).await? {
@@ -232,7 +232,7 @@ impl Fence {
             };
             let mut asked = match question.take() {
                 Some(asked) => asked,
-                None => Request::ask(link, name.clone()).await?,
+                None => FenceProbe::ask(link, name.clone()).await?,
             };
             let pause = tokio::time::sleep(backoff.wait());
             tokio::pin!(pause);
@@ -333,13 +333,13 @@ impl FenceTimeouts {
 
 /// A passive declare of a fence that another connection holds. The node of that connection has to answer it, which is
 /// immediate if it is alive; otherwise the broker tries for a minute.
-struct Request {
+struct FenceProbe {
     channel: Channel,
     /// Whether the node says that the queue is held.
     answered: Pin<Box<dyn Future<Output = bool> + Send>>,
 }
 
-impl Request {
+impl FenceProbe {
     async fn ask(link: &BrokerConnection, name: String) -> Result<Self, PublishError> {
         let channel = open(link, "ask for the fence queue").await?;
         let asked = channel.clone();

@@ -24,21 +24,26 @@ const AT_ONCE: usize = 64;
 /// channels: after this many hanging checks the connection is replaced.
 const HUNG_LIMIT: u32 = 64;
 
-struct Request {
+struct TopologyRequest {
     object: BrokerObject,
     answer: oneshot::Sender<TopologyCheck>,
 }
 
 /// Sends requests to the topology checker.
 #[derive(Clone)]
-pub(super) struct TopologyChecker(mpsc::Sender<Request>);
+pub(super) struct TopologyChecker(mpsc::Sender<TopologyRequest>);
 
 impl TopologyChecker {
     /// Declares or checks `object`; waits for a connection if there is none.
     pub(super) async fn ask(&self, object: BrokerObject) -> TopologyCheck {
         let (answer, verdict) = oneshot::channel();
         let gone = || TopologyCheck::Held("the publisher is stopping".to_owned());
-        if self.0.send(Request { object, answer }).await.is_err() {
+        if self
+            .0
+            .send(TopologyRequest { object, answer })
+            .await
+            .is_err()
+        {
             return gone();
         }
         verdict.await.unwrap_or_else(|_| gone())
@@ -97,7 +102,7 @@ pub(super) fn topology_checker(
 async fn answer(
     mut dialer: Dialer,
     broker: Broker,
-    mut asked: mpsc::Receiver<Request>,
+    mut asked: mpsc::Receiver<TopologyRequest>,
     halt: CancellationToken,
 ) {
     let depth = if broker.declare {
@@ -147,7 +152,7 @@ async fn answer(
 async fn settle(
     link: Arc<BrokerConnection>,
     broker: &Broker,
-    question: Request,
+    question: TopologyRequest,
     depth: CheckDepth,
 ) -> bool {
     let checking = topology::check(&link.connection, &question.object, broker, depth);

@@ -65,9 +65,7 @@ impl ActivityFeed {
         };
         match item {
             Ok(item) => Some(item),
-            Err(RecvError::Lagged(count)) => {
-                Some(Activity::Missed(MissedActivity { count }))
-            }
+            Err(RecvError::Lagged(count)) => Some(Activity::Missed(MissedActivity { count })),
             Err(RecvError::Closed) => None,
         }
     }

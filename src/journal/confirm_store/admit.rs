@@ -14,7 +14,8 @@ use crate::{
 };
 
 use super::{
-    ConfirmStore, DeliveryPlace, EventSlot, InFlightDelivery, KnownEvent, State, own_key, size,
+    ConfirmStore, DeliveryPlace, DeliveryProgress, EventSlot, InFlightDelivery, KnownEvent,
+    own_key, size,
 };
 
 impl ConfirmStore {
@@ -52,12 +53,12 @@ impl ConfirmStore {
                 None => {
                     known.places.push(DeliveryPlace {
                         destination,
-                        state: State::Owed,
+                        state: DeliveryProgress::Owed,
                     });
                     known.places.len() - 1
                 }
             };
-            if known.places.get(place).map(|place| place.state) == Some(State::Owed) {
+            if known.places.get(place).map(|place| place.state) == Some(DeliveryProgress::Owed) {
                 let record = record.get_or_insert_with(|| {
                     Arc::new(Record {
                         id: RecordId(self.next_id),
@@ -88,12 +89,12 @@ impl ConfirmStore {
             };
             let known = self.shelf(window).value(slot);
             let under_way: Vec<_> = known.places.iter().map(|place| place.state).collect();
-            let is_withdrawn = |state: &State| match state {
-                State::InFlightDelivery(delivery) => self
+            let is_withdrawn = |state: &DeliveryProgress| match state {
+                DeliveryProgress::InFlightDelivery(delivery) => self
                     .deliveries
                     .get(delivery)
                     .is_some_and(|delivery| delivery.withdrawn),
-                State::Owed | State::Delivered => false,
+                DeliveryProgress::Owed | DeliveryProgress::Delivered => false,
             };
             if under_way.iter().any(is_withdrawn) {
                 return Some(JournalRefusal::NotConfirmed);
@@ -155,7 +156,7 @@ impl ConfirmStore {
         let owed = Owed { delivery, ..owed };
         let bytes = size(&payload.record.body);
         self.bytes += bytes;
-        self.set(which, place, State::InFlightDelivery(delivery));
+        self.set(which, place, DeliveryProgress::InFlightDelivery(delivery));
         self.shelf(which.window).pin(which.slot);
         self.payloads
             .with(|payloads| payloads.insert(delivery, payload));

@@ -9,7 +9,7 @@ use crate::{
     status::LiveStage,
 };
 
-use super::{ConfirmStore, EventSlot, InFlightDelivery, State};
+use super::{ConfirmStore, DeliveryProgress, EventSlot, InFlightDelivery};
 
 impl ConfirmStore {
     /// Removes a delivery; its event stays pinned for the caller.
@@ -41,7 +41,7 @@ impl ConfirmStore {
             self.waiting.confirmed(share);
         }
         let which = under_way.which;
-        self.set(which, under_way.place, State::Delivered);
+        self.set(which, under_way.place, DeliveryProgress::Delivered);
         let known = self.known(which);
         let waiters = if known.is_complete() {
             known.waiters.clone()
@@ -64,7 +64,7 @@ impl ConfirmStore {
             return;
         };
         let which = under_way.which;
-        self.set(which, under_way.place, State::Owed);
+        self.set(which, under_way.place, DeliveryProgress::Owed);
         // A resend arrived while it was being withdrawn, and waits.
         if !self.known(which).waiters.is_empty()
             && let Some(payload) = payload
@@ -79,7 +79,7 @@ impl ConfirmStore {
             return;
         };
         let InFlightDelivery { which, place, .. } = under_way;
-        self.set(which, place, State::Owed);
+        self.set(which, place, DeliveryProgress::Owed);
         let quarantine = quarantine::quarantine();
         match payload {
             Some(payload) if *payload.destination == quarantine => {
@@ -131,12 +131,12 @@ impl ConfirmStore {
         let has_delivered = known
             .places
             .iter()
-            .any(|place| place.state == State::Delivered);
+            .any(|place| place.state == DeliveryProgress::Delivered);
         let idle = known.waiters.is_empty()
             && !known
                 .places
                 .iter()
-                .any(|place| matches!(place.state, State::InFlightDelivery(_)));
+                .any(|place| matches!(place.state, DeliveryProgress::InFlightDelivery(_)));
         if known.answered && idle {
             known.places = Vec::new();
             known.waiters = Vec::new();

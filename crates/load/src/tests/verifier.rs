@@ -10,7 +10,7 @@ use crate::{
 const RUN: RunId = RunId(77);
 
 /// Two calls of six events, all sent and accepted, and three queues: two partitions of one destination, and another.
-struct Court {
+struct Fixture {
     generator: Generator,
     sent_events: SentEvents,
     verifier: Verifier,
@@ -35,7 +35,7 @@ fn content(generation: Generation) -> Content {
     }
 }
 
-impl Court {
+impl Fixture {
     fn new() -> Self {
         Self::of(Generation::Ga)
     }
@@ -162,7 +162,7 @@ impl Court {
 #[test]
 fn all_events_in_order_are_good_for_every_generation() {
     for generation in Generation::ALL {
-        let mut court = Court::of(generation);
+        let mut court = Fixture::of(generation);
         court.call_0().call_1();
         // A second destination gets some of them.
         court.events(DIGITS, 0, &[1, 4]);
@@ -176,7 +176,7 @@ fn all_events_in_order_are_good_for_every_generation() {
 
 #[test]
 fn an_accepted_event_that_is_nowhere_is_lost() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1().events(FIRST, 0, &[0, 1, 2, 3, 5]);
     assert!(!court.sent_events.nothing_is_missing());
     court.finds(&[(Breach::ConnectionLost, 1)]);
@@ -190,7 +190,7 @@ fn an_accepted_event_that_is_nowhere_is_lost() {
 
 #[test]
 fn an_event_that_was_never_answered_may_be_there_or_not() {
-    let mut court = Court::before_answers(Generation::Ga);
+    let mut court = Fixture::before_answers(Generation::Ga);
     court.events(FIRST, 0, &[0, 1, 2]);
     court
         .sent_events
@@ -202,7 +202,7 @@ fn an_event_that_was_never_answered_may_be_there_or_not() {
 
 #[test]
 fn an_event_that_was_never_sent_is_unknown() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_0().call_1();
     // An index beyond the call, and a call beyond the run.
     let longer = Generator::new(Content {
@@ -214,7 +214,7 @@ fn an_event_that_was_never_sent_is_unknown() {
         assert_eq!(court.take(FIRST, &body), MessageOrigin::Ours);
     }
     court.finds(&[(Breach::Unknown, 2)]);
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.sent_events = SentEvents::new(RUN, [(Generation::Ga, 6)]);
     court.events(FIRST, 0, &[0]);
     court.finds(&[(Breach::Unknown, 1)]);
@@ -223,7 +223,7 @@ fn an_event_that_was_never_sent_is_unknown() {
 #[test]
 fn a_changed_byte_is_seen_whatever_the_generation() {
     for generation in Generation::ALL {
-        let mut court = Court::of(generation);
+        let mut court = Fixture::of(generation);
         court.call_1().events(FIRST, 0, &[0, 1, 2, 3, 4]);
         let body = String::from_utf8(court.body(0, 5)).unwrap();
         let changed = body.replacen("Communication", "communication", 1);
@@ -235,7 +235,7 @@ fn a_changed_byte_is_seen_whatever_the_generation() {
 
 #[test]
 fn the_same_json_in_other_bytes_is_altered_too() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1().events(FIRST, 0, &[0, 1, 2, 3, 4]);
     let mut body = court.body(0, 5);
     body.push(b'\n');
@@ -245,7 +245,7 @@ fn the_same_json_in_other_bytes_is_altered_too() {
 
 #[test]
 fn an_event_grid_event_may_come_as_the_cloud_event_it_stands_for() {
-    let mut court = Court::of(Generation::EventGrid);
+    let mut court = Fixture::of(Generation::EventGrid);
     court.call_1().events(FIRST, 0, &[0, 1, 2, 3, 4]);
     let body = court.body(0, 5);
     #[derive(serde::Deserialize)]
@@ -279,7 +279,7 @@ fn an_event_grid_event_may_come_as_the_cloud_event_it_stands_for() {
 
 #[test]
 fn a_call_in_two_partitions_of_one_destination_is_misplaced() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1().events(FIRST, 0, &[0, 1, 2]);
     court.events(SECOND, 0, &[3, 4]).events(FIRST, 0, &[5]);
     court.finds(&[(Breach::Misplaced, 2)]);
@@ -287,14 +287,14 @@ fn a_call_in_two_partitions_of_one_destination_is_misplaced() {
 
 #[test]
 fn an_older_event_after_a_newer_one_is_inverted() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1().events(FIRST, 0, &[0, 2, 1, 3, 5, 4]);
     court.finds(&[(Breach::Inverted, 2)]);
 }
 
 #[test]
 fn each_destination_and_each_call_has_an_order_of_its_own() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.events(FIRST, 0, &[0, 1, 2]);
     court.events(DIGITS, 0, &[0]).events(FIRST, 1, &[0, 1]);
     court.events(DIGITS, 0, &[2]).events(FIRST, 0, &[3, 4, 5]);
@@ -304,7 +304,7 @@ fn each_destination_and_each_call_has_an_order_of_its_own() {
 
 #[test]
 fn a_repeat_in_a_row_is_counted_and_one_further_back_is_a_breach() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court
         .call_1()
         .events(FIRST, 0, &[0, 0, 1, 2, 2, 2, 3, 4, 5]);
@@ -317,7 +317,7 @@ fn a_repeat_in_a_row_is_counted_and_one_further_back_is_a_breach() {
 
 #[test]
 fn other_calls_in_between_do_not_part_a_repeat() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.events(FIRST, 0, &[0]).events(FIRST, 1, &[0]);
     court.events(FIRST, 0, &[0]);
     assert_eq!(court.verifier.repeats, 1);
@@ -331,7 +331,7 @@ fn other_calls_in_between_do_not_part_a_repeat() {
 
 #[test]
 fn numbers_without_a_gap_are_good_with_repeats_in_a_row() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1().numbered(
         0,
         &[
@@ -350,14 +350,14 @@ fn numbers_without_a_gap_are_good_with_repeats_in_a_row() {
 #[test]
 fn a_number_that_is_missing_or_comes_twice_is_a_gap() {
     for numbers in [[2, 3, 4, 5, 6, 7], [1, 2, 4, 5, 6, 7], [1, 2, 2, 3, 4, 5]] {
-        let mut court = Court::new();
+        let mut court = Fixture::new();
         court.call_1();
         for (index, number) in (0..).zip(numbers) {
             court.numbered(0, &[(index, "a", number)]);
         }
         court.finds(&[(Breach::SequenceGaps, 1)]);
     }
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1().call_0();
     court.numbered(0, &[(5, "a", 1), (5, "a", 2)]);
     // The first copies had no number; the second numbered one counts on where a repeat may not.
@@ -366,7 +366,7 @@ fn a_number_that_is_missing_or_comes_twice_is_a_gap() {
 
 #[test]
 fn every_receiver_counts_for_itself() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1().numbered(
         0,
         &[
@@ -379,14 +379,14 @@ fn every_receiver_counts_for_itself() {
         ],
     );
     court.finds(&[]);
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1().events(FIRST, 0, &[3, 4, 5]).numbered(1, &[]);
     court.finds(&[(Breach::ConnectionLost, 3)]);
 }
 
 #[test]
 fn messages_of_others_are_foreign_and_nothing_else() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_0().call_1();
     let other = Generator::new(Content {
         run: RunId(78),
@@ -402,7 +402,7 @@ fn messages_of_others_are_foreign_and_nothing_else() {
 
 #[test]
 fn an_event_in_quarantine_is_a_breach_and_not_lost_as_well() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1().events(FIRST, 0, &[0, 1, 2, 3, 4]);
     court.events(QUARANTINE, 0, &[5]);
     court.finds(&[(Breach::Quarantined, 1)]);
@@ -410,7 +410,7 @@ fn an_event_in_quarantine_is_a_breach_and_not_lost_as_well() {
 }
 
 /// Takes event `index` of call 0 as the attempt `delivery`.
-fn attempt(court: &mut Court, index: u32, delivery: Option<&str>, redelivered: bool) {
+fn attempt(court: &mut Fixture, index: u32, delivery: Option<&str>, redelivered: bool) {
     let body = court.body(0, index);
     let ruling = court.take_message(FIRST, &body, None, delivery, redelivered);
     assert_eq!(ruling, MessageOrigin::Ours);
@@ -420,7 +420,7 @@ fn attempt(court: &mut Court, index: u32, delivery: Option<&str>, redelivered: b
 fn what_the_broker_gives_again_after_our_connection_was_lost_is_no_repeat() {
     for named in [true, false] {
         let name = |name: &'static str| named.then_some(name);
-        let mut court = Court::new();
+        let mut court = Fixture::new();
         court.call_1();
         attempt(&mut court, 0, name("d0"), false);
         attempt(&mut court, 1, name("d1"), false);
@@ -445,7 +445,7 @@ fn what_the_broker_gives_again_after_our_connection_was_lost_is_no_repeat() {
 
 #[test]
 fn a_second_copy_by_the_receiver_is_a_repeat_even_if_the_broker_gives_it_again() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_1();
     attempt(&mut court, 0, Some("d0"), false);
     attempt(&mut court, 1, Some("d1"), false);
@@ -458,7 +458,7 @@ fn a_second_copy_by_the_receiver_is_a_repeat_even_if_the_broker_gives_it_again()
 
 #[test]
 fn latencies_count_each_event_once_a_destination() {
-    let mut court = Court::new();
+    let mut court = Fixture::new();
     court.call_0().events(FIRST, 0, &[5]);
     court.events(DIGITS, 0, &[1]);
     let all: u64 = court

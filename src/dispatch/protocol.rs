@@ -24,7 +24,7 @@ pub struct ChannelId(pub u32);
 /// The lane in which deliveries wait for each other: one call within one family of destinations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
-    /// Interned [`crate::route::DestinationQueue::family`].
+    /// Interned [`crate::route::Destination::family`].
     pub family: u32,
     /// Interned call key, unique per (app, key).
     pub call: u64,

@@ -23,7 +23,7 @@ use hookswitch::{
     },
     envelope::{self, CallbackHead, DecodeLimits, Element},
     event::{AppName, Event},
-    ingress::Pipeline,
+    ingress::{Pipeline, RequestFacts},
     route::{Destination, DestinationId, QueueType, Route, Router, Sink},
 };
 use serde_json::Value;
@@ -79,11 +79,11 @@ impl Scene {
 
     fn offer(&self) -> Offer {
         let pipeline = self.pipeline();
-        let mut prepared = pipeline
+        let mut offers = pipeline
             .read(&head(), &self.body)
-            .and_then(|elements| pipeline.prepare(&self.app, elements, None))
+            .and_then(|elements| pipeline.prepare(&self.app, elements, &RequestFacts::default()))
             .expect("it is a good callback");
-        prepared.offers.pop().expect("it has one event")
+        offers.pop().expect("it has one event")
     }
 }
 
@@ -175,11 +175,12 @@ fn door(criterion: &mut Criterion, scene: &Scene) {
         });
     });
     let pipeline = scene.pipeline();
+    let request = RequestFacts::default();
     // The path of a callback between its last byte and the journal, including the creation of the offer.
     group.bench_function("decode + validate + route", |bencher| {
         bencher.iter(|| {
             let elements = pipeline.read(&head, black_box(&scene.body))?;
-            pipeline.prepare(&scene.app, elements, None)
+            pipeline.prepare(&scene.app, elements, &request)
         });
     });
     group.finish();

@@ -11,7 +11,7 @@ use hookswitch::{
     config::{self, App, Sources},
     envelope::{CallbackHead, Element},
     event::{AppName, EnvelopeForm},
-    ingress::{Pipeline, Rejection},
+    ingress::{Pipeline, Rejection, RequestFacts},
 };
 use serde_json::{Value, value::RawValue};
 
@@ -113,11 +113,11 @@ pub(crate) fn run(input: &[u8]) {
 pub(crate) fn offers(body: &str) -> (AppName, Vec<Offer>) {
     let app = PIPELINE.app("lenient").expect("it is configured");
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let prepared = PIPELINE
+    let offers = PIPELINE
         .read(&CallbackHead::default(), &body)
-        .and_then(|elements| PIPELINE.prepare(app, elements, None))
+        .and_then(|elements| PIPELINE.prepare(app, elements, &RequestFacts::default()))
         .expect("it is a good callback");
-    (app.name.clone(), prepared.offers)
+    (app.name.clone(), offers)
 }
 
 fn split(input: &[u8]) -> (CallbackHead<'_>, &[u8]) {
@@ -233,31 +233,28 @@ fn published(elements: Vec<Element>) {
         })
         .collect();
     let app = |name: &str| -> &App { PIPELINE.app(name).expect("it is configured") };
-    let prepared = PIPELINE
-        .prepare(app("lenient"), elements.clone(), Some("a/path"))
+    let request = RequestFacts {
+        path: Some("a/path".to_owned()),
+        ..RequestFacts::default()
+    };
+    let offers = PIPELINE
+        .prepare(app("lenient"), elements.clone(), &request)
         .expect("this app keeps everything");
-    assert_eq!(prepared.offers.len(), expected.len());
-    for (offer, [cloud_event, raw]) in prepared.offers.iter().zip(&expected) {
+    assert_eq!(offers.len(), expected.len());
+    for (offer, [cloud_event, raw]) in offers.iter().zip(&expected) {
         assert!(!offer.targets.is_empty(), "every event has a target");
-        let body = match offer.quarantine {
+        let body = match offer.facts.quarantine {
             None => offer.body == cloud_event,
             Some(_) => offer.body == raw || offer.body == cloud_event,
         };
         assert!(body, "something else is published");
     }
-    let quarantined = prepared
-        .offers
-        .iter()
-        .filter(|offer| offer.quarantine.is_some())
-        .count();
-    let unknown = prepared
-        .summaries
-        .iter()
-        .any(|note| note.type_label == "other");
-    let refused = PIPELINE.prepare(app("strict"), elements, None).is_err();
+    let is_strange =
+        |offer: &Offer| offer.facts.quarantine.is_some() || offer.facts.generation.is_none();
+    let refused = PIPELINE.prepare(app("strict"), elements, &request).is_err();
     assert_eq!(
         refused,
-        quarantined > 0 || unknown,
+        offers.iter().any(is_strange),
         "the two apps judge differently"
     );
 }

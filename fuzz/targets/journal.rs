@@ -97,14 +97,9 @@ fn submit(runtime: &tokio::runtime::Runtime, journal: &OpenJournal, event: &str)
     let callback = Callback {
         arrival: 1,
         app,
-        received: jiff::Timestamp::now(),
-        path: None,
-        query: None,
-        traceparent: None,
-        tracestate: None,
         offers,
     };
-    let receipt = runtime.block_on(journal.intake.submit(callback));
+    let receipt = runtime.block_on(journal.intake.submit(Arc::new(callback)));
     assert!(receipt.is_ok(), "{receipt:?}");
 }
 

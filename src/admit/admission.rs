@@ -215,11 +215,11 @@ impl Admission {
         self.window(name).push(key, now);
         self.stage.push(StagedStep::Remembered(name));
 
-        let call = if offer.quarantine.is_some() {
+        let call = if offer.facts.quarantine.is_some() {
             None
         } else {
             match &offer.call {
-                CallRule::Auto(ids) => self.resolve(app, ids),
+                CallRule::Auto => self.resolve(app, &offer.ids),
                 CallRule::Path(key) => key.as_ref().map(|key| self.use_call(app, key)),
             }
         };

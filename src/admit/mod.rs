@@ -19,4 +19,6 @@ pub use changes::{BindingRow, CallRow, Changes, DuplicateRow, DuplicateWindowNam
 pub(crate) use digest::Digester;
 pub use lru_table::LruSlot;
 pub(crate) use lru_table::LruTable;
-pub use offer::{CallRule, ERRORS_LIMIT_BYTES, EventIdentity, Offer, Quarantine, QuarantineReason};
+pub use offer::{
+    CallRule, ERRORS_LIMIT_BYTES, EventFacts, EventIdentity, Offer, Quarantine, QuarantineReason,
+};

@@ -1,11 +1,14 @@
 //! What ingress offers for admission: an event with every decision that does not depend on other events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use strum::IntoStaticStr;
 
 use crate::{
-    event::{CallIds, CallKey, Fault, Generation, Kind},
+    event::{AppName, CallIds, CallKey, Fault, Generation, Kind},
     route::Target,
 };
 
@@ -22,7 +25,7 @@ pub struct EventIdentity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallRule {
     /// By the ids of the event, with bindings learned from other events.
-    Auto(CallIds),
+    Auto,
     /// By the rest of the callback path; `None` when there was none: unkeyed.
     Path(Option<CallKey>),
 }
@@ -83,29 +86,138 @@ pub struct Quarantine {
     pub faults: Vec<Fault>,
 }
 
-/// One event offered for admission.
-#[derive(Clone, Debug)]
-pub struct Offer {
-    /// What will be published: the CloudEvent, or for a quarantined event the bytes as received.
-    pub body: Bytes,
+/// The facts of an event besides its bytes, as far as they are known before admission; stored as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFacts {
+    pub app: AppName,
+    pub kind: Kind,
+    /// The generation of the API; `None` for a type that the catalogue does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
     /// Full wire type; empty where none could be read.
     pub event_type: String,
-    /// Event id: as received, or generated from content if there was none (the `id` of `body`).
+    /// Event id: as received, or generated from content if there was none (the `id` of the published event). AMQP
+    /// `message_id`.
     pub event_id: String,
-    pub kind: Kind,
-    /// The generation of the API, if known.
-    pub generation: Option<Generation>,
-    /// ACS correlation id.
+    /// ACS correlation id: AMQP `correlation_id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
+    /// When it was accepted.
+    pub received: Timestamp,
+    /// `hookswitch-path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// `hookswitch-query`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+    /// Set when the event goes to quarantine instead of its routes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
+    /// True for a record salvaged from a damaged journal: `hookswitch-recovered`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recovered: bool,
+}
+
+impl EventFacts {
+    /// An event of `app` of which nothing else is known.
+    #[must_use]
+    pub fn new(app: AppName, received: Timestamp) -> Self {
+        Self {
+            app,
+            kind: Kind::Unknown,
+            generation: None,
+            event_type: String::new(),
+            event_id: String::new(),
+            correlation_id: None,
+            received,
+            path: None,
+            query: None,
+            traceparent: None,
+            tracestate: None,
+            quarantine: None,
+            recovered: false,
+        }
+    }
+}
+
+/// One event of a callback, with everything about it that one thread can find out alone. The journal's thread, of which
+/// there is one for all, only moves it.
+#[derive(Clone, Debug)]
+pub struct Offer {
     /// How a repeat is recognised.
     pub identity: EventIdentity,
-    /// What its call key is made from.
+    /// Its ids, for its call key.
+    pub ids: CallIds,
     pub call: CallRule,
     /// Its targets, without repeats, in the order of the routes; never empty (unrouted and quarantined events have
     /// their own queues).
     pub targets: Vec<Target>,
-    /// Set when it goes to quarantine instead of its routes.
-    pub quarantine: Option<Quarantine>,
+    /// What will be published: the CloudEvent, or for a quarantined event the bytes as received.
+    pub body: Bytes,
+    /// Shared with the record that the journal makes of it.
+    pub facts: Arc<EventFacts>,
+    /// `facts` as JSON.
+    pub facts_json: String,
+    /// False if the event id is generated.
+    pub has_id: bool,
+    /// Its faults, in full; empty for a valid event.
+    pub faults: Vec<Fault>,
+    /// Its drift: where it contains what its schema does not know.
+    pub drift: Vec<String>,
+}
+
+impl Offer {
+    /// A valid event without drift.
+    #[must_use]
+    pub fn new(
+        identity: EventIdentity,
+        (ids, call): (CallIds, CallRule),
+        targets: Vec<Target>,
+        facts: EventFacts,
+        body: Bytes,
+    ) -> Self {
+        Self {
+            identity,
+            ids,
+            call,
+            targets,
+            body,
+            facts_json: serde_json::to_string(&facts)
+                .expect("our own types have string keys and no failing serializers"),
+            facts: Arc::new(facts),
+            has_id: true,
+            faults: Vec::new(),
+            drift: Vec::new(),
+        }
+    }
+
+    /// Its id as received.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.has_id.then_some(&self.facts.event_id)
+    }
+
+    /// Its type as received.
+    #[must_use]
+    pub fn event_type(&self) -> Option<&str> {
+        Some(self.facts.event_type.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// The call key as a function of the event alone; none for a quarantined event.
+    #[must_use]
+    pub fn own_key(&self) -> Option<CallKey> {
+        if self.facts.quarantine.is_some() {
+            return None;
+        }
+        match &self.call {
+            CallRule::Auto => self.ids.own_key(),
+            CallRule::Path(key) => key.clone(),
+        }
+    }
 }
 
 #[cfg(test)]

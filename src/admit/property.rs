@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use crate::{
-    event::{AppName, CallIds, CallKey, Kind, ServerCallKey},
+    event::{AppName, CallIds, CallKey, ServerCallKey},
     route::{Destination, DestinationId, QueueType, Target},
 };
 
-use super::{Admission, AdmissionDecision, AdmissionLimits, CallRule, EventIdentity, Offer};
+use super::{
+    Admission, AdmissionDecision, AdmissionLimits, CallRule, EventFacts, EventIdentity, Offer,
+};
 
 const DAY: i64 = 86_400_000;
 const MINUTE: i64 = 60_000;
@@ -47,9 +49,9 @@ impl Model {
         }
         self.seen.insert((app.to_owned(), identity), now);
         let call = match &offer.call {
-            _ if offer.quarantine.is_some() => None,
+            _ if offer.facts.quarantine.is_some() => None,
             CallRule::Path(key) => key.as_ref().map(ToString::to_string),
-            CallRule::Auto(ids) => self.resolve(app, ids),
+            CallRule::Auto => self.resolve(app, &offer.ids),
         };
         if let Some(call) = &call {
             self.use_call(app, call);
@@ -160,28 +162,27 @@ impl Model {
     }
 }
 
-fn offer(call: CallRule, named: Option<u8>, digest: u8, targets: u8) -> Offer {
-    Offer {
-        body: bytes::Bytes::from_static(b"{}"),
-        event_type: "Microsoft.Communication.CallConnected".into(),
-        event_id: "id".into(),
-        kind: Kind::CallState,
-        generation: None,
-        correlation_id: None,
-        identity: EventIdentity {
-            named: named.map(|id| ("source".into(), id.to_string())),
-            digest: digest.into(),
-        },
+fn offer(call: (CallIds, CallRule), named: Option<u8>, digest: u8, targets: u8) -> Offer {
+    let identity = EventIdentity {
+        named: named.map(|id| ("source".into(), id.to_string())),
+        digest: digest.into(),
+    };
+    let targets = (0..targets)
+        .map(|place| Target::Queue {
+            name: format!("q{place}").into(),
+            partitions: None,
+            queue_type: QueueType::Quorum,
+        })
+        .collect();
+    let app = AppName::try_from("a".to_owned()).unwrap();
+    let facts = EventFacts::new(app, jiff::Timestamp::UNIX_EPOCH);
+    Offer::new(
+        identity,
         call,
-        targets: (0..targets)
-            .map(|place| Target::Queue {
-                name: format!("q{place}").into(),
-                partitions: None,
-                queue_type: QueueType::Quorum,
-            })
-            .collect(),
-        quarantine: None,
-    }
+        targets,
+        facts,
+        bytes::Bytes::from_static(b"{}"),
+    )
 }
 
 fn id(prefix: &'static str) -> impl Strategy<Value = Option<String>> {
@@ -213,8 +214,8 @@ fn offers() -> impl Strategy<Value = Offer> {
         },
     );
     let rule = prop_oneof![
-        9 => ids.prop_map(CallRule::Auto),
-        1 => id("p").prop_map(|key| CallRule::Path(key.and_then(CallKey::new))),
+        9 => ids.prop_map(|ids| (ids, CallRule::Auto)),
+        1 => id("p").prop_map(|key| (CallIds::default(), CallRule::Path(key.and_then(CallKey::new)))),
     ];
     (rule, proptest::option::of(0..20_u8), 0..20_u8, 1..3_u8)
         .prop_map(|(rule, named, digest, targets)| offer(rule, named, digest, targets))
@@ -325,7 +326,7 @@ fn connection(key: &str, digest: u8) -> Offer {
         connection: Some(key.into()),
         ..CallIds::default()
     };
-    offer(CallRule::Auto(ids), None, digest, 1)
+    offer((ids, CallRule::Auto), None, digest, 1)
 }
 
 fn line(verdict: &AdmissionDecision) -> super::SequencePlace {
@@ -431,7 +432,7 @@ fn a_binding_in_use_keeps_the_call_that_it_names() {
             server_call: Some("s".into()),
             ..CallIds::default()
         };
-        offer(CallRule::Auto(ids), None, digest, 1)
+        offer((ids, CallRule::Auto), None, digest, 1)
     };
     let mut admission = Admission::new(AdmissionLimits::default());
     for (hours, connection) in [(0, "first"), (16, "second")] {

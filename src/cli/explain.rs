@@ -16,7 +16,7 @@ use crate::{
     config::{self, App, Config, Sources},
     envelope::{CallbackHead, Element},
     event::CallKey,
-    ingress::{Pipeline, Rejection},
+    ingress::{Pipeline, Rejection, RequestFacts},
     route::{Address, RouteMatch, Router, Target},
 };
 
@@ -124,13 +124,16 @@ impl Explainer {
         out: &mut dyn Write,
     ) -> io::Result<bool> {
         writeln!(out, "app {}", app.name)?;
-        let path = self.path.as_deref();
+        let request = RequestFacts {
+            path: self.path.clone(),
+            ..RequestFacts::default()
+        };
         let prepared = self
             .pipeline
             .read(&CallbackHead::default(), body)
-            .and_then(|elements| self.pipeline.prepare(app, elements, path));
+            .and_then(|elements| self.pipeline.prepare(app, elements, &request));
         let offers = match &prepared {
-            Ok(prepared) => prepared.offers.as_slice(),
+            Ok(offers) => offers.as_slice(),
             Err(Rejection::Events { .. }) => {
                 writeln!(
                     out,
@@ -170,24 +173,18 @@ impl Explainer {
 
     /// The target of one event and its message.
     fn offer(&self, app: &App, offer: &Offer, out: &mut dyn Write) -> io::Result<()> {
-        if let Some(quarantine) = &offer.quarantine {
+        if let Some(quarantine) = &offer.facts.quarantine {
             let why = quarantine.reason.as_str();
             writeln!(
                 out,
                 "      is kept in quarantine as {why}, whatever the routes say"
             )?;
         }
-        let call = match &offer.call {
-            CallRule::Auto(ids) => ids.own_key(),
-            CallRule::Path(key) => key.clone(),
-        };
+        let call = offer.own_key();
         for target in &offer.targets {
             writeln!(out, "      -> {}", self.place(target, call.as_ref()))?;
         }
-        if let CallRule::Auto(ids) = &offer.call
-            && ids.connection.is_none()
-            && call.is_some()
-        {
+        if offer.call == CallRule::Auto && offer.ids.connection.is_none() && call.is_some() {
             writeln!(
                 out,
                 "      (a running receiver translates its call key where an earlier event has bound it to a call, \
@@ -230,21 +227,18 @@ impl Explainer {
         offer: &Offer,
         call: Option<&CallKey>,
     ) -> Vec<(&'static str, String)> {
-        let reason = offer.quarantine.as_ref().map(|why| why.reason);
+        let reason = offer.facts.quarantine.as_ref().map(|why| why.reason);
         [
-            ("message_id", Some(offer.event_id.clone())),
-            (
-                "type",
-                Some(offer.event_type.clone()).filter(|word| !word.is_empty()),
-            ),
+            ("message_id", Some(offer.facts.event_id.clone())),
+            ("type", offer.event_type().map(str::to_owned)),
             ("app_id", Some(app.name.to_string())),
-            ("correlation_id", offer.correlation_id.clone()),
+            ("correlation_id", offer.facts.correlation_id.clone()),
             ("hookswitch-app", Some(app.name.to_string())),
             ("hookswitch-call", call.map(ToString::to_string)),
-            ("hookswitch-kind", Some(offer.kind.to_string())),
+            ("hookswitch-kind", Some(offer.facts.kind.to_string())),
             (
                 "hookswitch-generation",
-                offer.generation.as_ref().map(ToString::to_string),
+                offer.facts.generation.as_ref().map(ToString::to_string),
             ),
             ("hookswitch-path", self.path.clone()),
             (

@@ -4,11 +4,10 @@ use actix_web::{HttpResponse, http::header};
 use serde::Serialize;
 
 use crate::{
+    admit::Offer,
     event::Fault,
     journal::{Admitted, Receipt},
 };
-
-use super::EventSummary;
 
 /// Errors listed in one answer: a large batch of hostile events must not get an answer larger than itself.
 pub(super) const ERRORS_SHOWN: usize = 1_000;
@@ -39,27 +38,27 @@ pub struct Kept<'a> {
 }
 
 impl<'a> Accepted<'a> {
-    /// Counts the outcomes of the events of `summaries`.
+    /// Counts the outcomes of `offers`.
     #[must_use]
-    pub fn new(outcomes: &[Admitted], summaries: &'a [EventSummary]) -> Self {
+    pub fn new(outcomes: &[Admitted], offers: &'a [Offer]) -> Self {
         let mut answer = Self {
             accepted: 0,
             duplicates: 0,
             quarantined: Vec::new(),
         };
         let mut room = ERRORS_SHOWN;
-        for (index, (outcome, note)) in outcomes.iter().zip(summaries).enumerate() {
+        for (index, (outcome, offer)) in outcomes.iter().zip(offers).enumerate() {
             match outcome {
                 Admitted::Accepted => answer.accepted += 1,
                 Admitted::Duplicate => answer.duplicates += 1,
                 Admitted::Quarantined => {
-                    let shown = note.faults.len().min(room);
+                    let shown = offer.faults.len().min(room);
                     room -= shown;
                     answer.quarantined.push(Kept {
                         index,
-                        id: note.id.as_deref(),
-                        event_type: note.event_type.as_deref(),
-                        errors: note.faults.get(..shown).unwrap_or_default(),
+                        id: offer.id(),
+                        event_type: offer.event_type(),
+                        errors: offer.faults.get(..shown).unwrap_or_default(),
                     });
                 }
             }
@@ -69,8 +68,8 @@ impl<'a> Accepted<'a> {
 }
 
 /// The only place that answers a callback with 2xx. It requires the proof that everything is durable (P1).
-pub(super) fn accepted(receipt: &Receipt, summaries: &[EventSummary]) -> HttpResponse {
+pub(super) fn accepted(receipt: &Receipt, offers: &[Offer]) -> HttpResponse {
     HttpResponse::Accepted()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(Accepted::new(receipt.outcomes(), summaries))
+        .json(Accepted::new(receipt.outcomes(), offers))
 }

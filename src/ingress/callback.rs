@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field};
 
 use crate::{
+    admit::Offer,
     auth::{self, Authenticators},
     config::{App, EventGrid},
     envelope::CallbackHead,
@@ -28,8 +29,8 @@ use crate::{
 };
 
 use super::{
-    BodyError, EventSummary, IngressError, IngressMetrics, IngressSettings, Pipeline,
-    PreparedCallback, Rejection, answer, arrival,
+    BodyError, IngressError, IngressMetrics, IngressSettings, Pipeline, Rejection, RequestFacts,
+    answer, arrival,
     body::{self, Body, BodyRoom},
     error::{outcome_of, reject_reason},
     handshake::{self, POST_AND_OPTIONS},
@@ -41,6 +42,9 @@ use super::{
 
 /// Ids are cut to this length in logs: a sender chooses them.
 const ID_SHOWN: usize = 128;
+
+/// The label of types and generations that the catalogue does not know.
+const OTHER: &str = "other";
 
 /// What the handlers of one thread share; everything except the intake is shared by all threads.
 #[derive(Clone)]
@@ -217,24 +221,26 @@ impl CallbackHandler {
                 return Ok(handshake::validated(code));
             }
         }
-        let prepared = self
-            .pipeline
-            .prepare(app, elements, path.as_deref())
-            .inspect_err(|rejection| self.book_rejection(rejection))?;
-        self.note(&prepared.summaries);
         let (traceparent, tracestate) = trace_context(request);
-        let PreparedCallback { offers, summaries } = prepared;
-        let callback = Callback {
-            arrival,
-            app: app.name.clone(),
+        let facts = RequestFacts {
             received,
             path,
             query,
             traceparent,
             tracestate,
+            body_bytes: body.bytes.len(),
+        };
+        let offers = self
+            .pipeline
+            .prepare(app, elements, &facts)
+            .inspect_err(|rejection| self.count_rejection(rejection))?;
+        self.note(&offers);
+        let callback = Callback {
+            arrival,
+            app: app.name.clone(),
             offers,
         };
-        self.store(callback, &summaries).await
+        self.store(Arc::new(callback)).await
     }
 
     /// Answers Event Grid's validation request if it arrives without credentials. `None` for any other body: the caller
@@ -293,14 +299,10 @@ impl CallbackHandler {
             })
     }
 
-    async fn store(
-        &self,
-        callback: Callback,
-        summaries: &[EventSummary],
-    ) -> Result<HttpResponse, IngressError> {
+    async fn store(&self, callback: Arc<Callback>) -> Result<HttpResponse, IngressError> {
         let stored = tokio::select! {
             biased;
-            stored = self.intake.submit(callback) => stored,
+            stored = self.intake.submit(callback.clone()) => stored,
             // The journal may still accept the callback, and counts the outcome; a resend is a duplicate.
             () = self.intake.overdue(self.settings.store_timeout) => {
                 return Err(IngressError::StoreTimeout);
@@ -310,13 +312,13 @@ impl CallbackHandler {
             Ok(receipt) => receipt,
             Err(refusal) => {
                 self.metrics
-                    .rejected(reject_reason(&refusal), summaries.len());
-                self.count(summaries, std::iter::repeat(EventOutcome::Refused));
+                    .rejected(reject_reason(&refusal), callback.offers.len());
+                self.count(&callback.offers, std::iter::repeat(EventOutcome::Refused));
                 return Err(refusal.into());
             }
         };
         self.count(
-            summaries,
+            &callback.offers,
             receipt.outcomes().iter().map(|admitted| match admitted {
                 Admitted::Accepted => EventOutcome::Accepted,
                 Admitted::Duplicate => EventOutcome::Duplicate,
@@ -324,58 +326,69 @@ impl CallbackHandler {
             }),
         );
         tracing::debug!("callback accepted");
-        Ok(answer::accepted(&receipt, summaries))
+        Ok(answer::accepted(&receipt, &callback.offers))
     }
 
     /// The journal counts what it decides; what is refused before it must be counted here (P3).
-    fn book_rejection(&self, rejection: &Rejection) {
-        if let Rejection::Events { reason, summaries } = rejection {
-            self.note(summaries);
+    fn count_rejection(&self, rejection: &Rejection) {
+        if let Rejection::Events { reason, offers } = rejection {
+            self.note(offers);
             self.ledger
-                .decide(std::iter::repeat_n(EventOutcome::Refused, summaries.len()));
-            self.metrics.rejected(*reason, summaries.len());
-            self.count(summaries, std::iter::repeat(EventOutcome::Refused));
+                .decide(std::iter::repeat_n(EventOutcome::Refused, offers.len()));
+            self.metrics.rejected(*reason, offers.len());
+            self.count(offers, std::iter::repeat(EventOutcome::Refused));
         }
     }
 
-    fn count(&self, summaries: &[EventSummary], outcomes: impl Iterator<Item = EventOutcome>) {
-        for (note, outcome) in summaries.iter().zip(outcomes) {
-            self.metrics
-                .event(&note.type_label, &note.generation_label, outcome);
+    fn count(&self, offers: &[Offer], outcomes: impl Iterator<Item = EventOutcome>) {
+        for (offer, outcome) in offers.iter().zip(outcomes) {
+            let (event_type, generation) = labels(offer);
+            self.metrics.event(event_type, generation, outcome);
         }
     }
 
     /// Records the ids of the events on the span, and their drift.
-    fn note(&self, summaries: &[EventSummary]) {
+    fn note(&self, offers: &[Offer]) {
         let span = Span::current();
-        span.record("events", summaries.len());
-        if let [only] = summaries
+        span.record("events", offers.len());
+        if let [only] = offers
             && !span.is_disabled()
         {
             for (name, id) in [
-                ("event_id", &only.id),
-                ("call_connection_id", &only.connection),
-                ("correlation_id", &only.correlation),
+                ("event_id", only.id()),
+                ("call_connection_id", only.ids.connection.as_deref()),
+                ("correlation_id", only.facts.correlation_id.as_deref()),
             ] {
                 if let Some(id) = id {
                     span.record(name, shown(id));
                 }
             }
         }
-        for note in summaries {
+        for offer in offers {
             tracing::debug!(
-                event_id = note.id.as_deref().map(shown),
-                event_type = note.event_type.as_deref().map(shown),
-                call_connection_id = note.connection.as_deref().map(shown),
-                faults = note.faults.len(),
+                event_id = offer.id().map(shown),
+                event_type = offer.event_type().map(shown),
+                call_connection_id = offer.ids.connection.as_deref().map(shown),
+                faults = offer.faults.len(),
                 "event received"
             );
-            for pointer in &note.drift {
-                self.drift.note(&note.type_label, pointer);
+            for pointer in &offer.drift {
+                self.drift.note(labels(offer).0, pointer);
                 self.metrics.drift();
             }
         }
     }
+}
+
+/// Type and generation of an event for metrics: those of the catalogue, or `other`.
+pub(super) fn labels(offer: &Offer) -> (&str, &str) {
+    offer
+        .facts
+        .generation
+        .as_ref()
+        .map_or((OTHER, OTHER), |generation| {
+            (&offer.facts.event_type, generation.as_str())
+        })
 }
 
 /// What the envelope needs of a request's head.

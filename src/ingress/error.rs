@@ -237,11 +237,11 @@ fn detail_of(error: &IngressError) -> String {
 /// Pointers from the root of the body, taken as an array of events: `/0/data/…`.
 fn errors_of(error: &IngressError) -> Vec<ProblemError> {
     match error {
-        IngressError::Rejected(Rejection::Events { summaries, .. }) => summaries
+        IngressError::Rejected(Rejection::Events { offers, .. }) => offers
             .iter()
             .enumerate()
-            .flat_map(|(index, note)| {
-                note.faults.iter().map(move |fault| ProblemError {
+            .flat_map(|(index, offer)| {
+                offer.faults.iter().map(move |fault| ProblemError {
                     pointer: format!("/{index}{}", fault.pointer),
                     message: fault.message.clone(),
                     offset: None,

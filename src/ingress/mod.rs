@@ -28,5 +28,5 @@ pub use head::HeadError;
 pub use listener::{Ingress, serve};
 pub use metrics::{CallbackOutcome, IngressMetrics, RejectReason};
 pub use passthrough::PassthroughError;
-pub use pipeline::{EventSummary, Pipeline, PreparedCallback, Rejection};
+pub use pipeline::{Pipeline, Rejection, RequestFacts};
 pub use settings::IngressSettings;

@@ -4,20 +4,18 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use crate::{
-    admit::{CallRule, EventIdentity, Offer, Quarantine, QuarantineReason},
+    admit::{CallRule, EventFacts, EventIdentity, Offer, Quarantine, QuarantineReason},
     catalog::{Catalog, CatalogMatch, Validity},
     config::{App, OnInvalid, OnUnknown},
     envelope::{self, CallbackHead, DecodeError, DecodeLimits, Element},
-    event::{CallIds, CallKey, EnvelopeForm, Event, Fault, Kind, Malformed},
+    event::{CallIds, CallKey, EnvelopeForm, Event, Fault, Malformed},
     route::{Route, Router, Target},
 };
 
 use super::RejectReason;
-
-/// The label of types and generations that the catalogue does not know.
-const OTHER: &str = "other";
 
 /// Every decision about a callback that does not depend on other callbacks.
 #[derive(Debug)]
@@ -28,34 +26,33 @@ pub struct Pipeline {
     limits: DecodeLimits,
 }
 
-/// A callback that may be offered to the journal.
-#[derive(Debug)]
-pub struct PreparedCallback {
-    /// Its events, in the order of its array.
-    pub offers: Vec<Offer>,
-    /// One for each offer.
-    pub summaries: Vec<EventSummary>,
+/// What each event of a callback takes over from its request.
+#[derive(Clone, Debug, Default)]
+pub struct RequestFacts {
+    /// When the callback was received.
+    pub received: Timestamp,
+    /// The rest of the path after `/callbacks/{app}/`, percent-encoded as received; `None` if there was none.
+    pub path: Option<String>,
+    /// The parameters named in `pass_query`, as a query string; `None` if there were none.
+    pub query: Option<String>,
+    /// W3C `traceparent`.
+    pub traceparent: Option<String>,
+    /// W3C `tracestate`.
+    pub tracestate: Option<String>,
+    /// Length of its body.
+    pub body_bytes: usize,
 }
 
-/// The facts of one event for answers, logs and metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventSummary {
-    /// Its id as received.
-    pub id: Option<String>,
-    /// Its type as received.
-    pub event_type: Option<String>,
-    /// Its type for metrics: a type of the catalogue, or `other`.
-    pub type_label: String,
-    /// Its generation for metrics: one of the catalogue, or `other`.
-    pub generation_label: String,
-    /// ACS call connection id, for logs.
-    pub connection: Option<String>,
-    /// ACS correlation id, for logs.
-    pub correlation: Option<String>,
-    /// Its faults, by JSON Pointer from its root; empty for a valid event.
-    pub faults: Vec<Fault>,
-    /// Its drift: where it contains what its schema does not know.
-    pub drift: Vec<String>,
+impl RequestFacts {
+    /// The bytes of an event, in a buffer of their own where the callback's is much larger: it would stay in memory as
+    /// long as the event does.
+    fn detach(&self, bytes: &Bytes) -> Bytes {
+        if bytes.len() >= self.body_bytes / 2 {
+            bytes.clone()
+        } else {
+            Bytes::copy_from_slice(bytes)
+        }
+    }
 }
 
 /// Why a callback is refused before the journal.
@@ -65,11 +62,11 @@ pub enum Rejection {
     #[error("the envelope was not recognised")]
     Envelope(#[from] DecodeError),
     /// The app refuses a callback with an event like this as a whole (`on_invalid`, `on_unknown`).
-    #[error("{} of {} events are refused", .summaries.iter().filter(|note| !note.faults.is_empty()).count(), .summaries.len())]
+    #[error("{} of {} events are refused", .offers.iter().filter(|offer| !offer.faults.is_empty()).count(), .offers.len())]
     Events {
         reason: RejectReason,
-        /// One for each event, including valid ones.
-        summaries: Vec<EventSummary>,
+        /// All of its events, including valid ones.
+        offers: Vec<Offer>,
     },
 }
 
@@ -118,7 +115,7 @@ impl Pipeline {
         Ok(envelope::decode(head, body, &self.limits)?)
     }
 
-    /// Decides for each event of a callback where it goes. `path` is the rest of the callback's path after the app.
+    /// Decides for each event of a callback where it goes, in the order of its array.
     ///
     /// # Errors
     /// [`Rejection::Events`].
@@ -126,18 +123,15 @@ impl Pipeline {
         &self,
         app: &App,
         elements: Vec<Element>,
-        path: Option<&str>,
-    ) -> Result<PreparedCallback, Rejection> {
+        request: &RequestFacts,
+    ) -> Result<Vec<Offer>, Rejection> {
         let catalog = self.catalog.load();
-        let mut prepared = PreparedCallback {
-            offers: Vec::with_capacity(elements.len()),
-            summaries: Vec::with_capacity(elements.len()),
-        };
+        let mut offers = Vec::with_capacity(elements.len());
         let mut rejected: Option<RejectReason> = None;
         for element in elements {
-            let (offer, note, fate) = match element {
-                Element::Event(event) => self.event(app, event, &catalog, path),
-                Element::Malformed(malformed) => malformed_event(app, malformed, path),
+            let (offer, fate) = match element {
+                Element::Event(event) => self.event(app, event, &catalog, request),
+                Element::Malformed(malformed) => malformed_event(app, malformed, request),
             };
             if let EventPolicy::Reject(reason) = fate {
                 // Invalid has priority if a callback has both.
@@ -145,15 +139,11 @@ impl Pipeline {
                     rejected = Some(reason);
                 }
             }
-            prepared.offers.push(offer);
-            prepared.summaries.push(note);
+            offers.push(offer);
         }
         match rejected {
-            Some(reason) => Err(Rejection::Events {
-                reason,
-                summaries: prepared.summaries,
-            }),
-            None => Ok(prepared),
+            Some(reason) => Err(Rejection::Events { reason, offers }),
+            None => Ok(offers),
         }
     }
 
@@ -162,16 +152,15 @@ impl Pipeline {
         app: &App,
         event: Event,
         catalog: &Catalog,
-        path: Option<&str>,
-    ) -> (Offer, EventSummary, EventPolicy) {
+        request: &RequestFacts,
+    ) -> (Offer, EventPolicy) {
         let CatalogMatch {
             kind,
             generation,
-            ids,
+            mut ids,
             verdict,
             drift,
         } = catalog.examine(&event);
-        let known = verdict != Validity::Unknown;
         let (fate, faults) = match verdict {
             Validity::Valid => (EventPolicy::Route, Vec::new()),
             Validity::Invalid(faults) => (on_invalid(app, QuarantineReason::Invalid), faults),
@@ -187,23 +176,25 @@ impl Pipeline {
                 ),
             },
         };
-        let note = EventSummary {
-            id: event.attributes.id.clone(),
-            event_type: Some(event.attributes.event_type.clone()),
-            type_label: if known {
-                event.attributes.event_type.clone()
-            } else {
-                OTHER.to_owned()
-            },
-            generation_label: generation.as_ref().map_or_else(
-                || OTHER.to_owned(),
-                |generation| generation.as_str().to_owned(),
+        let (body, targets, quarantine) = match fate {
+            EventPolicy::Quarantine(reason) => (
+                match event.form {
+                    // The same bytes, except in binary mode: there the attributes came as headers and would be lost.
+                    EnvelopeForm::CloudEvents => &event.cloud_event,
+                    EnvelopeForm::EventGrid | EnvelopeForm::PrivatePreview => &event.raw,
+                },
+                vec![Target::quarantine()],
+                Some(Quarantine::new(reason, faults.clone())),
             ),
-            connection: ids.connection.clone(),
-            correlation: ids.correlation.clone(),
-            faults: faults.clone(),
-            drift,
+            // A rejected event is never offered, so its target does not matter.
+            EventPolicy::Route | EventPolicy::Reject(_) => (
+                &event.cloud_event,
+                self.router
+                    .route(&app.name, &event, kind, generation.as_ref()),
+                None,
+            ),
         };
+        let body = request.detach(body);
         let identity = EventIdentity {
             named: event
                 .attributes
@@ -212,45 +203,37 @@ impl Pipeline {
                 .map(|id| (envelope::event_source(&event).into_owned(), id.clone())),
             digest: envelope::digest(&event.raw),
         };
-        let (body, targets, quarantine) = match fate {
-            EventPolicy::Quarantine(reason) => (
-                match event.form {
-                    // The same bytes, except in binary mode: there the attributes came as headers and would be lost.
-                    EnvelopeForm::CloudEvents => event.cloud_event.clone(),
-                    EnvelopeForm::EventGrid | EnvelopeForm::PrivatePreview => event.raw.clone(),
-                },
-                vec![Target::quarantine()],
-                Some(Quarantine::new(reason, faults)),
-            ),
-            // A rejected event is never offered, so its target does not matter.
-            EventPolicy::Route | EventPolicy::Reject(_) => (
-                event.cloud_event.clone(),
-                self.router
-                    .route(&app.name, &event, kind, generation.as_ref()),
-                None,
-            ),
-        };
-        let offer = Offer {
-            body,
-            event_id: envelope::event_id(&event).into_owned(),
-            event_type: event.attributes.event_type,
+        let has_id = event.attributes.id.is_some();
+        let facts = EventFacts {
             kind,
             generation,
-            correlation_id: ids.correlation.clone(),
-            identity,
-            call: call_rule(app, ids, path),
-            targets,
+            event_id: envelope::event_id(&event).into_owned(),
+            event_type: event.attributes.event_type,
+            correlation_id: ids.correlation.take(),
             quarantine,
+            ..facts(app, request)
         };
-        (offer, note, fate)
+        let offer = Offer {
+            has_id,
+            faults,
+            drift,
+            ..Offer::new(
+                identity,
+                (ids, call_rule(app, request)),
+                targets,
+                facts,
+                body,
+            )
+        };
+        (offer, fate)
     }
 }
 
 fn malformed_event(
     app: &App,
     malformed: Malformed,
-    path: Option<&str>,
-) -> (Offer, EventSummary, EventPolicy) {
+    request: &RequestFacts,
+) -> (Offer, EventPolicy) {
     let Malformed {
         raw,
         id,
@@ -258,33 +241,37 @@ fn malformed_event(
         faults,
     } = malformed;
     let digest = envelope::digest(&raw);
-    let note = EventSummary {
-        id: id.clone(),
-        event_type: event_type.clone(),
-        type_label: OTHER.to_owned(),
-        generation_label: OTHER.to_owned(),
-        connection: None,
-        correlation: None,
-        faults: faults.clone(),
-        drift: Vec::new(),
-    };
-    let offer = Offer {
-        body: raw,
+    let has_id = id.is_some();
+    let facts = EventFacts {
         event_type: event_type.unwrap_or_default(),
         event_id: id.unwrap_or_else(|| format!("{digest:032x}")),
-        kind: Kind::Unknown,
-        generation: None,
-        correlation_id: None,
-        // Without an envelope the namespace of its id is unknown: it is compared by content.
-        identity: EventIdentity {
-            named: None,
-            digest,
-        },
-        call: call_rule(app, CallIds::default(), path),
-        targets: vec![Target::quarantine()],
-        quarantine: Some(Quarantine::new(QuarantineReason::Malformed, faults)),
+        quarantine: Some(Quarantine::new(QuarantineReason::Malformed, faults.clone())),
+        ..facts(app, request)
     };
-    (offer, note, on_invalid(app, QuarantineReason::Malformed))
+    // Without an envelope the namespace of its id is unknown: it is compared by content.
+    let identity = EventIdentity {
+        named: None,
+        digest,
+    };
+    let call = (CallIds::default(), call_rule(app, request));
+    let targets = vec![Target::quarantine()];
+    let offer = Offer {
+        has_id,
+        faults,
+        ..Offer::new(identity, call, targets, facts, request.detach(&raw))
+    };
+    (offer, on_invalid(app, QuarantineReason::Malformed))
+}
+
+/// The facts of an event of which nothing is known but its request.
+fn facts(app: &App, request: &RequestFacts) -> EventFacts {
+    EventFacts {
+        path: request.path.clone(),
+        query: request.query.clone(),
+        traceparent: request.traceparent.clone(),
+        tracestate: request.tracestate.clone(),
+        ..EventFacts::new(app.name.clone(), request.received)
+    }
 }
 
 fn on_invalid(app: &App, reason: QuarantineReason) -> EventPolicy {
@@ -294,11 +281,11 @@ fn on_invalid(app: &App, reason: QuarantineReason) -> EventPolicy {
     }
 }
 
-fn call_rule(app: &App, ids: CallIds, path: Option<&str>) -> CallRule {
+fn call_rule(app: &App, request: &RequestFacts) -> CallRule {
     if app.call_key_from_path {
-        CallRule::Path(path.and_then(CallKey::new))
+        CallRule::Path(request.path.as_deref().and_then(CallKey::new))
     } else {
-        CallRule::Auto(ids)
+        CallRule::Auto
     }
 }
 

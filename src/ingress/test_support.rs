@@ -323,7 +323,7 @@ impl Listener {
     pub(super) async fn kept(
         &mut self,
         request: reqwest::RequestBuilder,
-    ) -> (reqwest::Response, Callback) {
+    ) -> (reqwest::Response, Arc<Callback>) {
         let (response, waiting) = tokio::join!(request.send(), async {
             self.journal.next().await.unwrap().keep()
         });

@@ -82,7 +82,11 @@ fn size(payload: &DeliveryPayload) -> usize {
         + OVERHEAD_BYTES
         + facts.event_type.len()
         + facts.event_id.len()
-        + facts.call.as_ref().map_or(0, |call| call.as_str().len())
+        + payload
+            .record
+            .call
+            .as_ref()
+            .map_or(0, |call| call.as_str().len())
         + texts.into_iter().flatten().map(String::len).sum::<usize>()
         + faults
             .map(|fault| fault.pointer.len() + fault.message.len())

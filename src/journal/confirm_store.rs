@@ -18,13 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedSender, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedSender};
 
 use crate::{
-    admit::{CallRule, Digester, DuplicateWindowName, LruSlot, LruTable, Offer},
+    admit::{Digester, DuplicateWindowName, LruSlot, LruTable, Offer},
     config,
     dispatch::{DeliveryId, Owed},
-    event::CallKey,
     route::DestinationId,
     status::{JournalState, LedgerCounts, LiveEvent, LiveStage},
 };
@@ -36,13 +35,13 @@ use super::{
     OpenJournal, PayloadSource, Settlement, SettlementSender, StatusHandles,
     clock::{Clock, Machine},
     disk_state::PanicGuard,
-    handles::{FetchPayload, PayloadUnavailable, PendingCallback, ShareId, WriterCommand},
+    handles::{Fetch, FetchPayload, PayloadUnavailable, PendingCallback, ShareId, WriterCommand},
     index::PendingAmount,
     metrics::JournalMetrics,
     open::spawn,
     reply::PendingReply,
     routing_keys::RoutingKeys,
-    stage::{facts, live_line},
+    stage::live_line,
 };
 
 const DAY: i64 = 24 * 60 * 60 * 1_000;
@@ -163,16 +162,9 @@ impl PayloadMemory {
 }
 
 impl FetchPayload for PayloadMemory {
-    fn fetch(
-        &self,
-        delivery: DeliveryId,
-    ) -> Result<
-        Result<DeliveryPayload, PayloadUnavailable>,
-        oneshot::Receiver<Result<DeliveryPayload, PayloadUnavailable>>,
-    > {
-        Ok(self
-            .with(|payloads| payloads.get(&delivery).cloned())
-            .ok_or(PayloadUnavailable::Unreadable))
+    fn fetch(&self, delivery: DeliveryId) -> Fetch {
+        let payload = self.with(|payloads| payloads.get(&delivery).cloned());
+        Fetch::Ready(payload.ok_or(PayloadUnavailable::Unreadable))
     }
 }
 
@@ -377,16 +369,16 @@ impl ConfirmStore {
                 open += 1;
             }
             let line = self.status.live.has_listeners().then(|| {
-                let facts = facts(&callback, offer, own_key(offer));
-                let stage = match offer.quarantine {
+                let stage = match offer.facts.quarantine {
                     Some(_) => LiveStage::Quarantined,
                     None => LiveStage::Accepted,
                 };
-                Box::new(live_line(stage, &facts, None))
+                let call = offer.own_key();
+                Box::new(live_line(stage, (&offer.facts, call.as_ref()), None))
             });
             events.push(WaitedEvent {
                 which,
-                quarantined: offer.quarantine.is_some(),
+                quarantined: offer.facts.quarantine.is_some(),
                 line,
             });
         }
@@ -546,15 +538,4 @@ fn refuse(counts: &mut LedgerCounts, events: usize) {
 
 fn size(body: &[u8]) -> u64 {
     body.len() as u64 + OVERHEAD_BYTES
-}
-
-/// The call key as a function of the event alone: every replica computes the same one.
-fn own_key(offer: &Offer) -> Option<CallKey> {
-    if offer.quarantine.is_some() {
-        return None;
-    }
-    match &offer.call {
-        CallRule::Auto(ids) => ids.own_key(),
-        CallRule::Path(key) => key.clone(),
-    }
 }

@@ -53,13 +53,13 @@ impl FakeJournal {
 
 impl OfferedCallback {
     /// Makes it durable: in quarantine if the offer says so, else accepted.
-    pub(crate) fn keep(self) -> Callback {
+    pub(crate) fn keep(self) -> Arc<Callback> {
         let outcomes = self
             .0
             .callback
             .offers
             .iter()
-            .map(|offer| match offer.quarantine {
+            .map(|offer| match offer.facts.quarantine {
                 Some(_) => Admitted::Quarantined,
                 None => Admitted::Accepted,
             })
@@ -68,7 +68,7 @@ impl OfferedCallback {
     }
 
     /// Answers with these outcomes.
-    pub(crate) fn decide(self, outcomes: Vec<Admitted>) -> Callback {
+    pub(crate) fn decide(self, outcomes: Vec<Admitted>) -> Arc<Callback> {
         // The sender may have hung up, which some tests do.
         self.0.reply.send(Ok(Receipt { outcomes }));
         self.0.callback

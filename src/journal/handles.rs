@@ -37,7 +37,7 @@ pub(super) enum WriterCommand {
 /// A callback that waits for its answer.
 #[derive(Debug)]
 pub(super) struct PendingCallback {
-    pub(super) callback: Callback,
+    pub(super) callback: Arc<Callback>,
     pub(super) reply: PendingReply,
     /// Its permit among the callbacks that may wait. Held here and not by the caller: a sender that hangs up leaves its
     /// callback behind.
@@ -90,7 +90,7 @@ impl Intake {
     /// # Cancel safety
     /// Dropping the future does not take the callback back: it may still become durable. This happens when a sender
     /// hangs up, and a resend is then a duplicate.
-    pub async fn submit(&self, callback: Callback) -> Result<Receipt, JournalRefusal> {
+    pub async fn submit(&self, callback: Arc<Callback>) -> Result<Receipt, JournalRefusal> {
         let events = callback.offers.len();
         if self.stall.stall(Instant::now()).is_some() {
             return Err(self.refused(events, JournalRefusal::Stalled));
@@ -174,14 +174,15 @@ pub enum FeedItem {
 pub struct PayloadSource(pub(super) Arc<dyn FetchPayload>);
 
 pub(super) trait FetchPayload: Send + Sync {
-    /// From memory if possible; `Err` carries the answer that will come from the disk.
-    fn fetch(
-        &self,
-        delivery: DeliveryId,
-    ) -> Result<
-        Result<DeliveryPayload, PayloadUnavailable>,
-        oneshot::Receiver<Result<DeliveryPayload, PayloadUnavailable>>,
-    >;
+    fn fetch(&self, delivery: DeliveryId) -> Fetch;
+}
+
+/// A payload, now or later.
+pub(super) enum Fetch {
+    /// From memory.
+    Ready(Result<DeliveryPayload, PayloadUnavailable>),
+    /// The answer will come from the disk.
+    Later(oneshot::Receiver<Result<DeliveryPayload, PayloadUnavailable>>),
 }
 
 /// Why there is no payload.
@@ -202,8 +203,8 @@ impl PayloadSource {
     /// [`PayloadUnavailable`]: whether to give up or to ask again.
     pub async fn fetch(&self, delivery: DeliveryId) -> Result<DeliveryPayload, PayloadUnavailable> {
         match self.0.fetch(delivery) {
-            Ok(payload) => payload,
-            Err(later) => later.await.unwrap_or(Err(PayloadUnavailable::NotNow)),
+            Fetch::Ready(payload) => payload,
+            Fetch::Later(answer) => answer.await.unwrap_or(Err(PayloadUnavailable::NotNow)),
         }
     }
 }

@@ -48,5 +48,5 @@ pub use open::open;
 pub use reply::ReplyReceiver;
 pub use types::{
     Admitted, Callback, DeliveryPayload, JournalError, JournalRefusal, LimitReached, Receipt,
-    Record, RecordFacts, Settlement, StatusHandles,
+    Record, Settlement, StatusHandles,
 };

@@ -124,7 +124,7 @@ impl JournalWriter {
                 self.status.live.send(|| {
                     live_line(
                         LiveStage::Quarantined,
-                        &payload.record.facts,
+                        payload.record.about(),
                         Some(&payload),
                     )
                 });

@@ -11,13 +11,16 @@ use std::{
 use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::oneshot;
 
-use crate::dispatch::{DeliveryId, RecordId};
+use crate::{
+    dispatch::{DeliveryId, RecordId},
+    event::CallKey,
+};
 
 use super::{
-    DeliveryPayload, Destinations, Record, RecordFacts,
+    DeliveryPayload, Destinations, Record,
     cache::PayloadCache,
     directory::JournalDirectory,
-    handles::{FetchPayload, PayloadUnavailable},
+    handles::{Fetch, FetchPayload, PayloadUnavailable},
     metrics::JournalMetrics,
     store::{DeliveryColumns, checksum},
 };
@@ -43,20 +46,14 @@ pub(super) struct CachedPayloadSource {
 }
 
 impl FetchPayload for CachedPayloadSource {
-    fn fetch(
-        &self,
-        delivery: DeliveryId,
-    ) -> Result<
-        Result<DeliveryPayload, PayloadUnavailable>,
-        oneshot::Receiver<Result<DeliveryPayload, PayloadUnavailable>>,
-    > {
+    fn fetch(&self, delivery: DeliveryId) -> Fetch {
         if let Some(payload) = self.cache.get(delivery) {
-            return Ok(Ok(payload));
+            return Fetch::Ready(Ok(payload));
         }
         let (reply, answer) = oneshot::channel();
         // After the journal has closed there is no answer, which reads as `NotNow`.
         drop(self.requests.send(ReadRequest::Fetch(delivery, reply)));
-        Err(answer)
+        Fetch::Later(answer)
     }
 }
 
@@ -70,7 +67,7 @@ pub(super) enum ReadError {
     #[error("its checksum is wrong")]
     Checksum,
     #[error("its facts are no longer JSON of this format")]
-    RecordFacts(#[from] serde_json::Error),
+    Facts(#[from] serde_json::Error),
     #[error("its destination is unknown")]
     Destination,
 }
@@ -181,10 +178,15 @@ pub(super) fn check_record(
     if checksum(facts, &body) != crc {
         return Err(ReadError::Checksum);
     }
-    let facts: RecordFacts = serde_json::from_str(facts)?;
+    #[derive(serde::Deserialize)]
+    struct Call {
+        call: Option<CallKey>,
+    }
+    let Call { call } = serde_json::from_str(facts)?;
     Ok(Record {
         id: RecordId(id.cast_unsigned()),
-        facts,
+        call,
+        facts: serde_json::from_str(facts)?,
         body: body.into(),
     })
 }

@@ -14,7 +14,7 @@ use std::{
 use rusqlite::{Connection, Row, types::Value};
 
 use crate::{
-    admit::{Admission, AdmissionLimits, PlacedDelivery},
+    admit::{Admission, AdmissionLimits, EventFacts, PlacedDelivery},
     dispatch::RecordId,
     route::{Destination, DestinationId},
 };
@@ -27,8 +27,8 @@ use super::{
     load::{LoadError, load_admission},
     private,
     reader::check_record,
-    stage::new_record,
-    store::{DELIVERY_COLUMNS, DeliveryColumns, Store},
+    stage::{new_record, stored_facts},
+    store::{DELIVERY_COLUMNS, DeliveryColumns, Store, json},
     wal::WalWriter,
 };
 
@@ -215,12 +215,18 @@ fn copy(
                     Some((places.get(&delivery.destination.0)?.clone(), delivery))
                 })
                 .collect();
-            let (Ok(mut record), false) = (record, owed.is_empty()) else {
+            let (Ok(record), false) = (record, owed.is_empty()) else {
                 salvaged.lost += 1;
                 return Ok(());
             };
-            record.facts.recovered = true;
-            record.id = RecordId(next_id);
+            let record = Record {
+                id: RecordId(next_id),
+                facts: Arc::new(EventFacts {
+                    recovered: true,
+                    ..Arc::unwrap_or_clone(record.facts)
+                }),
+                ..record
+            };
             next_id += owed.len() as u64;
             salvaged.recovered += 1;
             let written = write_record(
@@ -273,7 +279,7 @@ fn write_record(
         let id = destinations.intern(destination);
         // What moved to quarantine keeps its number there and is in no line.
         let in_line = old.moved.is_none() && record.facts.quarantine.is_none();
-        let call = record.facts.call.as_ref().filter(|_| in_line);
+        let call = record.call.as_ref().filter(|_| in_line);
         let place: PlacedDelivery = admission.readmit(&record.facts.app, call, id);
         if let Some(interned) = destinations.interned(id) {
             placed.push((place, interned));
@@ -287,7 +293,8 @@ fn write_record(
         }
         *stored += 1;
     }
-    let new = new_record(Arc::new(record), &placed);
+    let facts = stored_facts(&json(&*record.facts), record.call.as_ref());
+    let new = new_record(Arc::new(record), facts, &placed);
     store.insert_records([(&*new.record, new.facts.as_str())].into_iter())?;
     for (delivery, (moved, sequence)) in new.deliveries.into_iter().zip(moved) {
         let mut row = delivery.row;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    admit::{Offer, PlacedDelivery},
+    admit::{EventFacts, PlacedDelivery},
     dispatch::{Lane, Owed},
     event::CallKey,
     route::{Address, Destination},
@@ -14,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    Admitted, Callback, DeliveryPayload, Record, RecordFacts,
+    Admitted, DeliveryPayload, Record,
     handles::{KnownDestination, ShareId},
     reply::PendingReply,
     store::{DeliveryRow, json},
@@ -66,37 +65,20 @@ pub(super) fn outcome(admitted: Admitted) -> EventOutcome {
     }
 }
 
-/// The facts of an event of `callback`.
-pub(super) fn facts(callback: &Callback, offer: &Offer, call: Option<CallKey>) -> RecordFacts {
-    RecordFacts {
-        app: callback.app.clone(),
-        call,
-        kind: offer.kind,
-        generation: offer.generation.clone(),
-        event_type: offer.event_type.clone(),
-        event_id: offer.event_id.clone(),
-        correlation_id: offer.correlation_id.clone(),
-        received: callback.received,
-        path: callback.path.clone(),
-        query: callback.query.clone(),
-        traceparent: callback.traceparent.clone(),
-        tracestate: callback.tracestate.clone(),
-        quarantine: offer.quarantine.clone(),
-        recovered: false,
+/// A record's facts as stored: those of its event, with the call that admission has found for it.
+pub(super) fn stored_facts(facts_json: &str, call: Option<&CallKey>) -> String {
+    match (call, facts_json.strip_prefix('{')) {
+        (Some(call), Some(members)) => format!("{{\"call\":{},{members}", json(call)),
+        _ => facts_json.to_owned(),
     }
-}
-
-/// A copy of an event's bytes: a slice would keep the whole callback in memory.
-pub(super) fn own(body: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(body)
 }
 
 /// A record with its deliveries; the first delivery has the same id as the record.
 pub(super) fn new_record(
     record: Arc<Record>,
+    facts: String,
     placed: &[(PlacedDelivery, KnownDestination)],
 ) -> NewRecord {
-    let facts = json(&record.facts);
     let bytes = u32::try_from(facts.len() + record.body.len()).unwrap_or(u32::MAX);
     let received = u32::try_from(record.facts.received.as_second().max(1)).unwrap_or(u32::MAX);
     let mut id = record.id.0;
@@ -147,14 +129,14 @@ pub(super) fn new_record(
 /// A line for `hookswitch tail`.
 pub(super) fn live_line(
     stage: LiveStage,
-    facts: &RecordFacts,
+    (facts, call): (&EventFacts, Option<&CallKey>),
     delivery: Option<&DeliveryPayload>,
 ) -> LiveEvent {
     LiveEvent {
         stage,
         at: jiff::Timestamp::now(),
         app: facts.app.to_string(),
-        call: facts.call.as_ref().map(ToString::to_string),
+        call: call.map(ToString::to_string),
         kind: facts.kind.to_string(),
         event_type: facts.event_type.clone(),
         id: facts.event_id.clone(),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{
-    admit::{CallRule, EventIdentity, Offer, Quarantine, QuarantineReason},
+    admit::{CallRule, EventFacts, EventIdentity, Offer, Quarantine, QuarantineReason},
     config,
     dispatch::{DeliveryId, Owed},
     event::{AppName, CallIds, Kind},
@@ -193,18 +193,17 @@ pub(super) fn body(id: &str) -> Bytes {
     ))
 }
 
-pub(super) fn callback(offers: Vec<Offer>) -> Callback {
+pub(super) fn callback(offers: Vec<Offer>) -> Arc<Callback> {
     static ARRIVAL: AtomicU64 = AtomicU64::new(1);
-    Callback {
+    Arc::new(Callback {
         arrival: ARRIVAL.fetch_add(1, Ordering::Relaxed),
-        app: AppName::try_from("contoso".to_owned()).unwrap(),
-        received: Timestamp::now(),
-        path: Some("calls/1".into()),
-        query: None,
-        traceparent: None,
-        tracestate: None,
+        app: app(),
         offers,
-    }
+    })
+}
+
+fn app() -> AppName {
+    AppName::try_from("contoso".to_owned()).unwrap()
 }
 
 /// An event `id` of `call`, for these queues.
@@ -220,38 +219,42 @@ pub(super) fn event(call: &str, id: &str, queues: &[&str]) -> Offer {
 }
 
 pub(super) fn event_of(ids: CallIds, id: &str, queues: &[&str]) -> Offer {
-    Offer {
-        body: body(id),
-        event_type: "Microsoft.Communication.CallConnected".into(),
-        event_id: id.into(),
-        kind: Kind::CallState,
-        generation: None,
-        correlation_id: None,
-        identity: EventIdentity {
-            named: Some(("source".into(), id.into())),
-            digest: xxhash_rust::xxh3::xxh3_128(id.as_bytes()),
-        },
-        call: CallRule::Auto(ids),
-        targets: queues
-            .iter()
-            .map(|name| Target::Queue {
-                name: (*name).into(),
-                partitions: None,
-                queue_type: QueueType::Quorum,
-            })
-            .collect(),
-        quarantine: None,
-    }
+    let targets = queues
+        .iter()
+        .map(|name| Target::Queue {
+            name: (*name).into(),
+            partitions: None,
+            queue_type: QueueType::Quorum,
+        })
+        .collect();
+    offer(ids, id, targets, None)
 }
 
 /// An event that goes to quarantine.
 pub(super) fn broken(id: &str) -> Offer {
-    Offer {
-        targets: vec![Target::quarantine()],
-        quarantine: Some(Quarantine {
-            reason: QuarantineReason::Invalid,
-            faults: Vec::new(),
-        }),
-        ..event("c", id, &[])
-    }
+    let ids = CallIds {
+        connection: Some("c".to_owned()),
+        ..CallIds::default()
+    };
+    let quarantine = Quarantine {
+        reason: QuarantineReason::Invalid,
+        faults: Vec::new(),
+    };
+    offer(ids, id, vec![Target::quarantine()], Some(quarantine))
+}
+
+fn offer(ids: CallIds, id: &str, targets: Vec<Target>, quarantine: Option<Quarantine>) -> Offer {
+    let identity = EventIdentity {
+        named: Some(("source".into(), id.into())),
+        digest: xxhash_rust::xxh3::xxh3_128(id.as_bytes()),
+    };
+    let facts = EventFacts {
+        kind: Kind::CallState,
+        event_type: "Microsoft.Communication.CallConnected".into(),
+        event_id: id.into(),
+        path: Some("calls/1".into()),
+        quarantine,
+        ..EventFacts::new(app(), Timestamp::now())
+    };
+    Offer::new(identity, (ids, CallRule::Auto), targets, facts, body(id))
 }

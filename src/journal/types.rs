@@ -3,13 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    admit::{Offer, Quarantine},
+    admit::{EventFacts, Offer, Quarantine},
     dispatch::{DeliveryId, RecordId, Refused},
-    event::{AppName, CallKey, Generation, Kind},
+    event::{AppName, CallKey},
     route::Destination,
     status::{Health, Ledger, LiveFeed},
 };
@@ -21,16 +19,6 @@ pub struct Callback {
     pub arrival: u64,
     /// The app of its path.
     pub app: AppName,
-    /// When it was received.
-    pub received: Timestamp,
-    /// The rest of the path after `/callbacks/{app}/`, percent-encoded as received; `None` if there was none.
-    pub path: Option<String>,
-    /// The parameters named in `pass_query`, as a query string; `None` if there were none.
-    pub query: Option<String>,
-    /// W3C `traceparent`.
-    pub traceparent: Option<String>,
-    /// W3C `tracestate`.
-    pub tracestate: Option<String>,
     /// Its events, in the order of its array.
     pub offers: Vec<Offer>,
 }
@@ -111,51 +99,23 @@ pub enum JournalRefusal {
     NotConfirmed,
 }
 
-/// The facts of a record besides its bytes; stored as JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecordFacts {
-    pub app: AppName,
-    /// Call key; `None` for unkeyed events.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub call: Option<CallKey>,
-    pub kind: Kind,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generation: Option<Generation>,
-    /// Full wire type.
-    pub event_type: String,
-    /// Event id: AMQP `message_id`.
-    pub event_id: String,
-    /// AMQP `correlation_id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub correlation_id: Option<String>,
-    /// When it was accepted.
-    pub received: Timestamp,
-    /// `hookswitch-path`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// `hookswitch-query`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tracestate: Option<String>,
-    /// Set when the event itself is in quarantine.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quarantine: Option<Quarantine>,
-    /// True for a record salvaged from a damaged journal: `hookswitch-recovered`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub recovered: bool,
-}
-
 /// An event as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Its row.
     pub id: RecordId,
-    pub facts: RecordFacts,
+    /// Call key; `None` for unkeyed events.
+    pub call: Option<CallKey>,
+    pub facts: Arc<EventFacts>,
     /// The bytes to publish.
     pub body: Bytes,
+}
+
+impl Record {
+    /// Its facts and its call.
+    pub(super) fn about(&self) -> (&EventFacts, Option<&CallKey>) {
+        (&self.facts, self.call.as_ref())
+    }
 }
 
 /// Everything the publisher needs to make the message of one delivery.

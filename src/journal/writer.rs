@@ -32,7 +32,7 @@ use super::{
     reader::{ReadRequest, read_parcel},
     reply::ReplyBatch,
     routing_keys::RoutingKeys,
-    stage::{NewRecord, StagedCallback, facts, live_line, new_record, outcome, own},
+    stage::{NewRecord, StagedCallback, live_line, new_record, outcome, stored_facts},
     store::Store,
 };
 
@@ -345,7 +345,7 @@ impl JournalWriter {
         {
             self.status
                 .live
-                .send(|| live_line(LiveStage::Delivered, &payload.record.facts, Some(&payload)));
+                .send(|| live_line(LiveStage::Delivered, payload.record.about(), Some(&payload)));
         }
     }
 
@@ -378,15 +378,17 @@ impl JournalWriter {
                 staged.outcomes.push(Admitted::Duplicate);
                 continue;
             };
-            staged.outcomes.push(if offer.quarantine.is_some() {
+            staged.outcomes.push(if offer.facts.quarantine.is_some() {
                 Admitted::Quarantined
             } else {
                 Admitted::Accepted
             });
+            let facts = stored_facts(&offer.facts_json, call.as_ref());
             let record = Arc::new(Record {
                 id: RecordId(self.next_id),
-                facts: facts(&callback, offer, call),
-                body: own(&offer.body),
+                call,
+                facts: offer.facts.clone(),
+                body: offer.body.clone(),
             });
             let placed: Vec<_> = placed
                 .into_iter()
@@ -396,7 +398,7 @@ impl JournalWriter {
                 })
                 .collect();
             self.next_id += placed.len().max(1) as u64;
-            staged.records.push(new_record(record, &placed));
+            staged.records.push(new_record(record, facts, &placed));
         }
         if let Some(refusal) = self.no_room(&staged.records) {
             self.admission.roll_back_to(mark);
@@ -477,14 +479,14 @@ impl JournalWriter {
                 owed.push(delivery.owed);
                 payloads.push((delivery.owed.delivery, delivery.payload.clone()));
             }
-            let facts = &record.record.facts;
-            self.status.live.send(|| match facts.quarantine {
+            let about = record.record.about();
+            self.status.live.send(|| match about.0.quarantine {
                 Some(_) => live_line(
                     LiveStage::Quarantined,
-                    facts,
+                    about,
                     record.deliveries.first().map(|delivery| &delivery.payload),
                 ),
-                None => live_line(LiveStage::Accepted, facts, None),
+                None => live_line(LiveStage::Accepted, about, None),
             });
         }
         if events > 0 {

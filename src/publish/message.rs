@@ -187,7 +187,7 @@ fn assemble(
     for (name, value) in [
         (
             "hookswitch-call",
-            facts.call.as_ref().map(|call| call.as_str()),
+            payload.record.call.as_ref().map(|call| call.as_str()),
         ),
         (
             "hookswitch-generation",

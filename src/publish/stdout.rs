@@ -185,7 +185,7 @@ fn line(payload: &DeliveryPayload, instance: &str, boot: u64, delivery: Delivery
         queue,
         exchange,
         routing_key,
-        call: facts.call.as_ref().map(|call| call.as_str()),
+        call: payload.record.call.as_ref().map(|call| call.as_str()),
         sequence: payload.sequence,
         app: facts.app.as_str(),
         kind: facts.kind.as_str(),
@@ -234,9 +234,10 @@ mod tests {
     use std::sync::Arc;
 
     use crate::{
+        admit::EventFacts,
         dispatch::RecordId,
         event::{AppName, CallKey, Kind},
-        journal::{Record, RecordFacts},
+        journal::Record,
         route::QueueType,
     };
 
@@ -246,22 +247,16 @@ mod tests {
         let payload = DeliveryPayload {
             record: Arc::new(Record {
                 id: RecordId(1),
-                facts: RecordFacts {
-                    app: AppName::try_from("dev".to_owned()).unwrap(),
-                    call: CallKey::new("c"),
+                call: CallKey::new("c"),
+                facts: Arc::new(EventFacts {
                     kind: Kind::Hold,
-                    generation: None,
                     event_type: "T".into(),
                     event_id: "e".into(),
-                    correlation_id: None,
-                    received: "2026-01-02T03:04:05Z".parse().unwrap(),
-                    path: None,
-                    query: None,
-                    traceparent: None,
-                    tracestate: None,
-                    quarantine: None,
-                    recovered: false,
-                },
+                    ..EventFacts::new(
+                        AppName::try_from("dev".to_owned()).unwrap(),
+                        "2026-01-02T03:04:05Z".parse().unwrap(),
+                    )
+                }),
                 body: bytes::Bytes::from_static(body.as_bytes()),
             }),
             destination: Arc::new(Destination {

@@ -3,11 +3,13 @@
 use proptest::prelude::*;
 
 use crate::{
-    event::{AppName, CallIds, CallKey, Kind},
+    event::{AppName, CallIds, CallKey},
     route::{DestinationId, QueueType, Target},
 };
 
-use crate::admit::{Admission, AdmissionDecision, AdmissionLimits, CallRule, EventIdentity, Offer};
+use crate::admit::{
+    Admission, AdmissionDecision, AdmissionLimits, CallRule, EventFacts, EventIdentity, Offer,
+};
 
 const LEG: &str = "leg";
 const SECOND_LEG: &str = "second leg";
@@ -58,25 +60,24 @@ fn of_file(call: Option<&str>) -> CallIds {
 }
 
 fn offer(ids: CallIds, digest: usize) -> Offer {
-    Offer {
-        body: bytes::Bytes::from_static(b"{}"),
-        event_type: "Microsoft.Communication.CallConnected".into(),
-        event_id: "id".into(),
-        kind: Kind::CallState,
-        generation: None,
-        correlation_id: None,
-        identity: EventIdentity {
-            named: None,
-            digest: digest as u128,
-        },
-        call: CallRule::Auto(ids),
-        targets: vec![Target::Queue {
-            name: "q".into(),
-            partitions: None,
-            queue_type: QueueType::Quorum,
-        }],
-        quarantine: None,
-    }
+    let identity = EventIdentity {
+        named: None,
+        digest: digest as u128,
+    };
+    let targets = vec![Target::Queue {
+        name: "q".into(),
+        partitions: None,
+        queue_type: QueueType::Quorum,
+    }];
+    let app = AppName::try_from("a".to_owned()).unwrap();
+    let facts = EventFacts::new(app, jiff::Timestamp::UNIX_EPOCH);
+    Offer::new(
+        identity,
+        (ids, CallRule::Auto),
+        targets,
+        facts,
+        bytes::Bytes::from_static(b"{}"),
+    )
 }
 
 /// The keys of the events, in the order given; every event in a commit of its own.

@@ -45,7 +45,10 @@ async fn a_shared_secret_lets_in_and_goes_no_further() {
     let request = door.post(&path, rang("1").to_string());
     let (response, callback) = door.kept(request).await;
     assert_eq!(response.status(), 202);
-    assert_eq!(callback.query.as_deref(), Some("callerId=7"));
+    assert_eq!(
+        callback.offers[0].facts.query.as_deref(),
+        Some("callerId=7")
+    );
     assert!(!format!("{callback:?}").contains(SECRET));
     let request = door.post("/callbacks/guarded", rang("2").to_string());
     let (response, _) = door.kept(request.header("X-Callback-Key", SECRET)).await;

@@ -109,7 +109,7 @@ async fn try_shape(door: &mut Listener, shape: &Shape) -> (String, Vec<String>) 
                 read = stream.read_buf(&mut text) => if read.unwrap() == 0 { break },
                 offered = door.journal.next() => {
                     let callback = offered.unwrap().keep();
-                    seen.extend(callback.offers.iter().map(|offer| offer.event_id.to_string()));
+                    seen.extend(callback.offers.iter().map(|offer| offer.facts.event_id.to_string()));
                 }
             }
         }
@@ -123,7 +123,7 @@ async fn try_shape(door: &mut Listener, shape: &Shape) -> (String, Vec<String>) 
             callback
                 .offers
                 .iter()
-                .map(|offer| offer.event_id.to_string()),
+                .map(|offer| offer.facts.event_id.to_string()),
         );
     }
     (String::from_utf8(text).unwrap(), seen)

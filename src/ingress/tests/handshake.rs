@@ -79,7 +79,7 @@ async fn event_grid_is_given_its_code_with_200_and_nothing_is_kept() {
     let (_, callback) = door
         .kept(door.post("/callbacks/grid", rang("1").to_string()))
         .await;
-    assert_eq!(callback.offers[0].event_id, "1");
+    assert_eq!(callback.offers[0].facts.event_id, "1");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn an_app_without_event_grid_takes_the_question_as_an_event() {
         .header("aeg-event-type", "SubscriptionValidation");
     let (response, callback) = door.kept(request).await;
     assert_eq!(response.status(), 202, "which is no consent");
-    assert_eq!(callback.offers[0].event_type, TYPE);
+    assert_eq!(callback.offers[0].facts.event_type, TYPE);
     door.counted("hookswitch_handshakes_total{kind=\"event_grid\",outcome=\"granted\"} 0")
         .await;
 }
@@ -125,7 +125,7 @@ async fn a_delivery_with_an_event_of_that_type_is_a_delivery() {
         .header("aeg-event-type", "Notification");
     let (response, callback) = door.kept(request).await;
     assert_eq!(response.status(), 202);
-    assert_eq!(callback.offers[0].event_type, TYPE);
+    assert_eq!(callback.offers[0].facts.event_type, TYPE);
 }
 
 #[tokio::test]

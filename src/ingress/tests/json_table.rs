@@ -85,7 +85,7 @@ async fn json_on_which_parsers_disagree_is_refused_with_its_position_or_publishe
                 };
                 let sent = case.body.strip_prefix("\u{feff}".as_bytes());
                 let sent = sent.unwrap_or(&case.body).trim_ascii();
-                let same = offer.body == sent && offer.quarantine.is_none();
+                let same = offer.body == sent && offer.facts.quarantine.is_none();
                 if same { "unchanged" } else { "changed" }.to_owned()
             }
             (400, None) => {

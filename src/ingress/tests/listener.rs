@@ -132,20 +132,20 @@ async fn what_a_callback_carries_reaches_the_journal() {
         .header("tracestate", "a=1")
         .header("tracestate", "b=2");
     let (_, callback) = door.kept(request).await;
-    assert_eq!(callback.path.as_deref(), Some("survey%20a/7"));
-    assert_eq!(callback.query.as_deref(), Some("callerId=%2B1425"));
-    assert!(callback.traceparent.unwrap().starts_with("00-0af7"));
-    assert_eq!(callback.tracestate.as_deref(), Some("a=1,b=2"));
+    let facts = &callback.offers[0].facts;
+    assert_eq!(facts.path.as_deref(), Some("survey%20a/7"));
+    assert_eq!(facts.query.as_deref(), Some("callerId=%2B1425"));
+    assert!(facts.traceparent.as_ref().unwrap().starts_with("00-0af7"));
+    assert_eq!(facts.tracestate.as_deref(), Some("a=1,b=2"));
 
     let request = door
         .post("/callbacks/contoso/", rang("2").to_string())
         .header("traceparent", "nonsense")
         .header("tracestate", "a=1");
     let (_, next) = door.kept(request).await;
-    assert_eq!(
-        (next.path, next.query, next.traceparent, next.tracestate),
-        (None, None, None, None)
-    );
+    let facts = &next.offers[0].facts;
+    assert_eq!((&facts.path, &facts.query), (&None, &None));
+    assert_eq!((&facts.traceparent, &facts.tracestate), (&None, &None));
     assert!(next.arrival > callback.arrival);
 }
 
@@ -161,7 +161,7 @@ async fn the_order_of_arrival_is_that_of_the_heads_not_of_the_bodies() {
         .await;
     slow.write_all(body.as_bytes()).await.unwrap();
     let first = door.journal.next().await.unwrap().keep();
-    assert_eq!(first.offers[0].event_id, "slow");
+    assert_eq!(first.offers[0].facts.event_id, "slow");
     assert!(first.arrival < second.arrival);
 }
 
@@ -346,7 +346,7 @@ async fn a_byte_order_mark_and_the_charset_us_ascii_are_taken_in_every_mode() {
             let [offer] = &callback.offers[..] else {
                 panic!("{media_type}: {} events", callback.offers.len());
             };
-            assert!(offer.quarantine.is_none(), "{media_type}");
+            assert!(offer.facts.quarantine.is_none(), "{media_type}");
             published.push((offer.body.clone(), offer.identity.clone()));
         }
         assert_eq!(published[0], published[1], "{media_type}");
@@ -508,7 +508,7 @@ async fn a_connection_goes_on_after_a_refusal() {
     let mut arrivals = Vec::new();
     for id in ["2", "3"] {
         let callback = door.journal.next().await.unwrap().keep();
-        assert_eq!(callback.offers[0].event_id, id);
+        assert_eq!(callback.offers[0].facts.event_id, id);
         arrivals.push(callback.arrival);
         let answer = one_answer(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");

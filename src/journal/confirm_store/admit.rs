@@ -6,16 +6,12 @@ use crate::{
     admit::Offer,
     dispatch::{DeliveryId, Lane, Owed, RecordId},
     event::CallKey,
-    journal::{
-        Callback, DeliveryPayload, JournalRefusal, Record,
-        stage::{facts, own},
-    },
+    journal::{Callback, DeliveryPayload, JournalRefusal, Record},
     route::{Destination, DestinationId},
 };
 
 use super::{
-    ConfirmStore, DeliveryPlace, DeliveryProgress, EventSlot, InFlightDelivery, KnownEvent,
-    own_key, size,
+    ConfirmStore, DeliveryPlace, DeliveryProgress, EventSlot, InFlightDelivery, KnownEvent, size,
 };
 
 impl ConfirmStore {
@@ -33,7 +29,8 @@ impl ConfirmStore {
         if self.known(which).answered {
             return which;
         }
-        let call = own_key(offer);
+        // Every replica computes the same one.
+        let call = offer.own_key();
         let lane = call.as_ref().map(|key| self.lane(callback, key));
         let targets: Vec<Destination> = offer
             .targets
@@ -62,8 +59,9 @@ impl ConfirmStore {
                 let record = record.get_or_insert_with(|| {
                     Arc::new(Record {
                         id: RecordId(self.next_id),
-                        facts: facts(callback, offer, call.clone()),
-                        body: own(&offer.body),
+                        call: call.clone(),
+                        facts: offer.facts.clone(),
+                        body: offer.body.clone(),
                     })
                 });
                 let record = record.clone();
@@ -79,7 +77,9 @@ impl ConfirmStore {
     pub(super) fn would_overtake_itself(&mut self, callback: &Callback) -> Option<JournalRefusal> {
         let mut later = HashSet::new();
         for offer in callback.offers.iter().rev() {
-            let Some(call) = own_key(offer) else { continue };
+            let Some(call) = offer.own_key() else {
+                continue;
+            };
             if later.insert(call) {
                 continue;
             }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::journal::{Callback, JournalRefusal, LimitReached, handles::ShareId};
 
-use super::{ConfirmStore, WaitedEvent, own_key};
+use super::{ConfirmStore, WaitedEvent};
 
 /// With fewer waiting callbacks in total there are enough permits, and none is refused early.
 const CROWD: usize = 16;
@@ -94,7 +94,7 @@ impl ConfirmStore {
             return None;
         }
         for offer in &callback.offers {
-            let call = own_key(offer);
+            let call = offer.own_key();
             for target in &offer.targets {
                 let destination = target.place(call.as_ref());
                 let id = self.routing_keys.id(&callback.app, destination);

@@ -35,7 +35,7 @@ impl ConfirmStore {
         if let Some(payload) = &payload {
             self.status
                 .live
-                .send(|| live_line(LiveStage::Delivered, &payload.record.facts, Some(payload)));
+                .send(|| live_line(LiveStage::Delivered, payload.record.about(), Some(payload)));
         }
         if let Some(share) = self.destinations.share(under_way.owed.destination) {
             self.waiting.confirmed(share);
@@ -104,7 +104,7 @@ impl ConfirmStore {
                     self.status.live.send(|| {
                         live_line(
                             LiveStage::Quarantined,
-                            &payload.record.facts,
+                            payload.record.about(),
                             Some(&payload),
                         )
                     });

@@ -1,6 +1,6 @@
 //! The store of `confirm` mode.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     dispatch::{DeliveryId, Owed, Refused},
@@ -29,7 +29,7 @@ fn open(timeout: Duration, limit_bytes: u64) -> Running {
 }
 
 /// Offers a callback without waiting for the answer.
-async fn offer(journal: &OpenJournal, callback: Callback) -> Answer<'static> {
+async fn offer(journal: &OpenJournal, callback: Arc<Callback>) -> Answer<'static> {
     let intake = journal.intake.clone();
     let mut answer: Answer<'static> = Box::pin(async move { intake.submit(callback).await });
     assert!(futures_util::poll!(answer.as_mut()).is_pending());
@@ -295,7 +295,7 @@ async fn the_call_key_is_a_function_of_the_event_alone() {
         .fetch(owed[1].delivery)
         .await
         .unwrap();
-    assert_eq!(payload.record.facts.call.as_ref().unwrap().as_str(), "s");
+    assert_eq!(payload.record.call.as_ref().unwrap().as_str(), "s");
     running.deliver(owed.iter().map(|owed| owed.delivery));
     assert!(outcomes(answer).await.is_ok());
     running.close();

@@ -222,7 +222,7 @@ async fn sequences_and_bindings_go_on_across_a_restart_without_gaps() {
         .fetch(owed[0].delivery)
         .await
         .unwrap();
-    assert_eq!(payload.record.facts.call.as_ref().unwrap().as_str(), "c");
+    assert_eq!(payload.record.call.as_ref().unwrap().as_str(), "c");
     second.close();
 }
 

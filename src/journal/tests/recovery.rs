@@ -61,7 +61,7 @@ pub(super) fn survivors(path: &Path) -> (u64, u64, bool) {
                 crate::journal::test_support::body(&facts.event_id)
             );
             assert_eq!(facts.recovered, was_salvaged);
-            let call = facts.call.clone().unwrap();
+            let call = payload.record.call.clone().unwrap();
             let (id, sequence) = last.entry(call).or_insert((String::new(), 0));
             assert!(*id < facts.event_id, "{id} before {}", facts.event_id);
             if was_salvaged {

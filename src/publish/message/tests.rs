@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    admit::{Quarantine, QuarantineReason},
+    admit::{EventFacts, Quarantine, QuarantineReason},
     dispatch::RecordId,
     event::{AppName, CallKey, Generation, Kind},
-    journal::{Record, RecordFacts},
+    journal::Record,
     route::QueueType,
 };
 
@@ -26,10 +26,9 @@ const RULES: MessageOptions<'static> = MessageOptions {
     without_body: false,
 };
 
-fn payload(queue: &str, change: impl FnOnce(&mut RecordFacts)) -> DeliveryPayload {
-    let mut facts = RecordFacts {
+fn payload(queue: &str, change: impl FnOnce(&mut EventFacts)) -> DeliveryPayload {
+    let mut facts = EventFacts {
         app: AppName::try_from("contoso".to_owned()).unwrap(),
-        call: CallKey::new("call-1"),
         kind: Kind::CallState,
         generation: Some(Generation::new("ga")),
         event_type: "Microsoft.Communication.CallConnected".into(),
@@ -47,7 +46,8 @@ fn payload(queue: &str, change: impl FnOnce(&mut RecordFacts)) -> DeliveryPayloa
     DeliveryPayload {
         record: Arc::new(Record {
             id: RecordId(1),
-            facts,
+            call: CallKey::new("call-1"),
+            facts: Arc::new(facts),
             body: Bytes::from_static(br#"{"id":"e-1"}"#),
         }),
         destination: Arc::new(Destination {
@@ -128,10 +128,10 @@ fn every_property_and_header_is_as_the_contract_says() {
 #[test]
 fn an_unkeyed_event_has_no_call_and_an_event_without_correlation_none() {
     let mut unkeyed = payload("q", |facts| {
-        facts.call = None;
         facts.correlation_id = None;
         facts.recovered = true;
     });
+    Arc::get_mut(&mut unkeyed.record).unwrap().call = None;
     unkeyed.sequence = None;
     let message = compose(&unkeyed, &STAMP, &RULES).unwrap();
     for name in ["hookswitch-call", "hookswitch-sequence"] {
@@ -186,7 +186,7 @@ fn what_no_broker_takes_is_refused_before_it_is_sent() {
     let refused = compose(&payload("q", |_| {}), &STAMP, &small).unwrap_err();
     assert_eq!(refused.code, 311);
     assert!(refused.text.contains("12 bytes"), "{}", refused.text);
-    let long = |facts: &mut RecordFacts| facts.query = Some("q".repeat(70_000));
+    let long = |facts: &mut EventFacts| facts.query = Some("q".repeat(70_000));
     let refused = compose(&payload("q", long), &STAMP, &RULES).unwrap_err();
     assert!(refused.text.contains("headers"), "{}", refused.text);
 }
@@ -197,7 +197,7 @@ fn the_quarantine_always_gets_something_that_fits() {
         max_message_bytes: 5,
         ..RULES
     };
-    let quarantined = |facts: &mut RecordFacts| {
+    let quarantined = |facts: &mut EventFacts| {
         facts.query = Some("ß".repeat(70_000));
         facts.quarantine = Some(Quarantine {
             reason: QuarantineReason::Invalid,

@@ -9,9 +9,9 @@ use std::{
 };
 
 use hookswitch::{
-    admit::{CallRule, EventIdentity, Offer},
+    admit::{CallRule, EventFacts, EventIdentity, Offer},
     config::{AcceptAfter, Broker, BrokerEndpoint, Delivery, Journal, Secret, Tls},
-    event::{AppName, CallKey, Kind},
+    event::{AppName, CallIds, CallKey},
     journal::{self, Callback, Intake, JournalCloser, StatusHandles},
     publish::{self, PublishError, Publisher},
     route::{QueueType, Route, Sink, Target},
@@ -196,33 +196,25 @@ impl World {
             r#"{{"specversion":"1.0","id":"{id}","source":"it","type":"It","data":"{}"}}"#,
             "x".repeat(padding)
         );
-        let offer = Offer {
+        let app = AppName::try_from("it".to_owned()).expect("a name");
+        let identity = EventIdentity {
+            named: Some(("it".to_owned(), id.clone())),
+            digest: uuid::Uuid::new_v4().as_u128(),
+        };
+        let call = (CallIds::default(), CallRule::Path(CallKey::new(call)));
+        let facts = EventFacts {
             event_type: "It".to_owned(),
             event_id: id.clone(),
-            kind: Kind::Unknown,
-            generation: None,
-            correlation_id: None,
-            identity: EventIdentity {
-                named: Some(("it".to_owned(), id.clone())),
-                digest: uuid::Uuid::new_v4().as_u128(),
-            },
-            call: CallRule::Path(CallKey::new(call)),
-            targets: vec![target.clone()],
-            quarantine: None,
-            body: body.into(),
+            ..EventFacts::new(app.clone(), jiff::Timestamp::now())
         };
+        let offer = Offer::new(identity, call, vec![target.clone()], facts, body.into());
         let receipt = self
             .intake
-            .submit(Callback {
+            .submit(Arc::new(Callback {
                 arrival: self.arrivals.fetch_add(1, Ordering::Relaxed),
-                app: AppName::try_from("it".to_owned()).expect("a name"),
-                received: jiff::Timestamp::now(),
-                path: None,
-                query: None,
-                traceparent: None,
-                tracestate: None,
+                app,
                 offers: vec![offer],
-            })
+            }))
             .await
             .expect("the journal takes it");
         drop(receipt);

@@ -9,7 +9,7 @@ use crate::route::DestinationId;
 
 use super::{
     AttemptId, ChannelId, ChannelLoss, DeliveryId, DispatcherInput, DispatcherOutput,
-    DispatcherSettings, Lane, Owed, Refused,
+    DispatcherSettings, InFlight, Lane, Owed, Refused,
     backoff::backoff,
     channel::{
         ChannelQueue, ChannelState, ChannelStatus, DestinationHold, DestinationQueue, HeldReason,
@@ -200,6 +200,26 @@ impl Dispatcher {
             open: channel.state == ChannelState::Open,
             stalled: channel.stalled,
         })
+    }
+
+    /// What a publish is for; `None`: it has its answer, or will never have one.
+    #[must_use]
+    pub fn in_flight(&self, attempt: AttemptId) -> Option<InFlight> {
+        let flight = self.flights.get(&attempt)?;
+        let entry = &self.entries[flight.slot];
+        Some(InFlight {
+            delivery: entry.delivery,
+            destination: entry.destination,
+            channel: flight.channel,
+        })
+    }
+
+    /// Publishes in flight on the channel itself, so without the one sent in isolation.
+    #[must_use]
+    pub fn in_flight_on(&self, id: ChannelId) -> usize {
+        self.channels
+            .get(&id)
+            .map_or(0, |channel| channel.in_flight.len())
     }
 
     /// Whether a publish of this channel was not confirmed in time, and the broker has answered none since.

@@ -161,6 +161,14 @@ pub enum DispatcherOutput {
     CutConnection,
 }
 
+/// A publish without an answer yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    pub delivery: DeliveryId,
+    pub destination: DestinationId,
+    pub channel: ChannelId,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DispatcherSettings {
     /// Unconfirmed publishes per channel, 1 to 200.

@@ -336,8 +336,14 @@ fn a_suspect_that_is_sent_alone_outlives_the_loss_of_its_channel() {
     desk.owe(1);
     desk.tell(lost(ChannelLoss::Refused { settled: true }));
     desk.tell(opened());
+    desk.owe(2);
+    assert_eq!(desk.dispatcher.in_flight_on(CHANNEL), 1);
     desk.tell(lost(ChannelLoss::Unfenced));
+    assert_eq!(desk.dispatcher.in_flight_on(CHANNEL), 0);
+    let delivery = |attempt| Some(desk.dispatcher.in_flight(AttemptId(attempt))?.delivery.0);
+    assert_eq!([1, 2, 3].map(delivery), [None, Some(1), None]);
     assert_eq!(desk.tell(confirmed(2)), [done(1)]);
+    assert_eq!(desk.dispatcher.in_flight(AttemptId(2)), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The engine's view of the channels: which are open, on which connection, and what is in flight on them.
+//! The engine's view of the channels: which are open, and on which connection.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,7 @@ use prometheus::Histogram;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    dispatch::{AttemptId, ChannelId, ChannelLoss, DeliveryId},
-    route::DestinationId,
-};
+use crate::dispatch::{ChannelId, ChannelLoss};
 
 use super::{broker_object::BrokerObject, channel::ChannelCommand, topology::TopologyCheck};
 
@@ -37,19 +34,9 @@ pub(super) struct ChannelOpening {
     pub(super) link: u64,
 }
 
-/// A publish that has not ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct InFlight {
-    pub(super) channel: ChannelId,
-    pub(super) delivery: DeliveryId,
-    pub(super) destination: DestinationId,
-    pub(super) alone: bool,
-}
-
 #[derive(Default)]
 pub(super) struct ChannelSlots {
     pub(super) all: HashMap<ChannelId, ChannelSlot>,
-    pub(super) flights: HashMap<AttemptId, InFlight>,
     /// The connection whose fence is declared, until every channel of those before it has reported its end.
     fence: Option<u64>,
     /// The same, for as long as that connection lives.
@@ -64,8 +51,7 @@ impl ChannelSlots {
         }
     }
 
-    /// A channel was lost; returns how many publishes were in flight on it.
-    pub(super) fn lost(&mut self, channel: ChannelId, loss: ChannelLoss) -> usize {
+    pub(super) fn lost(&mut self, channel: ChannelId, loss: ChannelLoss) {
         let opening = self.all.get_mut(&channel).and_then(|slot| slot.open.take());
         let settled = matches!(
             loss,
@@ -83,10 +69,6 @@ impl ChannelSlots {
                 self.fence = Some(held);
             }
         }
-        let before = self.flights.len();
-        self.flights
-            .retain(|_, flight| flight.alone || flight.channel != channel);
-        before - self.flights.len()
     }
 
     /// Connection `link` holds the fence.
@@ -206,23 +188,5 @@ mod tests {
         slots.lost(ChannelId(0), ChannelLoss::Settled);
         slots.lost(ChannelId(1), ChannelLoss::Unfenced);
         assert!(slots.take_fence());
-    }
-
-    #[test]
-    fn what_is_sent_alone_is_not_lost_with_its_destinations_channel() {
-        let mut slots = slots(&[1]);
-        for (attempt, alone) in [(1, false), (2, true), (3, false)] {
-            slots.flights.insert(
-                AttemptId(attempt),
-                InFlight {
-                    channel: ChannelId(0),
-                    delivery: DeliveryId(attempt),
-                    destination: DestinationId(0),
-                    alone,
-                },
-            );
-        }
-        assert_eq!(slots.lost(ChannelId(0), ChannelLoss::Settled), 2);
-        assert!(slots.flights.contains_key(&AttemptId(2)));
     }
 }

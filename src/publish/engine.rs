@@ -21,7 +21,7 @@ use crate::{
 use super::{
     broker_object::BrokerObject,
     channel::{AttemptEnd, ChannelCommand, ChannelEvent, ChannelTask, EndedAttempt, TaskId},
-    channel_slots::{ChannelOpening, ChannelSlot, ChannelSlots, InFlight},
+    channel_slots::{ChannelOpening, ChannelSlot, ChannelSlots},
     channel_status::{shown, stalled, status_of},
     destination_status::DestinationStatuses,
     engine_parts::EngineParts,
@@ -182,7 +182,8 @@ impl Engine {
                 }
             }
             ChannelEvent::Lost { loss, why } => {
-                for _ in 0..self.slots.lost(id, loss) {
+                self.slots.lost(id, loss);
+                for _ in 0..self.parts.dispatcher.in_flight_on(id) {
                     self.parts.metrics.published(PublishResult::Lost);
                 }
                 self.stand(id, DestinationState::Held, Some(why));
@@ -205,12 +206,10 @@ impl Engine {
             IsolatedEvent::NotSent { attempt, why } => {
                 tracing::warn!(error = why, "an isolated message was not accepted");
                 self.parts.metrics.published(PublishResult::Error);
-                self.slots.flights.remove(&attempt);
                 self.step(DispatcherInput::NotSent { attempt });
             }
             IsolatedEvent::Unknown { attempt } => {
                 self.parts.metrics.published(PublishResult::Lost);
-                self.slots.flights.remove(&attempt);
                 self.step(DispatcherInput::AloneUnknown { attempt });
             }
         }
@@ -319,16 +318,16 @@ impl Engine {
         let attempt = ended.attempt;
         match ended.how {
             AttemptEnd::PublishOutcome(outcome) => {
-                let flight = self.slots.flights.remove(&attempt);
-                if let Some(flight) = flight {
-                    self.without_body.remove(&flight.delivery);
+                let in_flight = self.parts.dispatcher.in_flight(attempt);
+                if let Some(in_flight) = in_flight {
+                    self.without_body.remove(&in_flight.delivery);
                 }
                 let metrics = &self.parts.metrics;
                 let input = match outcome {
                     PublishOutcome::Confirmed => {
                         metrics.published(PublishResult::Ack);
                         if let Some(slot) =
-                            flight.and_then(|flight| self.slots.all.get(&flight.channel))
+                            in_flight.and_then(|in_flight| self.slots.all.get(&in_flight.channel))
                         {
                             slot.confirm_duration.observe(ended.took.as_secs_f64());
                         }
@@ -345,10 +344,7 @@ impl Engine {
                 };
                 self.step(input);
             }
-            AttemptEnd::NotNow => {
-                self.slots.flights.remove(&attempt);
-                self.step(DispatcherInput::NotSent { attempt });
-            }
+            AttemptEnd::NotNow => self.step(DispatcherInput::NotSent { attempt }),
             AttemptEnd::Unsendable(refused) => {
                 self.parts.metrics.published(PublishResult::Error);
                 self.refused(attempt, refused);
@@ -358,10 +354,9 @@ impl Engine {
 
     /// A message can never be sent as it is. It goes to quarantine; a quarantined one is sent without its body.
     fn refused(&mut self, attempt: AttemptId, refused: Refused) {
-        let flight = self.slots.flights.remove(&attempt);
-        if let Some(flight) = flight
-            && self.parts.context.is_quarantine(flight.destination)
-            && self.without_body.insert(flight.delivery)
+        if let Some(in_flight) = self.parts.dispatcher.in_flight(attempt)
+            && self.parts.context.is_quarantine(in_flight.destination)
+            && self.without_body.insert(in_flight.delivery)
         {
             tracing::warn!(
                 code = refused.code,
@@ -410,20 +405,10 @@ impl Engine {
                     count,
                     without_body: self.without_body.contains(&delivery),
                 };
-                self.slots.flights.insert(
-                    attempt,
-                    InFlight {
-                        channel,
-                        delivery,
-                        destination,
-                        alone,
-                    },
-                );
                 if alone {
                     self.waiting.push_back(request);
                     self.next_alone();
                 } else if !self.order(channel, |epoch| ChannelCommand::Publish { epoch, request }) {
-                    self.slots.flights.remove(&attempt);
                     self.inputs.push_back(DispatcherInput::NotSent { attempt });
                 }
             }

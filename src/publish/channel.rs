@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    dispatch::{AttemptId, ChannelId, ChannelLoss, PublishOutcome, Refused, UnconfirmedPublishes},
+    dispatch::{AttemptId, ChannelId, ChannelLoss, UnconfirmedPublishes},
     status::DestinationState,
 };
 
@@ -25,7 +25,9 @@ use super::{
     connection::BrokerConnection,
     error::chain,
     loss::LossCause,
-    publish_request::{PublishContext, PublishEnd, PublishRequest, publish},
+    publish_request::{
+        AttemptEnd, EndedAttempt, PublishContext, PublishEnd, PublishRequest, publish,
+    },
     supervisor::{ConnectionWatch, pause},
     topology::TopologyCheck,
     topology_checker::TopologyChecker,
@@ -69,26 +71,6 @@ pub(super) enum ChannelEvent {
     Lost { loss: ChannelLoss, why: String },
     /// It cannot be opened, for now.
     TopologyStatus(DestinationState, Option<String>),
-}
-
-/// One publish that ended.
-#[derive(Debug)]
-pub(super) struct EndedAttempt {
-    pub(super) attempt: AttemptId,
-    pub(super) how: AttemptEnd,
-    /// From the hand-over to the answer.
-    pub(super) took: Duration,
-}
-
-/// How it ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum AttemptEnd {
-    /// The broker's answer.
-    PublishOutcome(PublishOutcome),
-    /// It can never be sent.
-    Unsendable(Refused),
-    /// It was not sent, because the journal could not provide it for now.
-    NotNow,
 }
 
 /// The state of a channel's task.
@@ -405,19 +387,11 @@ impl PendingPublishes {
                     self.outstanding
                         .resolved(attempt, verdict, attached, &mut certain);
                 }
-                PublishEnd::Unsendable(refused) => {
+                PublishEnd::NotSent(why) => {
                     self.outstanding.not_sent(attempt);
                     self.ended.push(EndedAttempt {
                         attempt,
-                        how: AttemptEnd::Unsendable(refused),
-                        took: Duration::ZERO,
-                    });
-                }
-                PublishEnd::NotNow => {
-                    self.outstanding.not_sent(attempt);
-                    self.ended.push(EndedAttempt {
-                        attempt,
-                        how: AttemptEnd::NotNow,
+                        how: AttemptEnd::NotSent(why),
                         took: Duration::ZERO,
                     });
                 }

@@ -20,14 +20,14 @@ use crate::{
 
 use super::{
     broker_object::BrokerObject,
-    channel::{AttemptEnd, ChannelCommand, ChannelEvent, ChannelTask, EndedAttempt, TaskId},
+    channel::{ChannelCommand, ChannelEvent, ChannelTask, TaskId},
     channel_slots::{ChannelOpening, ChannelSlot, ChannelSlots},
     channel_status::{shown, stalled, status_of},
     destination_status::DestinationStatuses,
     engine_parts::EngineParts,
     isolated::IsolatedEvent,
     metrics::PublishResult,
-    publish_request::PublishRequest,
+    publish_request::{AttemptEnd, EndedAttempt, NotSent, PublishRequest},
     supervisor::ConnectionEvent,
     topology::TopologyCheck,
     topology_checker::{TopologyReport, watch},
@@ -344,8 +344,8 @@ impl Engine {
                 };
                 self.step(input);
             }
-            AttemptEnd::NotNow => self.step(DispatcherInput::NotSent { attempt }),
-            AttemptEnd::Unsendable(refused) => {
+            AttemptEnd::NotSent(NotSent::NotNow) => self.step(DispatcherInput::NotSent { attempt }),
+            AttemptEnd::NotSent(NotSent::Unsendable(refused)) => {
                 self.parts.metrics.published(PublishResult::Error);
                 self.refused(attempt, refused);
             }

@@ -14,12 +14,13 @@ use crate::dispatch::{
 use super::{
     PublishError,
     backoff::Backoff,
-    channel::{AttemptEnd, EndedAttempt},
     connection::{BrokerConnection, Dialer},
     error::chain,
     fence::Fence,
     loss::{self, LossCause},
-    publish_request::{PublishContext, PublishEnd, PublishRequest, publish},
+    publish_request::{
+        AttemptEnd, EndedAttempt, PublishContext, PublishEnd, PublishRequest, publish,
+    },
     supervisor::{pause, until_gone},
 };
 
@@ -176,17 +177,10 @@ impl IsolatedPublisher {
                     took,
                 }));
             }
-            PublishEnd::Unsendable(refused) => {
+            PublishEnd::NotSent(why) => {
                 return IsolatedAttempt::News(IsolatedEvent::EndedAttempt(EndedAttempt {
                     attempt,
-                    how: AttemptEnd::Unsendable(refused),
-                    took: Duration::ZERO,
-                }));
-            }
-            PublishEnd::NotNow => {
-                return IsolatedAttempt::News(IsolatedEvent::EndedAttempt(EndedAttempt {
-                    attempt,
-                    how: AttemptEnd::NotNow,
+                    how: AttemptEnd::NotSent(why),
                     took: Duration::ZERO,
                 }));
             }

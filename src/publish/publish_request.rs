@@ -8,12 +8,12 @@ use std::{
 use lapin::{Channel, Confirmation, options::BasicPublishOptions};
 
 use crate::{
-    dispatch::{AttemptId, BrokerReply, DeliveryId, Refused, ReturnedMessage},
+    dispatch::{AttemptId, BrokerReply, DeliveryId, PublishOutcome, Refused, ReturnedMessage},
     journal::{Destinations, PayloadSource, PayloadUnavailable},
     route::DestinationId,
 };
 
-use super::message::{self, AttemptInfo, MessageOptions};
+use super::message::{self, AttemptInfo, Message, MessageOptions};
 
 /// What all publishes share.
 pub(super) struct PublishContext {
@@ -36,6 +36,32 @@ pub(super) struct PublishRequest {
     pub(super) without_body: bool,
 }
 
+/// One publish that ended.
+#[derive(Debug)]
+pub(super) struct EndedAttempt {
+    pub(super) attempt: AttemptId,
+    pub(super) how: AttemptEnd,
+    /// From the hand-over to the answer.
+    pub(super) took: Duration,
+}
+
+/// How a publish ended for the dispatcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AttemptEnd {
+    /// The broker's answer.
+    PublishOutcome(PublishOutcome),
+    NotSent(NotSent),
+}
+
+/// Why a publish ended before anything was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotSent {
+    /// It can never be sent.
+    Unsendable(Refused),
+    /// The journal could not provide it for now.
+    NotNow,
+}
+
 /// How one publish ended, before returns are attributed.
 #[derive(Debug)]
 pub(super) enum PublishEnd {
@@ -46,24 +72,19 @@ pub(super) enum PublishEnd {
         /// From the hand-over to the answer.
         took: Duration,
     },
-    /// It can never be sent; nothing was sent.
-    Unsendable(Refused),
-    /// The journal could not provide it for now; nothing was sent.
-    NotNow,
+    NotSent(NotSent),
     /// The channel is gone; the loss says whether it was sent.
     Failed(lapin::Error),
 }
 
-/// Publishes and waits for the confirm.
+/// The message of one publish.
 ///
-/// # Cancel safety
-/// None: dropping it does not withdraw what was handed to the connection. It may be dropped only when its channel is
-/// gone.
-pub(super) async fn publish(
-    context: Arc<PublishContext>,
-    channel: Channel,
-    request: PublishRequest,
-) -> PublishEnd {
+/// # Errors
+/// [`NotSent`]: the publish ends without one.
+pub(super) async fn compose(
+    context: &PublishContext,
+    request: &PublishRequest,
+) -> Result<Message, NotSent> {
     let payload = context.payloads.fetch(request.delivery).await;
     let attempt_info = AttemptInfo {
         instance: &context.instance,
@@ -77,22 +98,36 @@ pub(super) async fn publish(
         max_message_bytes: context.max_message_bytes,
         without_body: request.without_body,
     };
-    let made = match &payload {
-        Ok(payload) => message::compose(payload, &attempt_info, &rules),
+    match &payload {
+        Ok(payload) => {
+            message::compose(payload, &attempt_info, &rules).map_err(NotSent::Unsendable)
+        }
         // A record that the journal cannot read leaves its queue like one that the broker refused. In quarantine, where
         // nothing follows, it is replaced by a message that says so.
         Err(PayloadUnavailable::Unreadable) if context.is_quarantine(request.destination) => {
             Ok(message::tombstone(&attempt_info, &rules))
         }
-        Err(PayloadUnavailable::NotNow) => return PublishEnd::NotNow,
-        Err(PayloadUnavailable::Unreadable) => Err(Refused {
+        Err(PayloadUnavailable::NotNow) => Err(NotSent::NotNow),
+        Err(PayloadUnavailable::Unreadable) => Err(NotSent::Unsendable(Refused {
             code: 0,
             text: "unreadable: the journal's record is damaged".to_owned(),
-        }),
-    };
-    let message = match made {
+        })),
+    }
+}
+
+/// Publishes and waits for the confirm.
+///
+/// # Cancel safety
+/// None: dropping it does not withdraw what was handed to the connection. It may be dropped only when its channel is
+/// gone.
+pub(super) async fn publish(
+    context: Arc<PublishContext>,
+    channel: Channel,
+    request: PublishRequest,
+) -> PublishEnd {
+    let message = match compose(&context, &request).await {
         Ok(message) => message,
-        Err(refused) => return PublishEnd::Unsendable(refused),
+        Err(why) => return PublishEnd::NotSent(why),
     };
     let since = Instant::now();
     // `mandatory`: without it the broker acks, then drops, an event that no queue is bound for.

@@ -6,6 +6,7 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, LongString, ShortString},
 };
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -147,6 +148,21 @@ pub(super) fn tombstone(attempt_info: &AttemptInfo<'_>, rules: &MessageOptions<'
             .with_headers(headers.table),
         body: Bytes::new(),
     }
+}
+
+/// The headers whose value is text, an integer or a boolean; all of ours are.
+pub(super) fn header_values(properties: &BasicProperties) -> impl Iterator<Item = (&str, Value)> {
+    let headers = properties.headers().iter().flat_map(|table| table.inner());
+    headers.filter_map(|(name, value)| {
+        let value = match value {
+            AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into(),
+            AMQPValue::LongLongInt(number) => (*number).into(),
+            AMQPValue::LongInt(number) => (*number).into(),
+            AMQPValue::Boolean(truth) => (*truth).into(),
+            _ => return None,
+        };
+        Some((name.as_str(), value))
+    })
 }
 
 /// The attempt that a returned message belongs to; `None` if it does not belong to this opening of the journal.

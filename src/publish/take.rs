@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use lapin::{
     message::Delivery,
     options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions},
-    types::{AMQPValue, FieldTable},
+    types::FieldTable,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Broker;
 
-use super::{PublishError, connection::Dialer, ndjson_body::NdjsonBody};
+use super::{PublishError, connection::Dialer, message::header_values, ndjson_body::NdjsonBody};
 
 /// Messages in flight to us at once. More than one, so that a queue is emptied at the speed of the printer; still in
 /// order, because nothing is ever requeued.
@@ -118,21 +118,7 @@ async fn pause(idle: Option<Duration>) {
 
 fn event<'a>(queue: &'a str, delivery: &'a Delivery) -> TakenEvent<'a> {
     let properties = &delivery.properties;
-    let headers: BTreeMap<&str, Value> = properties
-        .headers()
-        .iter()
-        .flat_map(|table| table.inner())
-        .filter_map(|(name, value)| {
-            let value = match value {
-                AMQPValue::LongString(text) => String::from_utf8_lossy(text.as_bytes()).into(),
-                AMQPValue::LongLongInt(number) => (*number).into(),
-                AMQPValue::LongInt(number) => (*number).into(),
-                AMQPValue::Boolean(truth) => (*truth).into(),
-                _ => return None,
-            };
-            Some((name.as_str(), value))
-        })
-        .collect();
+    let headers: BTreeMap<&str, Value> = header_values(properties).collect();
     let header = |name: &str| headers.get(name);
     TakenEvent {
         queue,

@@ -79,20 +79,23 @@ pub(super) struct ChannelTask {
     pub(super) object: BrokerObject,
     pub(super) context: Arc<PublishContext>,
     pub(super) topology_checker: TopologyChecker,
-    pub(super) line: ConnectionWatch,
     pub(super) news: mpsc::Sender<(TaskId, ChannelEvent)>,
     pub(super) halt: CancellationToken,
 }
 
 impl ChannelTask {
     /// Opens the channel whenever there is a connection, and publishes until `halt`.
-    pub(super) async fn serve(mut self, mut orders: mpsc::Receiver<ChannelCommand>) {
+    pub(super) async fn serve(
+        self,
+        mut line: ConnectionWatch,
+        mut orders: mpsc::Receiver<ChannelCommand>,
+    ) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let mut epoch = 0;
         let halt = self.halt.clone();
         while !halt.is_cancelled() && !orders.is_closed() {
             let opened = tokio::select! {
-                opened = self.open() => opened,
+                opened = self.open(&mut line) => opened,
                 () = halt.cancelled() => return,
             };
             let (link, channel) = match opened {
@@ -128,21 +131,22 @@ impl ChannelTask {
         }
     }
 
-    async fn tell(&self, news: ChannelEvent) {
+    pub(super) async fn tell(&self, news: ChannelEvent) {
         // The engine outlives its channels; if it does not, there is no receiver left.
         drop(self.news.send((self.task_id, news)).await);
     }
 
     /// Opens a channel in confirm mode on the current connection and checks its topology.
     async fn open(
-        &mut self,
+        &self,
+        line: &mut ConnectionWatch,
     ) -> Result<(Arc<BrokerConnection>, Channel), (DestinationState, String)> {
         let link = loop {
-            let link = self.line.borrow_and_update().clone();
+            let link = line.borrow_and_update().clone();
             match link {
                 Some(link) => break link,
                 None => {
-                    if self.line.changed().await.is_err() {
+                    if line.changed().await.is_err() {
                         // The watch is closed only at the end, and then `halt` is near.
                         std::future::pending::<()>().await;
                     }

@@ -24,7 +24,7 @@ use super::{
     channel_slots::{ChannelOpening, ChannelSlot, ChannelSlots},
     channel_status::{shown, stalled, status_of},
     destination_status::DestinationStatuses,
-    engine_parts::EngineParts,
+    engine_parts::{EngineParts, Sink},
     isolated::IsolatedEvent,
     metrics::PublishResult,
     publish_request::{AttemptEnd, EndedAttempt, NotSent, PublishRequest},
@@ -428,8 +428,12 @@ impl Engine {
                 self.order(channel, |epoch| ChannelCommand::Close { epoch });
             }
             DispatcherOutput::CutConnection => {
+                // A write to standard output ends when its reader reads again, and not before.
+                let Sink::Broker(line) = &self.parts.sink else {
+                    return;
+                };
                 tracing::warn!("the broker does not answer channel.close: cutting the connection");
-                if let Some(link) = &*self.parts.line.borrow() {
+                if let Some(link) = &*line.borrow() {
                     link.cut();
                 }
             }
@@ -493,11 +497,17 @@ impl Engine {
             object: object.clone(),
             context: self.parts.context.clone(),
             topology_checker: self.parts.topology_checker.clone(),
-            line: self.parts.line.clone(),
             news: self.parts.channel_events.clone(),
             halt: halt.clone(),
         };
-        self.channel_tasks.spawn(channel_task.serve(taken));
+        match &self.parts.sink {
+            Sink::Broker(line) => self
+                .channel_tasks
+                .spawn(channel_task.serve(line.clone(), taken)),
+            Sink::Stdout(printer) => self
+                .channel_tasks
+                .spawn(channel_task.print(printer.clone(), taken)),
+        };
         let why = if self.connected {
             "its channel is being opened"
         } else {

@@ -12,6 +12,7 @@ use super::{
     channel::{ChannelEvent, TaskId},
     metrics::PublishMetrics,
     publish_request::{PublishContext, PublishRequest},
+    stdout::Printer,
     supervisor::ConnectionWatch,
     topology_checker::{TopologyChecker, TopologyReport},
 };
@@ -22,7 +23,7 @@ pub(super) struct EngineParts {
     pub(super) window: usize,
     pub(super) context: Arc<PublishContext>,
     pub(super) topology_checker: TopologyChecker,
-    pub(super) line: ConnectionWatch,
+    pub(super) sink: Sink,
     pub(super) settle: SettlementSender,
     pub(super) health: Arc<Health>,
     pub(super) metrics: PublishMetrics,
@@ -32,4 +33,10 @@ pub(super) struct EngineParts {
     pub(super) alone: mpsc::Sender<PublishRequest>,
     /// Ends the channels' tasks.
     pub(super) halt_channels: CancellationToken,
+}
+
+/// Where the channels' tasks send messages.
+pub(super) enum Sink {
+    Broker(ConnectionWatch),
+    Stdout(Printer),
 }

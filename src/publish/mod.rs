@@ -1,8 +1,9 @@
 //! From deliveries to confirmed messages: connections, channels, topology (docs/src/internals/delivery.md).
 //!
 //! One engine owns the dispatcher. Each destination has a task of its own that owns its channel; the publishing
-//! connection, the topology connection and the connection for isolated messages are three more. Of the earlier modules
-//! this one knows only the journal's handles.
+//! connection, the topology connection and the connection for isolated messages are three more. With `stdout:` these tasks
+//! print instead, and one printer takes the place of the connections. Of the earlier modules this one knows only the
+//! journal's handles.
 
 mod backoff;
 mod broker_object;

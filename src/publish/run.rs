@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use prometheus::Registry;
 use tokio::{
     sync::{mpsc, watch},
@@ -24,14 +25,14 @@ use super::{
     channel::{ChannelEvent, TaskId},
     connection::Dialer,
     engine::Engine,
-    engine_parts::EngineParts,
+    engine_parts::{EngineParts, Sink},
     fence::Fences,
     isolated::{IsolatedEvent, IsolatedPublisher},
     metrics::PublishMetrics,
     publish_request::PublishContext,
-    stdout,
+    stdout::Printer,
     supervisor::{self, ConnectionEvent},
-    topology_checker::{TopologyReport, topology_checker},
+    topology_checker::{TopologyChecker, TopologyReport, topology_checker},
 };
 
 /// Events of channels that may be queued for the engine; a channel with more waits.
@@ -88,9 +89,6 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), PublishError> {
     let metrics = PublishMetrics::register(&publisher.registry)?;
-    if publisher.broker.endpoint == BrokerEndpoint::Stdout {
-        return stdout::run(publisher, &metrics, drain, stop).await;
-    }
     PublisherLoop::open(publisher, metrics)
         .run(drain, stop)
         .await
@@ -103,8 +101,9 @@ struct PublisherLoop {
     channel_events: mpsc::Receiver<(TaskId, ChannelEvent)>,
     isolated_events: mpsc::Receiver<IsolatedEvent>,
     topology_reports: mpsc::Receiver<TopologyReport>,
-    /// The connection supervisor, the topology checker and the isolated publisher.
-    links: JoinSet<&'static str>,
+    /// The connection supervisor, the topology checker and the isolated publisher; or the printer. Each says what it means
+    /// that it ended.
+    links: JoinSet<PublishError>,
     halt_channels: CancellationToken,
     halt_links: CancellationToken,
 }
@@ -132,47 +131,48 @@ impl PublisherLoop {
         });
         let halt_channels = CancellationToken::new();
         let halt_links = CancellationToken::new();
-        let dialer = |what: &str| Dialer::new(broker.clone(), format!("hookswitch {name}{what}"));
         let mut links = JoinSet::new();
-
-        let (line_sender, line_watch) = watch::channel(None);
         let (connection_event_sender, connection_events) = mpsc::channel(EVENT_LIMIT);
-        let fences = Fences::new(&instance, metrics.fences_passed.clone());
-        let holding = supervisor::hold(
-            dialer(""),
-            fences.publishing(),
-            line_sender,
-            connection_event_sender,
-            halt_links.clone(),
-        );
-        links.spawn(async move {
-            holding.await;
-            "publishing connection"
-        });
-
-        let (topology_checker, answering) =
-            topology_checker(dialer(" topology"), broker.clone(), halt_links.clone());
-        links.spawn(async move {
-            answering.await;
-            "topology connection"
-        });
-
         let (alone, alone_orders) = mpsc::channel(1);
-        let (alone_news_sender, isolated_events) = mpsc::channel(1);
-        let isolated_publisher = IsolatedPublisher {
-            dialer: dialer(" alone"),
-            fence: fences.single_messages(),
-            context: context.clone(),
-            stall_timeout: settings.stall_timeout,
-            close_timeout: settings.close_timeout,
-            news: alone_news_sender,
-            halt: halt_links.clone(),
+        let (isolated_event_sender, isolated_events) = mpsc::channel(1);
+        let (sink, topology_checker) = if broker.endpoint == BrokerEndpoint::Stdout {
+            let (printer, writing) = Printer::new(std::io::stdout());
+            let halt = halt_links.clone();
+            links.spawn(async move {
+                tokio::select! { error = writing => error, () = halt.cancelled() => ended("printer") }
+            });
+            // Nothing that an earlier process printed is still on its way.
+            drop(connection_event_sender.try_send(ConnectionEvent::Fenced(1)));
+            (Sink::Stdout(printer), TopologyChecker::WITHOUT_BROKER)
+        } else {
+            let dialer =
+                |what: &str| Dialer::new(broker.clone(), format!("hookswitch {name}{what}"));
+            let (line_sender, line) = watch::channel(None);
+            let fences = Fences::new(&instance, metrics.fences_passed.clone());
+            let holding = supervisor::hold(
+                dialer(""),
+                fences.publishing(),
+                line_sender,
+                connection_event_sender,
+                halt_links.clone(),
+            );
+            links.spawn(holding.map(|()| ended("publishing connection")));
+            let (topology_checker, answering) =
+                topology_checker(dialer(" topology"), broker.clone(), halt_links.clone());
+            links.spawn(answering.map(|()| ended("topology connection")));
+            let isolated_publisher = IsolatedPublisher {
+                dialer: dialer(" alone"),
+                fence: fences.single_messages(),
+                context: context.clone(),
+                stall_timeout: settings.stall_timeout,
+                close_timeout: settings.close_timeout,
+                news: isolated_event_sender,
+                halt: halt_links.clone(),
+            };
+            let sending = isolated_publisher.serve(alone_orders);
+            links.spawn(sending.map(|()| ended("connection for single messages")));
+            (Sink::Broker(line), topology_checker)
         };
-        links.spawn(async move {
-            isolated_publisher.serve(alone_orders).await;
-            "connection for single messages"
-        });
-
         let (channel_event_sender, channel_events) = mpsc::channel(EVENT_LIMIT);
         let (findings_sender, topology_reports) = mpsc::channel(EVENT_LIMIT);
         let engine = Engine::new(EngineParts {
@@ -180,7 +180,7 @@ impl PublisherLoop {
             window: usize::try_from(settings.window).unwrap_or(usize::MAX),
             context,
             topology_checker,
-            line: line_watch,
+            sink,
             settle: publisher.settle,
             health: publisher.health,
             metrics,
@@ -244,7 +244,7 @@ impl PublisherLoop {
                 () = until(deadline) => self.engine.tick(),
                 _ = second.tick() => self.engine.look(),
                 () = drain.cancelled(), if !draining => draining = true,
-                Some(ended) = self.links.join_next() => return Err(early(ended)),
+                Some(ended) = self.links.join_next() => return Err(ended.unwrap_or_else(failed)),
                 Some(ended) = self.engine.channel_tasks.join_next() => expected(ended)?,
                 Some(ended) = self.engine.helpers.join_next() => expected(ended)?,
                 taken = self.feed.recv_many(&mut items, FEED_BATCH), if feeding => {
@@ -302,18 +302,14 @@ async fn until(deadline: Option<std::time::Instant>) {
 
 /// A channel's task ends when its destination is retired; a panic in it is a bug that must be noticed.
 fn expected(ended: Result<(), JoinError>) -> Result<(), PublishError> {
-    ended.map_err(|error| {
-        tracing::error!(%error, "a task of the publisher failed");
-        PublishError::EndedAttempt { part: "task" }
-    })
+    ended.map_err(failed)
 }
 
-fn early(ended: Result<&'static str, JoinError>) -> PublishError {
-    match ended {
-        Ok(part) => PublishError::EndedAttempt { part },
-        Err(error) => {
-            tracing::error!(%error, "a connection's task failed");
-            PublishError::EndedAttempt { part: "connection" }
-        }
-    }
+fn failed(error: JoinError) -> PublishError {
+    tracing::error!(%error, "a task of the publisher failed");
+    ended("task")
+}
+
+fn ended(part: &'static str) -> PublishError {
+    PublishError::EndedAttempt { part }
 }

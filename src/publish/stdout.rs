@@ -1,285 +1,275 @@
-//! `stdout:` in place of a broker: deliveries as NDJSON, to try Hookswitch without any other software.
+//! `stdout:` in place of a broker: messages as NDJSON, to try Hookswitch without any other software.
 
-use std::{io::Write, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    dispatch::{DeliveryId, Owed, Refused},
-    event::Fault,
-    journal::{DeliveryPayload, FeedItem, PayloadUnavailable, Settlement},
-    route::{Address, Destination, QUARANTINE},
-    status::DestinationState,
-};
+use crate::dispatch::{ChannelLoss, PublishOutcome};
 
 use super::{
-    PublishError, Publisher,
-    broker_object::broker_objects,
-    destination_status::DestinationStatuses,
-    message::is_quarantine,
-    metrics::{PublishMetrics, PublishResult},
+    PublishError,
+    broker_object::BrokerObject,
+    channel::{ChannelCommand, ChannelEvent, ChannelTask},
+    message::{Message, header_values},
     ndjson_body::NdjsonBody,
+    publish_request::{AttemptEnd, EndedAttempt, PublishRequest, compose},
 };
 
-/// Feed items printed and settled together.
-const BATCH: usize = 64;
+/// Lines that wait for the printer; beyond that the tasks wait.
+const WAITING_LIMIT: usize = 64;
+/// How long a halt waits for what is being printed: enough if standard output has a reader.
+const GRACE: Duration = Duration::from_millis(50);
 
-/// How soon the journal is asked again for a delivery that it could not read.
-const READ_AGAIN: Duration = Duration::from_secs(1);
+/// What the tasks of all destinations print on.
+#[derive(Clone)]
+pub(super) struct Printer(mpsc::Sender<(String, oneshot::Sender<()>)>);
 
-/// One delivery, under the names of the AMQP headers without their prefix.
-#[derive(Debug, Serialize)]
-struct DeliveryLine<'a> {
+impl Printer {
+    /// The printer, and the end of its thread: it writes until an error.
+    pub(super) fn new(
+        mut out: impl Write + Send + 'static,
+    ) -> (Self, impl Future<Output = PublishError>) {
+        let (lines, mut waiting) = mpsc::channel::<(String, oneshot::Sender<()>)>(WAITING_LIMIT);
+        // A reader that has stopped reading blocks a write for as long as it likes.
+        let writing = tokio::task::spawn_blocking(move || {
+            while let Some((line, written)) = waiting.blocking_recv() {
+                // Otherwise its task has given it up, and the next process prints it.
+                if !written.is_closed() {
+                    out.write_all(line.as_bytes())?;
+                    out.flush()?;
+                    written.send(()).ok();
+                }
+            }
+            io::Result::Ok(())
+        });
+        (Self(lines), async {
+            match writing.await {
+                Ok(Err(error)) => PublishError::Stdout(error),
+                Ok(Ok(())) | Err(_) => PublishError::EndedAttempt { part: "printer" },
+            }
+        })
+    }
+
+    /// Returns when `line` was written; never if it cannot be written.
+    async fn print(&self, line: String) {
+        let (written, answer) = oneshot::channel();
+        if self.0.send((line, written)).await.is_err() || answer.await.is_err() {
+            // The printer's error ends the publisher.
+            std::future::pending().await
+        }
+    }
+}
+
+impl ChannelTask {
+    /// Prints until `halt`. What was not printed by then stays pending.
+    pub(super) async fn print(self, printer: Printer, mut orders: mpsc::Receiver<ChannelCommand>) {
+        for epoch in 1.. {
+            self.tell(ChannelEvent::Opened { epoch, link: 1 }).await;
+            loop {
+                let order = tokio::select! {
+                    biased;
+                    () = self.halt.cancelled() => return,
+                    order = orders.recv() => order,
+                };
+                let request = match order {
+                    Some(ChannelCommand::Publish { request, .. }) => request,
+                    Some(ChannelCommand::Close { .. }) => break,
+                    None => return,
+                };
+                let late = async {
+                    self.halt.cancelled().await;
+                    tokio::time::sleep(GRACE).await;
+                };
+                let ended = tokio::select! {
+                    ended = self.print_one(&printer, request) => ended,
+                    () = late => return,
+                };
+                self.tell(ChannelEvent::EndedAttempt(vec![ended])).await;
+            }
+            // Nothing is ordered after a close, so all that was ordered before it was printed.
+            let (loss, why) = (
+                ChannelLoss::Settled,
+                "standard output was not read".to_owned(),
+            );
+            self.tell(ChannelEvent::Lost { loss, why }).await;
+        }
+    }
+
+    async fn print_one(&self, printer: &Printer, request: PublishRequest) -> EndedAttempt {
+        let since = Instant::now();
+        let how = match compose(&self.context, &request).await {
+            Ok(message) => {
+                printer.print(line(&self.object, &message)).await;
+                AttemptEnd::PublishOutcome(PublishOutcome::Confirmed)
+            }
+            Err(why) => AttemptEnd::NotSent(why),
+        };
+        EndedAttempt {
+            attempt: request.attempt,
+            how,
+            took: since.elapsed(),
+        }
+    }
+}
+
+/// One message, under the names of its headers without their prefix.
+#[derive(Serialize)]
+struct PrintedMessage<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exchange: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    routing_key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    call: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sequence: Option<i64>,
-    app: &'a str,
-    kind: &'a str,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generation: Option<&'a str>,
-    id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    correlation_id: Option<&'a str>,
-    instance: &'a str,
-    delivery: String,
-    received: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<&'a Fault>,
+    #[serde(flatten)]
+    fields: BTreeMap<String, Value>,
     event: NdjsonBody<'a>,
 }
 
-/// Prints all pending deliveries, one line each and in order, until `stop`, or after `drain` until nothing is pending.
-pub(super) async fn run(
-    mut publisher: Publisher,
-    metrics: &PublishMetrics,
-    drain: CancellationToken,
-    stop: CancellationToken,
-) -> Result<(), PublishError> {
-    let broker_objects = broker_objects(&publisher.routes);
-    let mut statuses =
-        DestinationStatuses::new(publisher.health.clone(), metrics.clone(), &broker_objects);
-    for object in &broker_objects {
-        statuses.set(&object.name(), DestinationState::Ready, None);
-    }
-    publisher.health.update(|view| view.broker.connected = true);
-    metrics.connected.set(1);
-    let instance = publisher.instance.to_string();
-    let mut items = Vec::with_capacity(BATCH);
-    loop {
-        if drain.is_cancelled() && publisher.feed.is_empty() {
-            return Ok(());
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(()),
-            taken = publisher.feed.recv_many(&mut items, BATCH) => if taken == 0 {
-                // The journal has closed: nothing more follows.
-                tokio::select! { () = drain.cancelled() => {}, () = stop.cancelled() => {} }
-                return Ok(());
-            },
-            () = drain.cancelled() => continue,
-        }
-        for item in items.drain(..) {
-            // A withdrawn delivery was already printed.
-            let FeedItem::Owed(owed) = item else { continue };
-            let (text, settlements) = tokio::select! {
-                printed = print(&publisher, &instance, &owed) => printed,
-                () = stop.cancelled() => return Ok(()),
-            };
-            let writing = tokio::task::spawn_blocking(move || {
-                let mut out = std::io::stdout().lock();
-                out.write_all(text.as_bytes())?;
-                out.flush()
-            });
-            // A reader that has stopped reading blocks the write for as long as it likes; what was not printed stays
-            // pending.
-            tokio::select! {
-                written = writing => written
-                    .map_err(|_| PublishError::EndedAttempt { part: "printer" })?
-                    .map_err(PublishError::Stdout)?,
-                () = stop.cancelled() => return Ok(()),
-            }
-            for settlement in &settlements {
-                metrics.published(match settlement {
-                    Settlement::Delivered(_) => PublishResult::Ack,
-                    Settlement::Poisoned(..) | Settlement::Forgotten(_) => PublishResult::Error,
-                });
-            }
-            publisher.settle.report(settlements);
+fn line(object: &BrokerObject, message: &Message) -> String {
+    let properties = &message.properties;
+    let mut fields: BTreeMap<String, Value> = header_values(properties)
+        .map(|(name, value)| {
+            (
+                name.trim_start_matches("hookswitch-").replace('-', "_"),
+                value,
+            )
+        })
+        .collect();
+    for (name, value) in [
+        ("type", properties.kind()),
+        ("message_id", properties.message_id()),
+        ("correlation_id", properties.correlation_id()),
+        ("routing_key", &Some(message.routing_key.clone())),
+    ] {
+        // What is too long for a property is in the header of the same name.
+        if let Some(value) = value {
+            fields
+                .entry(name.to_owned())
+                .or_insert_with(|| value.as_str().into());
         }
     }
-}
-
-async fn print(publisher: &Publisher, instance: &str, owed: &[Owed]) -> (String, Vec<Settlement>) {
-    let mut text = String::new();
-    let mut settlements = Vec::with_capacity(owed.len());
-    for owed in owed {
-        let delivery = owed.delivery;
-        match fetch(publisher, delivery).await {
-            Some(payload) => {
-                text.push_str(&line(&payload, instance, publisher.boot, delivery));
-                settlements.push(Settlement::Delivered(delivery));
-            }
-            // As on AMQP: it moves to quarantine, and leaves that with a line that says so.
-            None if !in_quarantine(publisher, owed) => settlements.push(Settlement::Poisoned(
-                delivery,
-                Refused {
-                    code: 0,
-                    text: "unreadable: the journal's record is damaged".to_owned(),
-                },
-            )),
-            None => {
-                text.push_str(&format!(
-                    "{{\"queue\":\"{QUARANTINE}\",\"delivery\":\"{}-{}\",\"reason\":\"unreadable\"}}\n",
-                    publisher.boot, delivery.0
-                ));
-                settlements.push(Settlement::Delivered(delivery));
-            }
-        }
+    if let Some(id) = fields.remove("message_id") {
+        fields.insert("id".to_owned(), id);
     }
-    (text, settlements)
-}
-
-/// `None` if the record is damaged; waits for a disk that cannot be read for now.
-async fn fetch(publisher: &Publisher, delivery: DeliveryId) -> Option<DeliveryPayload> {
-    loop {
-        match publisher.payloads.fetch(delivery).await {
-            Ok(payload) => return Some(payload),
-            Err(PayloadUnavailable::Unreadable) => return None,
-            Err(PayloadUnavailable::NotNow) => tokio::time::sleep(READ_AGAIN).await,
-        }
+    if let Some(Value::String(json)) = fields.get("errors") {
+        let errors = serde_json::from_str(json).expect("our own JSON");
+        fields.insert("errors".to_owned(), errors);
     }
-}
-
-fn in_quarantine(publisher: &Publisher, owed: &Owed) -> bool {
-    publisher
-        .destinations
-        .get(owed.destination)
-        .is_some_and(|destination| is_quarantine(&destination))
-}
-
-fn line(payload: &DeliveryPayload, instance: &str, boot: u64, delivery: DeliveryId) -> String {
-    let facts = &payload.record.facts;
-    let (queue, exchange, routing_key) = address(&payload.destination);
-    let reasons = [payload.moved.as_ref(), facts.quarantine.as_ref()];
-    let body = &payload.record.body;
-    let line = DeliveryLine {
+    let (queue, exchange) = match object {
+        BrokerObject::Queue { name, .. } => {
+            fields.remove("routing_key");
+            (Some(name.as_str()), None)
+        }
+        BrokerObject::Exchange { name } => (None, Some(name.as_str())),
+    };
+    let line = PrintedMessage {
         queue,
         exchange,
-        routing_key,
-        call: payload.record.call.as_ref().map(|call| call.as_str()),
-        sequence: payload.sequence,
-        app: facts.app.as_str(),
-        kind: facts.kind.as_str(),
-        event_type: &facts.event_type,
-        generation: facts
-            .generation
-            .as_ref()
-            .map(|generation| generation.as_str()),
-        id: &facts.event_id,
-        correlation_id: facts.correlation_id.as_deref(),
-        instance,
-        delivery: format!("{boot}-{}", delivery.0),
-        received: format!("{:.3}", facts.received),
-        path: facts.path.as_deref(),
-        query: facts.query.as_deref(),
-        traceparent: facts.traceparent.as_deref(),
-        reason: reasons
-            .into_iter()
-            .flatten()
-            .next()
-            .map(|why| why.reason.as_str()),
-        errors: reasons
-            .into_iter()
-            .flatten()
-            .flat_map(|why| &why.faults)
-            .collect(),
-        event: NdjsonBody::of(body),
+        fields,
+        event: NdjsonBody::of(&message.body),
     };
-    let mut text = serde_json::to_string(&line).expect("text, numbers and checked JSON");
-    text.push('\n');
-    text
-}
-
-fn address(destination: &Destination) -> (Option<&str>, Option<&str>, Option<&str>) {
-    match &destination.address {
-        Address::Queue { name, .. } => (Some(name), None, None),
-        Address::Exchange {
-            exchange,
-            routing_key,
-        } => (None, Some(exchange), Some(routing_key)),
-    }
+    serde_json::to_string(&line).expect("text, numbers and checked JSON") + "\n"
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use crate::{
-        admit::EventFacts,
-        dispatch::RecordId,
-        event::{AppName, CallKey, Kind},
-        journal::Record,
-        route::QueueType,
+    use lapin::{
+        BasicProperties,
+        types::{AMQPValue, FieldTable},
     };
+    use serde_json::json;
+
+    use crate::route::QueueType;
 
     use super::*;
 
-    fn shown(body: &'static str) -> serde_json::Value {
-        let payload = DeliveryPayload {
-            record: Arc::new(Record {
-                id: RecordId(1),
-                call: CallKey::new("c"),
-                facts: Arc::new(EventFacts {
-                    kind: Kind::Hold,
-                    event_type: "T".into(),
-                    event_id: "e".into(),
-                    ..EventFacts::new(
-                        AppName::try_from("dev".to_owned()).unwrap(),
-                        "2026-01-02T03:04:05Z".parse().unwrap(),
-                    )
-                }),
-                body: bytes::Bytes::from_static(body.as_bytes()),
-            }),
-            destination: Arc::new(Destination {
-                address: Address::Queue {
-                    name: "q".into(),
-                    queue_type: QueueType::Quorum,
-                },
-                family: "queue q".into(),
-            }),
-            sequence: Some(3),
-            moved: None,
+    fn printed(object: &BrokerObject, body: &'static str) -> Value {
+        let mut headers = FieldTable::default();
+        for (name, value) in [
+            ("hookswitch-message-id", "a long one"),
+            ("hookswitch-errors", r#"[{"pointer":"/a","message":"no"}]"#),
+            ("traceparent", "00-1-2-01"),
+        ] {
+            headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
+        headers.insert("hookswitch-body-bytes".into(), AMQPValue::LongLongInt(3));
+        let message = Message {
+            exchange: "x".into(),
+            routing_key: "a.b".into(),
+            properties: BasicProperties::default()
+                .with_type("T".into())
+                .with_message_id("sha256:0".into())
+                .with_headers(headers),
+            body: body.into(),
         };
-        let text = line(&payload, "i", 1, DeliveryId(2));
-        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        let text = line(object, &message);
+        assert_eq!(text.find('\n'), Some(text.len() - 1), "{text}");
         serde_json::from_str(&text).unwrap()
     }
 
     #[test]
-    fn a_delivery_is_one_line_whatever_its_body_looks_like() {
-        let event = shown("{\n \"a\": \"b \\\" c\"\n}");
-        assert_eq!(event["event"]["a"], "b \" c");
-        assert_eq!(event["queue"], "q");
-        assert_eq!(event["sequence"], 3);
-        assert_eq!(shown("no\njson")["event"], "no\njson");
+    fn a_message_is_one_line_whatever_its_body_looks_like() {
+        let exchange = BrokerObject::Exchange { name: "x".into() };
+        let mut expected = json!({
+            "exchange": "x", "routing_key": "a.b", "type": "T", "id": "a long one", "traceparent": "00-1-2-01",
+            "errors": [{ "pointer": "/a", "message": "no" }], "body_bytes": 3, "event": { "a": "b \" c" },
+        });
+        let body = "{\n \"a\": \"b \\\" c\"\n}";
+        assert_eq!(printed(&exchange, body), expected);
+
+        let queue = BrokerObject::Queue {
+            name: "q".into(),
+            queue_type: QueueType::Quorum,
+        };
+        let fields = expected.as_object_mut().unwrap();
+        fields.remove("exchange");
+        fields.remove("routing_key");
+        fields.insert("queue".into(), "q".into());
+        fields.insert("event".into(), "no\njson".into());
+        assert_eq!(printed(&queue, "no\njson"), expected);
+    }
+
+    /// Writes one byte at a time to the test, which may stop reading.
+    struct Pipe(std::sync::mpsc::SyncSender<u8>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let sent = bytes.first().map(|byte| self.0.send(*byte));
+            sent.unwrap_or(Ok(()))
+                .map_err(|_| io::ErrorKind::BrokenPipe)?;
+            Ok(bytes.len().min(1))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_is_printed_whole_or_not_at_all_until_the_reader_ends() {
+        let (pipe, read) = std::sync::mpsc::sync_channel(0);
+        let (printer, ended) = Printer::new(Pipe(pipe));
+        let mut first = Box::pin(printer.print("1\n".to_owned()));
+        let mut second = Box::pin(printer.print("2\n".to_owned()));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert!(futures_util::poll!(&mut second).is_pending());
+        // Its task is halted while the reader does not read.
+        drop(second);
+        let third = printer.print("3\n".to_owned());
+        let reading = tokio::task::spawn_blocking(move || {
+            let bytes: Vec<u8> = read.iter().take(4).collect();
+            String::from_utf8(bytes).unwrap()
+        });
+        tokio::join!(first, third);
+        assert_eq!(reading.await.unwrap(), "1\n3\n");
+        tokio::select! {
+            () = printer.print("4\n".to_owned()) => panic!("it has no reader"),
+            error = ended => assert!(matches!(error, PublishError::Stdout(_)), "{error}"),
+        }
     }
 }

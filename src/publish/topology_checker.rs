@@ -29,17 +29,21 @@ struct TopologyRequest {
     answer: oneshot::Sender<TopologyCheck>,
 }
 
-/// Sends requests to the topology checker.
+/// Sends requests to the topology checker; `None`: there is no broker, so that every object is good.
 #[derive(Clone)]
-pub(super) struct TopologyChecker(mpsc::Sender<TopologyRequest>);
+pub(super) struct TopologyChecker(Option<mpsc::Sender<TopologyRequest>>);
 
 impl TopologyChecker {
+    pub(super) const WITHOUT_BROKER: Self = Self(None);
+
     /// Declares or checks `object`; waits for a connection if there is none.
     pub(super) async fn ask(&self, object: BrokerObject) -> TopologyCheck {
+        let Some(questions) = &self.0 else {
+            return TopologyCheck::Good;
+        };
         let (answer, verdict) = oneshot::channel();
         let gone = || TopologyCheck::Held("the publisher is stopping".to_owned());
-        if self
-            .0
+        if questions
             .send(TopologyRequest { object, answer })
             .await
             .is_err()
@@ -94,7 +98,7 @@ pub(super) fn topology_checker(
 ) -> (TopologyChecker, impl Future<Output = ()> + Send) {
     let (questions, asked) = mpsc::channel(AT_ONCE);
     (
-        TopologyChecker(questions),
+        TopologyChecker(Some(questions)),
         answer(dialer, broker, asked, halt),
     )
 }

@@ -21,4 +21,5 @@ mod publish;
 mod recordings;
 mod replicas;
 mod soak;
+mod stdout;
 mod support;

@@ -232,35 +232,6 @@ async fn a_changed_schema_directory_takes_effect_and_a_broken_one_does_not() {
     delete(&connect(&url).await, &queue).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_ends_although_nobody_reads_the_printed_deliveries() {
-    for mode in ["journal", "confirm"] {
-        let mut receiver = Receiver::with_server(
-            &format!(
-                "[delivery]\naccept_after = \"{mode}\"\nconfirm_timeout = \"1s\"\n\n[broker]\nurl = \"stdout:\"\n\n\
-                 [[apps]]\nname = \"it\"\nauth = \"none\"\n\n[[routes]]\nname = \"all\"\nqueue = \"q\"\n"
-            ),
-            "shutdown_timeout = \"2s\"",
-        );
-        receiver.leave_output_unread();
-        receiver.start().await;
-        let client = reqwest::Client::new();
-        // Far more than a pipe takes.
-        for call in 0..4 {
-            let events: Vec<Value> = call_events(&format!("call-{call}"), 100)
-                .iter()
-                .flat_map(|(_, body)| serde_json::from_str::<Vec<Value>>(body).expect("an array"))
-                .collect();
-            let body = Value::from(events).to_string();
-            post(&client, &receiver.callback_url("it"), &body)
-                .await
-                .expect("an answer");
-        }
-        let stopped = tokio::time::timeout(Duration::from_secs(60), receiver.stop_under_load());
-        assert_eq!(stopped.await.expect("it ends"), Some(0), "{mode}");
-    }
-}
-
 #[tokio::test]
 async fn a_route_takes_a_type_by_its_name_whether_the_catalogue_has_it_or_not() {
     const RANG: &str = "Contoso.Calling.BellRang";

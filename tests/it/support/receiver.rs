@@ -4,7 +4,7 @@ use std::{
     fs::File,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::Mutex,
     time::Duration,
 };
@@ -140,6 +140,17 @@ impl Receiver {
         self.reads_output = false;
     }
 
+    /// From the next start on it is appended to a file, as at first: see [`Self::printed`].
+    pub(crate) fn read_output(&mut self) {
+        self.reads_output = true;
+    }
+
+    /// Its unread standard output.
+    pub(crate) fn output(&mut self) -> ChildStdout {
+        let child = self.child.as_mut().expect("it runs");
+        child.stdout.take().expect("a pipe")
+    }
+
     /// Starts the process and waits for nothing.
     pub(crate) fn spawn(&mut self) {
         let append = |name: &str| {
@@ -196,6 +207,11 @@ impl Receiver {
     /// The same while whoever else is awaited goes on: senders that stand still are no load.
     pub(crate) async fn stop_under_load(&mut self) -> Option<i32> {
         self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Its exit code, when it has ended.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
         let mut child = self.child.take().expect("it runs");
         loop {
             if let Some(status) = child.try_wait().expect("it can be waited for") {

@@ -141,7 +141,7 @@ fn rooms_used(code: &str, rooms: &BTreeSet<&str>) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_arrow_between_rooms_is_in_the_plan() {
+fn every_dependency_between_modules_is_in_the_plan() {
     let plan: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
     let rooms: BTreeSet<&str> = plan.keys().copied().collect();
     let mut files = Vec::new();
@@ -172,7 +172,7 @@ fn every_arrow_between_rooms_is_in_the_plan() {
 }
 
 #[test]
-fn the_plan_has_no_circle() {
+fn the_plan_has_no_cycle() {
     let plan: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
     let mut done: BTreeSet<&str> = BTreeSet::new();
     while done.len() < plan.len() {
@@ -193,7 +193,7 @@ fn the_plan_has_no_circle() {
 }
 
 #[test]
-fn the_big_libraries_stay_in_their_rooms() {
+fn the_large_libraries_stay_in_their_modules() {
     let mut files = Vec::new();
     sources(&src(), &mut files);
     let mut named = 0;

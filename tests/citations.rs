@@ -216,7 +216,7 @@ fn repository() -> Repository {
 }
 
 #[test]
-fn what_is_cited_is_there() {
+fn every_citation_resolves() {
     let repository = repository();
     let listed = Command::new("git")
         .args([
@@ -249,7 +249,7 @@ fn planted(comment: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_citation_of_nothing_is_found() {
+fn a_citation_of_a_missing_target_is_reported() {
     let wrong = [
         "/// Durable first (docs/src/internals/jounal.md).",
         "/// Durable first (docs/src/internals/journal.md, \"Group comit\").",
@@ -273,7 +273,7 @@ fn a_citation_of_nothing_is_found() {
 }
 
 #[test]
-fn a_citation_of_what_is_there_is_none() {
+fn a_citation_of_an_existing_target_is_not_reported() {
     let right = [
         "/// Durable first (docs/src/internals/journal.md, \"Group commit\").",
         "//! One commit for all (docs/src/internals/journal.md,\n//! \"Group commit\"), P2.",

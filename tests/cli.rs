@@ -249,7 +249,7 @@ fn check_config_tries_the_place_of_the_journal() {
 }
 
 #[test]
-fn check_config_prints_settings_that_are_good_themselves() {
+fn check_config_accepts_what_it_prints() {
     let printed = hookswitch(&["check-config", "--print", "config/demo.toml"], "");
     assert_eq!(printed.code, Some(0), "{}", printed.err);
     assert!(
@@ -327,7 +327,7 @@ fn validate_names_the_place_of_each_error_and_exits_1() {
 }
 
 #[test]
-fn validate_goes_on_after_a_file_that_is_no_callback() {
+fn validate_goes_on_after_a_file_that_is_not_a_callback() {
     let (_good_dir, good) = file(GOOD);
     let (_bad_dir, bad) = file("{\"id\": 1, \"id\": 2}");
     let run = hookswitch(
@@ -473,7 +473,7 @@ fn schemas_are_listed_shown_exported_and_read_back() {
 }
 
 #[test]
-fn completions_come_for_every_shell() {
+fn completions_are_written_for_every_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let run = hookswitch(&["completions", shell], "");
         assert_eq!(run.code, Some(0), "{}", run.err);
@@ -482,7 +482,7 @@ fn completions_come_for_every_shell() {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_hookswitch"))
         .args(["completions", "zsh"])
         .stdout(Stdio::piped())

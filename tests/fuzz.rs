@@ -130,7 +130,7 @@ fn drive(name: &str) {
 }
 
 #[test]
-fn whatever_body_is_accepted_is_published_byte_for_byte() {
+fn every_accepted_body_is_published_byte_for_byte() {
     drive("body");
 }
 
@@ -149,7 +149,7 @@ fn whatever_published_body_is_accepted_is_published_byte_for_byte() {
 }
 
 #[test]
-fn no_token_lets_in_but_those_that_the_rules_allow() {
+fn only_tokens_that_the_rules_allow_are_accepted() {
     drive("token");
 }
 

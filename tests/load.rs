@@ -279,7 +279,7 @@ fn the_same_seed_sends_the_same_bytes_and_copies_follow_their_original() {
 }
 
 #[test]
-fn what_is_not_answered_2xx_is_sent_again_with_the_same_bytes() {
+fn a_callback_without_a_2xx_is_sent_again_with_the_same_bytes() {
     // Once busy, once disconnected, then accepted.
     let listener = Listener::start(|_, time| match time {
         1 => UNAVAILABLE,
@@ -386,7 +386,7 @@ fn a_schedule_and_batches_send_everything() {
 }
 
 #[test]
-fn what_cannot_work_is_said_at_once() {
+fn an_impossible_run_is_refused_at_once() {
     let error = |arguments: &[&str]| {
         let output = hookswitch(arguments, b"");
         let said = String::from_utf8(output.stderr).expect("UTF-8");

@@ -124,7 +124,7 @@ fn the_table_of_answers_and_the_document_agree() {
 }
 
 #[test]
-fn what_a_status_must_carry_is_described() {
+fn the_required_headers_of_a_status_are_described() {
     let document = document();
     let whole = |response: &Value| match response["$ref"].as_str() {
         Some(reference) => {

@@ -252,7 +252,7 @@ fn good(
 }
 
 #[test]
-fn our_own_are_what_their_names_say() {
+fn our_payloads_are_what_their_names_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/events");
     let name = |path: &Path| {
         let name = path.file_name().expect("a name").to_owned();

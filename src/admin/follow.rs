@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_is_broken_by_a_comment() {
+    async fn an_idle_feed_sends_comments() {
         let feed = LiveFeed::default();
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let mut body = std::pin::pin!(follow(

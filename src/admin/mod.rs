@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_probes_follow_the_board() {
+    async fn the_probes_follow_the_health_state() {
         let admin = admin();
         let listening = start(&admin);
         check(&listening, "/livez", 200).await;
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_probe_finds_a_place_beside_any_number_of_idle_connections() {
+    async fn a_probe_gets_a_connection_beside_any_number_of_idle_ones() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
         let admin = admin();
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn the_openapi_document_knows_the_words_of_the_boards() {
+    fn the_openapi_document_lists_every_state() {
         let document: Value = serde_json::from_str(OPENAPI).unwrap();
         let words = |pointer: &str| -> Vec<String> {
             let words = document.pointer(pointer).unwrap_or(&Value::Null);

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn one_destination_in_trouble_is_listed_and_takes_nobody_out_of_service() {
+    fn a_failing_destination_is_listed_and_the_instance_stays_ready() {
         for &state in DestinationState::VARIANTS {
             let mut view = good();
             view.notices.push("app contoso has no auth".into());

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_taken_back_was_never_there() {
+    fn a_key_that_was_taken_back_is_unknown() {
         let mut window = DuplicateWindow::new(60, 10);
         window.push(1, 0);
         let position = window.push(2, 0);

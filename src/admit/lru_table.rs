@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pinned_entry_stands_in_no_line_until_its_last_pin_is_gone() {
+    fn a_pinned_entry_is_never_the_oldest_until_its_last_pin_is_gone() {
         let mut shelf = LruTable::<u128, &str>::new();
         let a = shelf.insert(1, "a", 10);
         shelf.pin(a);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_left_out_is_given_to_nobody() {
+    fn a_row_that_was_left_out_is_not_used_again() {
         let mut shelf = LruTable::<u128, &str>::new();
         shelf.restore(1, "a", 3, 10);
         shelf.leave_out(7);

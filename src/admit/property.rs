@@ -259,7 +259,7 @@ fn groups() -> impl Strategy<Value = Vec<Group>> {
 
 proptest! {
     #[test]
-    fn admission_decides_what_the_naive_one_decides(groups in groups()) {
+    fn admission_decides_as_the_model_does(groups in groups()) {
         let mut admission = Admission::new(AdmissionLimits::default());
         // Before any time that a caller may have.
         let mut model = Model { now: i64::MIN / 2, ..Model::default() };
@@ -337,7 +337,7 @@ fn line(verdict: &AdmissionDecision) -> super::SequencePlace {
 }
 
 #[test]
-fn a_sequence_does_not_expire_while_something_of_it_is_owed() {
+fn a_sequence_does_not_expire_while_a_delivery_of_it_is_pending() {
     let mut admission = Admission::new(AdmissionLimits::default());
     admission.begin(0);
     let first = line(&decide(&mut admission, &connection("c", 1)));

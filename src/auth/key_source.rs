@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pace_is_the_one_that_the_readme_promises() {
+    fn the_intervals_are_the_documented_ones() {
         let pace = RefreshPace::default();
         assert_eq!(pace.refresh, Duration::from_mins(10));
         assert_eq!(pace.unknown, Duration::from_secs(30));

@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_people_cannot_steer_the_terminal() {
+    fn a_line_of_text_cannot_control_the_terminal() {
         let text = columns(&line("contoso"));
         assert!(text.starts_with("12:03:04.500Z  delivered    contoso  CallState"));
         assert!(text.contains("CallConnected"), "{text}");

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn symmetric_and_unknown_keys_prove_nothing() {
+    fn symmetric_and_unknown_keys_are_not_used() {
         let odd = json!([{"kty": "oct", "kid": "a", "k": "AQAB"}, {"kty": "LATTICE"}, 7]);
         assert!(matches!(parse(&odd), Err(KeySetError::None(3))));
         assert!(matches!(

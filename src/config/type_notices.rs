@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_for_such_a_type_is_noticed_and_one_against_it_is_not() {
+    fn a_filter_for_an_unknown_type_is_noticed_and_one_against_it_is_not() {
         let exact = "{ exact = { type = \"Microsoft.Communication.Something\" } }";
         for filter in [
             exact.to_owned(),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_such_events_from_the_route_is_said() {
+    fn the_notice_says_what_keeps_the_events_from_the_route() {
         let types = "types = [\"Microsoft.Communication.Something\"]";
         for (on_unknown, lines, why) in [
             (
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_full_name_is_told_the_right_one() {
+    fn the_notice_for_a_misspelt_full_name_says_the_right_one() {
         for (name, meant) in [
             (
                 "Microsoft.Communication.PlayFaild",

@@ -566,7 +566,7 @@ fn bodies_without_an_envelope_are_refused() {
 }
 
 #[test]
-fn media_types_are_taken_as_the_design_says() {
+fn media_types_are_accepted_as_documented() {
     for good in [
         "application/json",
         "Application/JSON;charset=utf-8",

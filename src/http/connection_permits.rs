@@ -118,7 +118,7 @@ mod tests {
     use crate::http::{ConnectionMetrics, ListenerName};
 
     #[test]
-    fn a_place_that_is_given_back_can_be_taken_again() {
+    fn a_returned_permit_can_be_taken_again() {
         let metrics = ConnectionMetrics::register(&prometheus::Registry::new()).unwrap();
         let places = Arc::new(ConnectionPermits::new(
             3,

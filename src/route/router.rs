@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_route_takes_goes_to_the_unrouted_queue() {
+    fn an_event_without_a_route_goes_to_the_unrouted_queue() {
         assert_eq!(check(vec![]), ["queue hookswitch.unrouted"]);
         let other = Route {
             kinds: vec![Kind::Hold],

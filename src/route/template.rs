@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_the_one_of_the_design_and_templates_print_as_they_are_written() {
+    fn the_default_is_the_documented_one_and_templates_print_as_written() {
         let text = "{app}.{kind}.{event}";
         assert_eq!(Template::default(), text.parse().unwrap());
         assert_eq!(Template::default().to_string(), text);

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_board_is_bounded_and_says_what_it_dropped() {
+    fn the_drift_counts_are_bounded_and_say_what_was_dropped() {
         let state = DriftCounts::default();
         for n in 0..SERIES_LIMIT + 5 {
             state.note("T", &format!("/data/{n}"));

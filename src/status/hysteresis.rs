@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_to_be_there_before_it_was_seen() {
+    fn nothing_counts_as_present_before_it_was_seen() {
         check(&[], 100, false);
         check(&[(0, false)], 100, false);
         check(&[(0, true)], 1, false);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn being_told_the_same_again_does_not_restart_the_clock() {
+    fn a_repeated_report_does_not_restart_the_clock() {
         check(
             &[(0, true), (10, false), (15, false), (19, false)],
             20,

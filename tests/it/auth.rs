@@ -70,7 +70,7 @@ async fn outcomes(emulator: &Emulator) -> Vec<(String, Value)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn signed_callbacks_come_in_and_unsigned_ones_are_401() {
+async fn signed_callbacks_are_accepted_and_unsigned_ones_are_401() {
     let amqp = shared_amqp_url();
     let queue = unique("auth");
     let files = tempfile::tempdir().expect("a temporary directory");
@@ -245,7 +245,7 @@ async fn a_token_that_is_not_valid_yet_is_503_until_it_is_and_the_log_says_by_ho
 
 /// The emulator's Event Grid sends no token, neither with its validation request nor with its deliveries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_open_handshake_consents_without_credentials_and_lets_no_delivery_in() {
+async fn an_open_handshake_consents_without_credentials_and_accepts_no_delivery() {
     let amqp = shared_amqp_url();
     let queue = unique("auth");
     let app = |name: &str, handshake: &str| {

@@ -210,7 +210,7 @@ async fn a_private_preview_event_is_mapped_with_its_data_untouched() {
 }
 
 #[tokio::test]
-async fn an_invalid_event_lies_in_quarantine_as_received_and_its_neighbours_go_on() {
+async fn an_invalid_event_is_in_quarantine_as_received_and_its_neighbours_go_on() {
     let url = shared_amqp_url();
     let queue = unique("contract");
     let receiver = to_one_queue(&url, &queue).await;
@@ -256,7 +256,7 @@ async fn an_invalid_event_lies_in_quarantine_as_received_and_its_neighbours_go_o
 }
 
 #[tokio::test]
-async fn an_event_that_no_route_takes_lies_in_the_unrouted_queue() {
+async fn an_event_that_no_route_takes_is_in_the_unrouted_queue() {
     let url = shared_amqp_url();
     let queue = unique("contract");
     let mut receiver = Receiver::new(&config(

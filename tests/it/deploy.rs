@@ -255,7 +255,7 @@ async fn tries(url: &str, may: &[Try], may_not: &[Try]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_may_do_more_than_he_is_there_for() {
+async fn each_broker_user_may_only_do_its_own_task() {
     let (node, _dir) = broker();
     tries(
         &receiver_url(&node),

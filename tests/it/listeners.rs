@@ -277,7 +277,7 @@ async fn connections_of_one_peer_are_bounded_and_late_heads_are_408() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_app_over_its_rate_is_429_and_comes_in_again_later() {
+async fn an_app_over_its_rate_is_429_and_accepted_again_later() {
     let mut receiver = Receiver::new(&format!("{APP}rate_limit = 1\nrate_burst = 2\n"));
     receiver.start().await;
     let client = reqwest::Client::new();
@@ -300,7 +300,7 @@ async fn an_app_over_its_rate_is_429_and_comes_in_again_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_late_head_is_408_over_tls_too_and_the_end_of_it_is_said() {
+async fn a_late_head_is_408_over_tls_too_and_the_tls_session_is_closed() {
     let mut receiver = Receiver::with_server(APP, "request_timeout = \"2s\"");
     let mut secret = Secret::new(receiver.dir());
     let (certificate, key) = pair();

@@ -205,7 +205,7 @@ async fn put(node: &Node, queue: &str, body: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_missing_changed_or_too_much_is_seen() {
+async fn missing_changed_and_extra_messages_are_reported() {
     let node = Node::start();
     let (mut receiver, stem) = receiver(&node).await;
 

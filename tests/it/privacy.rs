@@ -467,7 +467,7 @@ fn everything_arrived(messages: &[Taken]) {
 }
 
 /// The whole life of a receiver that logs all it can in this form.
-async fn a_talkative_receiver_says_nothing(format: &'static str) {
+async fn a_verbose_receiver_logs_nothing_private(format: &'static str) {
     // Its quarantine must be empty of others' events, and theirs of this.
     let node = Node::start();
     let files = tempfile::tempdir().expect("a temporary directory");
@@ -562,11 +562,11 @@ async fn a_talkative_receiver_says_nothing(format: &'static str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_private_is_said_in_text_at_the_most_talkative_level() {
-    a_talkative_receiver_says_nothing("text").await;
+async fn nothing_private_is_logged_as_text_at_the_most_verbose_level() {
+    a_verbose_receiver_logs_nothing_private("text").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_private_is_said_in_json_at_the_most_talkative_level() {
-    a_talkative_receiver_says_nothing("json").await;
+async fn nothing_private_is_logged_as_json_at_the_most_verbose_level() {
+    a_verbose_receiver_logs_nothing_private("json").await;
 }

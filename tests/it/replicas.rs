@@ -351,12 +351,12 @@ async fn sleepers(what: &str, load: Load) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_that_stands_still_and_wakes_after_the_resend_only_repeats() {
+async fn a_stopped_replica_that_wakes_after_the_resend_only_repeats() {
     sleepers("suspended", Load::new(SOME, 1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_keep_order_too_while_replicas_stand_still() {
+async fn batches_keep_order_too_while_replicas_are_stopped() {
     sleepers("suspended while batches came", Load::new(SOME, 3)).await;
 }
 

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_too_slow_is_told_how_much_was_missed() {
+    fn a_slow_follower_is_told_how_much_it_missed() {
         let (requests, attempts) = (broadcast::Sender::new(2), broadcast::Sender::new(2));
         let mut news = ActivityFeed::new(requests.subscribe(), attempts.subscribe());
         for status in 200..205 {

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_of_nobody_is_refused() {
+    fn an_identifier_without_a_participant_is_refused() {
         for (nobody, says) in [
             (json!("8:acs:1"), "is an object"),
             (json!({}), "needs rawId"),

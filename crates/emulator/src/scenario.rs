@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_named_with_its_line() {
+    fn an_impossible_value_is_named_with_its_line() {
         for (text, says) in [
             ("[[callee]]\nanswer = \"accept\"", "match"),
             (

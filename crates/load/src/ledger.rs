@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_makes_no_sense_is_named() {
+    fn an_unreadable_line_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger");
         let good = r#"{"call":0,"event":0,"id":"4c4f4144-0000-0009-0000-000000000000","generation":"ga","digest":"00000000000000000000000000000001","answer":202,"sent_us":1,"answered_us":2}"#;

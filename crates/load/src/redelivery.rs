@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_judged_before_the_loss_and_comes_marked_is_known() {
+    fn only_a_message_checked_before_the_loss_and_marked_redelivered_is_known() {
         let mut queue = Redeliveries::new(10);
         assert!(!queue.is_known(1, false));
         assert!(!queue.is_known(2, false));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_again_may_be_given_yet_again() {
+    fn a_redelivered_message_may_be_redelivered_again() {
         let mut queue = Redeliveries::new(10);
         assert!(!queue.is_known(1, false));
         for _ in 0..5 {

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_of_a_call_waits_for_the_answer_and_calls_take_turns() {
+    fn the_next_event_of_a_call_waits_for_the_answer_and_calls_take_turns() {
         let send_queue = SendQueue::new(3, 4, 2, 2, false);
         assert_eq!(take(&send_queue), Some((0, 0)));
         assert_eq!(take(&send_queue), Some((1, 0)));

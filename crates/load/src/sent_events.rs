@@ -203,7 +203,7 @@ mod tests {
     };
 
     #[test]
-    fn events_of_calls_have_places_of_their_own_and_others_have_none() {
+    fn each_event_of_a_call_has_its_own_place_and_others_have_none() {
         let sent_events = SentEvents::new(RunId(1), [(Generation::Ga, 2), (Generation::Ga, 3)]);
         let places: Vec<_> = [(0, 0), (0, 1), (1, 0), (1, 2), (0, 2), (1, 3), (2, 0)]
             .into_iter()

@@ -147,7 +147,7 @@ fn a_recording_by_connection_id_is_the_legs_once_the_leg_is_known() {
 }
 
 #[test]
-fn an_id_that_nothing_is_known_of_does_not_hide_one_that_is_bound() {
+fn an_unknown_id_does_not_hide_a_bound_one() {
     let events = [
         of_file(None),
         of_file(Some("correlation")),

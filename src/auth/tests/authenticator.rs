@@ -48,7 +48,7 @@ async fn refused(changes: Value, fault: TokenFault) {
 }
 
 #[tokio::test]
-async fn a_good_token_lets_in() {
+async fn a_good_token_is_accepted() {
     let (_dir, stage) = stage(|_| {}).await;
     assert_eq!(stage.token(&Pair(0).good("a")).await, Ok(()));
     // The scheme is written in any case (RFC 9110, 11.1); a list of audiences holds ours.
@@ -61,7 +61,7 @@ async fn a_good_token_lets_in() {
 }
 
 #[tokio::test]
-async fn a_token_may_stand_in_the_query_instead() {
+async fn a_token_may_be_in_the_query_instead() {
     let (_dir, stage) = stage(|_| {}).await;
     let good = Pair(0).good("a");
     let escaped = good.replace('.', "%2E");
@@ -216,7 +216,7 @@ async fn a_token_that_is_not_valid_yet_and_wrong_otherwise_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_valid_yet_does_not_keep_out_what_another_method_lets_in() {
+async fn a_token_that_is_not_valid_yet_does_not_refuse_what_another_method_accepts() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secrets");
     fs::write(&path, OLD).unwrap();
@@ -250,7 +250,7 @@ async fn a_token_that_is_not_valid_yet_does_not_keep_out_what_another_method_let
 }
 
 #[tokio::test]
-async fn a_token_needs_an_end_and_no_beginning_but_a_readable_one() {
+async fn a_token_needs_exp_and_any_nbf_must_be_readable() {
     let (_dir, stage) = stage(|_| {}).await;
     let always = Pair(0).sign(&header(), &claims(json!({"nbf": null})));
     assert_eq!(stage.token(&always).await, Ok(()));
@@ -351,7 +351,7 @@ async fn a_token_that_brings_its_own_key_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_refused() {
+async fn a_malformed_token_is_refused() {
     let (_dir, stage) = stage(|_| {}).await;
     let good = Pair(0).good("a");
     for odd in [
@@ -391,7 +391,7 @@ async fn required_claims_are_required() {
 }
 
 #[tokio::test]
-async fn several_issuers_let_in_and_each_by_its_own_key_only() {
+async fn several_issuers_are_accepted_each_with_its_own_key_only() {
     let (_dir, ours) = key_file(&json!([Pair(0).jwk("a")]));
     let (_other, theirs) = key_file(&json!([Pair(1).jwk("a")]));
     let entra = Jwt {
@@ -461,7 +461,7 @@ fn secrets(path: &Path) -> Methods {
 }
 
 #[tokio::test]
-async fn a_shared_secret_lets_in_from_the_query_or_a_header() {
+async fn a_shared_secret_is_accepted_in_the_query_or_a_header() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secrets");
     let odd = "odd+secret/of&contoso=%41";
@@ -531,7 +531,7 @@ async fn secrets_rotate_without_a_restart() {
 }
 
 #[tokio::test]
-async fn any_method_lets_in_whatever_is_wrong_with_the_others() {
+async fn one_valid_method_is_enough_whatever_is_wrong_with_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secrets");
     fs::write(&path, OLD).unwrap();

@@ -83,7 +83,7 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_key_server_that_nobody_listens_at_is_503() {
+async fn an_unreachable_key_server_is_503() {
     let server = KeyServer::start(only_a()).await;
     let url: Url = server.url.clone();
     drop(server);
@@ -191,7 +191,7 @@ async fn the_last_good_keys_are_used_while_the_server_is_down_later() {
 }
 
 #[tokio::test]
-async fn the_last_good_keys_are_not_used_for_ever() {
+async fn the_last_good_keys_expire() {
     let server = KeyServer::start(only_a()).await;
     let pace = RefreshPace {
         refresh: Duration::from_millis(20),

@@ -216,7 +216,7 @@ fn references_that_leave_the_catalogue_are_refused_and_never_fetched() {
 }
 
 #[test]
-fn another_draft_and_a_schema_that_is_no_object_are_refused() {
+fn another_draft_and_a_schema_that_is_not_an_object_are_refused() {
     check_refused(
         &[
             (

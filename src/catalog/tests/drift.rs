@@ -71,7 +71,7 @@ fn a_free_map_has_no_unknown_members() {
 }
 
 #[test]
-fn null_is_no_drift_where_the_generation_allows_it() {
+fn null_is_not_drift_where_the_generation_allows_it() {
     let finding = CATALOG.examine(&cloud_event(
         "PlayAudioResult",
         json!({"status": "completed", "resultInfo": null, "operationContext": null}),

@@ -14,7 +14,7 @@ use crate::catalog::{
 
 /// The kinds are a promise to consumers; a change of the table must not change them by accident.
 #[test]
-fn the_kinds_are_those_of_the_design() {
+fn the_kinds_are_the_promised_ones() {
     let kinds: BTreeMap<&str, Kind> = CATALOG
         .rows()
         .map(|row| (row.event_type.rsplit('.').next().unwrap(), row.kind))
@@ -134,7 +134,7 @@ fn examine(short_type: &str, data: Value) -> CatalogMatch {
 }
 
 #[test]
-fn data_that_is_no_object_is_invalid_at_data() {
+fn data_that_is_not_an_object_is_invalid_at_data() {
     for data in [json!(null), json!("text"), json!([])] {
         let Validity::Invalid(faults) = examine("CallConnected", data).verdict else {
             panic!("valid");

@@ -94,7 +94,7 @@ fn every_counter_example_fails_at_the_expected_place_in_its_generation() {
 }
 
 #[test]
-fn every_schema_has_its_papers_and_is_of_2020_12() {
+fn every_schema_is_of_2020_12_and_cites_its_sources() {
     let files = json_files("schemas");
     assert!(files.len() > rows().len());
     for (file, schema) in files {
@@ -182,7 +182,7 @@ fn places(data: &Value, prefix: &str, found: &mut Vec<String>) {
 }
 
 #[test]
-fn a_value_of_the_wrong_type_fails_wherever_it_stands() {
+fn a_value_of_the_wrong_type_fails_wherever_it_is() {
     for (file, body) in json_files("tests/data/events") {
         for event in events_of(&body) {
             let mut found = Vec::new();

@@ -276,7 +276,7 @@ fn a_file_of_keys_is_judged_as_a_start_judges_it() {
 }
 
 #[test]
-fn a_shared_secret_stands_in_a_file_and_is_never_passed_on() {
+fn a_shared_secret_is_in_a_file_and_is_never_passed_on() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("secrets");
     fs::write(&file, "0123456789abcdef").unwrap();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_least_configuration_has_the_defaults_of_the_design() {
+fn the_smallest_configuration_has_the_documented_defaults() {
     let mut sources = Sources::text("f.toml", SMALL);
     sources.environment = environment(&[("HOSTNAME", "hookswitch-7")]);
     let config = load_with(&sources, words).unwrap();

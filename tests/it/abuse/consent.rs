@@ -159,7 +159,7 @@ fn validation_requests() -> Vec<(bool, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_validation_requests_is_answered_a_few_times_and_lets_nothing_in() {
+async fn a_storm_of_validation_requests_is_answered_a_few_times_and_stores_nothing() {
     let asks = "event_grid = { handshake = \"open\" }\n\
                 auth = { acs = { resource_id = \"00000000-0000-4000-8000-000000009100\" } }";
     let stage = Stage::start("", asks).await;

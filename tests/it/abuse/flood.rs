@@ -46,7 +46,7 @@ async fn flood(number: usize, port: u16, over: &CancellationToken) -> BTreeMap<u
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flood_that_may_not_come_in_does_not_stop_another_apps_callbacks() {
+async fn a_refused_flood_does_not_stop_another_apps_callbacks() {
     let mut stage = Stage::prepare(
         "",
         "auth = { shared_secret = [{ header = \"x-callback-key\", value_file = \"SECRETS\" }] }",

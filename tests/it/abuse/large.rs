@@ -111,7 +111,7 @@ async fn a_gibibyte_that_is_announced_is_413_before_a_byte_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gibibyte_that_comes_all_the_same_is_not_read() {
+async fn a_gibibyte_that_is_sent_anyway_is_not_read() {
     check_poured("announced", &announced(), &[b' '; 65_536]).await;
 }
 

@@ -30,7 +30,7 @@ async fn hold(port: u16) -> Vec<Client> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_peer_takes_neither_every_place_nor_the_last_file() {
+async fn one_peer_takes_neither_every_connection_nor_the_last_file() {
     let mut stage = Stage::prepare("", OPEN);
     stage.receiver.limit_files(FILES);
     let stage = stage.started().await;

@@ -75,7 +75,7 @@ async fn a_sender_that_waits_for_100_is_told_to_go_on_and_then_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_falls_silent_after_whole_requests_is_still_answered() {
+async fn a_sender_that_falls_silent_after_whole_requests_is_still_answered() {
     let stage = Stage::start("", OPEN).await;
     let call = unique("call");
     let events = call_events(&call, 3);

@@ -47,7 +47,7 @@ async fn silent(number: usize, port: u16, connected: Arc<AtomicUsize>) -> Option
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_come_while_the_process_stands_still_all_end() {
+async fn connections_opened_while_the_process_is_stopped_all_end() {
     let stage = Stage::start("", OPEN).await;
     let files = stage.open_files().await;
     let arrivals = ARRIVALS.min(queue_limit() / 2);

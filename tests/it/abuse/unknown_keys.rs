@@ -128,7 +128,7 @@ async fn good(stage: &Stage, issuer: &Issuer, door: &Door, over: &CancellationTo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_unknown_keys_brings_one_fetch_in_thirty_seconds_and_stops_nobody() {
+async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_no_sender() {
     let issuer = Issuer::start().await;
     let begun = Instant::now();
     let stage = stage(&issuer).await;

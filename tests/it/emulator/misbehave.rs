@@ -206,7 +206,7 @@ impl Api {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_turned_round() {
+async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_reordered() {
     let amqp = shared_amqp_url();
     let queue = unique("misbehave");
     let mut receiver = Receiver::new(&format!(

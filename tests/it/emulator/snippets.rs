@@ -40,7 +40,7 @@ async fn call_of(mut command: Command, dir: &Path, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_snippets_of_the_readme_make_calls() {
+async fn the_documented_snippets_make_calls() {
     let python = Path::new(&tools("python", "tests/sdk/python/requirements.txt")).join("python");
     tools("node", "tests/sdk/node");
     let stage = Stage::start().await;

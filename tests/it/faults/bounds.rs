@@ -28,7 +28,7 @@ async fn until_refused(calls: &mut Calls) -> reqwest::Response {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_journal_refuses_what_is_new_and_takes_duplicates_until_the_broker_is_back() {
+async fn a_full_journal_refuses_new_events_and_takes_duplicates_until_the_broker_is_back() {
     let node = Node::stopped();
     let mut receiver = Receiver::with_server(
         &format!(

@@ -67,7 +67,7 @@ impl Drop for SmallDisk {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_refuses_what_is_new_delivers_what_is_owed_and_resumes_by_itself() {
+async fn a_full_disk_refuses_new_events_delivers_pending_ones_and_resumes_by_itself() {
     let shared = shared_amqp_url();
     let queue = unique("full");
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -238,7 +238,7 @@ impl LargeEvents {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_on_the_size_of_files_is_a_full_disk_and_kills_nobody() {
+async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_a_crash() {
     const LIMIT: u64 = 40 * 1024 * 1024;
     let shared = shared_amqp_url();
     let queue = unique("fsize");

@@ -78,7 +78,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_lost_connection_still_brings_lands_before_anything_new() {
+async fn late_messages_of_a_lost_connection_arrive_before_new_ones() {
     let scene = Scene::open(60, 50).await;
     let repeats = scene
         .run(async |scene| {
@@ -96,7 +96,7 @@ async fn what_a_lost_connection_still_brings_lands_before_anything_new() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_broker_gave_up_does_not_land_any_more() {
+async fn messages_of_a_closed_connection_do_not_arrive_later() {
     let scene = Scene::open(60, 50).await;
     let repeats = scene
         .run(async |scene| {
@@ -117,7 +117,7 @@ async fn what_the_broker_gave_up_does_not_land_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_receiver_that_stood_still_until_the_broker_gave_it_up_goes_on_in_order() {
+async fn a_receiver_that_was_stopped_until_the_broker_closed_its_connection_goes_on_in_order() {
     let scene = Scene::open(60, 50).await;
     let repeats = scene
         .run(async |scene| {

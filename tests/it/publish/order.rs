@@ -44,7 +44,7 @@ async fn every_call_arrives_in_order_on_quorum_and_classic_queues() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_earlier_process_left_is_delivered_before_newer_events_of_its_call() {
+async fn pending_events_of_an_earlier_process_are_delivered_before_newer_ones_of_their_call() {
     let url = shared_amqp_url();
     let queue = unique("restart");
     let target = to_queue(&queue, QueueType::Classic);

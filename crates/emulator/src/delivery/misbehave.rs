@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn unreadable_rates_are_named() {
         for (text, says) in [
             ("reorder", "\"reorder\" has no rate"),
             (

@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_event_itself_is_counts_once_whatever_happens_to_it() {
+    fn an_extra_event_is_counted_once_whatever_its_fate() {
         let now = Duration::ZERO;
         let mut planner = Planner::default();
         let extra = EventFate {
@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_follows_leaves_after_two_seconds() {
+    fn an_event_that_nothing_follows_leaves_after_two_seconds() {
         for place in [
             OrderChange::BehindLast,
             OrderChange::BehindNext,
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_lets_everything_go_copies_too() {
+    fn a_flush_releases_everything_including_copies() {
         let mut planner = Planner::default();
         let twice = EventFate {
             place: OrderChange::BehindLast,

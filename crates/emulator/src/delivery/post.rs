@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_to_wait_is_read_in_seconds_and_as_a_date() {
+    fn retry_after_is_read_in_seconds_and_as_a_date() {
         let read = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap());
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
         assert_eq!(read("soon"), None);

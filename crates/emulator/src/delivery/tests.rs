@@ -249,7 +249,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_of_a_call_come_one_by_one_in_order_and_signed() {
+async fn events_of_a_call_are_sent_one_by_one_in_order_and_signed() {
     let receiver = Receiver::start(Vec::new());
     let deliveries = start(options("none"));
     for n in 0..20 {
@@ -289,7 +289,7 @@ async fn events_of_a_call_come_one_by_one_in_order_and_signed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_is_tried_again_with_the_same_id_and_the_next_waits() {
+async fn a_failed_event_is_retried_with_the_same_id_and_the_next_waits() {
     let receiver = Receiver::start(vec![status(503), status(429), status(202)]);
     let deliveries = start(options("none"));
     tell(&deliveries, 1, &receiver.url, 0);
@@ -331,7 +331,7 @@ async fn the_receiver_has_real_time_to_recover_however_fast_calls_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wish_to_wait_is_granted() {
+async fn retry_after_is_honoured() {
     let busy: PostResult = Box::new(|_| {
         HttpResponse::ServiceUnavailable()
             .insert_header(("retry-after", "1"))
@@ -348,7 +348,7 @@ async fn a_wish_to_wait_is_granted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_succeed_is_given_up_at_once_and_the_rest_after_the_last_attempt() {
+async fn a_permanent_failure_is_given_up_at_once_and_others_after_the_last_attempt() {
     let receiver = Receiver::start(vec![
         status(404),
         status(307),
@@ -458,7 +458,7 @@ async fn https_is_trusted_by_the_given_authority_only_and_its_connections_drop_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_in_a_url_is_not_shown_whatever_becomes_of_the_post() {
+async fn a_secret_in_a_url_is_not_shown_whatever_the_result_of_the_post() {
     let refuses = TcpListener::bind("127.0.0.1:0").unwrap();
     let refused = refuses.local_addr().unwrap();
     drop(refuses);
@@ -496,7 +496,7 @@ async fn a_secret_in_a_url_is_not_shown_whatever_becomes_of_the_post() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_is_none_is_refused_at_the_start() {
+async fn an_invalid_authority_is_refused_at_the_start() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let options = Options {
         callback_ca: Some(file.path().to_owned()),
@@ -605,7 +605,7 @@ fn consents(with: u16) -> PostResult {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_gather_until_the_webhook_gives_the_code_back() {
+async fn events_wait_until_the_webhook_returns_the_code() {
     let wrong: PostResult =
         Box::new(|_| HttpResponse::Ok().json(json!({"validationResponse": "another"})));
     let receiver = Receiver::start(vec![
@@ -658,7 +658,7 @@ async fn events_gather_until_the_webhook_gives_the_code_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_cloud_events_an_options_request_asks_and_the_origin_comes_along() {
+async fn with_cloud_events_an_options_request_asks_and_names_the_origin() {
     let allows: PostResult = Box::new(|_| {
         HttpResponse::Ok()
             .insert_header(("WebHook-Allowed-Origin", "eventgrid.azure.net"))
@@ -681,7 +681,7 @@ async fn with_cloud_events_an_options_request_asks_and_the_origin_comes_along() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_may_consent_later_by_the_url_that_it_was_told() {
+async fn a_webhook_may_consent_later_with_the_validation_url() {
     let receiver = Receiver::start(vec![status(200)]);
     let mut options = to_grid(&receiver, GridSchema::EventGrid);
     // It is not asked again meanwhile.
@@ -699,7 +699,7 @@ async fn a_webhook_may_consent_later_by_the_url_that_it_was_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_need_not_be_asked_gets_its_events_at_once() {
+async fn a_webhook_without_a_handshake_gets_its_events_at_once() {
     let receiver = Receiver::start(vec![status(200)]);
     let mut options = to_grid(&receiver, GridSchema::EventGrid);
     options.event_grid.as_mut().unwrap().handshake = false;
@@ -716,7 +716,7 @@ async fn a_webhook_that_need_not_be_asked_gets_its_events_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closing_lets_go_what_is_held() {
+async fn closing_releases_held_events() {
     let receiver = Receiver::start(Vec::new());
     // Two seconds of call time would be minutes.
     let deliveries = start(Options {

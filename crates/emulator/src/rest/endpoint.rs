@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_path_is_answered_with_what_is_near() {
+    fn an_unknown_path_is_answered_with_similar_paths() {
         for (method, path, near) in [
             (
                 "POST",

@@ -35,7 +35,7 @@ async fn a_world_that_broke_ends_the_emulator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_are_told_is_where_it_can_be_reached() {
+async fn the_urls_that_it_publishes_are_its_own_address() {
     let (emulator, _news) = Emulator::start(settings()).await.expect("it starts");
     assert_eq!(
         emulator.url(),

@@ -160,7 +160,7 @@ impl Fixture {
 }
 
 #[test]
-fn all_events_in_order_are_good_for_every_generation() {
+fn events_in_order_are_good_in_every_generation() {
     for generation in Generation::ALL {
         let mut court = Fixture::of(generation);
         court.call_0().call_1();
@@ -175,7 +175,7 @@ fn all_events_in_order_are_good_for_every_generation() {
 }
 
 #[test]
-fn an_accepted_event_that_is_nowhere_is_lost() {
+fn an_accepted_event_that_is_missing_is_lost() {
     let mut court = Fixture::new();
     court.call_1().events(FIRST, 0, &[0, 1, 2, 3, 5]);
     assert!(!court.sent_events.nothing_is_missing());
@@ -316,7 +316,7 @@ fn a_repeat_in_a_row_is_counted_and_one_further_back_is_a_breach() {
 }
 
 #[test]
-fn other_calls_in_between_do_not_part_a_repeat() {
+fn messages_of_other_calls_do_not_separate_a_repeat() {
     let mut court = Fixture::new();
     court.events(FIRST, 0, &[0]).events(FIRST, 1, &[0]);
     court.events(FIRST, 0, &[0]);
@@ -385,7 +385,7 @@ fn every_receiver_counts_for_itself() {
 }
 
 #[test]
-fn messages_of_others_are_foreign_and_nothing_else() {
+fn messages_of_another_run_are_only_foreign() {
     let mut court = Fixture::new();
     court.call_0().call_1();
     let other = Generator::new(Content {
@@ -417,7 +417,7 @@ fn attempt(court: &mut Fixture, index: u32, delivery: Option<&str>, redelivered:
 }
 
 #[test]
-fn what_the_broker_gives_again_after_our_connection_was_lost_is_no_repeat() {
+fn a_redelivery_after_our_connection_was_lost_is_not_a_repeat() {
     for named in [true, false] {
         let name = |name: &'static str| named.then_some(name);
         let mut court = Fixture::new();
@@ -444,7 +444,7 @@ fn what_the_broker_gives_again_after_our_connection_was_lost_is_no_repeat() {
 }
 
 #[test]
-fn a_second_copy_by_the_receiver_is_a_repeat_even_if_the_broker_gives_it_again() {
+fn a_second_copy_by_the_receiver_is_a_repeat_even_if_redelivered() {
     let mut court = Fixture::new();
     court.call_1();
     attempt(&mut court, 0, Some("d0"), false);

@@ -75,7 +75,7 @@ fn refused(request: &SignedRequest<'_>, says: &str) {
 }
 
 #[test]
-fn each_way_of_being_wrong_is_told() {
+fn each_wrong_signature_is_reported() {
     let (authorization, other) = (signed(GOOD), signed(EMPTY));
     let good = || good(&authorization);
 

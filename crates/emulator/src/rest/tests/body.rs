@@ -15,7 +15,7 @@ fn read<T>(
 }
 
 #[test]
-fn what_is_no_object_is_refused_and_nothing_is_an_empty_one() {
+fn a_body_must_be_an_object_and_an_empty_body_is_an_empty_object() {
     for (bytes, says) in [
         (&b"{"[..], "not JSON"),
         (b"[]", "not a JSON object"),
@@ -31,7 +31,7 @@ fn what_is_no_object_is_refused_and_nothing_is_an_empty_one() {
 }
 
 #[test]
-fn null_is_absence_and_members_that_are_not_known_are_ignored() {
+fn null_means_absent_and_unknown_members_are_ignored() {
     let body = json!({"operationContext": null, "future": {"a": 1}});
     assert_eq!(read(body, |body| body.context()), Ok(None));
     let missing = read(json!({"callbackUri": null}), |body| {
@@ -75,7 +75,7 @@ fn callbacks_are_absolute_http_or_https() {
 }
 
 #[test]
-fn wrong_types_are_told_with_the_place() {
+fn wrong_types_are_reported_with_their_path() {
     type Read = fn(&BodyMembers<'_>) -> Result<(), ApiError>;
     let table: Vec<(Value, Read, &str)> = vec![
         (

@@ -391,7 +391,7 @@ fn every_required_member_is_asked_for() {
 }
 
 #[test]
-fn what_is_out_of_range_is_refused() {
+fn values_out_of_range_are_refused() {
     let listener = Listener::open();
     for (path, body, says) in [
         (

@@ -63,7 +63,7 @@ fn only_signed_requests_reach_the_world() {
 }
 
 #[test]
-fn what_the_emulator_shows_needs_no_signature() {
+fn the_pages_of_the_emulator_need_no_signature() {
     let listener = Listener::with_key(Some(b"key"));
     for (path, body) in [
         ("/_emulator/health", json!({"status": "ok"})),
@@ -138,7 +138,7 @@ fn a_refusal_is_repeated_too() {
 }
 
 #[test]
-fn a_body_that_is_too_large_or_no_json_is_refused_in_the_form_of_the_generation() {
+fn a_body_that_is_too_large_or_not_json_is_refused_in_the_form_of_the_generation() {
     let listener = Listener::open();
     let large = vec![b' '; 1024 * 1024 + 1];
     for (uri, body, status, code) in [
@@ -154,7 +154,7 @@ fn a_body_that_is_too_large_or_no_json_is_refused_in_the_form_of_the_generation(
 }
 
 #[test]
-fn an_unknown_path_names_its_neighbours() {
+fn an_unknown_path_names_similar_paths() {
     let listener = Listener::open();
     for (method, uri, pointer, near) in [
         (
@@ -221,7 +221,7 @@ fn the_keys_are_where_the_document_was_fetched() {
 }
 
 #[test]
-fn paths_of_its_own_that_are_not_there_name_those_that_are() {
+fn unknown_paths_of_the_emulator_name_the_known_ones() {
     let listener = Listener::open();
     for (method, uri, status) in [
         ("GET", "/_emulator", 404),

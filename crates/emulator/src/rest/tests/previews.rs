@@ -366,7 +366,7 @@ fn the_public_preview_is_answered_as_documented() {
 }
 
 #[test]
-fn the_early_text_of_the_public_preview_is_spoken_too() {
+fn the_early_text_of_the_public_preview_is_supported_too() {
     let operation = &[
         "id",
         "operationId",

@@ -200,7 +200,7 @@ fn event_grid_looks_as_published() {
 }
 
 #[test]
-fn a_recording_has_the_words_of_the_events_and_no_place_on_the_internet() {
+fn a_recording_has_the_published_values_and_no_real_url() {
     let event = grid(file_ready(), GridSchema::EventGrid);
     let value: Value = serde_json::from_str(event.event.get()).expect("JSON");
     let data = &value["data"];

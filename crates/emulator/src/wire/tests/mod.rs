@@ -165,7 +165,7 @@ fn every_event_type_of_ga_is_made() {
 }
 
 #[test]
-fn what_is_sparse_or_strange_renders_too() {
+fn sparse_and_unusual_events_render_too() {
     for (happened, ..) in table() {
         for (generation, version) in [
             (Generation::Private, "no date"),
@@ -243,7 +243,7 @@ fn members_of_ga_come_with_their_versions() {
 }
 
 #[test]
-fn a_result_is_said_once() {
+fn a_result_is_written_once() {
     for happened in [updated(), recording()] {
         let event = rendered(&notice(Generation::Ga, "2026-03-12", happened)).expect("an event");
         assert_eq!(event.event.get().matches("resultInformation").count(), 1);
@@ -251,7 +251,7 @@ fn a_result_is_said_once() {
 }
 
 #[test]
-fn what_was_recognized_is_told_in_its_own_member() {
+fn a_recognition_has_its_own_member() {
     let data = |recognized| {
         let happened = Happened::RecognizeCompleted(recognized);
         json(&notice(Generation::Ga, "2025-05-15", happened))["data"].clone()

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_call_that_is_taken_connects_and_ends_with_its_callee() {
+fn an_answered_call_connects_and_ends_with_its_callee() {
     let mut trial = trial("[[callee]]\nmatch = \"*\"\nhang_up_after = \"30s\"");
     let id = trial.world.create(create(Generation::Ga, &["+15550101"]));
     let id = id.expect("a call");
@@ -29,7 +29,7 @@ fn a_call_that_is_taken_connects_and_ends_with_its_callee() {
 }
 
 #[test]
-fn a_call_that_nobody_takes_says_why() {
+fn an_unanswered_call_says_why() {
     for (answer, code, after) in [
         ("busy", 486, 1.1),
         ("decline", 603, 1.1),
@@ -187,7 +187,7 @@ fn a_caller_that_has_gone_cannot_be_answered() {
 }
 
 #[test]
-fn a_second_leg_shares_the_server_call_and_hears_of_everybody() {
+fn a_second_leg_shares_the_server_call_and_sees_every_participant() {
     let mut trial = trial("");
     let first = trial.call("+15550101");
     let view = trial.world.call(&first).expect("live");

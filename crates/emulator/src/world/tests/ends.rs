@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn whatever_was_taken_has_an_outcome_when_the_call_ends_first() {
+fn every_accepted_operation_has_an_outcome_when_the_call_ends_first() {
     let mut trial = trial("");
     let id = trial.call("+15550101");
     let who = phone("+15550101");
@@ -62,7 +62,7 @@ fn a_call_is_transferred_once() {
 }
 
 #[test]
-fn keys_of_a_listening_that_was_stopped_are_not_heard_by_the_next() {
+fn tones_of_a_stopped_recognition_do_not_reach_the_next() {
     let mut trial = trial("[[callee]]\nmatch = \"*\"\npress = \"12\"");
     let id = trial.call("+15550101");
     let who = phone("+15550101");
@@ -86,7 +86,7 @@ fn keys_of_a_listening_that_was_stopped_are_not_heard_by_the_next() {
 }
 
 #[test]
-fn who_comes_again_stays_as_long_as_who_comes() {
+fn a_participant_that_joins_again_stays_its_full_time() {
     let mut trial = trial("[[callee]]\nmatch = \"*2\"\nhang_up_after = \"10s\"");
     let id = trial.call("+15550101");
     trial.world.add(&id, add("+15550102")).expect("rings");
@@ -175,7 +175,7 @@ fn silence_begins_at_the_end_of_a_prompt_that_may_be_interrupted() {
 }
 
 #[test]
-fn nothing_is_recognized_of_somebody_who_left() {
+fn nothing_is_recognized_of_a_participant_that_left() {
     let mut trial = trial("[[callee]]\nmatch = \"*2\"\nsay = \"yes\"\nsay_after = \"4s\"");
     let id = trial.call("+15550101");
     trial.world.add(&id, add("+15550102")).expect("rings");
@@ -207,7 +207,7 @@ fn nothing_is_recognized_of_somebody_who_left() {
 }
 
 #[test]
-fn one_may_be_alone_in_a_room_whatever_its_spelling() {
+fn a_single_participant_may_stay_in_a_room_whatever_its_spelling() {
     let mut trial = trial("");
     let mut join = |group: &str| {
         let leg = trial.world.connect(Connect {

@@ -114,7 +114,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn every_leg_ends_once_and_every_operation_is_told_of_once(steps in steps()) {
+    fn every_leg_ends_once_and_every_operation_is_reported_once(steps in steps()) {
         let mut trial = trial(SCENARIO);
         let mut calls = Vec::new();
         for step in &steps {

@@ -235,7 +235,7 @@ fn a_recording_goes_on_until_it_is_stopped_or_the_call_ends() {
 }
 
 #[test]
-fn a_recording_that_cannot_start_is_told_of() {
+fn a_recording_that_cannot_start_is_reported() {
     let mut trial = trial("[line]\nrecording = false");
     let id = trial.call("+15550101");
     let failed = trial

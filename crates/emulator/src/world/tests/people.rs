@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn an_invitation_is_taken_declined_or_taken_back() {
+fn an_invitation_is_accepted_declined_or_withdrawn() {
     let mut trial = trial(
         "[[callee]]\nmatch = \"*3\"\nanswer = \"decline\"\n[[callee]]\nmatch = \"*4\"\nafter = \"20s\"",
     );
@@ -142,7 +142,7 @@ fn participants_are_removed_muted_held_and_moved() {
 }
 
 #[test]
-fn the_last_one_that_is_removed_ends_the_call() {
+fn removing_the_last_participant_ends_the_call() {
     let mut trial = trial("");
     let id = trial.call("+15550101");
     trial
@@ -187,7 +187,7 @@ fn a_transfer_takes_the_application_out_or_fails() {
 }
 
 #[test]
-fn event_grid_hears_of_the_beginning_the_users_and_the_end() {
+fn event_grid_reports_the_start_the_users_and_the_end() {
     let mut trial = trial("");
     let mut request = create(Generation::Ga, &[]);
     request.targets = vec![Identifier::from_raw_id("8:acs:alice")];

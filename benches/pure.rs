@@ -152,8 +152,8 @@ fn baselines(criterion: &mut Criterion, scene: &Scene) {
     group.finish();
 }
 
-fn door(criterion: &mut Criterion, scene: &Scene) {
-    let mut group = criterion.benchmark_group("door");
+fn receive(criterion: &mut Criterion, scene: &Scene) {
+    let mut group = criterion.benchmark_group("receive");
     let limits = DecodeLimits::new(5_000);
     let head = head();
     group.bench_function("decode", |bencher| {
@@ -241,7 +241,7 @@ fn dispatcher(criterion: &mut Criterion) {
     });
     let began = Instant::now();
     let mut out = Vec::new();
-    let owed = |number: u64, call: u64| {
+    let accepted = |number: u64, call: u64| {
         DispatcherInput::Accepted(Owed {
             delivery: DeliveryId(number),
             destination: DestinationId(0),
@@ -252,7 +252,7 @@ fn dispatcher(criterion: &mut Criterion) {
     };
     // The waiting ones are on another channel, which never opens.
     for number in 1..=10_000_u64 {
-        let DispatcherInput::Accepted(waiting) = owed(number, number % 1_000) else {
+        let DispatcherInput::Accepted(waiting) = accepted(number, number % 1_000) else {
             continue;
         };
         let waiting = Owed {
@@ -270,7 +270,7 @@ fn dispatcher(criterion: &mut Criterion) {
             number += 1;
             let now = Duration::from_micros(number);
             out.clear();
-            dispatcher.step(now, owed(number, 1_000 + number), &mut out);
+            dispatcher.step(now, accepted(number, 1_000 + number), &mut out);
             let attempt = match out.as_slice() {
                 [DispatcherOutput::Publish { attempt, .. }] => *attempt,
                 other => panic!("one publish expected: {other:?}"),
@@ -292,7 +292,7 @@ fn main() {
     let scene = Scene::set();
     println!("one callback of {} bytes", scene.body.len());
     baselines(&mut criterion, &scene);
-    door(&mut criterion, &scene);
+    receive(&mut criterion, &scene);
     admission(&mut criterion, &scene);
     dispatcher(&mut criterion);
     criterion.final_summary();

@@ -117,7 +117,7 @@ async fn start(
     let admin_socket = bind("server.admin_listen", config.server.admin_listen)?;
     let public_socket = bind("server.listen", config.server.listen)?;
     let journal_id = Arc::new(OnceLock::new());
-    let door = ConnectionMetrics::register(&registry)?;
+    let connection_metrics = ConnectionMetrics::register(&registry)?;
     let admin = admin::serve(
         admin_socket,
         Admin {
@@ -127,7 +127,7 @@ async fn start(
             registry: registry.clone(),
             instance: config.server.instance.clone(),
             journal: journal_id.clone(),
-            door: door.clone(),
+            connection_metrics: connection_metrics.clone(),
             identity: admin_identity.clone(),
         },
     )
@@ -141,17 +141,17 @@ async fn start(
     let identities = [admin_identity, public_identity.clone()];
     reloads.spawn(watch_certificates(
         identities.into_iter().flatten().collect(),
-        door.clone(),
-        notice_board(health.clone()),
+        connection_metrics.clone(),
+        notice_updates(health.clone()),
     ));
 
-    let boards = StatusHandles {
+    let handles = StatusHandles {
         ledger: ledger.clone(),
         health: health.clone(),
         live: live.clone(),
         registry: registry.clone(),
     };
-    let opened = open_journal(&config, boards).await?;
+    let opened = open_journal(&config, handles).await?;
     journal_id.get_or_init(|| opened.instance);
 
     let drain = CancellationToken::new();
@@ -211,7 +211,7 @@ async fn start(
             ledger: ledger.clone(),
             drift,
             metrics: callbacks.clone(),
-            door,
+            door: connection_metrics,
             identity: public_identity,
         },
     )
@@ -319,19 +319,19 @@ async fn finished(publisher: &mut JoinSet<Result<(), PublishError>>) {
 
 async fn open_journal(
     config: &Config,
-    boards: StatusHandles,
+    handles: StatusHandles,
 ) -> Result<journal::OpenJournal, AppError> {
     match config.delivery.accept_after {
         AcceptAfter::Confirm => {
             let in_flight = config.server.limits.in_flight_limit as u64;
             let waiting_limit = config.journal.share_of(in_flight);
             let timeout = config.delivery.confirm_timeout;
-            journal::volatile(timeout, waiting_limit, &config.journal, &boards)
+            journal::volatile(timeout, waiting_limit, &config.journal, &handles)
                 .map_err(AppError::Journal)
         }
         AcceptAfter::Journal => {
             let settings = config.journal.clone();
-            tokio::task::spawn_blocking(move || journal::open(&settings, &boards))
+            tokio::task::spawn_blocking(move || journal::open(&settings, &handles))
                 .await
                 .map_err(|_| AppError::Ended("opening the journal"))?
                 .map_err(AppError::Journal)
@@ -340,7 +340,7 @@ async fn open_journal(
 }
 
 /// Adds a notice for the operator to `health`, or removes it.
-fn notice_board(health: Arc<Health>) -> impl Fn(&str, bool) {
+fn notice_updates(health: Arc<Health>) -> impl Fn(&str, bool) {
     move |notice, holds| {
         health.update(|view| {
             view.notices.retain(|known| known != notice);

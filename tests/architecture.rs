@@ -72,7 +72,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// The module a file belongs to: the first part of its path below `src`.
-fn room(path: &Path) -> String {
+fn module(path: &Path) -> String {
     let below = path
         .strip_prefix(src())
         .expect("the file lies below src")
@@ -105,7 +105,7 @@ fn code(path: &Path) -> String {
 }
 
 /// Modules named after `crate::`, also inside a group `use crate::{a::X, b::Y}`.
-fn rooms_used(code: &str, rooms: &BTreeSet<&str>) -> BTreeSet<String> {
+fn modules_used(code: &str, modules: &BTreeSet<&str>) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for part in code.split("crate::").skip(1) {
         if let Some(group) = part.strip_prefix('{') {
@@ -121,7 +121,7 @@ fn rooms_used(code: &str, rooms: &BTreeSet<&str>) -> BTreeSet<String> {
                 if depth == 0 && (c.is_alphanumeric() || c == '_') {
                     word.push(c);
                 } else {
-                    if rooms.contains(word.as_str()) {
+                    if modules.contains(word.as_str()) {
                         used.insert(word.clone());
                     }
                     word.clear();
@@ -132,7 +132,7 @@ fn rooms_used(code: &str, rooms: &BTreeSet<&str>) -> BTreeSet<String> {
                 .chars()
                 .take_while(|c| c.is_alphanumeric() || *c == '_')
                 .collect();
-            if rooms.contains(word.as_str()) {
+            if modules.contains(word.as_str()) {
                 used.insert(word);
             }
         }
@@ -143,13 +143,13 @@ fn rooms_used(code: &str, rooms: &BTreeSet<&str>) -> BTreeSet<String> {
 #[test]
 fn every_dependency_between_modules_is_in_the_plan() {
     let plan: BTreeMap<&str, &[&str]> = ALLOWED.into_iter().collect();
-    let rooms: BTreeSet<&str> = plan.keys().copied().collect();
+    let modules: BTreeSet<&str> = plan.keys().copied().collect();
     let mut files = Vec::new();
     sources(&src(), &mut files);
     let mut wrong = Vec::new();
     let mut arrows = 0;
     for path in files {
-        let from = room(&path);
+        let from = module(&path);
         if from == "main" || from == "lib" {
             continue;
         }
@@ -160,7 +160,7 @@ fn every_dependency_between_modules_is_in_the_plan() {
             ));
             continue;
         };
-        for to in rooms_used(&code(&path), &rooms) {
+        for to in modules_used(&code(&path), &modules) {
             arrows += 1;
             if to != from && !allowed.contains(&to.as_str()) {
                 wrong.push(format!("{}: {from} -> {to}", path.display()));
@@ -178,15 +178,15 @@ fn the_plan_has_no_cycle() {
     while done.len() < plan.len() {
         let next = plan
             .iter()
-            .find(|(room, uses)| {
-                !done.contains(*room) && uses.iter().all(|used| done.contains(used))
+            .find(|(module, uses)| {
+                !done.contains(*module) && uses.iter().all(|used| done.contains(used))
             })
-            .map(|(room, _)| *room);
+            .map(|(module, _)| *module);
         match next {
-            Some(room) => done.insert(room),
+            Some(module) => done.insert(module),
             None => panic!(
                 "a circle among {:?}",
-                plan.keys().filter(|room| !done.contains(*room))
+                plan.keys().filter(|module| !done.contains(*module))
             ),
         };
     }
@@ -198,12 +198,12 @@ fn the_large_libraries_stay_in_their_modules() {
     sources(&src(), &mut files);
     let mut named = 0;
     for path in files {
-        let (room, code) = (room(&path), code(&path));
+        let (module, code) = (module(&path), code(&path));
         let file = path
             .file_stem()
             .and_then(|stem| stem.to_str())
             .unwrap_or_default();
-        for (library, rooms) in [
+        for (library, modules) in [
             ("actix_web", &["http", "ingress", "admin"][..]),
             ("lapin", &["publish"][..]),
             ("rusqlite", &["journal"][..]),
@@ -214,10 +214,10 @@ fn the_large_libraries_stay_in_their_modules() {
             }
             named += 1;
             // The commands that consume and the check of broker URLs name lapin too.
-            let wing = library == "lapin"
-                && matches!((room.as_str(), file), ("cli", "consume") | ("config", _));
+            let exception = library == "lapin"
+                && matches!((module.as_str(), file), ("cli", "consume") | ("config", _));
             assert!(
-                rooms.contains(&room.as_str()) || wing,
+                modules.contains(&module.as_str()) || exception,
                 "{} names {library}",
                 path.display()
             );

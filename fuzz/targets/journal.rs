@@ -23,7 +23,7 @@ use super::{body, seeds};
 /// Events in the valid journal, of three calls.
 const EVENTS: usize = 60;
 
-struct Bench {
+struct Fixture {
     directory: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
     good: Vec<u8>,
@@ -32,7 +32,7 @@ struct Bench {
 }
 
 /// One at a time: all runs use one directory, so that the reserve file of a journal need not be written each time.
-static BENCH: LazyLock<Mutex<Bench>> = LazyLock::new(|| {
+static FIXTURE: LazyLock<Mutex<Fixture>> = LazyLock::new(|| {
     // In memory if possible: the test is about reading, not about the disk.
     let memory = Path::new("/dev/shm");
     let directory = if memory.is_dir() {
@@ -61,7 +61,7 @@ static BENCH: LazyLock<Mutex<Bench>> = LazyLock::new(|| {
     journal.closer.close();
     let good = fs::read(database(directory.path())).expect("the journal's file");
     let mark = fs::read(directory.path().join("mark")).expect("the journal's mark");
-    Mutex::new(Bench {
+    Mutex::new(Fixture {
         directory,
         runtime,
         good,
@@ -75,7 +75,7 @@ fn database(directory: &Path) -> PathBuf {
 }
 
 fn open(path: &Path) -> Result<(OpenJournal, StatusHandles), JournalError> {
-    let boards = StatusHandles {
+    let handles = StatusHandles {
         ledger: Arc::new(Ledger::default()),
         health: Arc::new(Health::default()),
         live: LiveFeed::default(),
@@ -89,7 +89,7 @@ fn open(path: &Path) -> Result<(OpenJournal, StatusHandles), JournalError> {
         stall_timeout: Duration::from_secs(3),
         liveness_timeout: Duration::from_secs(60),
     };
-    journal::open(&settings, &boards).map(|opened| (opened, boards))
+    journal::open(&settings, &handles).map(|opened| (opened, handles))
 }
 
 fn submit(runtime: &tokio::runtime::Runtime, journal: &OpenJournal, event: &str) {
@@ -125,12 +125,12 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
 
 pub(crate) fn run(input: &[u8]) {
     // An earlier run that found something has panicked here.
-    let bench = BENCH.lock().unwrap_or_else(PoisonError::into_inner);
-    let (file, harm) = match input.strip_prefix(b"@") {
-        Some(changes) => changed(&bench.good, changes),
-        None => (input.to_vec(), Harm::Other),
+    let fixture = FIXTURE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (file, damage) = match input.strip_prefix(b"@") {
+        Some(changes) => changed(&fixture.good, changes),
+        None => (input.to_vec(), Damage::Other),
     };
-    let path = bench.directory.path();
+    let path = fixture.directory.path();
     for entry in fs::read_dir(path).expect("the directory") {
         let entry = entry.expect("the directory");
         if entry.file_name() == "reserve" {
@@ -147,11 +147,11 @@ pub(crate) fn run(input: &[u8]) {
     fs::write(database(path), file).expect("written");
     // Without it a valid journal would count as an older copy; a file that is not our journal has none.
     if input.starts_with(b"@") {
-        fs::write(path.join("mark"), &bench.mark).expect("written");
+        fs::write(path.join("mark"), &fixture.mark).expect("written");
     }
-    let (mut journal, boards) = match open(path) {
+    let (mut journal, handles) = match open(path) {
         Ok(opened) => opened,
-        Err(JournalError::Newer { .. }) if harm != Harm::None => return,
+        Err(JournalError::Newer { .. }) if damage != Damage::None => return,
         Err(error) => panic!("recovery always starts: {error:?}"),
     };
     let (mut kept, mut missed) = (0, 0);
@@ -160,13 +160,16 @@ pub(crate) fn run(input: &[u8]) {
             panic!("nothing was settled: {item:?}");
         };
         for owed in owed {
-            match bench
+            match fixture
                 .runtime
                 .block_on(journal.payloads.fetch(owed.delivery))
             {
                 Ok(payload) if input.starts_with(b"@") => {
                     let record = &payload.record;
-                    assert!(bench.bodies.contains(&record.body), "an event was changed");
+                    assert!(
+                        fixture.bodies.contains(&record.body),
+                        "an event was changed"
+                    );
                     let id = format!("\"id\":\"{}\",", record.facts.event_id);
                     let body = String::from_utf8_lossy(&record.body);
                     assert!(body.contains(&id), "an event has another's facts");
@@ -177,21 +180,21 @@ pub(crate) fn run(input: &[u8]) {
             }
         }
     }
-    let said = missed > 0 || !boards.health.view().notices.is_empty();
-    match harm {
-        Harm::None => assert!(
-            kept == EVENTS && !said,
-            "{kept} of {EVENTS} kept, said: {said}"
+    let noticed = missed > 0 || !handles.health.view().notices.is_empty();
+    match damage {
+        Damage::None => assert!(
+            kept == EVENTS && !noticed,
+            "{kept} of {EVENTS} kept, said: {noticed}"
         ),
-        Harm::Cut => assert!(
-            kept == EVENTS || said,
+        Damage::Cut => assert!(
+            kept == EVENTS || noticed,
             "{kept} of {EVENTS} kept, and nothing said"
         ),
-        Harm::Other => {}
+        Damage::Other => {}
     }
     // It is a working journal.
     submit(
-        &bench.runtime,
+        &fixture.runtime,
         &journal,
         "{\"specversion\":\"1.0\",\"id\":\"new\",\"source\":\"new\",\"type\":\"T\"}",
     );
@@ -199,13 +202,13 @@ pub(crate) fn run(input: &[u8]) {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Harm {
+enum Damage {
     None,
     Cut,
     Other,
 }
 
-fn changed(good: &[u8], changes: &[u8]) -> (Vec<u8>, Harm) {
+fn changed(good: &[u8], changes: &[u8]) -> (Vec<u8>, Damage) {
     let mut file = good.to_vec();
     let (mut cut, mut other) = (false, false);
     let mut rest = changes;
@@ -229,10 +232,10 @@ fn changed(good: &[u8], changes: &[u8]) -> (Vec<u8>, Harm) {
             _ => break,
         }
     }
-    let harm = match (cut, other) {
-        (false, false) => Harm::None,
-        (true, false) => Harm::Cut,
-        (_, true) => Harm::Other,
+    let damage = match (cut, other) {
+        (false, false) => Damage::None,
+        (true, false) => Damage::Cut,
+        (_, true) => Damage::Other,
     };
-    (file, harm)
+    (file, damage)
 }

@@ -78,7 +78,7 @@ pub struct Admin {
     pub live: LiveFeed,
     /// `/metrics`.
     pub registry: Registry,
-    pub door: ConnectionMetrics,
+    pub connection_metrics: ConnectionMetrics,
     /// Its certificate; without one it does not use TLS.
     pub identity: Option<Arc<Certificate>>,
     /// Name of this instance, for `/version`.
@@ -102,12 +102,12 @@ fn serve_with_heart(
 ) -> io::Result<Listening> {
     let address = listener.local_addr()?;
     let stopping = CancellationToken::new();
-    let door = Listener {
+    let options = Listener {
         name: ListenerName::Admin,
         limits: LIMITS,
         identity: admin.identity.clone(),
         threads: 1,
-        metrics: admin.door.clone(),
+        metrics: admin.connection_metrics.clone(),
         stopping: stopping.clone(),
     };
     let state = web::Data::new(AdminState {
@@ -116,7 +116,7 @@ fn serve_with_heart(
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
         stopping: stopping.clone(),
     });
-    let server = http::serve(listener, door, move || {
+    let server = http::serve(listener, options, move || {
         App::new()
             .app_data(state.clone())
             .default_service(web::to(answer))
@@ -363,7 +363,7 @@ mod tests {
     fn admin() -> Admin {
         let registry = new_registry().unwrap();
         Admin {
-            door: ConnectionMetrics::register(&registry).unwrap(),
+            connection_metrics: ConnectionMetrics::register(&registry).unwrap(),
             identity: None,
             health: Arc::default(),
             drift: Arc::default(),

@@ -485,21 +485,21 @@ fn once_each(mut slots: Vec<LruSlot>) -> impl Iterator<Item = LruSlot> {
 }
 
 fn drop_old<K: Hashed + Copy + Default, V: Default>(
-    shelf: &mut LruTable<K, V>,
+    table: &mut LruTable<K, V>,
     now: i64,
     limit: usize,
     gone: &mut Vec<i64>,
 ) -> u64 {
     let mut early = 0;
-    while let Some((slot, used)) = shelf.oldest() {
+    while let Some((slot, used)) = table.oldest() {
         if used.saturating_add(DAY) > now {
-            if shelf.len() <= limit {
+            if table.len() <= limit {
                 break;
             }
             early += 1;
         }
-        gone.push(shelf.row(slot));
-        shelf.remove(slot);
+        gone.push(table.row(slot));
+        table.remove(slot);
     }
     early
 }

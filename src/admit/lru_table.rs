@@ -110,7 +110,7 @@ impl<K: Hashed + Copy + Default, V: Default> LruTable<K, V> {
             index
         } else {
             self.nodes.push(node);
-            u32::try_from(self.nodes.len() - 1).expect("a shelf holds far less than 2^32 entries")
+            u32::try_from(self.nodes.len() - 1).expect("a table holds far less than 2^32 entries")
         };
         self.link(index);
         let nodes = &self.nodes;
@@ -238,13 +238,13 @@ impl<K: Hashed + Copy + Default, V: Default> LruTable<K, V> {
     fn node(&self, index: u32) -> &LruNode<K, V> {
         self.nodes
             .get(index as usize)
-            .expect("slots are handed out by this shelf and nodes never leave it")
+            .expect("slots are handed out by this table and nodes never leave it")
     }
 
     fn node_mut(&mut self, index: u32) -> &mut LruNode<K, V> {
         self.nodes
             .get_mut(index as usize)
-            .expect("slots are handed out by this shelf and nodes never leave it")
+            .expect("slots are handed out by this table and nodes never leave it")
     }
 }
 
@@ -254,47 +254,47 @@ mod tests {
 
     #[test]
     fn the_least_lately_used_entry_is_the_oldest() {
-        let mut shelf = LruTable::<u128, &str>::new();
-        let a = shelf.insert(1, "a", 10);
-        let b = shelf.insert(2, "b", 20);
-        assert_eq!(shelf.oldest(), Some((a, 10)));
-        shelf.touch(a, 30);
-        assert_eq!(shelf.oldest(), Some((b, 20)));
-        assert_eq!(shelf.remove(b), "b");
-        assert_eq!((shelf.find(&2), shelf.len()), (None, 1));
+        let mut table = LruTable::<u128, &str>::new();
+        let a = table.insert(1, "a", 10);
+        let b = table.insert(2, "b", 20);
+        assert_eq!(table.oldest(), Some((a, 10)));
+        table.touch(a, 30);
+        assert_eq!(table.oldest(), Some((b, 20)));
+        assert_eq!(table.remove(b), "b");
+        assert_eq!((table.find(&2), table.len()), (None, 1));
     }
 
     #[test]
     fn a_pinned_entry_is_never_the_oldest_until_its_last_pin_is_gone() {
-        let mut shelf = LruTable::<u128, &str>::new();
-        let a = shelf.insert(1, "a", 10);
-        shelf.pin(a);
-        shelf.pin(a);
-        assert_eq!(shelf.oldest(), None);
-        shelf.unpin(a, 40);
-        assert_eq!(shelf.oldest(), None);
-        shelf.unpin(a, 50);
-        assert_eq!(shelf.oldest(), Some((a, 50)));
+        let mut table = LruTable::<u128, &str>::new();
+        let a = table.insert(1, "a", 10);
+        table.pin(a);
+        table.pin(a);
+        assert_eq!(table.oldest(), None);
+        table.unpin(a, 40);
+        assert_eq!(table.oldest(), None);
+        table.unpin(a, 50);
+        assert_eq!(table.oldest(), Some((a, 50)));
     }
 
     #[test]
     fn a_row_that_was_left_out_is_not_used_again() {
-        let mut shelf = LruTable::<u128, &str>::new();
-        shelf.restore(1, "a", 3, 10);
-        shelf.leave_out(7);
-        let b = shelf.insert(2, "b", 20);
-        assert_eq!(shelf.row(b), 8);
+        let mut table = LruTable::<u128, &str>::new();
+        table.restore(1, "a", 3, 10);
+        table.leave_out(7);
+        let b = table.insert(2, "b", 20);
+        assert_eq!(table.row(b), 8);
     }
 
     #[test]
     fn a_slot_used_again_is_not_taken_for_its_former_entry() {
-        let mut shelf = LruTable::<u128, &str>::new();
-        let a = shelf.insert(1, "a", 10);
-        let row = shelf.row(a);
-        shelf.remove(a);
-        let b = shelf.insert(2, "b", 20);
+        let mut table = LruTable::<u128, &str>::new();
+        let a = table.insert(1, "a", 10);
+        let row = table.row(a);
+        table.remove(a);
+        let b = table.insert(2, "b", 20);
         assert_eq!(a, b);
-        assert!(!shelf.holds(a, row));
-        assert!(shelf.holds(b, shelf.row(b)));
+        assert!(!table.holds(a, row));
+        assert!(table.holds(b, table.row(b)));
     }
 }

@@ -270,12 +270,12 @@ proptest! {
             admission.begin(now);
             model.now = model.now.max(now);
             let before = model.clone();
-            let mut owed = Vec::new();
+            let mut pending = Vec::new();
             for (first_app, refused, offers) in group.callbacks {
                 let app = AppName::try_from(if first_app { "a" } else { "b" }.to_owned()).unwrap();
                 let mark = admission.mark();
                 let kept = model.clone();
-                let kept_owed = owed.len();
+                let kept_pending = pending.len();
                 for offer in offers {
                     let verdict = admission.decide(&app, &offer, &mut |destination| {
                         let place = names.iter().position(|name| *name == destination).unwrap_or_else(|| {
@@ -291,7 +291,7 @@ proptest! {
                             prop_assert_eq!(call.map(|key| key.to_string()), expected_call);
                             let found: Vec<_> = placed.iter().map(|placed| placed.line.map(|line| line.sequence)).collect();
                             prop_assert_eq!(found, sequences);
-                            owed.extend(placed.iter().filter_map(|placed| placed.line.map(|line| line.slot)));
+                            pending.extend(placed.iter().filter_map(|placed| placed.line.map(|line| line.slot)));
                         }
                         other => prop_assert!(false, "they disagree: {:?}", other),
                     }
@@ -299,7 +299,7 @@ proptest! {
                 if refused {
                     admission.roll_back_to(mark);
                     model = kept;
-                    owed.truncate(kept_owed);
+                    pending.truncate(kept_pending);
                 }
             }
             if group.fails {
@@ -308,7 +308,7 @@ proptest! {
             } else {
                 admission.commit();
                 // Confirmed at once, so that nothing pending keeps an entry alive.
-                for slot in owed {
+                for slot in pending {
                     admission.settled(slot);
                 }
             }

@@ -142,21 +142,21 @@ impl Authenticators {
         pace: RefreshPace,
     ) -> Result<(Self, KeyRefresher), AuthError> {
         let metrics = AuthMetrics::register(registry, apps.iter().map(|app| &app.name))?;
-        let mut shelf = SharedSources::default();
+        let mut shared = SharedSources::default();
         let mut authenticators = HashMap::new();
         for app in apps {
             let authenticator = match &app.auth {
                 Auth::None => Authenticator::Open,
                 Auth::Any(methods) => {
-                    let guard = Credentials::new(&app.name, methods, &mut shelf, pace)?;
+                    let guard = Credentials::new(&app.name, methods, &mut shared, pace)?;
                     Authenticator::Guarded(guard)
                 }
             };
             authenticators.insert(app.name.clone(), authenticator);
         }
-        let keeper = KeyRefresher {
-            secrets: shelf.secrets.into_values().collect(),
-            sources: shelf.sources.into_values().collect(),
+        let refresher = KeyRefresher {
+            secrets: shared.secrets.into_values().collect(),
+            sources: shared.sources.into_values().collect(),
             fetcher: Fetcher::new(pace.answer).map_err(AuthError::Client)?,
             metrics: metrics.clone(),
             health,
@@ -167,7 +167,7 @@ impl Authenticators {
                 authenticators,
                 metrics,
             },
-            keeper,
+            refresher,
         ))
     }
 
@@ -229,17 +229,17 @@ impl Credentials {
     fn new(
         app: &AppName,
         methods: &Methods,
-        shelf: &mut SharedSources,
+        shared: &mut SharedSources,
         pace: RefreshPace,
     ) -> Result<Self, AuthError> {
         let mut secrets = Vec::new();
         for one in &methods.shared_secret {
-            let good = shelf.secrets(app, &one.value_file)?;
+            let good = shared.secrets(app, &one.value_file)?;
             secrets.push((one.place.clone(), good));
         }
         let mut issuers = Vec::new();
         for rules in methods.issuers() {
-            let source = shelf.source(&rules, pace)?;
+            let source = shared.source(&rules, pace)?;
             issuers.push((rules, source));
         }
         Ok(Self {

@@ -26,7 +26,7 @@ pub(super) struct RefreshPace {
     /// One answer of a key server takes at most this long.
     pub(super) answer: Duration,
     /// A callback with an unknown key waits for fresh ones at most this long.
-    pub(super) patience: Duration,
+    pub(super) wait_limit: Duration,
     /// Files are checked this often.
     pub(super) look: Duration,
 }
@@ -39,7 +39,7 @@ impl Default for RefreshPace {
             retry: Duration::from_secs(1),
             last_good: Duration::from_secs(86_400),
             answer: Duration::from_secs(5),
-            patience: Duration::from_secs(3),
+            wait_limit: Duration::from_secs(3),
             look: Duration::from_secs(1),
         }
     }
@@ -161,7 +161,7 @@ impl Source {
         };
         // Too late counts as never: the callback is judged by what is known then.
         timeout(
-            self.pace.patience,
+            self.pace.wait_limit,
             news.wait_for(|state| state.ended != ended),
         )
         .await

@@ -250,7 +250,7 @@ pub(super) fn pace() -> RefreshPace {
         retry: Duration::from_millis(20),
         last_good: Duration::from_secs(600),
         answer: Duration::from_secs(5),
-        patience: Duration::from_secs(5),
+        wait_limit: Duration::from_secs(5),
         look: Duration::from_millis(10),
     }
 }
@@ -266,7 +266,7 @@ pub(super) struct Stage {
     pub(super) app: AppName,
     pub(super) health: Arc<Health>,
     registry: Registry,
-    _keeper: JoinSet<()>,
+    _refresher: JoinSet<()>,
 }
 
 impl Stage {
@@ -285,17 +285,17 @@ impl Stage {
             auth: Auth::Any(methods),
         }];
         let (registry, health) = (Registry::new(), Arc::new(Health::default()));
-        let (authenticators, keeper) =
+        let (authenticators, refresher) =
             Authenticators::paced(&apps, &registry, health.clone(), pace).unwrap();
         let mut task = JoinSet::new();
-        task.spawn(keeper.run());
+        task.spawn(refresher.run());
         authenticators.first_keys(Duration::from_secs(20)).await;
         Self {
             authenticators,
             app,
             health,
             registry,
-            _keeper: task,
+            _refresher: task,
         }
     }
 

@@ -74,11 +74,11 @@ fn compare_with_broker(config: &Config, out: &mut dyn Write) -> Result<(), Comma
         })?;
     let mut problems = Vec::new();
     for finding in findings {
-        let (destination, standing) = (&finding.destination, finding.standing.as_str());
-        writeln!(out, "  {destination}: {standing}")?;
+        let (destination, status) = (&finding.destination, finding.standing.as_str());
+        writeln!(out, "  {destination}: {status}")?;
         if finding.standing.is_fault() {
             problems.push(format!(
-                "broker: {destination} is {standing}: {}",
+                "broker: {destination} is {status}: {}",
                 finding.detail
             ));
         }

@@ -24,7 +24,7 @@ use self::show::{Access, OutputStyle};
 use super::{CommandFailure, CommandOutcome};
 
 /// How long deliveries may still take after Ctrl-C.
-const GOODBYE: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Emulate the calling service: no Azure, no phone number, no tunnel
 ///
@@ -210,7 +210,7 @@ async fn serve(
             error = emulator.failed() => return Err(CommandFailure::Work(error.into())),
         }
     }
-    let mut stopping = pin!(emulator.stop(GOODBYE));
+    let mut stopping = pin!(emulator.stop(STOP_TIMEOUT));
     let summary = loop {
         tokio::select! {
             Some(item) = news.next() => show.item(&item, out)?,

@@ -369,7 +369,7 @@ mod tests {
         let live = LiveFeed::default();
         let registry = new_registry().unwrap();
         let admin = Admin {
-            door: crate::http::ConnectionMetrics::register(&registry).unwrap(),
+            connection_metrics: crate::http::ConnectionMetrics::register(&registry).unwrap(),
             identity: None,
             health: Arc::default(),
             drift: Arc::default(),

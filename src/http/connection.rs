@@ -148,7 +148,7 @@ impl Connection {
         self.closing = Some(LingeringClose::new(answer, lingers, self.timer.as_mut()));
     }
 
-    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_lingering_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.closing {
             Some(closing) => closing.poll(&mut self.stream, self.timer.as_mut(), cx),
             None => Poll::Ready(()),
@@ -342,14 +342,14 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.replaces {
-            ready!(this.poll_farewell(cx));
+            ready!(this.poll_lingering_close(cx));
             return Poll::Ready(Ok(bytes.len()));
         }
         let answered = this.state.take_answered();
         let part = match refusal_at_end(bytes) {
             Some((0, cut, refusal)) if !answered => {
                 this.replace(cut, refusal);
-                ready!(this.poll_farewell(cx));
+                ready!(this.poll_lingering_close(cx));
                 return Poll::Ready(Ok(bytes.len()));
             }
             // After an answer of a handler, which is sent first.
@@ -388,7 +388,7 @@ impl AsyncWrite for Connection {
             let lingers = matches!(this.state.phase(), ConnectionPhase::Unread(_));
             this.end(None, lingers);
         }
-        this.poll_farewell(cx).map(Ok)
+        this.poll_lingering_close(cx).map(Ok)
     }
 }
 

@@ -81,7 +81,7 @@ impl ConnectionPermits {
         taken.total += 1;
         self.counts.open.inc();
         ConnectionPermit {
-            places: self.clone(),
+            permits: self.clone(),
             peer,
         }
     }
@@ -93,13 +93,13 @@ impl ConnectionPermits {
 
 /// A connection's permit, given back when it is dropped.
 pub(super) struct ConnectionPermit {
-    places: Arc<ConnectionPermits>,
+    permits: Arc<ConnectionPermits>,
     peer: Peer,
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
+        let mut taken = self.permits.taken();
         taken.total -= 1;
         // A peer without connections uses no memory.
         if let Entry::Occupied(mut of_peer) = taken.by_peer.entry(self.peer) {
@@ -108,7 +108,7 @@ impl Drop for ConnectionPermit {
                 of_peer.remove();
             }
         }
-        self.places.counts.open.dec();
+        self.permits.counts.open.dec();
     }
 }
 
@@ -120,29 +120,29 @@ mod tests {
     #[test]
     fn a_returned_permit_can_be_taken_again() {
         let metrics = ConnectionMetrics::register(&prometheus::Registry::new()).unwrap();
-        let places = Arc::new(ConnectionPermits::new(
+        let permits = Arc::new(ConnectionPermits::new(
             3,
             2,
             metrics.of(ListenerName::Public),
         ));
         let [one, other, third] =
             ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|text| text.parse::<IpAddr>().unwrap());
-        let first = places.take(one).ok();
-        let _second = places.take(one).ok().unwrap();
-        assert_eq!(places.take(one).err(), Some(ConnectionLimitReached::Peer));
-        let _third = places.take(other).ok().unwrap();
+        let first = permits.take(one).ok();
+        let _second = permits.take(one).ok().unwrap();
+        assert_eq!(permits.take(one).err(), Some(ConnectionLimitReached::Peer));
+        let _third = permits.take(other).ok().unwrap();
         assert_eq!(
-            places.take(third).err(),
+            permits.take(third).err(),
             Some(ConnectionLimitReached::Total)
         );
         // The total comes first: it tells the operator more about what to do.
-        assert_eq!(places.take(one).err(), Some(ConnectionLimitReached::Total));
-        assert_eq!(places.counts.open.get(), 3);
+        assert_eq!(permits.take(one).err(), Some(ConnectionLimitReached::Total));
+        assert_eq!(permits.counts.open.get(), 3);
         drop(first);
-        let again = places.take(third).ok().unwrap();
-        assert_eq!(places.taken().by_peer.len(), 3);
+        let again = permits.take(third).ok().unwrap();
+        assert_eq!(permits.taken().by_peer.len(), 3);
         drop(again);
-        assert_eq!(places.taken().by_peer.len(), 2);
-        assert_eq!(places.counts.open.get(), 2);
+        assert_eq!(permits.taken().by_peer.len(), 2);
+        assert_eq!(permits.counts.open.get(), 2);
     }
 }

@@ -32,10 +32,10 @@ use super::{
 
 /// Connections of one thread that are being refused with a 503, at once. Further ones are closed without an answer:
 /// refusing connections must not itself use up the connections.
-const TURNED_AWAY_AT_ONCE: usize = 64;
+const REJECTIONS_AT_ONCE: usize = 64;
 
 /// How long such a connection may take to read the answer.
-const TURNED_AWAY: Duration = Duration::from_millis(500);
+const REJECTION_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What actix may hold beyond our own limit: connections that are being refused, and those that have ended except for
 /// their task. At its own limit it would leave connections in the kernel's queue, where they are neither answered nor
@@ -83,7 +83,7 @@ pub struct Listener {
 ///
 /// # Errors
 /// If the listener cannot be made non-blocking.
-pub fn serve<F, I, S, B>(listener: TcpListener, door: Listener, app: F) -> io::Result<Server>
+pub fn serve<F, I, S, B>(listener: TcpListener, options: Listener, app: F) -> io::Result<Server>
 where
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
@@ -103,13 +103,13 @@ where
         threads,
         metrics,
         stopping,
-    } = door;
+    } = options;
     let counts = metrics.of(name);
     let tls = identity.as_ref().map(Certificate::acceptor);
     if let Some(identity) = &identity {
         metrics.expires(name, identity.expires());
     }
-    let places = Arc::new(ConnectionPermits::new(
+    let permits = Arc::new(ConnectionPermits::new(
         limits.connections,
         limits.connections_per_peer,
         counts.clone(),
@@ -121,13 +121,13 @@ where
             stop.cancelled().await;
             closing.close();
         });
-        let entrance = Rc::new(Acceptor {
+        let acceptor = Rc::new(Acceptor {
             connections,
-            places: places.clone(),
+            permits: permits.clone(),
             counts: counts.clone(),
             tls: tls.clone(),
             stopping: stopping.clone(),
-            turned_away: Semaphore::new(TURNED_AWAY_AT_ONCE),
+            rejections: Semaphore::new(REJECTIONS_AT_ONCE),
         });
         let http = HttpService::build()
             // Ours: see `Connection`.
@@ -146,8 +146,8 @@ where
                 |_| AppConfig::default(),
             ));
         fn_service(move |tcp| {
-            let entrance = entrance.clone();
-            async move { entrance.admit(tcp).await.map_err(DispatchError::Io) }
+            let acceptor = acceptor.clone();
+            async move { acceptor.admit(tcp).await.map_err(DispatchError::Io) }
         })
         .and_then(http)
     };
@@ -165,11 +165,11 @@ where
 /// Accepts the connections of one thread.
 struct Acceptor {
     connections: Rc<Connections>,
-    places: Arc<ConnectionPermits>,
+    permits: Arc<ConnectionPermits>,
     counts: Arc<ConnectionCounts>,
     tls: Option<TlsAcceptor>,
     stopping: CancellationToken,
-    turned_away: Semaphore,
+    rejections: Semaphore,
 }
 
 type AcceptedConnection = (Connection, Protocol, Option<SocketAddr>);
@@ -179,12 +179,12 @@ impl Acceptor {
         let peer = tcp.peer_addr()?;
         // An answer is written in one piece: there is nothing to coalesce.
         tcp.set_nodelay(true)?;
-        let place = match self.places.take(peer.ip()) {
+        let place = match self.permits.take(peer.ip()) {
             Ok(place) => place,
             Err(_)
                 if self.connections.limits.evicts_idle && self.connections.evict_longest_idle() =>
             {
-                self.places.take_over(peer.ip())
+                self.permits.take_over(peer.ip())
             }
             Err(full) => {
                 self.reject(tcp, full).await;
@@ -223,7 +223,7 @@ impl Acceptor {
         if self.tls.is_some() {
             return;
         }
-        let Ok(_one) = self.turned_away.try_acquire() else {
+        let Ok(_one) = self.rejections.try_acquire() else {
             return;
         };
         let goodbye = async {
@@ -236,6 +236,6 @@ impl Acceptor {
             io::Result::Ok(())
         };
         // A peer that has gone, or does not go, loses nothing that it is entitled to.
-        drop(timeout(TURNED_AWAY, goodbye).await);
+        drop(timeout(REJECTION_TIMEOUT, goodbye).await);
     }
 }

@@ -31,9 +31,9 @@ impl Hysteresis {
 
     /// The value to show at `now`.
     pub(super) fn says(&self, now: Instant) -> bool {
-        let patience = if self.flag { BACK } else { AWAY };
+        let delay = if self.flag { BACK } else { AWAY };
         match self.since {
-            Some(since) if now.saturating_duration_since(since) >= patience => self.flag,
+            Some(since) if now.saturating_duration_since(since) >= delay => self.flag,
             _ => self.said,
         }
     }

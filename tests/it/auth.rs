@@ -87,7 +87,7 @@ async fn signed_callbacks_are_accepted_and_unsigned_ones_are_401() {
         (all.len() >= 2 && all.iter().all(|(outcome, _)| outcome == "accepted")).then_some(())
     })
     .await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let taken = take_all(&amqp, &queue, Duration::from_secs(20), |taken| {
         taken.len() >= 2
     })
@@ -166,7 +166,7 @@ async fn one_app_takes_the_tokens_of_several_resources_in_any_letter_case() {
         (all.len() >= 2 && all.iter().all(|(outcome, _)| outcome == "accepted")).then_some(())
     })
     .await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     delete(&connect(&amqp).await, &queue).await;
 }
 

@@ -120,7 +120,7 @@ async fn sends_and_delivers(receiver: &Receiver, node: &Node, cut: bool) {
             .await;
     }
     calls.send(5).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let reader = consumer_url(node);
     let mut taken = Vec::new();
     for queue in QUEUES {

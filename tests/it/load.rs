@@ -111,7 +111,7 @@ async fn a_good_run_of_all_generations_is_called_good() {
     assert_eq!(code, Some(0), "{json}");
     assert_eq!(json["accepted"], 400);
     assert_eq!(json["messages"], Value::Null);
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     // A run that would consume what another one is to verify does not begin.
     let refused = tokio::process::Command::new(env!("CARGO_BIN_EXE_hookswitch"))
         .args(["load", "--config", text(&receiver.config())])
@@ -169,7 +169,7 @@ async fn after_meddling(
     let options = ["--calls", "6", "--events", "10", "--send-only", "--ledger"];
     let (code, json) = load(receiver, &[&options[..], &[text(&ledger)]].concat()).await;
     assert_eq!(code, Some(0), "{json}");
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     meddle(&ledger).await;
     let options = ["--verify-only", "--idle", "2s", "--ledger", text(&ledger)];
     load(receiver, &options).await
@@ -178,8 +178,8 @@ async fn after_meddling(
 /// Takes the first message out of the first queue of `stem` that has one.
 async fn take_one(node: &Node, stem: &str) -> (String, Vec<u8>) {
     for queue in (0..3).map(|number| format!("{stem}.calls.{number}")) {
-        let patience = Duration::from_secs(2);
-        let taken = take_all(node.url(), &queue, patience, |taken| !taken.is_empty()).await;
+        let idle_timeout = Duration::from_secs(2);
+        let taken = take_all(node.url(), &queue, idle_timeout, |taken| !taken.is_empty()).await;
         if let Some(first) = taken.into_iter().next() {
             return (queue, first.body);
         }

@@ -287,7 +287,7 @@ async fn a_route_takes_a_type_by_its_name_whether_the_catalogue_has_it_or_not() 
     })
     .await;
     send(RANG, "3").await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let taken = take_all(&url, &queue, Duration::from_secs(20), |taken| {
         taken.len() >= 3
     })

@@ -76,7 +76,7 @@ async fn both_listeners_answer_as_the_openapi_document_says() {
     counted(passed, 0);
 
     // What was accepted was delivered, and nothing took a thread down.
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let accepted = receiver
         .metric("hookswitch_events_total{outcome=\"accepted\"}")
         .await;

@@ -286,8 +286,8 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
         .await;
 
     // Refused for who speaks.
-    let nobody = scene.request(Method::POST, "open").body(incoming_call());
-    scene.answered("no credentials", nobody, 401).await;
+    let unsigned = scene.request(Method::POST, "open").body(incoming_call());
+    scene.answered("no credentials", unsigned, 401).await;
     let wrong = scene
         .request(Method::POST, "open")
         .header("x-callback-key", leak_canary::text("wrong-secret"));
@@ -491,7 +491,7 @@ async fn a_verbose_receiver_logs_nothing_private(format: &'static str) {
         said: String::new(),
     };
     everything_is_sent(&mut scene, &issuer).await;
-    scene.receiver.owes_nothing().await;
+    scene.receiver.until_nothing_pending().await;
 
     let mut fed = String::new();
     while let Ok(Ok(Some(chunk))) = tokio::time::timeout(Duration::from_secs(1), live.chunk()).await

@@ -243,7 +243,7 @@ async fn in_every_order_a_call_with_a_recording_has_the_keys_of_its_legs_and_no_
             }
         }
     }
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
 
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut taken_in_all = 0;

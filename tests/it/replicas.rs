@@ -139,7 +139,7 @@ struct Repeats {
 }
 
 impl Site {
-    async fn open(url: &str, confirm_timeout: &str, patience: Duration, load: Load) -> Self {
+    async fn open(url: &str, confirm_timeout: &str, timeout: Duration, load: Load) -> Self {
         let stem = unique("replicas");
         let config = config(url, &stem, confirm_timeout);
         let mut receivers = [Receiver::new(&config), Receiver::new(&config)];
@@ -150,7 +150,7 @@ impl Site {
         Self {
             url: url.to_owned(),
             stem,
-            balancer: Balancer::before(&ports, patience).await,
+            balancer: Balancer::before(&ports, timeout).await,
             receivers,
             load,
         }
@@ -277,8 +277,8 @@ fn check_order(what: &str, queues: &[Vec<Taken>], expected: &Expected, repeats: 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_replica_loses_nothing_and_keeps_order() {
-    let patience = Duration::from_secs(10);
-    let mut site = Site::open(&shared_amqp_url(), "2s", patience, Load::new(MANY, 1)).await;
+    let timeout = Duration::from_secs(10);
+    let mut site = Site::open(&shared_amqp_url(), "2s", timeout, Load::new(MANY, 1)).await;
     let kills = site
         .run(async |receiver| {
             receiver.kill();
@@ -291,8 +291,8 @@ async fn a_killed_replica_loses_nothing_and_keeps_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_keep_order_too_while_replicas_are_killed() {
-    let patience = Duration::from_secs(10);
-    let mut site = Site::open(&shared_amqp_url(), "2s", patience, Load::new(MANY, 5)).await;
+    let timeout = Duration::from_secs(10);
+    let mut site = Site::open(&shared_amqp_url(), "2s", timeout, Load::new(MANY, 5)).await;
     let kills = site
         .run(async |receiver| {
             receiver.kill();
@@ -304,8 +304,8 @@ async fn batches_keep_order_too_while_replicas_are_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_answers_202_or_503_or_closes_and_loses_nothing() {
-    let patience = Duration::from_secs(10);
-    let mut site = Site::open(&shared_amqp_url(), "2s", patience, Load::new(MANY, 1)).await;
+    let timeout = Duration::from_secs(10);
+    let mut site = Site::open(&shared_amqp_url(), "2s", timeout, Load::new(MANY, 1)).await;
     let restarts = site
         .run(async |receiver| {
             assert_eq!(receiver.stop_under_load().await, Some(0));
@@ -319,8 +319,8 @@ async fn a_rolling_restart_answers_202_or_503_or_closes_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_whose_broker_connections_are_closed_keep_order() {
     let node = Node::start();
-    let patience = Duration::from_secs(10);
-    let mut site = Site::open(node.url(), "1s", patience, Load::new(SOME, 1)).await;
+    let timeout = Duration::from_secs(10);
+    let mut site = Site::open(node.url(), "1s", timeout, Load::new(SOME, 1)).await;
     node.close_connections_every_second(300);
     let kills = site
         .run(async |receiver| {
@@ -338,8 +338,8 @@ async fn replicas_whose_broker_connections_are_closed_keep_order() {
 
 /// The balancer gives up first; then the sleeper wakes with requests that were sent again to the other long ago.
 async fn sleepers(what: &str, load: Load) {
-    let patience = Duration::from_millis(400);
-    let mut site = Site::open(&shared_amqp_url(), "300ms", patience, load).await;
+    let timeout = Duration::from_millis(400);
+    let mut site = Site::open(&shared_amqp_url(), "300ms", timeout, load).await;
     let sleeps = site
         .run(async |receiver| {
             receiver.suspend();
@@ -364,9 +364,9 @@ async fn batches_keep_order_too_while_replicas_are_stopped() {
 async fn batches_keep_order_too_while_what_was_sent_is_lost_on_its_way() {
     let url = shared_amqp_url();
     let proxy = Proxy::before(&url).await;
-    let patience = Duration::from_secs(5);
+    let timeout = Duration::from_secs(5);
     let load = Load::new(SOME, 3);
-    let mut site = Site::open(&proxy.url(&url), "300ms", patience, load).await;
+    let mut site = Site::open(&proxy.url(&url), "300ms", timeout, load).await;
     let losses = site
         .run(async |receiver| {
             // Longer than a callback waits: by then it was sent again, perhaps to the same receiver.

@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn an_identifier_without_a_participant_is_refused() {
-        for (nobody, says) in [
+        for (value, says) in [
             (json!("8:acs:1"), "is an object"),
             (json!({}), "needs rawId"),
             (json!({"kind": "phoneNumber"}), "needs rawId"),
@@ -297,7 +297,7 @@ mod tests {
                 "communicationUser.id",
             ),
         ] {
-            let error = Identifier::from_json(&nobody).expect_err("names no participant");
+            let error = Identifier::from_json(&value).expect_err("names no participant");
             assert!(error.contains(says), "{error}");
         }
     }

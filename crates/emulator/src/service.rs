@@ -304,10 +304,10 @@ impl Emulator {
             requests,
         }));
 
-        let door = web::Data::new(RestApi::new(service.clone()));
+        let api = web::Data::new(RestApi::new(service.clone()));
         let failed = |source| EmulatorError::Listen { address, source };
         let mut server =
-            HttpServer::new(move || App::new().configure(rest::configure(door.clone())))
+            HttpServer::new(move || App::new().configure(rest::configure(api.clone())))
                 .workers(THREADS)
                 .disable_signals()
                 .listen(listener)

@@ -73,7 +73,10 @@ pub(super) fn write(file: File, path: &Path, sent_events: &SentEvents) -> Result
     let mut out = BufWriter::with_capacity(1 << 18, file);
     for (name, generation, entry, mapped) in sent_events.sent_events() {
         let id = name.text();
-        let answered = matches!(entry.standing, SendStatus::Accepted | SendStatus::Refused);
+        let answered = matches!(
+            entry.send_status,
+            SendStatus::Accepted | SendStatus::Refused
+        );
         let line = LedgerLine {
             call: name.call,
             event: name.index,
@@ -143,9 +146,15 @@ pub(super) fn read(path: &Path) -> Result<SentEvents, LoadError> {
     } in &events
     {
         sent_events.sent(name.call, name.index, made, entry.sent_us);
-        if entry.standing != SendStatus::Unanswered {
+        if entry.send_status != SendStatus::Unanswered {
             let after = entry.answered_after_us.into();
-            sent_events.answered(name.call, name.index, entry.standing, entry.status, after);
+            sent_events.answered(
+                name.call,
+                name.index,
+                entry.send_status,
+                entry.status,
+                after,
+            );
         }
     }
     Ok(sent_events)
@@ -171,7 +180,7 @@ fn parse(text: &str, first: Option<EventName>) -> Result<LedgerEntry, String> {
     if first.is_some_and(|first| first.run != name.run) {
         return Err(format!("run {} is another one than before", name.run));
     }
-    let standing = match line.answer {
+    let send_status = match line.answer {
         None => SendStatus::Unanswered,
         Some(status) if (200..300).contains(&status) => SendStatus::Accepted,
         Some(_) => SendStatus::Refused,
@@ -192,7 +201,7 @@ fn parse(text: &str, first: Option<EventName>) -> Result<LedgerEntry, String> {
             sent_us: line.sent_us,
             answered_after_us: u32::try_from(after).unwrap_or(u32::MAX),
             status: line.answer.unwrap_or_default(),
-            standing,
+            send_status,
             seen: false,
         },
     })

@@ -71,9 +71,9 @@ pub async fn run(
     let verifier = plan
         .watch
         .as_ref()
-        .map(|watch| Verifier::new(&watch.queues, sent_events.room(), consume::PREFETCH));
+        .map(|watch| Verifier::new(&watch.queues, sent_events.capacity(), consume::PREFETCH));
     let planned = match traffic {
-        Some(_) => sent_events.room() as u64,
+        Some(_) => sent_events.capacity() as u64,
         None => sent_events.accepted(),
     };
     let shared = Shared::new(sent_events, verifier);
@@ -103,7 +103,7 @@ pub async fn run(
         tokio::select! {
             sent = sending => sent?,
             failed = failure(&mut consuming) => return Err(failed),
-            () = watching.for_ever() => {}
+            () = watching.run() => {}
         }
         sending_us = Some(clock.now_us() - since_us);
     }
@@ -241,7 +241,7 @@ struct ProgressReporter<'w, T> {
 }
 
 impl<T: FnMut(Progress)> ProgressReporter<'_, T> {
-    async fn for_ever(&mut self) {
+    async fn run(&mut self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             self.look();

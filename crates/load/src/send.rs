@@ -86,7 +86,7 @@ impl Sender {
         }
         let outcome = self.until_answered(line, job, &callback).await;
         let after_us = self.clock.now_us().saturating_sub(due_us);
-        let (standing, status) = match outcome {
+        let (send_status, status) = match outcome {
             SendOutcome::Accepted(status) => (SendStatus::Accepted, status),
             SendOutcome::Refused(status) => (SendStatus::Refused, status),
             SendOutcome::Open => return true,
@@ -95,10 +95,10 @@ impl Sender {
             let mut state = self.shared.lock();
             for (index, _) in (job.first..).zip(&callback.events) {
                 let sent_events = &mut state.sent_events;
-                sent_events.answered(job.call, index, standing, status, after_us);
+                sent_events.answered(job.call, index, send_status, status, after_us);
             }
             let tally = &mut state.tally;
-            if standing == SendStatus::Accepted {
+            if send_status == SendStatus::Accepted {
                 tally.latency.record(after_us);
             } else {
                 tally.refused += callback.events.len() as u64;
@@ -113,7 +113,7 @@ impl Sender {
                 }
             }
         }
-        if standing == SendStatus::Refused {
+        if send_status == SendStatus::Refused {
             return true;
         }
         if self.generator.is_sent_twice(job.call, job.first) {

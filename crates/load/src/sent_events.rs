@@ -33,7 +33,7 @@ pub(super) struct SentEvent {
     pub(super) answered_after_us: u32,
     /// The status of that answer; 0: none.
     pub(super) status: u16,
-    pub(super) standing: SendStatus,
+    pub(super) send_status: SendStatus,
     /// Whether it came out of any queue.
     pub(super) seen: bool,
 }
@@ -79,7 +79,7 @@ impl SentEvents {
     }
 
     /// How many events it can hold.
-    pub(super) fn room(&self) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         self.entries.len()
     }
 
@@ -115,7 +115,7 @@ impl SentEvents {
             *entry = SentEvent {
                 digest: made.digest,
                 sent_us,
-                standing: SendStatus::Unanswered,
+                send_status: SendStatus::Unanswered,
                 ..SentEvent::default()
             };
         }
@@ -126,7 +126,7 @@ impl SentEvents {
         &mut self,
         call: u32,
         index: u32,
-        standing: SendStatus,
+        send_status: SendStatus,
         status: u16,
         after_us: u64,
     ) {
@@ -136,10 +136,10 @@ impl SentEvents {
         else {
             return;
         };
-        entry.standing = standing;
+        entry.send_status = send_status;
         entry.status = status;
         entry.answered_after_us = u32::try_from(after_us).unwrap_or(u32::MAX);
-        if standing == SendStatus::Accepted {
+        if send_status == SendStatus::Accepted {
             self.accepted += 1;
             self.accepted_delivered += u64::from(entry.seen);
         }
@@ -153,7 +153,7 @@ impl SentEvents {
         if !entry.seen {
             entry.seen = true;
             self.delivered += 1;
-            self.accepted_delivered += u64::from(entry.standing == SendStatus::Accepted);
+            self.accepted_delivered += u64::from(entry.send_status == SendStatus::Accepted);
         }
     }
 
@@ -186,7 +186,7 @@ impl SentEvents {
                     call,
                     index,
                 };
-                (entry.standing != SendStatus::Unsent)
+                (entry.send_status != SendStatus::Unsent)
                     .then(|| (name, *generation, entry, self.mapped.get(&place).copied()))
             })
         })

@@ -249,8 +249,11 @@ impl SummaryCounts {
             counts.events += 1;
             counts.calls += u64::from(last != Some(name.call));
             last = Some(name.call);
-            counts.refused += u64::from(entry.standing == SendStatus::Refused);
-            let open = matches!(entry.standing, SendStatus::Refused | SendStatus::Unanswered);
+            counts.refused += u64::from(entry.send_status == SendStatus::Refused);
+            let open = matches!(
+                entry.send_status,
+                SendStatus::Refused | SendStatus::Unanswered
+            );
             counts.unanswered_present += u64::from(open && entry.seen);
         }
         counts

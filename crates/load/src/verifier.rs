@@ -198,7 +198,7 @@ impl Verifier {
             self.note(Breach::Unknown, message.queue, name);
             return MessageOrigin::Ours;
         };
-        if entry.standing == SendStatus::Unsent {
+        if entry.send_status == SendStatus::Unsent {
             self.note(Breach::Unknown, message.queue, name);
             return MessageOrigin::Ours;
         }
@@ -295,7 +295,7 @@ impl Verifier {
         let mut found = self.found.clone();
         let lost = sent_events
             .sent_events()
-            .filter(|(_, _, entry, _)| entry.standing == SendStatus::Accepted && !entry.seen);
+            .filter(|(_, _, entry, _)| entry.send_status == SendStatus::Accepted && !entry.seen);
         for (name, ..) in lost {
             found
                 .entry(Breach::ConnectionLost)

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// Longer than anything takes that is not broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The number of a sender from whose address nobody else comes but every two hundredth.
 pub(super) const ONE_PEER: usize = 199;
@@ -78,7 +78,7 @@ impl Client {
     /// From the address of this sender.
     pub(super) async fn from(number: usize, port: u16) -> io::Result<Self> {
         let connecting = socket(number)?.connect(listener(port));
-        let stream = timeout(PATIENCE, connecting)
+        let stream = timeout(TIMEOUT, connecting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
@@ -151,7 +151,7 @@ impl Client {
 
     /// `None` at the end.
     async fn more(&mut self) -> Option<()> {
-        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.heard)).await;
+        let read = timeout(TIMEOUT, self.stream.read_buf(&mut self.heard)).await;
         let read = read.unwrap_or_else(|_| panic!("nothing came after {:?}", self.heard()));
         // A connection that is reset has ended as well.
         read.ok().filter(|count| *count > 0).map(drop)

@@ -26,13 +26,13 @@ const SENDERS: usize = 8;
 const GROWTH_KIB: u64 = 4 * 1_024;
 
 /// Somebody who is never to be called.
-struct Ear {
+struct UncalledListener {
     port: u16,
     called: Arc<AtomicUsize>,
     _task: JoinSet<()>,
 }
 
-impl Ear {
+impl UncalledListener {
     async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -57,7 +57,7 @@ impl Ear {
 }
 
 /// Each sender asks so often for itself, one in ten times for the origin that is allowed. Gives how many were.
-async fn storm(stage: &Stage, ear: &Ear, name: &str, each: usize) -> usize {
+async fn storm(stage: &Stage, uncalled: &UncalledListener, name: &str, each: usize) -> usize {
     let senders = (0..SENDERS).map(|sender| async move {
         let mut client = Client::from(sender, stage.port())
             .await
@@ -67,7 +67,7 @@ async fn storm(stage: &Stage, ear: &Ear, name: &str, each: usize) -> usize {
             let made_up = format!("{name}-{sender}-{number}.example");
             let allowed = number % 10 == 0;
             let origin = if allowed { ALLOWED } else { &made_up };
-            let port = ear.port;
+            let port = uncalled.port;
             let asking = format!(
                 "WebHook-Request-Origin: {origin}\r\nWebHook-Request-Rate: 120\r\n\
                  WebHook-Request-Callback: http://127.0.0.1:{port}/{made_up}\r\n"
@@ -99,16 +99,16 @@ async fn a_storm_of_handshakes_is_answered_and_leaves_no_trace() {
     let asks = format!("auth = \"none\"\nevent_grid = true\nallowed_origins = [\"{ALLOWED}\"]");
     let stage = Stage::start("", &asks).await;
     let normal = stage.normal();
-    let ear = Ear::open().await;
+    let uncalled = UncalledListener::open().await;
     let name = unique("origin");
     let process = Process::of(&stage.receiver);
     normal.window().await;
 
     // Normal callbacks go on: each is answered 202 at its first attempt.
-    let (granted, p99) = tokio::join!(storm(&stage, &ear, &name, 1_250), normal.window());
+    let (granted, p99) = tokio::join!(storm(&stage, &uncalled, &name, 1_250), normal.window());
     let lines = metrics(&stage).await.lines().count();
     let before = process.resident_kib();
-    let more = storm(&stage, &ear, &name, 1_250).await;
+    let more = storm(&stage, &uncalled, &name, 1_250).await;
     let grown = process.resident_kib().saturating_sub(before);
 
     let text = metrics(&stage).await;
@@ -129,7 +129,7 @@ async fn a_storm_of_handshakes_is_answered_and_leaves_no_trace() {
         "{asked} handshakes: p99 of normal callbacks {p99:.1} ms meanwhile, {grown} KiB more memory for the second half"
     );
     assert!(grown < GROWTH_KIB, "{grown} KiB");
-    assert_eq!(ear.called(), 0, "what a handshake names was called");
+    assert_eq!(uncalled.called(), 0, "what a handshake names was called");
     stage.end().await;
 }
 

@@ -75,7 +75,7 @@ async fn a_callback_cut_at_any_byte_leaves_nothing_behind() {
     let answer = client.answer().await;
     assert_eq!(answer.status, 202);
     assert!(answer.body.contains("\"accepted\":1"), "{answer:?}");
-    stage.receiver.owes_nothing().await;
+    stage.receiver.until_nothing_pending().await;
     scraper.finish().await;
     let taken = take_all(&stage.amqp, &stage.queue, Duration::from_secs(1), |_| false).await;
     let ids: Vec<&str> = taken.iter().map(|message| message.id.as_str()).collect();

@@ -47,8 +47,8 @@ async fn however_a_body_is_cut_into_chunks_the_same_bytes_come_out() {
         client.say([byte]).await;
     }
     assert_eq!(client.answer().await.status, 202);
-    let patience = Duration::from_secs(10);
-    let taken = take_all(&stage.amqp, &stage.queue, patience, |taken| {
+    let idle_timeout = Duration::from_secs(10);
+    let taken = take_all(&stage.amqp, &stage.queue, idle_timeout, |taken| {
         taken.len() >= 6
     })
     .await;

@@ -49,11 +49,11 @@ async fn ten_thousand_idle_connections_take_at_most_50_kib_each() {
     drop(answered_once(stage.port(), 500).await);
     let files = stage.open_files().await;
     stage.is_left_by_all(files).await;
-    stage.receiver.owes_nothing().await;
+    stage.receiver.until_nothing_pending().await;
     let before = process.resident_kib();
 
     let clients = answered_once(stage.port(), IDLE).await;
-    stage.receiver.owes_nothing().await;
+    stage.receiver.until_nothing_pending().await;
     let after = process.resident_kib();
     let open = process.open_files();
     assert!(open >= IDLE, "{open} files");

@@ -43,8 +43,8 @@ async fn pipelined_requests_are_answered_in_order_each_once_and_their_events_sta
     }
     client.falls_silent().await;
     assert_eq!(client.rest().await, "", "each is answered once");
-    let patience = Duration::from_secs(10);
-    let taken = take_all(&stage.amqp, &stage.queue, patience, |taken| {
+    let idle_timeout = Duration::from_secs(10);
+    let taken = take_all(&stage.amqp, &stage.queue, idle_timeout, |taken| {
         taken.len() >= 60
     })
     .await;
@@ -90,8 +90,8 @@ async fn a_sender_that_falls_silent_after_whole_requests_is_still_answered() {
         assert_eq!(client.answer().await.status, 202);
     }
     assert_eq!(client.rest().await, "");
-    let patience = Duration::from_secs(10);
-    let taken = take_all(&stage.amqp, &stage.queue, patience, |taken| {
+    let idle_timeout = Duration::from_secs(10);
+    let taken = take_all(&stage.amqp, &stage.queue, idle_timeout, |taken| {
         taken.len() >= 3
     })
     .await;

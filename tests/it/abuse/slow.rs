@@ -201,7 +201,7 @@ type Ends = BTreeMap<(Manner, End), usize>;
 
 /// A connection that stands.
 #[derive(Clone, Copy)]
-struct Standing {
+struct OpenConnection {
     manner: Manner,
     /// Its own address; the other is the listener's.
     address: SocketAddr,
@@ -210,12 +210,12 @@ struct Standing {
 
 /// Those that stand, by the number of their sender.
 #[derive(Clone, Default)]
-struct All(Arc<Mutex<BTreeMap<usize, Standing>>>);
+struct OpenConnections(Arc<Mutex<BTreeMap<usize, OpenConnection>>>);
 
-impl All {
-    fn add(&self, number: usize, standing: Standing) {
+impl OpenConnections {
+    fn add(&self, number: usize, open: OpenConnection) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(number, standing);
+        all.insert(number, open);
     }
 
     fn remove(&self, number: usize) {
@@ -223,49 +223,49 @@ impl All {
         all.remove(&number);
     }
 
-    fn now(&self) -> BTreeMap<usize, Standing> {
+    fn now(&self) -> BTreeMap<usize, OpenConnection> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.clone()
     }
 }
 
 /// Slow senders that come back as soon as they are cut.
-struct Crowd {
+struct SlowSenders {
     port: u16,
     process: u32,
     /// Handshakes that the kernel had dropped before.
     drops: Option<u64>,
-    standing: All,
+    open: OpenConnections,
     over: CancellationToken,
     senders: JoinSet<Ends>,
 }
 
-impl Crowd {
-    fn gather(stage: &Stage) -> Self {
+impl SlowSenders {
+    fn start(stage: &Stage) -> Self {
         let port = stage.port();
-        let standing = All::default();
+        let open = OpenConnections::default();
         let over = CancellationToken::new();
         let drops = sockets::listen_drops();
         let mut senders = JoinSet::new();
         for number in 0..SLOW {
-            senders.spawn(sender(number, port, standing.clone(), over.clone()));
+            senders.spawn(sender(number, port, open.clone(), over.clone()));
         }
         Self {
             port,
             process: stage.receiver.pid(),
             drops,
-            standing,
+            open,
             over,
             senders,
         }
     }
 
-    fn standing(&self) -> usize {
-        self.standing.now().len()
+    fn open(&self) -> usize {
+        self.open.now().len()
     }
 
     /// Lets nobody come back, waits until everybody was cut, and gives how they all ended.
-    async fn disperse(mut self) -> Ends {
+    async fn stop(mut self) -> Ends {
         self.over.cancel();
         let mut all = Ends::new();
         let limit = Duration::from_secs(120);
@@ -279,7 +279,7 @@ impl Crowd {
         if rest.await.is_err() {
             panic!(
                 "{} slow connections still stand:\n{}ended: {all:?}",
-                self.standing(),
+                self.open(),
                 self.remaining()
             );
         }
@@ -291,12 +291,12 @@ impl Crowd {
         let listener = client::listener(self.port);
         let sockets = Sockets::of(self.process);
         let mut text = String::new();
-        for (number, standing) in self.standing.now() {
-            let Standing {
+        for (number, open) in self.open.now() {
+            let OpenConnection {
                 manner,
                 address,
                 since,
-            } = standing;
+            } = open;
             writeln!(
                 text,
                 "sender {number} ({manner:?}) from {address}, {} s: its own end {}; the receiver's end {:?}",
@@ -316,7 +316,7 @@ impl Crowd {
     }
 }
 
-async fn sender(number: usize, port: u16, all: All, over: CancellationToken) -> Ends {
+async fn sender(number: usize, port: u16, all: OpenConnections, over: CancellationToken) -> Ends {
     let manner = Manner::of(number);
     let mut ends = Ends::new();
     // They come, are cut and come back evenly over the time that a head or a body has (7.5 s), and not in waves.
@@ -333,7 +333,7 @@ async fn sender(number: usize, port: u16, all: All, over: CancellationToken) -> 
         let since = Instant::now();
         all.add(
             number,
-            Standing {
+            OpenConnection {
                 manner,
                 address,
                 since,
@@ -356,7 +356,7 @@ async fn two_thousand_slow_connections_are_cut_and_normal_callbacks_come_in_besi
     let before = normal.window().await;
     let files = stage.open_files().await;
 
-    let crowd = Crowd::gather(&stage);
+    let slow = SlowSenders::start(&stage);
     let process = Process::of(&stage.receiver);
     eventually(
         "nearly two thousand stand at once",
@@ -371,10 +371,10 @@ async fn two_thousand_slow_connections_are_cut_and_normal_callbacks_come_in_besi
     }
     println!(
         "{} slow connections: p99 of normal callbacks {before:.1} ms before, {during:.1?} ms meanwhile",
-        crowd.standing(),
+        slow.open(),
     );
 
-    let ends = crowd.disperse().await;
+    let ends = slow.stop().await;
     println!("how slow connections ended: {ends:?}");
     for manner in Manner::ALL {
         let cut: usize = [End::Timeout, End::Closed]

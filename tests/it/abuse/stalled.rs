@@ -65,10 +65,10 @@ async fn connections_opened_while_the_process_is_stopped_all_end() {
     stage.receiver.resume();
 
     let all = senders.join_all().await;
-    let standing: Vec<TcpStream> = all.into_iter().flatten().collect();
+    let connections: Vec<TcpStream> = all.into_iter().flatten().collect();
     let sockets = Sockets::of(stage.receiver.pid());
     let listener = client::listener(stage.port());
-    let ends: Vec<_> = standing
+    let ends: Vec<_> = connections
         .iter()
         .take(5)
         .map(|stream| {
@@ -77,9 +77,9 @@ async fn connections_opened_while_the_process_is_stopped_all_end() {
         })
         .collect();
     assert!(
-        standing.is_empty(),
+        connections.is_empty(),
         "{} of {arrivals} still stand, {at_once} were connected at once; the receiver's end of some: {ends:?}",
-        standing.len()
+        connections.len()
     );
     println!(
         "{arrivals} connections while the process stood still: {at_once} at once, all ended after {:.1} s",

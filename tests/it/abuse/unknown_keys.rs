@@ -25,21 +25,21 @@ const OTHER: &str = "https://issuer.example/";
 const AUDIENCE: &str = "hookswitch";
 
 /// Who is spoken for, by whose tokens, and where the keys of those are.
-struct Door {
+struct TargetApp {
     app: &'static str,
     issuer: &'static str,
     audience: &'static str,
     keys: &'static str,
 }
 
-static DOORS: [Door; 2] = [
-    Door {
+static TARGETS: [TargetApp; 2] = [
+    TargetApp {
         app: "hostile",
         issuer: OTHER,
         audience: AUDIENCE,
         keys: "/jwt",
     },
-    Door {
+    TargetApp {
         app: "acs",
         issuer: SERVICE,
         audience: RESOURCE,
@@ -48,7 +48,7 @@ static DOORS: [Door; 2] = [
 ];
 
 async fn stage(issuer: &Issuer) -> Stage {
-    let [jwt, acs] = DOORS.each_ref().map(|door| issuer.url(door.keys));
+    let [jwt, acs] = TARGETS.each_ref().map(|target| issuer.url(target.keys));
     Stage::start(
         "",
         &format!(
@@ -62,8 +62,8 @@ async fn stage(issuer: &Issuer) -> Stage {
 }
 
 /// What kinds of bad tokens there are, and what each is answered.
-fn bad(door: &Door, number: usize) -> (String, u16) {
-    let (issuer, audience) = (door.issuer, door.audience);
+fn bad(target: &TargetApp, number: usize) -> (String, u16) {
+    let (issuer, audience) = (target.issuer, target.audience);
     let kid = Uuid::new_v4().to_string();
     match number % 6 {
         // It may be good by keys that are newer than those known: not proven bad.
@@ -98,11 +98,11 @@ async fn post(client: &mut Client, app: &str, token: &str) -> Answer {
 }
 
 /// Posts one bad token after another, each on a connection of its own, because bodies that nobody may send are not read.
-async fn storm(port: u16, sender: usize, door: &Door, numbers: std::ops::Range<usize>) {
+async fn storm(port: u16, sender: usize, target: &TargetApp, numbers: std::ops::Range<usize>) {
     for number in numbers {
-        let (token, status) = bad(door, number);
+        let (token, status) = bad(target, number);
         let mut client = Client::from(sender, port).await.expect("a connection");
-        let answer = post(&mut client, door.app, &token).await;
+        let answer = post(&mut client, target.app, &token).await;
         assert_eq!(answer.status, status, "{token}: {answer:?}");
         let head = answer.head.to_ascii_lowercase();
         assert_eq!(head.contains("retry-after:"), status == 503, "{answer:?}");
@@ -114,12 +114,17 @@ async fn storm(port: u16, sender: usize, door: &Door, numbers: std::ops::Range<u
 }
 
 /// Posts good tokens until it is over, and gives how many; each comes in at once.
-async fn good(stage: &Stage, issuer: &Issuer, door: &Door, over: &CancellationToken) -> usize {
-    let token = issuer.sign(door.issuer, door.audience);
+async fn good(
+    stage: &Stage,
+    issuer: &Issuer,
+    target: &TargetApp,
+    over: &CancellationToken,
+) -> usize {
+    let token = issuer.sign(target.issuer, target.audience);
     let mut client = Client::open(stage.port()).await;
     let mut count = 0;
     while !over.is_cancelled() {
-        let answer = post(&mut client, door.app, &token).await;
+        let answer = post(&mut client, target.app, &token).await;
         assert_eq!(answer.status, 202, "{answer:?}");
         count += 1;
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -136,13 +141,13 @@ async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_n
     // Fetches that begin 30 s apart, the first one after `begun`.
     let allowed = || 1 + usize::try_from(begun.elapsed().as_secs() / 30).expect("few");
     let check = |what: &str| {
-        for door in &DOORS {
-            let asked = issuer.asked(door.keys);
+        for target in &TARGETS {
+            let asked = issuer.asked(target.keys);
             let allowed = allowed();
             assert!(
                 (1..=allowed).contains(&asked),
                 "{what}: {asked} fetches for {}, {allowed} may be",
-                door.app
+                target.app
             );
         }
     };
@@ -151,13 +156,17 @@ async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_n
     // 6,000 as fast as they go.
     let over = CancellationToken::new();
     let senders = async {
-        let storms = DOORS.iter().flat_map(|door| {
-            (0..4).map(move |sender| storm(port, sender, door, 750 * sender..750 * (sender + 1)))
+        let storms = TARGETS.iter().flat_map(|target| {
+            (0..4).map(move |sender| storm(port, sender, target, 750 * sender..750 * (sender + 1)))
         });
         join_all(storms).await;
         over.cancel();
     };
-    let goods = join_all(DOORS.iter().map(|door| good(&stage, &issuer, door, &over)));
+    let goods = join_all(
+        TARGETS
+            .iter()
+            .map(|target| good(&stage, &issuer, target, &over)),
+    );
     let ((), first) = tokio::join!(senders, goods);
     check("after 6,000 of them");
 
@@ -170,12 +179,12 @@ async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_n
         || async {
             let next = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             join_all(
-                DOORS
+                TARGETS
                     .iter()
-                    .map(|door| storm(port, 0, door, next..next + 1)),
+                    .map(|target| storm(port, 0, target, next..next + 1)),
             )
             .await;
-            let all = DOORS.iter().all(|door| issuer.asked(door.keys) >= 2);
+            let all = TARGETS.iter().all(|target| issuer.asked(target.keys) >= 2);
             all.then_some(())
         },
     )
@@ -185,11 +194,15 @@ async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_n
     // Whoever has a good token does not wait for it, even while a crowd of unknown ones does.
     let over = CancellationToken::new();
     let crowd = join_all(
-        DOORS
+        TARGETS
             .iter()
-            .flat_map(|door| (0..150).map(move |sender| storm(port, sender, door, 0..1))),
+            .flat_map(|target| (0..150).map(move |sender| storm(port, sender, target, 0..1))),
     );
-    let goods = join_all(DOORS.iter().map(|door| good(&stage, &issuer, door, &over)));
+    let goods = join_all(
+        TARGETS
+            .iter()
+            .map(|target| good(&stage, &issuer, target, &over)),
+    );
     let until = async {
         let accepted = "hookswitch_callbacks_total{outcome=\"accepted\"}";
         let before = stage.receiver.metric(accepted).await.expect("it is there");
@@ -208,15 +221,15 @@ async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_n
         stage.receiver.metric(&name).await.expect("it is there")
     };
     let mut told = BTreeMap::new();
-    for door in &DOORS {
+    for target in &TARGETS {
         for class in ["unknown_key", "token"] {
-            told.insert((door.app, class), refusals(door.app, class).await);
+            told.insert((target.app, class), refusals(target.app, class).await);
         }
     }
     assert!(told.values().all(|count| *count >= 1_000.0), "{told:?}");
     println!(
         "bad tokens {told:?}: fetches {:?} in {} s, good ones {first:?} and {second:?} let in meanwhile",
-        DOORS.each_ref().map(|door| issuer.asked(door.keys)),
+        TARGETS.each_ref().map(|target| issuer.asked(target.keys)),
         begun.elapsed().as_secs()
     );
     stage.end().await;

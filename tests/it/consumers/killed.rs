@@ -76,7 +76,7 @@ async fn consumers_that_are_cut_off_and_killed_half_way_handle_each_event_once_a
         consumer.until_handled(load.total()).await;
         assert_eq!(consumer.stop().await, Some(0));
     }
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     check("Python", &python.rows(), &load.calls);
     check("Node", &javascript.rows(), &load.calls);
     println!(

@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use crate::support::{
     Load, Node, Receiver, Scraper, check_three_queues, eventually,
-    goes_on_while_connections_are_closed, owes_nothing, three_queues, unique,
+    goes_on_while_connections_are_closed, three_queues, unique, until_nothing_pending,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,7 +30,7 @@ async fn cut_connections_and_a_killed_receiver_lose_nothing_and_keep_order() {
     tokio::join!(load.send(&url, 32), killing);
 
     goes_on_while_connections_are_closed(&receiver, &node).await;
-    owes_nothing(&receiver).await;
+    until_nothing_pending(&receiver).await;
     let salvages = receiver.metric("hookswitch_journal_salvages_total").await;
     assert_eq!(salvages, Some(0.0), "a kill was taken for damage");
     let scrapes = scraper.finish().await;
@@ -56,7 +56,7 @@ async fn ten_thousand_events_accepted_without_a_broker_arrive_in_order_after_a_k
     receiver.start().await;
     node.start_again();
 
-    owes_nothing(&receiver).await;
+    until_nothing_pending(&receiver).await;
     let scrapes = scraper.finish().await;
     let repeats = check_three_queues(node.url(), &stem, &load).await;
     assert_eq!(repeats, 0, "nothing was sent before the kill");

@@ -246,7 +246,7 @@ async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_reordere
         (summary["quiet"] == true).then_some(summary)
     })
     .await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
 
     // What each call's events were, in the order in which they were first accepted. An event whose connection was
     // dropped may have been accepted then or when it was posted again: nothing of its call is posted in between.

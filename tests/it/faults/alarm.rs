@@ -21,7 +21,7 @@ async fn an_alarm_blocks_publishing_and_nothing_is_resent_or_counted_as_a_stall(
     let mut others = Calls::new(receiver.callback_url("other"), 4);
     calls.send(2).await;
     others.send(2).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
 
     node.memory_alarm(true);
     calls.send(10).await;
@@ -53,7 +53,7 @@ async fn an_alarm_blocks_publishing_and_nothing_is_resent_or_counted_as_a_stall(
     receiver
         .until_metric("hookswitch_broker_blocked", |blocked| blocked == 0.0)
         .await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     assert_eq!(
         receiver.metric("hookswitch_broker_reconnects_total").await,
         Some(0.0)

@@ -56,13 +56,13 @@ async fn a_full_journal_refuses_new_events_and_takes_duplicates_until_the_broker
     assert_eq!((status, &body["journal"]), (503, &"full".into()), "{body}");
 
     node.start_again();
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     eventually("it is ready again", Duration::from_secs(10), || async {
         (receiver.ready().await?.0 == 200).then_some(())
     })
     .await;
     assert_eq!(calls.try_one().await.status(), 202);
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     scraper.finish().await;
     let taken = take_all(node.url(), "bounded", Duration::from_secs(1), |_| false).await;
     assert_eq!(check_calls("bounded", &[taken], &calls.expected()), 0);
@@ -108,13 +108,13 @@ async fn a_missing_queue_fills_its_share_and_only_its_callbacks_are_refused() {
 
     // More than the other half in all, but it does not stay there.
     let mut fine = Calls::new(receiver.callback_url("here"), 1);
-    let owed = receiver.metric("hookswitch_deliveries_pending").await;
+    let pending = receiver.metric("hookswitch_deliveries_pending").await;
     for _ in 0..10 {
         for _ in 0..20 {
             assert_eq!(fine.try_one().await.status(), 202);
         }
         receiver
-            .until_metric("hookswitch_deliveries_pending", |now| Some(now) == owed)
+            .until_metric("hookswitch_deliveries_pending", |now| Some(now) == pending)
             .await;
     }
     let (status, body) = receiver.ready().await.expect("an answer");
@@ -126,10 +126,10 @@ async fn a_missing_queue_fills_its_share_and_only_its_callbacks_are_refused() {
     assert_eq!(check_calls(&here, &[taken], &fine.expected()), 0);
 
     declare(&admin, &gone, "quorum").await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     assert_eq!(lost.try_one().await.status(), 202);
     assert_eq!(both.try_one().await.status(), 202);
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     scraper.finish().await;
     let taken = take_all(&shared, &gone, Duration::from_secs(1), |_| false).await;
     let mut expected = lost.expected();
@@ -247,7 +247,7 @@ async fn made_up_types_of_one_app_leave_the_routing_keys_of_another_alone() {
             .expect("an answer");
         assert_eq!(answer.status(), 202);
     }
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let diverted = receiver
         .metric("hookswitch_routing_keys_diverted_total")
         .await;

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// How long the test waits for delivery to go on. How long it stands still is printed.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn config(cluster: &Cluster, delivery: &str, stem: &str) -> String {
     format!(
@@ -94,14 +94,14 @@ async fn delivery_goes_on_after_the_death_of_the_receivers_node() {
         let before = confirmed(&receiver).await.expect("a count");
         let going_on = async {
             // What was confirmed already may still be counted; one window more cannot have been.
-            eventually("delivery goes on", PATIENCE, || async {
+            eventually("delivery goes on", TIMEOUT, || async {
                 (confirmed(&receiver).await? > before + 400.0).then_some(())
             })
             .await;
             dead.elapsed()
         };
         let accepting = async {
-            eventually("confirm mode accepts again", PATIENCE, || async {
+            eventually("confirm mode accepts again", TIMEOUT, || async {
                 let answer = post(&client, &confirm_url, &events[1].1).await.ok()?;
                 answer.status().is_success().then_some(())
             })
@@ -112,7 +112,7 @@ async fn delivery_goes_on_after_the_death_of_the_receivers_node() {
     };
     let callback_url = receiver.callback_url("it");
     let (_, (delivered, accepted)) = tokio::join!(load.send(&callback_url, 8), fault);
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let passed = "hookswitch_broker_fences_passed_total";
     if version.starts_with("RabbitMQ 4.3") {
         assert_eq!(receiver.metric(passed).await, Some(1.0));
@@ -130,7 +130,7 @@ async fn delivery_goes_on_after_the_death_of_the_receivers_node() {
     let restarted = restarted.elapsed();
     let more = Load::new(3, 10);
     more.send(&callback_url, 3).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
 
     let url = cluster.nodes[1].url();
     let taken = take_partitions(url, &stem).await;

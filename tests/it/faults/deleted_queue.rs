@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 
 use crate::support::{
     Expected, Load, Receiver, Scraper, Taken, check_calls, connect, declare, delete, eventually,
-    owes_nothing, partitions, shared_amqp_url, take_all, take_distinct, three_queues, unique,
+    partitions, shared_amqp_url, take_all, take_distinct, three_queues, unique,
+    until_nothing_pending,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +84,7 @@ async fn a_deleted_queue_holds_up_only_itself_and_catches_up_when_it_is_declared
     assert!(ready.contains("missing"), "{ready}");
 
     declare(&admin, &deleted, "classic").await;
-    owes_nothing(&receiver).await;
+    until_nothing_pending(&receiver).await;
     let scrapes = scraper.finish().await;
     let before = taken_before.into_inner().expect("no panic");
     let after = take_distinct(&url, &deleted).await;

@@ -51,7 +51,7 @@ impl SmallDisk {
         }
     }
 
-    fn make_room(&self) {
+    fn free_space(&self) {
         std::fs::remove_file(self.ballast()).expect("the ballast is removed");
     }
 }
@@ -127,7 +127,7 @@ async fn a_full_disk_refuses_new_events_delivers_pending_ones_and_resumes_by_its
 
     // A lane goes on only when what was confirmed is deleted on disk: that all of it leaves shows that deletes work.
     std::fs::write(&address, &shared).expect("written");
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let (status, body) = receiver.ready().await.expect("an answer");
     assert_eq!(
         (status, &body["journal"]),
@@ -149,14 +149,14 @@ async fn a_full_disk_refuses_new_events_delivers_pending_ones_and_resumes_by_its
     let salvages = receiver.metric("hookswitch_journal_salvages_total").await;
     assert_eq!(salvages, Some(0.0), "a full disk was taken for damage");
 
-    disk.make_room();
+    disk.free_space();
     eventually("it is ready again", Duration::from_secs(10), || async {
         (receiver.ready().await?.0 == 200).then_some(())
     })
     .await;
     many.send(2).await;
     one.send(2).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     assert_eq!(
         receiver
             .metric("hookswitch_events_total{outcome=\"refused\"}")
@@ -281,13 +281,13 @@ async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_a_crash() {
 
     // Under the same limit: what is owed leaves, and that makes room.
     std::fs::write(&address, &shared).expect("written");
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     eventually("it is ready again", Duration::from_secs(10), || async {
         (receiver.ready().await?.0 == 200).then_some(())
     })
     .await;
     assert_eq!(large.send(&url).await, 202);
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
 
     // Full once more, killed, and started without the limit.
     std::fs::write(&address, &away).expect("written");
@@ -295,17 +295,17 @@ async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_a_crash() {
     receiver.start().await;
     let before = large.answered.len();
     large.fill(&url).await;
-    let owed = large.answered.len() - before;
+    let pending = large.answered.len() - before;
     receiver.kill();
     receiver.limit_file_bytes(None);
     receiver.start().await;
     let recovered = receiver.metric("hookswitch_deliveries_recovered").await;
-    assert_eq!(recovered, Some(owed as f64));
+    assert_eq!(recovered, Some(pending as f64));
     let salvages = receiver.metric("hookswitch_journal_salvages_total").await;
     assert_eq!(salvages, Some(0.0), "a limit was taken for damage");
     assert_eq!(large.send(&url).await, 202);
     std::fs::write(&address, &shared).expect("written");
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     scraper.finish().await;
     let taken = take_all(&shared, &queue, Duration::from_secs(1), |_| false).await;
     let repeats = check_calls(&queue, &[taken], &large.expected());

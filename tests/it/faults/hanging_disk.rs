@@ -112,7 +112,7 @@ async fn a_disk_that_hangs_is_seen_by_the_probes_and_refuses_early() {
     receiver.until_ready().await;
     assert_eq!(receiver.live().await.expect("an answer").0, 200);
     one.send(3).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     scraper.finish().await;
     let taken = take_all(&shared_amqp_url(), &queue, Duration::from_secs(1), |_| {
         false
@@ -130,7 +130,7 @@ async fn a_disk_that_hangs_does_not_keep_the_process_from_stopping() {
     receiver.start().await;
     let mut one = Calls::new(receiver.callback_url("it"), 1);
     one.send(3).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     disk.hang();
     assert_eq!(receiver.stop_under_load().await, Some(0));
     let log = receiver.log();
@@ -142,7 +142,7 @@ async fn a_disk_that_hangs_does_not_keep_the_process_from_stopping() {
     disk.go_on();
     receiver.start().await;
     one.send(3).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let taken = take_all(&shared_amqp_url(), &queue, Duration::from_secs(1), |_| {
         false
     })
@@ -170,7 +170,7 @@ async fn another_programs_write_lock_is_named_by_the_probes_and_refuses_early() 
     receiver.until_ready().await;
     drop(other);
     one.send(3).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let taken = take_all(&shared_amqp_url(), &queue, Duration::from_secs(1), |_| {
         false
     })

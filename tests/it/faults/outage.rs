@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use crate::support::{
     Load, Node, Proxy, Receiver, Scraper, Taken, check_calls, check_three_queues, eventually,
-    goes_on_while_connections_are_closed, owes_nothing, take_all, three_queues, unique,
+    goes_on_while_connections_are_closed, take_all, three_queues, unique, until_nothing_pending,
 };
 
 /// A receiver under load with a proxy before its broker.
@@ -46,7 +46,7 @@ impl Scene {
             self.after(4).await;
             trouble(&self).await;
         });
-        owes_nothing(&self.receiver).await;
+        until_nothing_pending(&self.receiver).await;
         scraper.finish().await;
         let repeats = check_three_queues(self.node.url(), &self.stem, &self.load).await;
         assert_eq!(self.receiver.stop(), Some(0));
@@ -106,7 +106,7 @@ async fn messages_of_a_closed_connection_do_not_arrive_later() {
                 .receiver
                 .until_metric(reconnected, |count| count >= 1.0)
                 .await;
-            owes_nothing(&scene.receiver).await;
+            until_nothing_pending(&scene.receiver).await;
             scene.proxy.let_go();
             // The broker notices by itself that a connection is dead, and is given the time for it.
             let passed = "hookswitch_broker_fences_passed_total";
@@ -186,14 +186,14 @@ async fn two_journals_fill_the_same_queues_each_in_its_own_order() {
     );
     goes_on_while_connections_are_closed(&receivers[1], &node).await;
     for receiver in &receivers {
-        owes_nothing(receiver).await;
+        until_nothing_pending(receiver).await;
     }
     let queues: [String; 4] = std::array::from_fn(|n| format!("{stem}.calls.{n}"));
-    let patience = Duration::from_secs(2);
+    let idle_timeout = Duration::from_secs(2);
     let taken = join_all(
         queues
             .iter()
-            .map(|queue| take_all(node.url(), queue, patience, |_| false)),
+            .map(|queue| take_all(node.url(), queue, idle_timeout, |_| false)),
     )
     .await;
     let mut repeats = 0;

@@ -70,7 +70,7 @@ async fn a_queue_that_a_policy_bounds_is_held_alone_and_filled_in_order_as_it_em
             .until_destination(&format!("queue {queue}"), "ready")
             .await;
     }
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     scraper.finish().await;
     assert_eq!(receiver.stop(), Some(0));
 }

@@ -23,7 +23,7 @@ async fn a_stuck_queue_stalls_alone(queue_type: &str) {
     let mut free = Calls::new(receiver.callback_url("free"), 2);
     stuck.send(3).await;
     free.send(3).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
 
     let suspended = Instant::now();
     node.suspend("stuck", true);
@@ -31,7 +31,7 @@ async fn a_stuck_queue_stalls_alone(queue_type: &str) {
     // P4: what the stuck queue owes is all that is owed, long before anything is done about it.
     free.send(5).await;
     receiver
-        .until_metric("hookswitch_deliveries_pending", |owed| owed == 20.0)
+        .until_metric("hookswitch_deliveries_pending", |pending| pending == 20.0)
         .await;
     let why = receiver.until_destination("queue stuck", "stalled").await;
     assert!(why.contains("stall_timeout"), "{why}");
@@ -50,13 +50,13 @@ async fn a_stuck_queue_stalls_alone(queue_type: &str) {
     .await;
     free.send(5).await;
     receiver
-        .until_metric("hookswitch_deliveries_pending", |owed| owed == 20.0)
+        .until_metric("hookswitch_deliveries_pending", |pending| pending == 20.0)
         .await;
 
     node.suspend("stuck", false);
     let tries = suspended.elapsed().as_secs() / STALL_SECONDS + 1;
     stuck.send(1).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     receiver.until_destination("queue stuck", "ready").await;
     scraper.finish().await;
     for (queue, calls) in [("stuck", &stuck), ("free", &free)] {
@@ -95,7 +95,7 @@ async fn a_channel_that_does_not_even_close_is_cut_with_its_connection() {
     let mut free = Calls::new(receiver.callback_url("free"), 2);
     stuck.send(2).await;
     free.send(2).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
 
     // The queue first, so that its channel is the one with unconfirmed messages; then that channel in its place.
     node.suspend_channel_of("stuck");
@@ -107,7 +107,7 @@ async fn a_channel_that_does_not_even_close_is_cut_with_its_connection() {
     assert!(log.contains("cutting the connection"), "{log}");
     free.send(5).await;
     stuck.send(5).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     receiver.until_destination("queue stuck", "ready").await;
     scraper.finish().await;
     for (queue, calls) in [("stuck", &stuck), ("free", &free)] {

@@ -175,7 +175,7 @@ async fn a_wrong_authority_holds_deliveries_until_the_right_one_is_in_the_file()
     .await;
 
     std::fs::copy(right.file("ca.crt"), &ca_file).expect("copied");
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let taken = take_all(node.url(), "secure", Duration::from_secs(1), |_| false).await;
     assert_eq!(check_calls("secure", &[taken], &calls.expected()), 0);
     assert_eq!(receiver.stop(), Some(0));
@@ -227,13 +227,13 @@ async fn a_broker_that_wants_a_client_certificate_gets_it() {
     receiver.start().await;
     let mut calls = Calls::new(receiver.callback_url("it"), 3);
     calls.send(3).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let taken = take_all(node.url(), "secure", Duration::from_secs(1), |_| false).await;
     assert_eq!(check_calls("secure", &[taken], &calls.expected()), 0);
 
     // A connection with TLS on top is cut and made again like any other.
     node.close_connections_every_second(2);
     calls.send(5).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     assert_eq!(receiver.stop(), Some(0));
 }

@@ -22,7 +22,7 @@ async fn a_dead_url_is_passed_over_for_the_next_one() {
     receiver.start().await;
     let mut calls = Calls::new(receiver.callback_url("it"), 3);
     calls.send(3).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let taken = take_all(&url, &queue, Duration::from_secs(1), |_| false).await;
     assert_eq!(check_calls(&queue, &[taken], &calls.expected()), 0);
     assert!(
@@ -44,7 +44,7 @@ async fn a_changed_url_file_takes_effect_at_the_next_connection() {
     receiver.start().await;
     let mut calls = Calls::new(receiver.callback_url("it"), 2);
     calls.send(2).await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
 
     // The password changes at the broker and everybody is thrown out; the file still holds the old one.
     node.ctl(&["add_user", "next", "secret"]);
@@ -71,7 +71,7 @@ async fn a_changed_url_file_takes_effect_at_the_next_connection() {
     let port = node.url().rsplit(':').next().expect("a port").to_owned();
     let next = format!("amqp://next:secret@127.0.0.1:{port}");
     std::fs::write(&file, format!("{next}\n")).expect("written");
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     println!("held meanwhile: {why}; then: {why_empty}");
     assert!(!receiver.log().contains("secret"), "{}", receiver.log());
     let taken = take_all(&next, "rotated", Duration::from_secs(1), |_| false).await;

@@ -12,7 +12,7 @@ use crate::support::{
     Expected, Proxy, check_calls, connect, delete, eventually, shared_amqp_url, take_all, unique,
 };
 
-use super::world::{PATIENCE, Plan, World, to_queue};
+use super::world::{Plan, TIMEOUT, World, to_queue};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cut_connections_lose_nothing_and_repeat_only_in_a_row() {
@@ -40,7 +40,7 @@ async fn cut_connections_lose_nothing_and_repeat_only_in_a_row() {
         }
         if n % 6 == 5 {
             // In the middle of its work, each time.
-            eventually("it is connected", PATIENCE, || async {
+            eventually("it is connected", TIMEOUT, || async {
                 (world.metric("hookswitch_broker_connected") == 1.0).then_some(())
             })
             .await;
@@ -84,7 +84,7 @@ async fn nothing_is_sent_past_fence(n: u8) {
         exclusive: true,
         ..QueueDeclareOptions::default()
     };
-    eventually("the fence is free", PATIENCE, || async {
+    eventually("the fence is free", TIMEOUT, || async {
         let channel = holder.create_channel().await.ok()?;
         channel
             .queue_declare(
@@ -148,7 +148,7 @@ async fn a_full_queue_nacks_and_is_filled_in_order_as_it_empties() {
         let target = to_queue(&full, QueueType::Classic);
         expected.insert(call.to_owned(), world.submit(&target, call, 0..10).await);
     }
-    eventually("the broker nacks", PATIENCE, || async {
+    eventually("the broker nacks", TIMEOUT, || async {
         (world.metric("hookswitch_publish_total{result=\"nack\"}") >= 1.0).then_some(())
     })
     .await;
@@ -186,7 +186,7 @@ async fn a_broker_that_falls_silent_is_given_up_and_fenced() {
     proxy.mute(true);
     // These arrive at the broker; its confirms do not arrive here.
     ids.extend(world.submit(&target, "call", 5..10).await);
-    eventually("the connection is given up", PATIENCE, || async {
+    eventually("the connection is given up", TIMEOUT, || async {
         (world.metric("hookswitch_broker_connected") == 0.0).then_some(())
     })
     .await;

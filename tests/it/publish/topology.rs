@@ -18,7 +18,7 @@ use crate::support::{
     Expected, check_calls, connect, declare, delete, eventually, shared_amqp_url, take_all, unique,
 };
 
-use super::world::{PATIENCE, Plan, World, to_queue};
+use super::world::{Plan, TIMEOUT, World, to_queue};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_queue_holds_only_itself_and_catches_up_when_it_is_there() {
@@ -43,7 +43,7 @@ async fn a_missing_queue_holds_only_itself_and_catches_up_when_it_is_there() {
         .until_state(&format!("queue {missing}"), DestinationState::Missing)
         .await;
     assert!(why.unwrap().contains("no queue"));
-    eventually("the other queue is served", PATIENCE, || async {
+    eventually("the other queue is served", TIMEOUT, || async {
         (world.pending() == 20).then_some(())
     })
     .await;
@@ -112,7 +112,7 @@ async fn a_mismatched_queue_holds_only_itself_and_both_sides_are_named() {
         )),
         1.0
     );
-    eventually("the other queue is served", PATIENCE, || async {
+    eventually("the other queue is served", TIMEOUT, || async {
         (world.pending() == 5).then_some(())
     })
     .await;
@@ -179,7 +179,7 @@ async fn a_return_holds_its_routing_key_and_no_other() {
             }
         }
     }
-    eventually("the bound key is served", PATIENCE, || async {
+    eventually("the bound key is served", TIMEOUT, || async {
         (world.pending() == 60).then_some(())
     })
     .await;
@@ -214,7 +214,7 @@ async fn a_destination_that_left_the_configuration_is_served_and_forgotten() {
     let world = World::open_in(dir, &Plan::new(&url), |_| {});
     world.until_state(&name, DestinationState::Retired).await;
     world.until_delivered().await;
-    eventually("it leaves the board", PATIENCE, || async {
+    eventually("it leaves the board", TIMEOUT, || async {
         (!world.health.view().destinations.contains_key(&name)).then_some(())
     })
     .await;
@@ -242,7 +242,7 @@ async fn check_config_compares_and_changes_nothing() {
         routes: plan.routes.clone(),
         ..some_config()
     };
-    let standing = async |declare: bool, queue: &str| {
+    let status = async |declare: bool, queue: &str| {
         let findings = compare(&config(declare)).await.unwrap();
         let finding = findings
             .iter()
@@ -250,13 +250,10 @@ async fn check_config_compares_and_changes_nothing() {
             .unwrap();
         (finding.standing, finding.detail.clone())
     };
-    assert_eq!(standing(true, &good).await.0, TopologyStatus::Good);
-    assert_eq!(
-        standing(true, &absent).await.0,
-        TopologyStatus::ToBeDeclared
-    );
-    assert_eq!(standing(false, &absent).await.0, TopologyStatus::Missing);
-    let (found, detail) = standing(true, &wrong).await;
+    assert_eq!(status(true, &good).await.0, TopologyStatus::Good);
+    assert_eq!(status(true, &absent).await.0, TopologyStatus::ToBeDeclared);
+    assert_eq!(status(false, &absent).await.0, TopologyStatus::Missing);
+    let (found, detail) = status(true, &wrong).await;
     assert_eq!(found, TopologyStatus::Mismatched);
     assert!(
         detail.contains("quorum") && detail.contains("classic"),

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::eventually;
 
 /// How long anything may take here.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a world is made of; changed before it is opened.
 #[derive(Clone)]
@@ -226,7 +226,7 @@ impl World {
     }
 
     pub(crate) async fn until_delivered(&self) {
-        eventually("nothing is owed any more", PATIENCE, || async {
+        eventually("nothing is owed any more", TIMEOUT, || async {
             (self.pending() == 0).then_some(())
         })
         .await;
@@ -236,7 +236,7 @@ impl World {
     pub(crate) async fn until_state(&self, name: &str, state: DestinationState) -> Option<String> {
         eventually(
             &format!("{name} is {}", state.as_str()),
-            PATIENCE,
+            TIMEOUT,
             || async {
                 let view = self.health.view();
                 let (now, why) = view.destinations.get(name)?;
@@ -269,7 +269,7 @@ impl World {
     }
 
     async fn finish(mut self) -> tempfile::TempDir {
-        tokio::time::timeout(PATIENCE, self.publisher.join_next())
+        tokio::time::timeout(TIMEOUT, self.publisher.join_next())
             .await
             .expect("the publisher stops in time")
             .expect("there is a publisher")

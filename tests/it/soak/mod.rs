@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{
     Load, Node, Receiver, Scraper, call_events, check_three_queues,
-    goes_on_while_connections_are_closed, owes_nothing, post, three_queues, unique,
+    goes_on_while_connections_are_closed, post, three_queues, unique, until_nothing_pending,
 };
 
 /// A pause that differs from round to round, so that the end comes at another point of the work each time.
@@ -54,7 +54,7 @@ async fn ended_again_and_again(rounds: u64, end: End) -> usize {
     assert_eq!(load.sent.load(Ordering::Relaxed), load.total());
 
     goes_on_while_connections_are_closed(&receiver, &node).await;
-    owes_nothing(&receiver).await;
+    until_nothing_pending(&receiver).await;
     scraper.finish().await;
     let repeats = check_three_queues(node.url(), &stem, &load).await;
     assert_eq!(receiver.stop(), Some(0));
@@ -165,7 +165,7 @@ async fn the_conservation_laws_hold_in_every_scrape_whatever_happens() {
     let statuses: std::collections::BTreeSet<u16> = statuses.into_iter().flatten().collect();
     assert_eq!(statuses.into_iter().collect::<Vec<_>>(), [202, 422, 503]);
     node.start_again();
-    owes_nothing(&receiver).await;
+    until_nothing_pending(&receiver).await;
     let scrapes = scraper.finish().await;
     println!("{scrapes} scrapes held");
     assert_eq!(receiver.stop(), Some(0));

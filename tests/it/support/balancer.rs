@@ -30,7 +30,7 @@ struct Shared {
     backends: Vec<Backend>,
     next: AtomicUsize,
     /// How long a backend may take to answer.
-    patience: Duration,
+    timeout: Duration,
     given_up: AtomicUsize,
 }
 
@@ -42,7 +42,7 @@ struct Backend {
 
 impl Balancer {
     /// In front of these ports on loopback.
-    pub(crate) async fn before(ports: &[u16], patience: Duration) -> Self {
+    pub(crate) async fn before(ports: &[u16], timeout: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let backends = ports.iter().map(|port| Backend {
@@ -53,7 +53,7 @@ impl Balancer {
         let shared = Arc::new(Shared {
             backends: backends.collect(),
             next: AtomicUsize::new(0),
-            patience,
+            timeout,
             given_up: AtomicUsize::new(0),
         });
         let stop = CancellationToken::new();
@@ -100,7 +100,7 @@ impl Balancer {
 async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     let mut read = Vec::new();
     while let Some(request) = message(&mut client, &mut read).await {
-        let answer = tokio::time::timeout(shared.patience, shared.forward(&request)).await;
+        let answer = tokio::time::timeout(shared.timeout, shared.forward(&request)).await;
         let Ok(Some(answer)) = answer else {
             // The backend may have read it, so it goes nowhere else: whether to send again is the sender's to say.
             shared.given_up.fetch_add(1, Ordering::Relaxed);

@@ -147,7 +147,7 @@ pub(crate) async fn goes_on_while_connections_are_closed(receiver: &Receiver, no
 
 /// Waits until the receiver owes nothing: long enough for a busy machine, where most of a second goes by until queues whose
 /// connection is cut each second are ready again, and longer than such cuts go on.
-pub(crate) async fn owes_nothing(receiver: &Receiver) {
+pub(crate) async fn until_nothing_pending(receiver: &Receiver) {
     let url = receiver.metrics_url();
     eventually("nothing is owed", Duration::from_secs(420), || async {
         let text = reqwest::get(&url).await.ok()?.text().await.ok()?;

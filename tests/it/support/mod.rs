@@ -21,8 +21,8 @@ pub(crate) use calls::Calls;
 pub(crate) use emulator::Emulator;
 pub(crate) use event::call_events;
 pub(crate) use load::{
-    Load, check_three_queues, goes_on_while_connections_are_closed, owes_nothing, partitions,
-    take_distinct, three_queues,
+    Load, check_three_queues, goes_on_while_connections_are_closed, partitions, take_distinct,
+    three_queues, until_nothing_pending,
 };
 pub(crate) use metrics::Scraper;
 pub(crate) use node::{Cluster, Node, rabbitmq_version, shared_amqp_url};

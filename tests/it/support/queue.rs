@@ -67,7 +67,7 @@ pub(crate) async fn delete(connection: &Connection, queue: &str) {
 pub(crate) async fn take_all(
     url: &str,
     queue: &str,
-    patience: Duration,
+    idle_timeout: Duration,
     mut enough: impl FnMut(&[Taken]) -> bool,
 ) -> Vec<Taken> {
     // The receiver may be about to declare it. Asking for a queue that is not there costs the channel, and asking in the
@@ -99,7 +99,7 @@ pub(crate) async fn take_all(
     .await;
     let mut taken = Vec::new();
     while !enough(&taken) {
-        let Ok(Some(delivery)) = tokio::time::timeout(patience, consumer.next()).await else {
+        let Ok(Some(delivery)) = tokio::time::timeout(idle_timeout, consumer.next()).await else {
             break;
         };
         let delivery = delivery.expect("a delivery");

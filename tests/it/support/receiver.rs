@@ -299,8 +299,8 @@ impl Receiver {
     }
 
     /// Waits until nothing is owed any more.
-    pub(crate) async fn owes_nothing(&self) {
-        self.until_metric("hookswitch_deliveries_pending", |owed| owed == 0.0)
+    pub(crate) async fn until_nothing_pending(&self) {
+        self.until_metric("hookswitch_deliveries_pending", |pending| pending == 0.0)
             .await;
     }
 

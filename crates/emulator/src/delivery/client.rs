@@ -155,13 +155,13 @@ async fn cut_tls(
         .header(reqwest::header::CONTENT_LENGTH, length)
         .body(reqwest::Body::wrap_stream(whole))
         .send();
-    let patience = match how {
+    let delay = match how {
         ConnectionDrop::AtOnce => SENT,
         ConnectionDrop::WhenAnswered => ANSWERED,
     };
     let given_up = async {
         match sent.await {
-            Ok(()) => tokio::time::sleep(patience).await,
+            Ok(()) => tokio::time::sleep(delay).await,
             // The request ended before its body was read: its error is the answer.
             Err(_) => std::future::pending().await,
         }

@@ -26,7 +26,7 @@ pub(super) const ORIGIN: &str = "eventgrid.azure.net";
 /// Type of the event that asks, in Event Grid's own schema.
 const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
 /// How long the webhook may take to answer, in real time.
-const PATIENCE: Duration = Duration::from_secs(30);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A subscription that waits for its webhook's consent.
 pub(super) struct Handshake {
@@ -54,7 +54,7 @@ impl Handshake {
         let mut attempt = 1;
         while !*consented.borrow() {
             let (began, time) = (Instant::now(), Timestamp::now());
-            let asked = timeout(PATIENCE, self.ask(poster)).await;
+            let asked = timeout(HANDSHAKE_TIMEOUT, self.ask(poster)).await;
             let (status, refused) =
                 asked.unwrap_or_else(|_| (None, Some("no answer within 30 s".to_owned())));
             let outcome = match refused {

@@ -74,7 +74,7 @@ struct PlannedEvent<E> {
 #[derive(Debug)]
 struct BatchInProgress<E> {
     post: PlannedPost<E>,
-    room: usize,
+    remaining: usize,
     deadline: Duration,
 }
 
@@ -240,16 +240,16 @@ impl<E: Clone> Planner<E> {
         let gathering = match self.gathering.take() {
             Some(mut gathering) => {
                 gathering.post.take(post);
-                gathering.room -= 1;
+                gathering.remaining -= 1;
                 gathering
             }
             None => BatchInProgress {
                 post,
-                room: wanted - 1,
+                remaining: wanted - 1,
                 deadline,
             },
         };
-        let full = gathering.room == 0;
+        let full = gathering.remaining == 0;
         self.gathering = Some(gathering);
         if full {
             self.close();

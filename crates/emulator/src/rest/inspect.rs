@@ -56,8 +56,8 @@ async fn health() -> HttpResponse {
 }
 
 /// Every conversation with its legs, participants and recordings.
-async fn calls<B: Backend>(door: web::Data<RestApi<B>>) -> HttpResponse {
-    shown(door.backend.ask(|world| {
+async fn calls<B: Backend>(api: web::Data<RestApi<B>>) -> HttpResponse {
+    shown(api.backend.ask(|world| {
         Ok(ApiResponse::with(
             200,
             json!({"calls": world.conversations()}),
@@ -66,13 +66,13 @@ async fn calls<B: Backend>(door: web::Data<RestApi<B>>) -> HttpResponse {
 }
 
 /// Every delivery with its answer.
-async fn callbacks<B: Backend>(door: web::Data<RestApi<B>>) -> HttpResponse {
-    HttpResponse::Ok().json(door.backend.callbacks())
+async fn callbacks<B: Backend>(api: web::Data<RestApi<B>>) -> HttpResponse {
+    HttpResponse::Ok().json(api.backend.callbacks())
 }
 
 /// The counters so far.
-async fn summary<B: Backend>(door: web::Data<RestApi<B>>) -> HttpResponse {
-    HttpResponse::Ok().json(door.backend.summary())
+async fn summary<B: Backend>(api: web::Data<RestApi<B>>) -> HttpResponse {
+    HttpResponse::Ok().json(api.backend.summary())
 }
 
 #[derive(Deserialize)]
@@ -82,10 +82,10 @@ struct Consent {
 
 /// Event Grid's subscriber consents by fetching the URL that it was given.
 async fn consent<B: Backend>(
-    door: web::Data<RestApi<B>>,
+    api: web::Data<RestApi<B>>,
     consent: web::Query<Consent>,
 ) -> HttpResponse {
-    if door.backend.consent(&consent.id) {
+    if api.backend.consent(&consent.id) {
         HttpResponse::Ok().json(json!({"status": "the subscription delivers now"}))
     } else {
         HttpResponse::NotFound().json(json!({"error": "this is not the validation code"}))
@@ -94,13 +94,13 @@ async fn consent<B: Backend>(
 
 /// Makes an incoming call: `{from, to, displayName}`, phone numbers or raw ids.
 async fn incoming<B: Backend>(
-    door: web::Data<RestApi<B>>,
+    api: web::Data<RestApi<B>>,
     request: HttpRequest,
     body: Bytes,
 ) -> HttpResponse {
     let answer =
-        call_in(&door.backend, &body).unwrap_or_else(|fault| refusal(ErrorForm::Ga, &fault));
-    door.tell(&request, answer)
+        call_in(&api.backend, &body).unwrap_or_else(|fault| refusal(ErrorForm::Ga, &fault));
+    api.tell(&request, answer)
 }
 
 fn call_in<B: Backend>(backend: &B, body: &[u8]) -> Result<ApiResponse, ApiError> {

@@ -23,8 +23,8 @@ pub(super) fn configure<B: Backend>(config: &mut ServiceConfig) {
 
 /// The keys are at the address from which the document was fetched: for example the name of a container, which the
 /// emulator does not know.
-async fn openid<B: Backend>(door: web::Data<RestApi<B>>, request: HttpRequest) -> HttpResponse {
-    let mut document = door.backend.public_documents().openid.clone();
+async fn openid<B: Backend>(api: web::Data<RestApi<B>>, request: HttpRequest) -> HttpResponse {
+    let mut document = api.backend.public_documents().openid.clone();
     if let (Some(keys), Some(host)) = (document.get_mut("jwks_uri"), host(&request)) {
         let scheme = if request.app_config().secure() {
             "https"
@@ -36,6 +36,6 @@ async fn openid<B: Backend>(door: web::Data<RestApi<B>>, request: HttpRequest) -
     HttpResponse::Ok().json(document)
 }
 
-async fn jwks<B: Backend>(door: web::Data<RestApi<B>>) -> HttpResponse {
-    HttpResponse::Ok().json(&door.backend.public_documents().jwks)
+async fn jwks<B: Backend>(api: web::Data<RestApi<B>>) -> HttpResponse {
+    HttpResponse::Ok().json(&api.backend.public_documents().jwks)
 }

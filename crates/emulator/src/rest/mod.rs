@@ -101,11 +101,9 @@ impl<B: Backend> RestApi<B> {
 }
 
 /// The routes of the emulator; for `App::configure`.
-pub(super) fn configure<B: Backend>(
-    door: web::Data<RestApi<B>>,
-) -> impl FnOnce(&mut ServiceConfig) {
+pub(super) fn configure<B: Backend>(api: web::Data<RestApi<B>>) -> impl FnOnce(&mut ServiceConfig) {
     |config| {
-        config.app_data(door);
+        config.app_data(api);
         config.app_data(web::PayloadConfig::new(BODY_LIMIT_BYTES));
         keys::configure::<B>(config);
         inspect::configure::<B>(config);
@@ -115,7 +113,7 @@ pub(super) fn configure<B: Backend>(
 }
 
 async fn handle<B: Backend>(
-    door: web::Data<RestApi<B>>,
+    api: web::Data<RestApi<B>>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> HttpResponse {
@@ -125,19 +123,19 @@ async fn handle<B: Backend>(
         Ok(Ok(body)) => body,
         // The peer is gone or does not speak HTTP: the answer is not read.
         Ok(Err(error)) => return HttpResponse::from_error(error),
-        Err(_) => return door.tell(&request, refusal(form, &too_large())),
+        Err(_) => return api.tell(&request, refusal(form, &too_large())),
     };
-    let result = door
+    let result = api
         .check(&request, &body)
         .and(address)
-        .and_then(|address| door.answer(&request, &address, &body));
+        .and_then(|address| api.answer(&request, &address, &body));
     let repeatable = header_of(&request, REPEATABILITY_ID).is_some();
     let (answer, result) = match result {
         Ok(answer) => (answer, "accepted"),
         Err(fault) => (refusal(form, &fault), "rejected"),
     };
     let status = answer.status;
-    let mut response = door.tell(&request, answer);
+    let mut response = api.tell(&request, answer);
     if repeatable {
         response.headers_mut().insert(
             HeaderName::from_static(REPEATABILITY_RESULT),

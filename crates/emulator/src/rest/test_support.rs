@@ -79,7 +79,7 @@ pub(super) struct Reply {
 }
 
 pub(super) struct Listener {
-    door: web::Data<RestApi<Fixed>>,
+    api: web::Data<RestApi<Fixed>>,
 }
 
 impl Listener {
@@ -98,7 +98,7 @@ impl Listener {
             speed: 1.0,
         });
         Self {
-            door: web::Data::new(RestApi::new(Fixed {
+            api: web::Data::new(RestApi::new(Fixed {
                 world: Mutex::new((world, Duration::ZERO)),
                 answered: Mutex::default(),
                 key: key.map(<[u8]>::to_vec),
@@ -112,19 +112,19 @@ impl Listener {
 
     /// Lets ten seconds pass: callees answer, prompts end.
     pub(super) fn wait(&self) {
-        let mut world = self.door.backend.world.lock().expect("no panic");
+        let mut world = self.api.backend.world.lock().expect("no panic");
         world.1 += Duration::from_secs(10);
         let now = world.1;
         world.0.advance(now);
     }
 
     pub(super) fn calls(&self) -> u64 {
-        self.door.backend.world.lock().expect("no panic").0.calls()
+        self.api.backend.world.lock().expect("no panic").0.calls()
     }
 
     /// The requests that the service was told about, in order.
     pub(super) fn answered(&self) -> Vec<String> {
-        self.door.backend.answered.lock().expect("no panic").clone()
+        self.api.backend.answered.lock().expect("no panic").clone()
     }
 
     pub(super) fn send(&self, method: &str, uri: &str, body: &Value) -> Reply {
@@ -144,7 +144,7 @@ impl Listener {
         body: &[u8],
     ) -> Reply {
         System::new().block_on(async {
-            let app = test::init_service(App::new().configure(configure(self.door.clone()))).await;
+            let app = test::init_service(App::new().configure(configure(self.api.clone()))).await;
             let mut request = test::TestRequest::with_uri(uri)
                 .method(Method::from_bytes(method.as_bytes()).expect("a method"))
                 .set_payload(body.to_vec());

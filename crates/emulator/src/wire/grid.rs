@@ -38,14 +38,14 @@ impl Resource {
     pub(crate) fn new(resource_id: &str) -> Self {
         Self {
             topic: format!(
-                "/subscriptions/{NOBODY}/resourcegroups/emulator/providers/microsoft.communication/\
+                "/subscriptions/{NIL_GUID}/resourcegroups/emulator/providers/microsoft.communication/\
                  communicationservices/{resource_id}"
             ),
         }
     }
 }
 
-const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+const NIL_GUID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// The user agent that the emulator gives each participant.
 const USER_AGENT: &str = "hookswitch-emulator";
@@ -357,7 +357,7 @@ fn call<'a>(
         started_by: Person::of(started_by),
         server_call_id: &notice.server_call,
         // As published, also where the call has no group.
-        group: Named { id: NOBODY },
+        group: Named { id: NIL_GUID },
         room: room.map(|id| Named { id }),
         is_two_party,
         correlation_id: &notice.correlation,

@@ -74,7 +74,7 @@ impl Fixture {
             queue("digits", "digits"),
             queue("quarantine", "quarantine"),
         ];
-        let verifier = Verifier::new(&queues, sent_events.room(), 10);
+        let verifier = Verifier::new(&queues, sent_events.capacity(), 10);
         Self {
             generator,
             sent_events,

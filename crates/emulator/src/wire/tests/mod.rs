@@ -184,10 +184,10 @@ fn sparse_and_unusual_events_render_too() {
             }
         }
     }
-    let nobody = Happened::ParticipantAdded {
+    let absent = Happened::ParticipantAdded {
         participants: Vec::new(),
     };
-    let event = json(&notice(Generation::Ga, "2026-03-12", nobody));
+    let event = json(&notice(Generation::Ga, "2026-03-12", absent));
     assert_eq!(event["data"].get("participant"), None);
 }
 

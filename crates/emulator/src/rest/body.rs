@@ -234,10 +234,12 @@ impl<'a> BodyMembers<'a> {
     }
 
     /// Several of them, at least one.
-    pub(super) fn people(&self, name: &str) -> Result<Option<Vec<Identifier>>, ApiError> {
+    pub(super) fn participants(&self, name: &str) -> Result<Option<Vec<Identifier>>, ApiError> {
         match self.identifiers(name)? {
-            Some(people) if people.is_empty() => Err(self.wrong(name, "names no participant")),
-            people => Ok(people),
+            Some(participants) if participants.is_empty() => {
+                Err(self.wrong(name, "names no participant"))
+            }
+            participants => Ok(participants),
         }
     }
 

@@ -76,7 +76,7 @@ fn create(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse
     body.required("requestedModalities", previews::modalities)?;
     let call = world.create(Create {
         api: asked.api.clone(),
-        targets: body.required("targets", BodyMembers::people)?,
+        targets: body.required("targets", BodyMembers::participants)?,
         source: Some(body.required("source", BodyMembers::identifier)?),
         caller_id,
         display_name: None,
@@ -155,7 +155,7 @@ fn invite_to(
     asked: &OperationRequest<'_>,
 ) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let participants = body.required("participants", BodyMembers::people)?;
+    let participants = body.required("participants", BodyMembers::participants)?;
     world.add(connection, previews::invitation(&body, participants)?)?;
     Ok(ApiResponse::empty(202))
 }

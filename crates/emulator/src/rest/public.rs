@@ -65,7 +65,7 @@ fn create(world: &mut World, asked: &OperationRequest<'_>) -> Result<ApiResponse
     previews::modalities(&body, "requestedMediaTypes")?;
     let call = world.create(Create {
         api: asked.api.clone(),
-        targets: body.required("targets", BodyMembers::people)?,
+        targets: body.required("targets", BodyMembers::participants)?,
         source: Some(body.required("source", BodyMembers::identifier)?),
         caller_id: body.phone("alternateCallerId")?,
         display_name: None,
@@ -142,7 +142,7 @@ fn add_to(
     let body = asked.body();
     // The early text invites several at once and answers without a body.
     if is_early(asked)
-        && let Some(participants) = body.people("participants")?
+        && let Some(participants) = body.participants("participants")?
     {
         world.add(connection, previews::invitation(&body, participants)?)?;
         return Ok(ApiResponse::empty(202));

@@ -1,10 +1,10 @@
 //! The world, call by call, without I/O.
 
 mod calls;
-mod ends;
-mod laws;
+mod endings;
 mod media;
-mod people;
+mod participants;
+mod property;
 mod recordings;
 
 use std::time::Duration;

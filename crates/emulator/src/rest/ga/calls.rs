@@ -26,7 +26,7 @@ pub(super) fn create(
     intelligence(&body)?;
     let call = world.create(Create {
         api: asked.api.clone(),
-        targets: body.required("targets", BodyMembers::people)?,
+        targets: body.required("targets", BodyMembers::participants)?,
         source: source(&body)?,
         caller_id: body.phone("sourceCallerIdNumber")?,
         display_name: body.text("sourceDisplayName")?,

@@ -108,7 +108,7 @@ pub(super) fn mute(
     asked: &OperationRequest<'_>,
 ) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let who = body.required("targetParticipants", BodyMembers::people)?;
+    let who = body.required("targetParticipants", BodyMembers::participants)?;
     let said = body.context()?;
     world.mute(asked.id(), &who, said.clone())?;
     Ok(context(200, said))
@@ -119,7 +119,7 @@ pub(super) fn move_here(
     asked: &OperationRequest<'_>,
 ) -> Result<ApiResponse, ApiError> {
     let body = asked.body();
-    let who = body.required("targetParticipants", BodyMembers::people)?;
+    let who = body.required("targetParticipants", BodyMembers::participants)?;
     let from = body.required("fromCall", BodyMembers::text)?;
     let operation = body.operation(CALLBACK)?;
     let said = operation.context.clone();

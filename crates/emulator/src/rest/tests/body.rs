@@ -116,12 +116,12 @@ fn wrong_types_are_reported_with_their_path() {
         ),
         (
             json!({"a": []}),
-            |b| b.people("a").map(drop),
+            |b| b.participants("a").map(drop),
             "a names no participant",
         ),
         (
             json!({"a": [{"rawId": "4:+1"}, {}]}),
-            |b| b.people("a").map(drop),
+            |b| b.participants("a").map(drop),
             "a[1] is invalid",
         ),
         (

@@ -8,6 +8,6 @@ RUN pip install --no-cache-dir --requirement requirements.txt \
     && install -d -o 10001 -g 10001 -m 0750 /var/lib/consumer
 COPY consumer.py ./
 USER 10001:10001
-# What was handled: the consumer's own database.
+# The consumer's database of handled events.
 VOLUME ["/var/lib/consumer"]
 ENTRYPOINT ["python", "consumer.py"]

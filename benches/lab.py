@@ -1,4 +1,4 @@
-"""What the measuring scripts share: a private broker, receivers as processes, /proc, the load generator, tables.
+"""Shared by the benchmark scripts: a private broker, receivers as processes, /proc, the load generator, tables.
 
 Needs Python 3.11 and its standard library only. Everything stays on loopback and below one directory, which is removed
 at the end; every process that is started here is stopped by its id.
@@ -29,7 +29,7 @@ def say(text):
 
 
 class Failed(Exception):
-    """A step did not come to its end; the text says which and why."""
+    """A step failed; the text says which and why."""
 
 
 def free_port():
@@ -42,7 +42,7 @@ def free_port():
 
 
 def until(what, seconds, ready, process=None):
-    """Waits for `ready` to give something, and gives it with the seconds that it took."""
+    """Waits until `ready` returns a true value, and returns it with the seconds that it took."""
     began = time.monotonic()
     while True:
         found = ready()
@@ -56,7 +56,7 @@ def until(what, seconds, ready, process=None):
 
 
 def get(port, path, timeout=5):
-    """Status and text of a GET on loopback; status 0 where nobody answers."""
+    """Status and text of a GET on loopback; status 0 if there is no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         connection.request("GET", path)
@@ -92,7 +92,7 @@ class Lab:
     """A directory for one run, and everything that runs in it."""
 
     def __init__(self, directory=None):
-        # Below the repository unless told otherwise: /tmp may live in memory, where an fsync costs nothing.
+        # Below the repository by default: /tmp may be in memory, where an fsync costs nothing.
         base = Path(directory) if directory else ROOT / "target" / "benches"
         base.mkdir(parents=True, exist_ok=True)
         self.directory = Path(tempfile.mkdtemp(prefix="run-", dir=base))
@@ -120,7 +120,7 @@ class Lab:
 
 
 class Broker:
-    """A RabbitMQ node of this run's own."""
+    """A private RabbitMQ node of this run."""
 
     def __init__(self, directory):
         self.directory = directory
@@ -148,7 +148,7 @@ class Broker:
         return self.ctl("list_queues", "name").split()
 
     def cut_connections(self, seconds):
-        """Closes every connection each second, for so long. Returns at once: the node does it by itself."""
+        """Closes every connection each second, for this number of seconds. Returns at once: the node does it by itself."""
         self.evaluate(
             "spawn(fun() -> F = fun F(0) -> ok; F(N) -> timer:sleep(1000), "
             '[catch rabbit_networking:close_connection(P, "closed by the benchmark") '
@@ -164,8 +164,8 @@ class Broker:
             )
 
     def delete_later(self, queue, seconds):
-        """Deletes a queue after so long. The node does it by itself: a program that is started under load just for this
-        would take more of a small machine than what is measured."""
+        """Deletes a queue after this number of seconds. The node does it by itself: a program that is started under load
+        would use more of a small machine than the measured one."""
         self.evaluate(
             f"spawn(fun() -> timer:sleep({seconds * 1000}), {{ok, Q}} = rabbit_amqqueue:lookup({resource(queue)}), "
             'rabbit_amqqueue:delete(Q, false, false, <<"benchmark">>) end).'
@@ -184,7 +184,7 @@ def resource(queue):
 
 
 class Process:
-    """A receiver: something that runs until it is stopped, with its output in a file."""
+    """A process that runs until it is stopped, with its output in a file."""
 
     def __init__(self, name, command, log, environment=None, directory=None):
         self.name, self.log = name, log
@@ -206,7 +206,7 @@ class Process:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
 
     def stop(self, seconds=40):
-        """SIGTERM, and SIGKILL for who does not hear it."""
+        """SIGTERM, and SIGKILL if the process does not end."""
         if self.child.poll() is None:
             self.child.terminate()
             try:
@@ -224,7 +224,7 @@ class Process:
         return cpu_seconds(self.pid)
 
     def memory(self):
-        """Resident memory now, and the most there was, in MiB."""
+        """Resident memory now and its peak, in MiB."""
         values = {}
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             name, _, rest = line.partition(":")
@@ -234,7 +234,7 @@ class Process:
 
 
 class Receiver:
-    """Hookswitch with a configuration of its own."""
+    """Hookswitch with its own configuration."""
 
     def __init__(self, lab, binary, name, broker_url, queue="bench.calls", mode="journal", more="", routes=None, broker=""):
         self.lab, self.binary, self.name = lab, binary, name
@@ -260,7 +260,7 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/callbacks/bench"
 
     def start(self, seconds=120):
-        """Starts it and gives the seconds until it was ready."""
+        """Starts it and returns the seconds until it was ready."""
         command = [self.binary, "serve", "--config", self.config]
         self.process = self.lab.process(self.name, command, environment={"RUST_LOG": "warn"})
         _, took = until(f"{self.name} is ready", seconds, self.is_ready, self.process)
@@ -277,7 +277,7 @@ class Receiver:
         raise Failed(f"{self.name} has no metric {name}")
 
     def until_delivered(self, seconds=120):
-        """Waits until nothing is owed, and gives the seconds that it took."""
+        """Waits until nothing is pending, and returns the seconds that it took."""
         _, took = until(
             f"{self.name} has delivered everything",
             seconds,
@@ -288,7 +288,7 @@ class Receiver:
 
 
 def load(binary, *arguments, seconds=900):
-    """Runs `hookswitch load` and gives the members of its JSON line; a breach is no failure of the run."""
+    """Runs `hookswitch load` and returns the members of its JSON line; a breach is not a failure of the run."""
     command = [str(part) for part in (binary, "load", "--json", *arguments)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
@@ -314,7 +314,7 @@ def target_directory():
 
 
 def fsync_milliseconds(directory, seconds, rate=None):
-    """p50 and p99 of making 4 KiB more durable in a file of `directory`: one after another, or `rate` a second."""
+    """p50 and p99 of appending 4 KiB durably to a file of `directory`: one after another, or `rate` per second."""
     path = Path(directory) / "fsync-probe"
     block = b"\0" * 4096
     took = []
@@ -324,7 +324,7 @@ def fsync_milliseconds(directory, seconds, rate=None):
         while time.monotonic() - began < seconds:
             if rate:
                 due += 1 / rate
-                # Behind its schedule it goes on without a pause: the disk gives no more.
+                # Behind its schedule it goes on without a pause: the disk is the limit.
                 time.sleep(max(0.0, due - time.monotonic()))
             start = time.perf_counter()
             os.write(file, block)
@@ -341,7 +341,7 @@ def percentile(values, percent):
 
 
 def number(value, digits=0):
-    """A figure for people; a dash for one that there is not."""
+    """A formatted figure; a dash if there is none."""
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
@@ -352,7 +352,7 @@ def table(head, rows):
 
 
 def machine(broker=None):
-    """What a reader must know to place the figures."""
+    """The facts that a reader needs to judge the figures."""
     words = [f"{os.cpu_count()} cores, shared by broker, generator and receiver"]
     if broker:
         words.append(f"RabbitMQ {broker.version()}")

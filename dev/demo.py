@@ -1,4 +1,4 @@
-"""The story of `dev/demo`: an application makes calls, things break, and every queue is read, call by call."""
+"""The course of `dev/demo`: an application makes calls, parts of the system fail, and every queue is read call by call."""
 
 import json
 import os
@@ -15,25 +15,25 @@ from demo_queues import Consumer, take
 
 SPEED = 5
 MISBEHAVIOUR = "reorder=0.1,duplicate=0.1,batch=0.1,late=0.05,drop=0.05"
-# Nothing is known of the service's own schedule; at a desk nobody waits for minutes.
+# The schedule of the service is not known; the demo must not take minutes.
 RETRIES = ",".join(["200ms"] * 5 + ["600ms"] * 100)
-# It begins again at 0 with a new process.
+# It starts again at 0 with a new process.
 DUPLICATE = 'hookswitch_events_total{outcome="duplicate"}'
 
 
 class Calls:
-    """All calls, each on a thread of its own."""
+    """All calls, each on its own thread."""
 
     def __init__(self, processes, api):
         self.processes, self.api = processes, api
         self.all, self.threads, self.errors = [], [], []
 
     def start(self):
-        """One more of each generation."""
+        """Starts one more call of each generation."""
         number = len(self.all) // 3
         for kind in (Private, Public, Ga):
             call = kind(self.processes, self.api, CALLEES[number % len(CALLEES)], SPEED, number)
-            # Here, one after the other: the seed decides by the number of the call.
+            # Created one after the other, because the seed decides by the number of the call.
             call.create()
             self.all.append(call)
             self.threads.append(threading.Thread(target=self.run, args=[call], daemon=True))
@@ -57,27 +57,27 @@ class Calls:
 
 
 def until_more(processes, calls):
-    """Some events more are accepted. Calls that were just made have more than these to tell."""
+    """Waits until ten more events are accepted. New calls have more events than that."""
     wanted = processes.emulator("summary")["accepted"] + 10
     eventually("more events are accepted", 60, lambda: calls.check() and processes.emulator("summary")["accepted"] >= wanted)
 
 
 def break_things(processes, calls):
-    """Broker stopped and receiver killed, both in the middle of calls. Gives how many duplicates the killed one counted."""
+    """Stops the broker and kills the receiver, both in the middle of calls. Returns the duplicates that the killed one counted."""
     calls.start()
     until_more(processes, calls)
-    note("three calls talk; the broker is stopped: callbacks are still answered 202, they are on disk")
+    note("three calls are running; the broker is stopped: callbacks are still answered 202, they are on disk")
     processes.rabbitmq("stop")
     calls.start()
     until_more(processes, calls)
-    note("three more; the receiver is killed with SIGKILL: the emulator repeats what was not answered")
+    note("three more; the receiver is killed with SIGKILL: the emulator repeats the callbacks without an answer")
     known = processes.metric(DUPLICATE)
     processes.kill("receiver")
     calls.start()
     time.sleep(1.5)
     processes.start_receiver()
     until_more(processes, calls)
-    note("three more; the receiver is back, and the broker is started: what is owed goes out, older events of a call first")
+    note("three more; the receiver is back, and the broker is started: pending events are delivered, older events of a call first")
     starting = threading.Thread(target=processes.rabbitmq, args=["start"])
     starting.start()
     calls.start()
@@ -88,25 +88,25 @@ def break_things(processes, calls):
 
 
 def settle(processes):
-    """Nothing is told, posted or owed any more."""
+    """Waits until no more events are created, posted or pending."""
     eventually("the emulator is quiet", 60, lambda: processes.emulator("summary")["quiet"])
     # Copies of events may still be on their way; they are posted after two seconds at the latest.
     time.sleep(3 / SPEED)
     eventually("the emulator is quiet", 60, lambda: processes.emulator("summary")["quiet"])
-    eventually("nothing is owed", 60, lambda: processes.metric("hookswitch_deliveries_pending") == 0)
+    eventually("nothing is pending", 60, lambda: processes.metric("hookswitch_deliveries_pending") == 0)
 
 
 def by_hand(processes):
-    """What no calling service sends."""
+    """Requests that no calling service sends."""
     broken = {
         "id": "broken-1", "source": "calling/callConnections", "type": "Microsoft.Communication.CallConnected",
         "specversion": "1.0", "subject": "calling/callConnections", "time": "2026-01-02T03:04:05.0000000+00:00",
         "datacontenttype": "application/json", "data": {"serverCallId": "aHR0", "correlationId": "c"},
     }
     status, answer = processes.post("/callbacks/contoso", json.dumps(broken))
-    note(f"an event that nobody signed -> {status}: {answer.get('detail')}")
+    note(f"an unsigned event -> {status}: {answer.get('detail')}")
     if status != 401:
-        raise Failed("an event that nobody signed was not refused")
+        raise Failed("an unsigned event was not refused")
     trusted = f"/callbacks/resource?code={processes.secret}"
     status, answer = processes.post(trusted, json.dumps(broken))
     errors = [error["message"] for event in answer.get("quarantined", []) for error in event["errors"]]
@@ -114,7 +114,7 @@ def by_hand(processes):
     if status != 202 or not errors:
         raise Failed("the broken event was not quarantined")
     status, answer = processes.post(trusted, '{"id": "1", "id": "2"}')
-    note(f"a member name twice -> {status}: {answer.get('detail')}")
+    note(f"a duplicate member name -> {status}: {answer.get('detail')}")
     if status != 400:
         raise Failed("a broken body was not refused")
 
@@ -173,7 +173,7 @@ def closing_table(summary, posted, accounts, duplicates, live, calls, started):
     print(f"  in {time.monotonic() - started:.0f} s, seed {summary['seed']}", flush=True)
 
 
-def story(processes, keep):
+def run(processes, keep):
     started = time.monotonic()
     seed = int(os.environ.get("DEMO_SEED") or random.randrange(1, 1_000_000))
     say("starting the receiver, the calling service and two consumers")
@@ -184,12 +184,12 @@ def story(processes, keep):
         "--misbehave", MISBEHAVIOUR, "--retries", RETRIES,
         "--event-grid", f"http://127.0.0.1:{processes.port}/callbacks/resource?code={processes.secret}", "--event-grid-handshake", "ask")
     eventually("the receiver has the keys of the calling service", 60, processes.signs_are_known)
-    note("auth is on: the calling service signs its callbacks, its Event Grid repeats a secret")
+    note("auth is on: the calling service signs its callbacks, its Event Grid sends a shared secret")
     note(f"calling service: hookswitch emulate at http://127.0.0.1:{processes.api}, access key {key}")
-    note(f"it misbehaves: {MISBEHAVIOUR}, seed {seed} (the same again: DEMO_SEED={seed} dev/demo)")
+    note(f"misbehaviour: {MISBEHAVIOUR}, seed {seed} (to repeat it: DEMO_SEED={seed} dev/demo)")
     live = consumers(processes)
 
-    say("calls of three generations, while things break")
+    say("calls of three generations, while broker and receiver fail")
     calls = Calls(processes, Api(processes.api, key))
     duplicates = break_things(processes, calls)
     settle(processes)
@@ -199,7 +199,7 @@ def story(processes, keep):
     by_hand(processes)
 
     say("what the queues received")
-    eventually("nothing is owed", 60, lambda: processes.metric("hookswitch_deliveries_pending") == 0)
+    eventually("nothing is pending", 60, lambda: processes.metric("hookswitch_deliveries_pending") == 0)
     posted = Posted(processes.emulator("callbacks"))
     summary = processes.emulator("summary")
     messages, kept = read(processes, live, posted)
@@ -208,7 +208,7 @@ def story(processes, keep):
     for message in kept:
         print(f"\n{QUARANTINE}: {message['type']}, reason {message.get('headers', {}).get('hookswitch-reason')}")
 
-    say("the accounts")
+    say("totals")
     closing_table(summary, posted, accounts, duplicates, live, calls, started)
     if [message.get("headers", {}).get("hookswitch-reason") for message in kept] != ["invalid"]:
         raise Failed("the quarantine does not hold the one broken event")
@@ -225,7 +225,7 @@ def story(processes, keep):
 
 
 def interrupted(number, frame):
-    # Once: the second signal of an impatient hand must not stop the cleaning up.
+    # Once: a second signal must not interrupt the cleanup.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("\ninterrupted", flush=True)
@@ -238,10 +238,10 @@ def main():
     binary, work, amqp, *keep = sys.argv[1:]
     processes = Processes(binary, work, amqp)
     try:
-        story(processes, keep)
+        run(processes, keep)
     except (Failed, OSError) as why:
         print(f"\nDEMO FAILED: {why}", flush=True)
-        processes.last_words()
+        processes.print_logs()
         sys.exit(1)
     finally:
         processes.stop()

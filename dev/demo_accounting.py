@@ -1,10 +1,10 @@
-"""The accounting of `dev/demo`: what the emulator posted and what the queues gave, side by side.
+"""The accounting of `dev/demo`: compares what the emulator posted with what the queues held.
 
-Two checks of order that know nothing of each other. In a queue, the sequence of a call is 1, 2, 3 …: that is the receiver's
-own order of acceptance. And what the emulator posted one after the other is in the queue in the order of its first 2xx.
+It checks the order in two independent ways. In a queue, the sequence of a call is 1, 2, 3 …, the receiver's
+own order of acceptance. And events that the emulator posted one after the other are in the queue in the order of their first 2xx.
 
 A recording that was started by its server call, as all are here, names no connection of a call. If its first event comes
-before any event that names connection and server call together, it is kept under its server call id, as a call of its own.
+before any event that names connection and server call together, it is kept under its server call id, as a separate call.
 """
 
 import textwrap
@@ -15,7 +15,7 @@ from demo_processes import styled
 CONTOSO = [f"contoso.calls.{n}" for n in range(4)]
 DIGITS, FABRIKAM, GRID, QUARANTINE = "contoso.digits", "fabrikam.calls", "resource.events", "hookswitch.quarantine"
 HANDSHAKE = "Microsoft.EventGrid.SubscriptionValidationEvent"
-# What becomes of the events of an app; the second gets some of them only.
+# The queues of each app; the second one gets only some of the events.
 QUEUES = {"contoso": [CONTOSO, [DIGITS]], "fabrikam": [[FABRIKAM]], "resource": [[GRID]]}
 
 
@@ -28,16 +28,16 @@ def is_digits(kind):
 
 
 class Posted:
-    """What the emulator knows: which events got a 2xx, in which order, lane by lane."""
+    """The events that got a 2xx according to the emulator, in order, lane by lane."""
 
     def __init__(self, attempts):
-        # A lane is what is posted one after the other: the events of one call to one URL.
+        # A lane is a series that is posted one after the other: the events of one call to one URL.
         self.lanes = OrderedDict()
         self.types = {}
         self.unanswered = 0
         for attempt in attempts:
             if attempt["types"] == [HANDSHAKE]:
-                # A question, and no event.
+                # A handshake, not an event.
                 continue
             if "status" not in attempt:
                 # On the first attempt the emulator may have dropped the connection itself.
@@ -46,7 +46,7 @@ class Posted:
             lane = self.lanes.setdefault((app, attempt["connection"], attempt["url"]), OrderedDict())
             if attempt["outcome"] == "accepted":
                 for id, kind in zip(attempt["ids"], attempt["types"]):
-                    # The first time counts: what comes after is a duplicate.
+                    # The first 2xx counts: later ones are duplicates.
                     lane.setdefault(id)
                     self.types[id] = kind
 
@@ -59,7 +59,7 @@ class Accounts:
 
     def __init__(self, posted, messages, calls):
         self.generations = {call.id: call.generation for call in calls}
-        # What knows a call by its server call only is shown under the same name.
+        # An event that names only the server call is shown under the same name.
         self.names = {url_safe(call.server_call): call.id for call in calls}
         self.lost = self.inversions = self.repeated = self.twice = self.delivered = 0
         # Queue by queue, call by call.
@@ -91,8 +91,8 @@ class Accounts:
         return once
 
     def compare(self, queues, connection, wanted, types):
-        """A lane and where its events ended up."""
-        # The first generation gave its events no ids: they are told apart by their types.
+        """A lane, and the queues of its events."""
+        # Events of the first generation have no ids: they are distinguished by their types.
         by_type = self.generations.get(connection) == "2021-private"
         wanted = numbered(types[id] if by_type else id for id in wanted)
         place = {event: n for n, event in enumerate(wanted)}
@@ -128,7 +128,7 @@ def url_safe(server_call):
 
 
 def numbered(names):
-    """Each with how often it came before."""
+    """Each with the number of times that it occurred before."""
     seen = Counter()
     result = []
     for name in names:
@@ -138,7 +138,7 @@ def numbered(names):
 
 
 def in_short(messages):
-    """Sequences and types; several of one type in a row together."""
+    """Sequences and types; events of one type in a row are joined."""
     groups = []
     for message in messages:
         kind = short(message["type"])

@@ -27,7 +27,7 @@ def raw_id(number):
 
 
 class Api:
-    """Requests to the calling service, each signed with the access key as the service wants it."""
+    """Requests to the calling service, each signed with the access key as the service requires."""
 
     def __init__(self, port, access_key):
         self.host = f"127.0.0.1:{port}"
@@ -60,7 +60,7 @@ class Api:
 
 
 class Call:
-    """What all three generations do alike: one call from its creation to its end."""
+    """One call from its creation to its end, as far as all three generations agree."""
 
     prefix, query = "/calling/callConnections", ""
 
@@ -73,7 +73,7 @@ class Call:
         return self.api.ask(method, f"{self.prefix}/{self.id}{action}{self.query}", body)
 
     def wait(self, seconds):
-        """In the time of the calls: as long as a caller would take."""
+        """Waits in call time, as long as a caller would take."""
         time.sleep(seconds / self.speed)
 
     def conversation(self):
@@ -84,7 +84,7 @@ class Call:
         raise Failed(f"the emulator does not know the call {self.id}")
 
     def run(self):
-        """All but the creation."""
+        """The call after its creation."""
         eventually(f"call {self.id} is taken", 20, lambda: self.conversation()["state"] == "connected")
         self.server_call = self.conversation()["serverCallId"]
         self.talk()
@@ -162,13 +162,13 @@ class Public(Call):
 
 
 class Ga(Call):
-    """The API of today: recognition, continuous tones, calls that come in."""
+    """The current API: recognition, continuous tones, incoming calls."""
 
     generation, app, query = "ga", "contoso", "?api-version=2025-05-15"
 
     def create(self):
         if self.number % 2:
-            # The other way round: somebody calls us, and we answer.
+            # An incoming call, which the application answers.
             caller = {"from": self.callee, "to": US, "displayName": "A customer"}
             token = self.api.ask("POST", "/_emulator/incoming", caller)["incomingCallContext"]
             action, request = ":answer", {"incomingCallContext": token, "callbackUri": self.callback}

@@ -1,4 +1,4 @@
-"""What `dev/demo` starts and ends, and how it speaks."""
+"""The processes that `dev/demo` starts and ends, and its output."""
 
 import http.client
 import json
@@ -27,7 +27,7 @@ def note(text):
 
 
 class Failed(Exception):
-    """A promise was broken, or something did not even start."""
+    """A promise was broken, or a process did not start."""
 
 
 def free_port():
@@ -72,7 +72,7 @@ class Processes:
     def __init__(self, binary, work, amqp):
         self.binary, self.work, self.amqp = binary, work, amqp
         self.port, self.admin, self.api = free_port(), free_port(), free_port()
-        # Event Grid and the person who posts by hand know it; the calling service signs instead.
+        # Used by Event Grid and for the requests that are posted by hand; the calling service signs instead.
         self.secret = secrets.token_urlsafe(24)
         self.config = self.configure()
         self.environment = dict(
@@ -85,7 +85,7 @@ class Processes:
         self.running = {}
 
     def configure(self):
-        """`config/signed.toml`, with the keys of the emulator of this demo, and a secret that is made for it."""
+        """`config/signed.toml` with the keys of this demo's emulator and with a new secret."""
         with open(f"{self.work}/secret", "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(f"{self.secret}\n")
         with open("config/signed.toml") as file:
@@ -108,13 +108,13 @@ class Processes:
                 command, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=log
             )
         self.running[name] = process
-        # For dev/demo, should this process be killed.
+        # For dev/demo, in case this process is killed.
         with open(f"{self.work}/pids", "a") as file:
             file.write(f"{process.pid}\n")
         return process
 
     def kill(self, name):
-        """As the power cut does it."""
+        """Kills it as a power cut would."""
         process = self.running.pop(name)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -134,7 +134,7 @@ class Processes:
     def alive(self, name):
         return self.running[name].poll() is None
 
-    def last_words(self):
+    def print_logs(self):
         for name in ["receiver", "emulator", "contoso", "fabrikam"]:
             try:
                 with open(f"{self.work}/{name}.log") as log:
@@ -160,7 +160,7 @@ class Processes:
         raise Failed(f"the receiver has no metric {name}")
 
     def signs_are_known(self):
-        """Whether the receiver has the keys of the emulator: until then it answers its callbacks with 503."""
+        """Whether the receiver has the keys of the emulator. Until then it answers callbacks with 503."""
         return self.metric('hookswitch_auth_key_fetches_total{outcome="ok"}') > 0
 
     def post(self, path, body):
@@ -175,7 +175,7 @@ class Processes:
     # --- the emulator ------------------------------------------------------------------------------------------
 
     def start_emulator(self, *options):
-        """Gives the access key that it prints."""
+        """Returns the access key that the emulator prints."""
         self.start("emulator", self.binary, "emulate", "--listen", f"127.0.0.1:{self.api}", "--json", *options)
         first = eventually("the emulator is ready", 30, lambda: self.up("emulator") and self.first_line("emulator"))
         return json.loads(first)["accessKey"]

@@ -1,4 +1,4 @@
-"""The consumers of `dev/demo`: what each queue gave."""
+"""The consumers of `dev/demo`, and the messages of each queue."""
 
 import json
 import sqlite3
@@ -9,7 +9,7 @@ from demo_processes import Failed
 
 
 class Consumer:
-    """A program of examples/ that takes from its queues all the time, whatever breaks meanwhile."""
+    """A program of examples/ that consumes its queues during the whole demo."""
 
     def __init__(self, processes, name, queues, *command):
         self.processes, self.name, self.queues = processes, name, queues
@@ -24,7 +24,7 @@ class Consumer:
             rows = store.execute("SELECT queue, call, sequence, message_id, body FROM events ORDER BY position").fetchall()
             store.close()
         except sqlite3.Error:
-            # Not made yet.
+            # The database does not exist yet.
             return []
         return [
             {"queue": queue, "call": call, "sequence": sequence, "id": id, "type": json.loads(body)["type"]}
@@ -37,7 +37,7 @@ class Consumer:
 
 
 def consume(processes, queue):
-    """`hookswitch consume`, until nothing comes any more."""
+    """`hookswitch consume`, until no more messages come."""
     done = subprocess.run(
         [processes.binary, "consume", "--config", processes.config, queue, "--idle", "1s"],
         env=processes.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

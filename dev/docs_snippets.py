@@ -48,7 +48,7 @@ def app(program, text):
 
 
 def scenario(program, text):
-    """It is good if the emulator still runs after a moment."""
+    """Good if the emulator still runs after a moment."""
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(text)
         file.flush()

@@ -1,4 +1,4 @@
-"""What a run of `dev/test` came to: one line for each check and test in a file of tab-separated values.
+"""The results of a run of `dev/test`: one line for each check and test in a file of tab-separated values.
 
     test_results.py add RESULTS STEP JUNIT LIST OUTPUT STATUS   the tests of a run of cargo-nextest
     test_results.py report RESULTS                              the slow ones, the skipped ones, and `N passed, N failed, N skipped`
@@ -23,20 +23,20 @@ SLOWEST = 15
 
 
 def measured(case):
-    """What a test of the whole program printed, without the lines of the test runner itself."""
+    """The output of a test of the whole program, without the lines of the test runner."""
     for line in (case.findtext("system-out") or "").splitlines():
         if line.strip() and not re.match(r"running 1 test$|test .* (\.\.\. |has been running)|test result: ", line):
             print(f"    {line}")
 
 
 def left(output, kind):
-    """What tests left in files of this kind, by the name of the test."""
+    """The files of this kind that tests left, by the name of the test."""
     lines = [path.read_text().strip().split("\t") for path in pathlib.Path(output).glob(f"{kind}-*")]
     return {name: rest for name, *rest in lines}
 
 
 def reasons():
-    """Why tests are ignored, by the name of the function: `#[ignore = "…"]` in the sources."""
+    """The reasons why tests are ignored, by the name of the function: `#[ignore = "…"]` in the sources."""
     found = {}
     for folder in ("src", "crates", "tests"):
         for path in pathlib.Path(folder).rglob("*.rs"):

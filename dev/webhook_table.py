@@ -1,4 +1,4 @@
-"""How the table of the CloudEvents webhook specification fared in a run of the tests.
+"""The results of the tests in the table of the CloudEvents webhook specification.
 
     webhook_table.py docs/src/sender/webhook-specification.md JUNIT...
 

@@ -11,7 +11,7 @@ import lint
 import manifests
 from repository import DEPLOY, name
 
-# A part has `files()`, what it looks at, and `problems()`, what it found there.
+# A part has `files()`, the files that it checks, and `problems()`, its findings.
 PARTS = {
     "yaml": lint.Yaml(),
     "docker": lint.Docker(),
@@ -22,12 +22,12 @@ PARTS = {
     "rabbitmq": broker,
     "docs": docs,
 }
-# Tools' own settings and pins: read whenever their tool runs, which fails on what it does not understand.
+# Settings and pins of the tools: each tool reads its own and fails on errors in it.
 SETTINGS = {DEPLOY / "yamllint.yaml", DEPLOY / "requirements.txt"}
 
 
 def uncovered():
-    """Files under deploy/ that no part looks at; for YAML the linter alone is not enough."""
+    """Files under deploy/ that no part checks; for YAML the linter alone is not enough."""
     seen = set(SETTINGS)
     for part, checks in PARTS.items():
         if part != "yaml":

@@ -1,4 +1,4 @@
-"""RabbitMQ's definitions: whether their names meet, and whether they fit the configurations that rest on them.
+"""RabbitMQ's definitions: whether their names agree, and whether they fit the configurations that use them.
 
 That RabbitMQ takes them and what its permissions and policies then do is shown by tests/it/deploy.rs.
 """
@@ -16,7 +16,7 @@ FOLDER = DEPLOY / "rabbitmq"
 TOPOLOGY = FOLDER / "definitions.json"
 USERS = FOLDER / "development-users.json"
 SETTINGS = FOLDER / "rabbitmq.conf"
-# What the receiver delivers to besides its routes.
+# Queues that the receiver delivers to besides its routes.
 OWN_QUEUES = {"hookswitch.unrouted", "hookswitch.quarantine"}
 
 
@@ -25,7 +25,7 @@ def files():
 
 
 def load(path):
-    """JSON in which no member is there twice."""
+    """JSON without duplicate members."""
 
     def once(pairs):
         members = dict(pairs)
@@ -104,7 +104,7 @@ def queues_of(configuration):
 
 
 def fits(configuration, topology, people):
-    """What the configuration needs is in the definitions, and the receiver's user has no more than that."""
+    """Everything that the configuration needs is in the definitions, and the receiver's user has no more than that."""
     broker = configuration["broker"]
     exchange, declares = broker.get("exchange", ""), broker.get("declare", True)
     there = {one["name"]: one for one in topology["queues"]}
@@ -143,7 +143,7 @@ def address_problems(url):
     parts = urlsplit(url)
     user = people.get(unquote(parts.username or ""))
     if parts.scheme != "amqp" or user is None:
-        return [f"{parts.scheme}://{parts.username}: is no amqp URL of a user in {name(USERS)}"]
+        return [f"{parts.scheme}://{parts.username}: is not an amqp URL of a user in {name(USERS)}"]
     stored = base64.b64decode(user["password_hash"])
     salt, digest = stored[:4], stored[4:]
     found = []

@@ -38,7 +38,7 @@ def problems():
 
 
 def careful(settings):
-    """No more rights than needed, nothing open to the network, nothing that moves by itself."""
+    """No more rights than needed, nothing open to the network, no floating versions."""
     if settings.get("cap_drop") != ["ALL"] or settings.get("security_opt") != ["no-new-privileges:true"]:
         yield "must have cap_drop ALL and no-new-privileges"
     if "build" in settings and settings.get("read_only") is not True:
@@ -51,7 +51,7 @@ def careful(settings):
 
 
 def there(settings, project):
-    """Files, volumes, secrets and services that are named exist."""
+    """All files, volumes, secrets and services that are named exist."""
     if "build" in settings:
         context = (DEPLOY / settings["build"]["context"]).resolve()
         for path in (context, context / settings["build"]["dockerfile"]):

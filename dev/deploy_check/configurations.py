@@ -6,8 +6,8 @@ from pathlib import Path
 
 from repository import DEPLOY, KUBERNETES, ROOT, documents, name, run, toml
 
-# A secret that the configuration names by path is not there on the machine that checks; it gets one that is as good.
-STAND_IN = "amqps://user:password@broker.example:5671/vhost\n"
+# Secrets that the configuration names by path do not exist on the machine that checks; this takes their place.
+PLACEHOLDER = "amqps://user:password@broker.example:5671/vhost\n"
 
 
 def files():
@@ -26,7 +26,7 @@ def inside_config_maps():
 
 def problems():
     code, said = run(
-        # The same build as the tests of the whole use.
+        # The build that the integration tests use.
         ["cargo", "test", "--locked", "--features", "broker-tests", "--test", "cli", "--no-run", "--quiet"]
     )
     if code:
@@ -44,14 +44,14 @@ def problems():
 
 
 def stand_ins(path, folder):
-    """Variables that put a file of this machine in the place of each one that the configuration names."""
+    """Variables that replace each file in the configuration with one of this machine."""
     try:
         settings = toml(path)
     except ValueError:
-        # check-config says it better.
+        # check-config reports it in more detail.
         return {}
     secret = folder / "secret"
-    secret.write_text(STAND_IN, encoding="utf-8")
+    secret.write_text(PLACEHOLDER, encoding="utf-8")
     found = {}
     broker = settings.get("broker", {})
     if "url_file" in broker:

@@ -1,4 +1,4 @@
-"""Reads a Dockerfile as far as ours need it."""
+"""Reads the parts of a Dockerfile that ours use."""
 
 import json
 import shlex

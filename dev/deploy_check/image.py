@@ -1,4 +1,4 @@
-"""Builds the image's stages by hand, without a Docker engine: what its COPY lines leave out, the build does not find.
+"""Builds the stages of the image by hand, without a Docker engine. A file that the COPY lines leave out breaks the build.
 
 The build stage of deploy/Dockerfile is repeated in a folder below target/: each COPY copies what it says from what .dockerignore
 lets through, with the files' times as Docker keeps them, and each RUN that calls cargo is run as it stands, only that
@@ -27,7 +27,7 @@ def problems():
 
 
 def let_through():
-    """What .dockerignore lets into the build: ours refuses everything and then names what it takes."""
+    """The files that .dockerignore admits: ours excludes everything and then lists exceptions."""
     lines = [line.strip() for line in IGNORE.read_text(encoding="utf-8").splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
     assert lines[0] == "*" and all(line.startswith("!") for line in lines[1:]), (
@@ -54,7 +54,7 @@ def copied(sources, target, place, allowed):
 
 def builds():
     stage = dockerfile.stages(RECEIVER)[0]
-    # At the same place each time, so that cargo knows what it has checked already.
+    # The same path each time, so that cargo reuses its earlier results.
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
     place = target / "deploy-check"
     shutil.rmtree(place, ignore_errors=True)
@@ -87,7 +87,7 @@ def builds():
 
 
 def built_anew(said, source):
-    """Whether cargo, in JSON, said that it compiled the target with this root and did not find it done already."""
+    """Whether cargo's JSON says that it compiled the target with this root, instead of reusing it."""
     for line in said.splitlines():
         if line.startswith("{"):
             message = json.loads(line)
@@ -97,7 +97,7 @@ def built_anew(said, source):
 
 
 def runs_as_it_should(path):
-    """The stage that becomes the image: a numeric user that is nobody, and no shell to start it."""
+    """The stage that becomes the image: a numeric user without rights, and no shell to start it."""
     found = dockerfile.stages(path)
     final = found[-1]
     user, _, group = (final.last("USER") or "").partition(":")

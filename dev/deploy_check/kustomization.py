@@ -1,4 +1,4 @@
-"""What `kubectl apply --kustomize` sends."""
+"""The manifests that `kubectl apply --kustomize` sends."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from repository import TOOLS, name, run
 
 @dataclass
 class Rendered:
-    """What one kustomization sends."""
+    """The manifests of one kustomization."""
 
     folder: Path
     objects: list[dict]
@@ -19,7 +19,7 @@ class Rendered:
 
 
 def render(folder):
-    """What the kustomization of a folder sends, and a list with one problem where kubectl does not take it."""
+    """The manifests of a folder's kustomization, or a list with one problem if kubectl refuses it."""
     code, said = run([TOOLS / "kubectl", "kustomize", folder])
     if code:
         return Rendered(folder, []), [f"kubectl kustomize {name(folder)} ({code}):\n{said}"]

@@ -4,7 +4,7 @@ from repository import DEPLOY, ROOT, TOOLS, complaint
 
 
 class Yaml:
-    """yamllint over every YAML file that people and CI read."""
+    """yamllint over every YAML file."""
 
     FOLDERS = [".ci", "config", "deploy"]
 

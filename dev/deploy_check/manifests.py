@@ -129,7 +129,7 @@ class Agreement:
                 yield f"{mount['mountPath']} must be mounted readOnly, without subPath"
 
     def names(self):
-        """What is referred to by name is there, and the image has this version."""
+        """Every object that is referred to by name exists, and the image has this version."""
         accounts = [one["metadata"]["name"] for one in self.rendered.of_kind("ServiceAccount")]
         if self.pod["serviceAccountName"] not in accounts:
             yield f"service account {self.pod['serviceAccountName']} does not exist"
@@ -153,7 +153,7 @@ class Agreement:
                 yield f"serviceName {governing} is no headless Service"
 
     def labelled(self):
-        """Every selector takes these pods, by labels that a new version does not change."""
+        """Every selector matches these pods, by labels that a new version does not change."""
         selectors = {f"the {self.workload['kind']}": self.workload["spec"]["selector"]["matchLabels"]}
         for one in self.rendered.of_kind("Service"):
             selectors[f"Service {one['metadata']['name']}"] = one["spec"]["selector"]

@@ -2,9 +2,9 @@
 //
 //     node consumer.mjs --store FILE [--amqp URL] [--parking QUEUE] [--prefetch N] QUEUE...
 //
-// The business is in `work` and in `Store.settle`; put yours there. The rest keeps order and drops repeats, and
-// docs/src/consumer/consume-in-order.md says why it is as it is. Several queues are the partitions of one destination: each has a
-// connection of its own. SIGTERM or Ctrl-C finishes what is in hand and stops.
+// The business logic is in `work` and in `Store.settle`; put yours there. The rest keeps order and drops repeats;
+// docs/src/consumer/consume-in-order.md gives the reasons. Several queues are the partitions of one destination: each has its own
+// connection. SIGTERM or Ctrl-C finishes the current message and stops.
 
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -35,13 +35,13 @@ class Message {
     this.call = headers['hookswitch-call'] ?? null;
     this.sequence = headers['hookswitch-sequence'] ?? null;
     this.received = Date.parse(headers['hookswitch-received'] ?? new Date().toISOString());
-    // An id that comes again with other content is another event, for Hookswitch as well.
+    // The same id with other content is another event, as it is for Hookswitch.
     this.identity = `${this.id} ${createHash('sha256').update(content).digest('hex')}`;
   }
 }
 
 /**
- * Your business. What it returns is written by `Store.settle`, together with the mark that it is done.
+ * Your business logic. `Store.settle` writes what it returns, together with the mark that it is done.
  *
  * It may wait for minutes, but must not compute for long: this thread answers heartbeats too (for that there is
  * `node:worker_threads`). What it does outside of the store (a letter, a payment) can happen twice if the process dies in
@@ -97,7 +97,7 @@ class Store {
     ];
     this.forgetMany = prepare('DELETE FROM known WHERE number <= (SELECT max(number) FROM known) - ?');
     // Writes effect and progress in one transaction; false if another consumer has been faster. IMMEDIATE: what is read
-    // in it stays true until it is committed.
+    // in the transaction stays true until it is committed.
     this.settle = this.db.transaction((message, effect) => {
       if (this.isRepeat(message)) return false;
       if (effect !== null) {
@@ -117,7 +117,7 @@ class Store {
       if (last && message.sequence <= last.sequence && message.received <= last.received) return true;
     }
     const known = this.known.get(message.queue, message.identity);
-    // On one instance the sequence knows better: two equal events of a sender that gives no ids are two events.
+    // On one instance the sequence decides: two equal events of a sender that gives no ids are two events.
     return known !== undefined && (message.sequence === null || known.instance !== message.instance);
   }
 
@@ -151,7 +151,7 @@ class Consumer {
       try {
         await this.take();
       } catch (error) {
-        // Whatever it is: come back later, the message is kept in its place.
+        // On any error try again later; the message keeps its place.
         console.error(`${this.queue}: ${error.message}, again in about ${this.pause} ms`);
         const pause = this.pause * (0.5 + Math.random() / 2);
         await sleep(pause, null, { signal: this.stopping }).catch(() => {});
@@ -176,24 +176,24 @@ class Consumer {
       await channel.checkQueue(this.queue);
       await channel.prefetch(this.options.prefetch);
       await channel.consume(this.queue, (delivery) => {
-        // null: the queue was deleted, or its node is going away.
+        // null: the queue was deleted, or its node is shutting down.
         if (delivery === null) return lost(new Error('the broker cancelled the consumer'));
         this.tail = this.tail.then(() => this.handle(channel, delivery, end.signal)).catch(lost);
       });
       if (this.stopping.aborted) stop();
       if (!end.signal.aborted) await once(end.signal, 'abort');
       if (!this.stopping.aborted) throw end.signal.reason;
-      // What is in hand is finished first.
+      // The current message is finished first.
       await this.tail;
     } finally {
       this.stopping.removeEventListener('abort', stop);
-      // What is not acknowledged goes back to the head of the queue, in order. Closed already? Then that is done.
+      // Unacknowledged messages go back to the head of the queue, in order. If it is closed already, that has happened.
       await connection.close().catch(() => {});
     }
   }
 
   async handle(channel, delivery, end) {
-    // After a failure nothing behind it may be handled: it comes again, after what failed.
+    // After a failure no later message may be handled: they all come again, in order.
     if (end.aborted) return;
     await this.settle(new Message(this.queue, delivery));
     // The acknowledgement is the last thing: until then the broker keeps the message for us.

@@ -2,9 +2,9 @@
 
     consumer.py --store FILE [--amqp URL] [--parking QUEUE] QUEUE...
 
-The business is in `work` and in `Store.settle`; put yours there. The rest keeps order and drops repeats, and
-docs/src/consumer/consume-in-order.md says why it is as it is. Several queues are the partitions of one destination: each has a
-connection and a thread of its own. SIGTERM or Ctrl-C finishes what is in hand and stops.
+The business logic is in `work` and in `Store.settle`; put yours there. The rest keeps order and drops repeats;
+docs/src/consumer/consume-in-order.md gives the reasons. Several queues are the partitions of one destination: each has its own
+connection and thread. SIGTERM or Ctrl-C finishes the current message and stops.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pika
 from pika.exceptions import AMQPError
 
-# More would not keep order: what pika holds and has not handed over yet when it closes, it gives back with `reject`, and
-# a quorum queue puts that at its end.
+# More would not keep order: when pika closes, it rejects the messages that it has not handed over yet, and
+# a quorum queue puts those at its end.
 PREFETCH = 1
 # Longer than Hookswitch remembers a sequence (24 h after its last use).
 REMEMBERED_MS = 48 * 60 * 60 * 1000
@@ -34,7 +34,7 @@ LONGEST_PAUSE_SECONDS = 60
 
 
 class Poison(Exception):
-    """No number of tries will handle this message: park it."""
+    """This message can never be handled: park it."""
 
 
 class Message:
@@ -52,19 +52,19 @@ class Message:
         self.call = headers.get("hookswitch-call")
         self.sequence = headers.get("hookswitch-sequence")
         self.received = milliseconds(headers.get("hookswitch-received"))
-        # An id that comes again with other content is another event, for Hookswitch as well.
+        # The same id with other content is another event, as it is for Hookswitch.
         self.identity = f"{self.id} {hashlib.sha256(body).hexdigest()}"
 
 
 def milliseconds(moment):
-    """An RFC 3339 time as milliseconds since the epoch; now, where there is none."""
+    """An RFC 3339 time as milliseconds since the epoch; the current time if there is none."""
     if moment is None:
         return time.time_ns() // 1_000_000
     return round(datetime.datetime.fromisoformat(moment).timestamp() * 1000)
 
 
 def work(message):
-    """Your business. What it returns is written by `Store.settle`, together with the mark that it is done.
+    """Your business logic. `Store.settle` writes what it returns, together with the mark that it is done.
 
     It may take minutes: it runs beside the connection. What it does outside of the store (a letter, a payment) can happen
     twice if the process dies in between: hand `message.id` over as the idempotency key there.
@@ -105,7 +105,7 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self):
-        """IMMEDIATE: what is read in it stays true until it is committed."""
+        """IMMEDIATE: what is read in the transaction stays true until it is committed."""
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -115,7 +115,7 @@ class Store:
         self.db.execute("COMMIT")
 
     def is_repeat(self, message):
-        """True for what was handled before."""
+        """True for a message that was handled before."""
         if message.call is not None and message.sequence is not None:
             last = self.db.execute(
                 "SELECT sequence, received FROM calls WHERE queue = ? AND instance = ? AND call = ?",
@@ -127,7 +127,7 @@ class Store:
         known = self.db.execute(
             "SELECT instance FROM known WHERE queue = ? AND identity = ?", (message.queue, message.identity)
         ).fetchone()
-        # On one instance the sequence knows better: two equal events of a sender that gives no ids are two events.
+        # On one instance the sequence decides: two equal events of a sender that gives no ids are two events.
         return known is not None and (message.sequence is None or known[0] != message.instance)
 
     def settle(self, message, effect):
@@ -144,9 +144,9 @@ class Store:
             return True
 
     def remember(self, message):
-        """Notes that the message is done, and forgets what nobody will ask for any more.
+        """Notes that the message is done, and deletes expired rows.
 
-        Age is counted in the time of the messages: a consumer that was away for a week finds its memory as it left it.
+        Age is counted in the time of the messages: a consumer that was down for a week keeps its rows.
         """
         queue, received = message.queue, message.received
         if message.call is not None and message.sequence is not None:
@@ -165,7 +165,7 @@ class Store:
 
 
 class Consumer(threading.Thread):
-    """Takes from one queue until it is told to stop, over as many connections as that needs."""
+    """Consumes one queue until it is told to stop, and reconnects as often as needed."""
 
     def __init__(self, queue, options, stopping):
         super().__init__(name=queue)
@@ -186,9 +186,9 @@ class Consumer(threading.Thread):
             try:
                 connection = pika.BlockingConnection(self.parameters)
                 self.take(connection)
-            except Exception as error:  # whatever it is: come back later, the message is kept in its place
+            except Exception as error:  # on any error try again later; the message keeps its place
                 print(f"{self.queue}: {error!r}, again in about {self.pause} s", file=sys.stderr, flush=True)
-                # The message in hand goes back to the head of the queue. It is the only one that this connection may
+                # The current message goes back to the head of the queue. It is the only one that this connection may
                 # have (PREFETCH), so pika has nothing to reject.
                 if connection is not None and connection.is_open:
                     with contextlib.suppress(AMQPError):
@@ -206,7 +206,7 @@ class Consumer(threading.Thread):
             if method is not None:
                 self.handle(connection, Message(self.queue, method, properties, body))
                 if self.stopping.is_set():
-                    # Before the acknowledgement, so that nothing more is on its way.
+                    # Before the acknowledgement, so that no other message is on its way.
                     channel.cancel()
                     channel.basic_ack(method.delivery_tag)
                     connection.close()
@@ -214,9 +214,9 @@ class Consumer(threading.Thread):
                 channel.basic_ack(method.delivery_tag)
                 self.pause = 1
             elif self.stopping.is_set():
-                # Not closed: pika would reject what comes in this moment. The end of the process closes it.
+                # Not closed: pika would reject a message that arrives now. The end of the process closes it.
                 return
-        # Deleted, or its node is going away.
+        # The queue was deleted, or its node is shutting down.
         raise ConnectionError("the broker cancelled the consumer")
 
     def handle(self, connection, message):
@@ -248,8 +248,8 @@ class Consumer(threading.Thread):
         print(f"{outcome} {self.queue} {message.call} {message.sequence} {message.type}{again}", flush=True)
 
     def park(self, message, reason):
-        """Puts a message aside for a person and lets its call go on. On a connection of its own: one that publishes can be
-        blocked by the broker, and then could not acknowledge either."""
+        """Puts a message aside for manual handling, so that its call goes on. It uses a separate connection: one that
+        publishes can be blocked by the broker, and then could not acknowledge either."""
         if self.parking is None:
             raise RuntimeError(f"poison, and no --parking queue: {reason}") from reason
         properties = message.properties
@@ -259,7 +259,7 @@ class Consumer(threading.Thread):
         try:
             channel = connection.channel()
             channel.confirm_delivery()
-            # Raises if the broker returns it (there is no such queue) or does not take it.
+            # Raises if the broker returns the message (the queue does not exist) or refuses it.
             channel.basic_publish("", self.parking, message.body, properties, mandatory=True)
         finally:
             with contextlib.suppress(AMQPError):

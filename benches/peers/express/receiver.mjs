@@ -14,7 +14,7 @@ const schemas = process.env.PEER_SCHEMAS;
 const base = "schemas:///";
 
 function validators() {
-  // Strict mode would refuse the annotations of our own, and in 2020-12 a format is an annotation too.
+  // Strict mode would refuse our own annotations, and in 2020-12 a format is an annotation, too.
   const ajv = new Ajv2020({ strict: false, validateFormats: false });
   for (const directory of ["ga", "shared"]) {
     for (const name of readdirSync(join(schemas, directory))) {

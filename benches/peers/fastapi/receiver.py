@@ -19,7 +19,7 @@ SCHEMAS = Path(os.environ["PEER_SCHEMAS"])
 
 
 def schema(path):
-    """A schema with the files that it refers to put in their places."""
+    """A schema with the files that it refers to inlined."""
 
     def resolve(part):
         if isinstance(part, list):

@@ -147,7 +147,7 @@ fn every_dependency_between_modules_is_in_the_plan() {
     let mut files = Vec::new();
     sources(&src(), &mut files);
     let mut wrong = Vec::new();
-    let mut arrows = 0;
+    let mut dependencies = 0;
     for path in files {
         let from = module(&path);
         if from == "main" || from == "lib" {
@@ -161,13 +161,13 @@ fn every_dependency_between_modules_is_in_the_plan() {
             continue;
         };
         for to in modules_used(&code(&path), &modules) {
-            arrows += 1;
+            dependencies += 1;
             if to != from && !allowed.contains(&to.as_str()) {
                 wrong.push(format!("{}: {from} -> {to}", path.display()));
             }
         }
     }
-    assert!(arrows > 20, "the arrows are found at all");
+    assert!(dependencies > 20, "the dependencies are found at all");
     assert!(wrong.is_empty(), "not in the plan:\n{}", wrong.join("\n"));
 }
 
@@ -185,7 +185,7 @@ fn the_plan_has_no_cycle() {
         match next {
             Some(module) => done.insert(module),
             None => panic!(
-                "a circle among {:?}",
+                "a cycle among {:?}",
                 plan.keys().filter(|module| !done.contains(*module))
             ),
         };

@@ -1,4 +1,4 @@
-//! What README and book say is true: the partition table, the configuration, the snippets. `tests/reference.rs` checks
+//! README and book are true: the partition table, the configuration, the snippets. `tests/reference.rs` checks
 //! the generated pages.
 
 use std::{collections::BTreeSet, num::NonZeroU32};
@@ -140,7 +140,7 @@ fn the_example_scenario_is_good() {
     hookswitch_emulator::Scenario::parse(example).expect("it is good");
 }
 
-/// It begins with the two commands, leaves the rest to the book, and prints what the program prints.
+/// It begins with the two commands, leaves the rest to the book, and shows the real output of the program.
 #[test]
 fn the_readme_is_short_and_its_output_is_real() {
     let text = file("README.md");
@@ -184,7 +184,7 @@ fn every_direct_dependency_has_its_reason() {
         .collect();
     assert!(
         !manifest.contains_key("build-dependencies") && !manifest.contains_key("target"),
-        "they would have to be listed too"
+        "they would have to be listed, too"
     );
     let reasons = file("deny.toml");
     let explained: Vec<&str> = reasons
@@ -195,6 +195,6 @@ fn every_direct_dependency_has_its_reason() {
         })
         .collect();
     assert!(explained.is_sorted(), "{explained:?}");
-    assert_eq!(explained.len(), used.len(), "one is there twice");
+    assert_eq!(explained.len(), used.len(), "one is listed twice");
     assert_eq!(explained.into_iter().collect::<BTreeSet<_>>(), used);
 }

@@ -432,7 +432,7 @@ fn an_impossible_run_is_refused_at_once() {
         (&["load", "--calls", "0"], "--calls"),
         (&["load", "--rate", "5", "--burst", "1ms"], "--burst"),
         (
-            &["load", "--config", "config/demo.toml", "--app", "nobody"],
+            &["load", "--config", "config/demo.toml", "--app", "unknown"],
             "does not have this app",
         ),
         (

@@ -30,7 +30,7 @@ pub enum CallRule {
     Path(Option<CallKey>),
 }
 
-/// Why an event lies in quarantine; the header `hookswitch-reason`.
+/// Why an event is in quarantine; the header `hookswitch-reason`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "snake_case")]

@@ -64,7 +64,7 @@ pub(super) struct ClockSkew {
 impl fmt::Display for TokenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed => f.write_str("it is no JSON Web Token of a kind that is known here"),
+            Self::Malformed => f.write_str("it is not a JSON Web Token of a known kind"),
             Self::Header(name) => write!(f, "its header has a {name}, which is never followed"),
             Self::Algorithm(found) => write!(
                 f,
@@ -73,7 +73,7 @@ impl fmt::Display for TokenFault {
             Self::Issuer { received } => match shown_issuer(received) {
                 Some(received) => write!(f, "no issuer of this app is {received:?}"),
                 None => f.write_str(
-                    "no issuer of this app is like its own, which is no plain https URL",
+                    "no issuer of this app matches its own, which is not a plain https URL",
                 ),
             },
             Self::UnknownKey => f.write_str("the issuer has no key with its id"),
@@ -286,7 +286,7 @@ mod tests {
         ] {
             let said = said(odd);
             assert_eq!(
-                said, "no issuer of this app is like its own, which is no plain https URL",
+                said, "no issuer of this app matches its own, which is not a plain https URL",
                 "{odd}"
             );
         }

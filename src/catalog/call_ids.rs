@@ -36,7 +36,7 @@ impl IdReader {
                 .iter()
                 .map(|text| {
                     Pointer::parse(text).ok_or_else(|| {
-                        format!("{text:?} is no JSON Pointer: it must start with '/'")
+                        format!("{text:?} is not a JSON Pointer: it must start with '/'")
                     })
                 })
                 .collect::<Result<Vec<_>, _>>()

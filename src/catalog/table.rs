@@ -96,7 +96,7 @@ impl TryFrom<String> for Location {
         match Pointer::parse(&text) {
             Some(pointer) => Ok(Self { text, pointer }),
             None => Err(format!(
-                "{text:?} is no JSON Pointer: it must start with '/'"
+                "{text:?} is not a JSON Pointer: it must start with '/'"
             )),
         }
     }
@@ -179,7 +179,7 @@ impl CatalogTable {
             }
             if !is_generation_name(row.generation.as_str()) {
                 say(format!(
-                    "{:?} is no generation: 1 to 64 of a-z, A-Z, 0-9, '.', '-' and '_'",
+                    "{:?} is not a generation: 1 to 64 of a-z, A-Z, 0-9, '.', '-' and '_'",
                     row.generation.as_str()
                 ));
             }

@@ -65,7 +65,7 @@ pub(super) struct EmulateArgs {
     )]
     resource_id: uuid::Uuid,
 
-    /// How the other side of the call behaves (config/scenarios/); if left out, every callee accepts after a second
+    /// How callees behave and which incoming calls there are (config/scenarios/); by default every callee accepts after a second
     #[arg(long, value_name = "FILE")]
     scenario: Option<PathBuf>,
 

@@ -276,7 +276,7 @@ impl LoadArgs {
                 Generation::named(name.trim()).ok_or_else(|| {
                     let known = Generation::ALL.map(Generation::as_str).join(", ");
                     CommandFailure::Usage(format!(
-                        "--generations: {name:?} is none; write all, or some of {known}"
+                        "--generations: {name:?} is unknown; write all, or some of {known}"
                     ))
                 })
             })

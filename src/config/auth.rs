@@ -492,7 +492,7 @@ fn url(section: &mut Section<'_>, name: &'static str) -> Option<Url> {
 pub fn check_key_url(text: &str) -> Result<Url, String> {
     let url: Url = text
         .parse()
-        .map_err(|error| format!("is no URL: {error}"))?;
+        .map_err(|error| format!("is not a URL: {error}"))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err("has a user or a password in it, which is not sent: take it out".to_owned());
     }

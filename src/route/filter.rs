@@ -313,7 +313,7 @@ fn check_name(name: &str, place: &str) -> Result<(), FilterError> {
         Err(FilterError::at(
             place,
             format!(
-                "is no CloudEvents attribute name (a to z and 0 to 9): for a member of data write \"data.{name}\""
+                "is not a CloudEvents attribute name (a to z and 0 to 9): for a member of data write \"data.{name}\""
             ),
         ))
     }

@@ -1,4 +1,4 @@
-//! The emulator's signed callbacks pass the gate of an app with `acs` auth, and nothing else does.
+//! An app with `acs` auth accepts the signed callbacks of the emulator and no others.
 
 use std::{
     process::Command,
@@ -12,12 +12,12 @@ use crate::support::{
     shared_amqp_url, take_all, unique,
 };
 
-/// The emulator's unless it is told another.
+/// The emulator's default.
 const RESOURCE: &str = "00000000-0000-4000-8000-000000009100";
 
 const SECRET: &str = "hscanary-secret-of-the-whole";
 
-/// An app with `acs` auth and one with another resource, both by the keys of the emulator at `keys`.
+/// An app with `acs` auth and one with another resource, both with the keys of the emulator at `keys`.
 fn receiver(amqp: &str, queue: &str, keys: &str) -> Receiver {
     let app = |name: &str, resource: &str| {
         format!(
@@ -82,7 +82,7 @@ async fn signed_callbacks_are_accepted_and_unsigned_ones_are_401() {
 
     // Signed, for our resource.
     call(&emulator, &receiver.callback_url("dev")).await;
-    eventually("the call is told", Duration::from_secs(30), || async {
+    eventually("the call is delivered", Duration::from_secs(30), || async {
         let all = outcomes(&emulator).await;
         (all.len() >= 2 && all.iter().all(|(outcome, _)| outcome == "accepted")).then_some(())
     })
@@ -94,7 +94,7 @@ async fn signed_callbacks_are_accepted_and_unsigned_ones_are_401() {
     .await;
     assert!(taken.len() >= 2, "{} messages", taken.len());
 
-    // The same tokens say nothing to the app of another resource; the operator reads both audiences.
+    // The app of another resource refuses the same tokens; the log shows both audiences.
     call(&emulator, &receiver.callback_url("other")).await;
     eventually("it is refused", Duration::from_secs(30), || async {
         let all = outcomes(&emulator).await;
@@ -129,7 +129,7 @@ async fn signed_callbacks_are_accepted_and_unsigned_ones_are_401() {
         }
     }
 
-    // Nothing that lets in is written anywhere.
+    // No credential is written anywhere.
     let metrics = reqwest::get(receiver.metrics_url())
         .await
         .expect("an answer");
@@ -161,7 +161,7 @@ async fn one_app_takes_the_tokens_of_several_resources_in_any_letter_case() {
     ));
     receiver.start().await;
     call(&emulator, &receiver.callback_url("dev")).await;
-    eventually("the call is told", Duration::from_secs(30), || async {
+    eventually("the call is delivered", Duration::from_secs(30), || async {
         let all = outcomes(&emulator).await;
         (all.len() >= 2 && all.iter().all(|(outcome, _)| outcome == "accepted")).then_some(())
     })

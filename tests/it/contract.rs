@@ -1,4 +1,5 @@
-//! What consumers see (docs/src/consumer/messages.md, "Queues, properties, headers"), from the request to the message.
+//! The contract with consumers (docs/src/consumer/messages.md, "Queues, properties, headers"), from the request to the
+//! message.
 
 use std::time::Duration;
 
@@ -38,7 +39,7 @@ async fn take(url: &str, queue: &str, count: usize) -> Vec<Taken> {
     taken
 }
 
-/// The quarantine and the unrouted queue are shared by all tests of a run: take what is ours, by event id.
+/// All tests of a run share the quarantine and the unrouted queue: takes only its own messages, by event id.
 async fn take_own(url: &str, queue: &str, id: &str) -> Taken {
     let own =
         |message: &Taken| message.id == id || String::from_utf8_lossy(&message.body).contains(id);
@@ -165,7 +166,7 @@ async fn a_repeated_event_is_answered_202_and_delivered_once() {
             .expect("an answer");
         assert_eq!(answer.status(), 202);
     }
-    // The window is kept with the journal: a restart does not forget it.
+    // The window is stored with the journal, so a restart keeps it.
     assert_eq!(receiver.stop(), Some(0));
     receiver.start().await;
     let answer = post(&client, &receiver.callback_url("it"), &events[1].1)
@@ -245,7 +246,7 @@ async fn an_invalid_event_is_in_quarantine_as_received_and_its_neighbours_go_on(
     assert_eq!(
         message.sequence,
         Some(1),
-        "a quarantined event takes no number"
+        "a quarantined event takes no sequence number"
     );
     let kept = take_own(&url, "hookswitch.quarantine", &bad_id).await;
     assert_eq!(String::from_utf8_lossy(&kept.body), bad, "as received");
@@ -373,7 +374,7 @@ async fn a_call_whose_partition_count_changed_keeps_its_order() {
             .await,
         );
     }
-    // Partition by partition is not the order over time, so only what each call has in each queue can be compared.
+    // The partitions have no common order, so only the events of each call in each queue can be compared.
     assert_eq!(taken.len(), calls.len() * 6);
     for call in &calls {
         let numbers: Vec<usize> = taken
@@ -427,7 +428,7 @@ async fn a_queue_with_other_arguments_is_mismatched_and_holds_only_itself() {
         },
     )
     .await;
-    // The operator mends it: the queue is made as the configuration says, and what was owed arrives.
+    // The operator fixes it: the queue is declared as the configuration says, and the pending events arrive.
     delete(&admin, &wrong).await;
     declare(&admin, &wrong, "quorum").await;
     assert_eq!(take(&url, &wrong, 1).await[0].id, id);

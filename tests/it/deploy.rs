@@ -1,5 +1,5 @@
-//! What `deploy/` gives RabbitMQ, on a node that loads it as the broker of the compose file does: its users can do what they
-//! are there for and nothing else, and its policies hold.
+//! The RabbitMQ definitions of `deploy/`, on a node that loads them as in the compose file: each user has exactly the
+//! rights that it needs, and the policies work.
 
 use std::{path::Path, time::Duration};
 
@@ -54,7 +54,7 @@ fn broker() -> (Node, tempfile::TempDir) {
             "/etc/rabbitmq/definitions",
             dir.path().to_str().expect("UTF-8"),
         )
-        // The machine that tests may have little room left.
+        // The test machine may have little disk space left.
         .replace("disk_free_limit.absolute = 1GB", "");
     (Node::start_with(&settings), dir)
 }
@@ -72,7 +72,7 @@ fn receiver_url(node: &Node) -> String {
     at(node, &deploy("compose/receiver-amqp-url"))
 }
 
-/// As the compose file gives it to the consumer.
+/// The consumer's URL, as in the compose file.
 fn consumer_url(node: &Node) -> String {
     let text = deploy("compose.yaml");
     let url = text
@@ -143,12 +143,12 @@ async fn the_receivers_user_is_enough_for_a_receiver_that_loses_its_connections_
     }
     sends_and_delivers(&receiver, &node, true).await;
 
-    // A killed process leaves fences behind, and its next life asks for all of them.
+    // A killed process leaves fences behind, and the next process declares all of them.
     receiver.kill();
     receiver.start().await;
     sends_and_delivers(&receiver, &node, false).await;
 
-    // An event that its schema refuses goes where only the operator reads.
+    // An event that does not match its schema goes to a queue that only the operator may read.
     let (_, body) = call_events("broken", 1).pop().expect("one");
     let body = body.replace("\"serverCallId\":\"server-broken\"", "\"serverCallId\":7");
     let answer = post(
@@ -170,7 +170,7 @@ async fn the_receivers_user_is_enough_for_a_receiver_that_loses_its_connections_
     assert_eq!(receiver.stop(), Some(0));
 }
 
-/// What a user tries; each try costs its channel, as RabbitMQ refuses.
+/// An action of a user; a refused one costs its channel.
 enum Try {
     Consume(&'static str),
     Declare(&'static str),
@@ -236,7 +236,7 @@ async fn tries(url: &str, may: &[Try], may_not: &[Try]) {
         let channel = connection.create_channel().await.expect("a channel");
         one.on(&channel)
             .await
-            .unwrap_or_else(|error| panic!("try {n} that is allowed: {error}"));
+            .unwrap_or_else(|error| panic!("try {n}, which is allowed: {error}"));
         channel.close(200, "done".into()).await.expect("closed");
     }
     for (n, one) in may_not.iter().enumerate() {
@@ -245,7 +245,7 @@ async fn tries(url: &str, may: &[Try], may_not: &[Try]) {
             .on(&channel)
             .await
             .err()
-            .unwrap_or_else(|| panic!("try {n} that is not allowed went well"));
+            .unwrap_or_else(|| panic!("try {n}, which is not allowed, succeeded"));
         assert!(
             error.to_string().contains("ACCESS_REFUSED"),
             "try {n}: {error}"
@@ -323,7 +323,7 @@ async fn every_queue_has_a_policy_and_what_is_redelivered_too_often_is_kept_as_a
         .on(&channel)
         .await
         .expect("published");
-    // A consumer that gives the same message back again and again. The policy's limit is 20.
+    // A consumer that returns the same message again and again. The policy's limit is 20.
     let consumer = connect(&consumer_url(&node)).await;
     let channel = consumer.create_channel().await.expect("a channel");
     let mut deliveries = channel
@@ -338,8 +338,8 @@ async fn every_queue_has_a_policy_and_what_is_redelivered_too_often_is_kept_as_a
     for n in 0..=20 {
         let next = tokio::time::timeout(Duration::from_secs(10), deliveries.next()).await;
         let message = next
-            .unwrap_or_else(|_| panic!("gone after it was given back {n} times"))
-            .expect("the consumer goes on")
+            .unwrap_or_else(|_| panic!("gone after {n} returns"))
+            .expect("the consumer continues")
             .expect("a message");
         message
             .reject(BasicRejectOptions { requeue: true })
@@ -382,7 +382,7 @@ fn permissions() -> Vec<(String, Vec<String>)> {
         } else if let Some(command) = line.strip_prefix("rabbitmqctl ")
             && !settings.is_empty()
         {
-            // Words that need quotes are in single ones, which nothing else uses.
+            // Arguments that need quotes are in single quotes, which are not used otherwise.
             let words = command.split('\'').enumerate();
             let words = words.flat_map(|(n, part)| match n % 2 {
                 0 => part.split_whitespace().map(str::to_owned).collect(),
@@ -421,14 +421,14 @@ async fn the_readmes_permissions_are_enough_for_each_way_to_run() {
         sends_and_delivers(&allowed, &node, false).await;
         assert_eq!(allowed.stop(), Some(0));
 
-        // Without any one of the rights that the command gives, a destination is held or nothing is sent.
+        // If any right of the command is missing, a destination is held or nothing is sent.
         for right in 4..7 {
             let Some(given) = command.get(right).filter(|given| **given != "^$") else {
                 continue;
             };
             let mut less = command.clone();
             *less.get_mut(right).expect("there") = "^$";
-            // What is there needs no right to be seen before RabbitMQ 4.2.6, so it must be missing where it is declared.
+            // Before RabbitMQ 4.2.6 checking an existing queue needs no right, so with `declare` the queues must be missing.
             if declares {
                 afresh();
             }
@@ -454,7 +454,7 @@ fn definitions_in_one(without_queues: bool) -> String {
     serde_json::Value::Object(all).to_string()
 }
 
-/// Waits until an event to the digits is held up because a right is missing.
+/// Waits until an event for the digits queue is held because a right is missing.
 async fn refused(receiver: &Receiver, right: &str) {
     let client = reqwest::Client::new();
     let (_, body) = call_events("refused", 3).pop().expect("the tone");
@@ -462,7 +462,7 @@ async fn refused(receiver: &Receiver, right: &str) {
         &format!("held without {right:?}"),
         Duration::from_secs(30),
         || async {
-            // Each time another id: a publish must be tried, for rights to write.
+            // Another id each time, so that a publish is tried and needs the right to write.
             let body = body.replace("refused/2", &uuid::Uuid::new_v4().to_string());
             post(&client, &receiver.callback_url("contoso"), &body)
                 .await

@@ -1,4 +1,4 @@
-//! What the binary does between a socket and a handler: TLS on both listeners, limits of connections and heads.
+//! The binary between a socket and a handler: TLS on both listeners, limits of connections and heads.
 
 use std::{
     os::unix::fs::symlink,
@@ -20,7 +20,7 @@ use crate::support::{Receiver, eventually, file};
 
 const APP: &str = "[broker]\nurl = \"stdout:\"\n[[apps]]\nname = \"dev\"\nauth = \"none\"\n";
 
-/// A mounted Secret as Kubernetes swaps it: the files lie behind a symbolic link, which is replaced.
+/// A mounted Secret as Kubernetes updates it: the files are behind a symbolic link, which is replaced.
 struct Secret {
     dir: PathBuf,
     versions: u32,
@@ -33,7 +33,7 @@ impl Secret {
         Self { dir, versions: 0 }
     }
 
-    /// Puts these files there, both at once.
+    /// Replaces both files at once.
     fn show(&mut self, certificate: &str, key: &str) {
         self.versions += 1;
         let version = self.dir.join(format!("v{}", self.versions));
@@ -55,13 +55,13 @@ impl Secret {
     }
 }
 
-/// A certificate for 127.0.0.1 that vouches for itself, and its key.
+/// A self-signed certificate for 127.0.0.1, and its key.
 fn pair() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-/// A client that trusts this certificate alone, with connections of its own.
+/// A client that trusts only this certificate, with its own connections.
 fn client(certificate: &str) -> reqwest::Client {
     let trusted = reqwest::Certificate::from_pem(certificate.as_bytes()).expect("a certificate");
     reqwest::Client::builder()
@@ -93,7 +93,7 @@ async fn until_shown(certificate: &str, url: &str) {
     .await;
 }
 
-/// Reads what comes until the receiver closes.
+/// Reads until the receiver closes the connection.
 async fn all_of(stream: &mut TcpStream) -> String {
     let mut text = String::new();
     let read = stream.read_to_string(&mut text);
@@ -130,7 +130,7 @@ async fn a_certificate_is_swapped_under_connections_and_a_bad_one_is_kept_out() 
 
     secret.show(&second, &second_key);
     until_shown(&second, &url).await;
-    // A new connection of this client would not be trusted: it is the old one, which goes on.
+    // This client would not trust the certificate of a new connection, so it still uses the old one.
     assert_eq!(post(&lives, &url).await.expect("an answer"), 202);
     assert!(post(&client(&first), &url).await.is_err());
 
@@ -191,7 +191,7 @@ async fn the_admin_listener_speaks_tls_too_and_tail_follows_it() {
         .expect("hookswitch runs");
     let mut lines = BufReader::new(tail.stdout.take().expect("piped")).lines();
     let line = async {
-        // It may not follow yet when the first ones are sent.
+        // `tail` may not be connected yet when the first ones are sent.
         loop {
             tokio::select! {
                 line = lines.next_line() => return line.expect("text").expect("a line"),
@@ -282,14 +282,18 @@ async fn an_app_over_its_rate_is_429_and_accepted_again_later() {
     receiver.start().await;
     let client = reqwest::Client::new();
     let url = receiver.callback_url("dev");
-    let refused = eventually("it is too much", Duration::from_secs(20), || async {
-        let request = client.post(&url).body(event());
-        let answer = request.send().await.expect("an answer");
-        (answer.status() == 429).then_some(answer)
-    })
+    let refused = eventually(
+        "the rate limit is reached",
+        Duration::from_secs(20),
+        || async {
+            let request = client.post(&url).body(event());
+            let answer = request.send().await.expect("an answer");
+            (answer.status() == 429).then_some(answer)
+        },
+    )
     .await;
     assert_eq!(refused.headers()["retry-after"], "1");
-    eventually("it comes in again", Duration::from_secs(20), || async {
+    eventually("it is accepted again", Duration::from_secs(20), || async {
         (post(&client, &url).await.ok()? == 202).then_some(())
     })
     .await;
@@ -327,7 +331,7 @@ async fn a_late_head_is_408_over_tls_too_and_the_tls_session_is_closed() {
     stream.write_all(b"POST /callb").await.expect("written");
     stream.flush().await.expect("sent");
     let mut answer = String::new();
-    // Without close_notify this would be an error: the end could be somebody else's.
+    // Without close_notify this would be an error: an attacker could have cut the connection.
     tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut answer))
         .await
         .expect("the receiver closes the connection")

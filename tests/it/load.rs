@@ -1,5 +1,5 @@
-//! `hookswitch load` against the receiver: that a good run is called good, also while connections are cut, and that what
-//! went wrong is seen.
+//! `hookswitch load` against the receiver: a good run is reported as good, also while connections are cut, and errors are
+//! detected.
 
 use std::{path::Path, time::Duration};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Node, Receiver, connect, take_all, unique};
 
-/// Runs it with the receiver's configuration, and gives the exit code and the line of JSON.
+/// Runs it with the receiver's configuration; returns the exit code and the line of JSON.
 async fn load(receiver: &Receiver, more: &[&str]) -> (Option<i32>, Value) {
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_hookswitch"))
         .args(["load", "--json", "--config"])
@@ -23,8 +23,8 @@ async fn load(receiver: &Receiver, more: &[&str]) -> (Option<i32>, Value) {
     (output.status.code(), json)
 }
 
-/// A receiver with a partitioned queue of everything and a second one of the digits, on a node of its own: what is
-/// quarantined or goes unrouted in other tests must not be seen here.
+/// A receiver with a partitioned queue of all events and a second one of the digits, on a private node: quarantined and
+/// unrouted events of other tests must not appear here.
 async fn receiver(node: &Node) -> (Receiver, String) {
     let stem = unique("load");
     let mut receiver = Receiver::new(&format!(
@@ -52,7 +52,7 @@ queue = "{stem}.digits"
     (receiver, stem)
 }
 
-/// Nothing of what would be a breach.
+/// Checks that the run has no breach.
 #[track_caller]
 fn assert_good(code: Option<i32>, json: &Value, events: u64) {
     assert_eq!(code, Some(0), "{json}");
@@ -93,7 +93,7 @@ async fn a_good_run_of_all_generations_is_called_good() {
     assert!(digits.is_some_and(|digits| digits > 0), "{json}");
     assert_eq!(json["messages"].as_u64(), digits.map(|digits| 400 + digits));
 
-    // Arrays, on a schedule, and copies that the receiver must notice.
+    // Arrays, on a schedule, and copies that the receiver must detect.
     let more = ["--batch", "6", "--rate", "200", "--duplicates", "0.3"];
     let (code, json) = load(&receiver, &[&twenty[..], &more].concat()).await;
     assert_good(code, &json, 400);
@@ -101,7 +101,7 @@ async fn a_good_run_of_all_generations_is_called_good() {
     assert!(json["duplicates"].as_u64() > Some(0), "{json}");
     assert_eq!(json["repeats"], 0, "{json}");
 
-    // Sent now, verified later, by another process that knows the ledger only.
+    // Sent now and verified later by another process, which has only the ledger.
     let ledger = receiver.dir().join("ledger");
     let (code, json) = load(
         &receiver,
@@ -112,7 +112,7 @@ async fn a_good_run_of_all_generations_is_called_good() {
     assert_eq!(json["accepted"], 400);
     assert_eq!(json["messages"], Value::Null);
     receiver.until_nothing_pending().await;
-    // A run that would consume what another one is to verify does not begin.
+    // A run does not start if it would consume messages that another run must verify.
     let refused = tokio::process::Command::new(env!("CARGO_BIN_EXE_hookswitch"))
         .args(["load", "--config", text(&receiver.config())])
         .output()
@@ -141,8 +141,8 @@ async fn two_hundred_calls_while_connections_are_cut_every_second_lose_and_inver
         "--idle",
         "60s",
     ];
-    // The receiver's connections and the verifier's own. Not before it has looked at the queues, which it does once: on a busy
-    // machine a second may be too short for that.
+    // Closes the receiver's connections and the verifier's, but only after the verifier has inspected the queues, which it does
+    // once: on a busy machine a second may be too short for that.
     let cutting = async {
         receiver
             .until_metric("hookswitch_publish_total{result=\"ack\"}", |acks| {
@@ -154,13 +154,13 @@ async fn two_hundred_calls_while_connections_are_cut_every_second_lose_and_inver
     let ((code, json), ()) = tokio::join!(load(&receiver, &options), cutting);
     assert_good(code, &json, 10_000);
     println!(
-        "connections cut every second: {} repeats in a row, {} given again by the broker, {} s",
+        "connections cut every second: {} repeats in a row, {} redelivered by the broker, {} s",
         json["repeats"], json["redelivered"], json["seconds_total"]
     );
     assert_eq!(receiver.stop(), Some(0));
 }
 
-/// Sends without verifying, lets `meddle` change something, and gives what the verifier says then.
+/// Sends without verifying, lets `meddle` change the queues, and returns the verifier's result.
 async fn after_meddling(
     receiver: &Receiver,
     meddle: impl AsyncFnOnce(&Path),
@@ -200,7 +200,7 @@ async fn put(node: &Node, queue: &str, body: &[u8]) {
         )
         .await;
     confirmed.expect("published");
-    // Closing comes back when everything before it is done.
+    // Closing returns after all earlier operations are done.
     connection.close(200, "done".into()).await.expect("closed");
 }
 
@@ -235,7 +235,7 @@ async fn missing_changed_and_extra_messages_are_reported() {
     assert_eq!(json["lost"], 1, "{json}");
     assert_eq!(json["altered"], 0, "{json}");
 
-    // A message was changed: one byte, behind its id.
+    // A message was changed: one byte after its id.
     let (code, json) = after_meddling(&receiver, async |_: &Path| {
         let (queue, body) = take_one(&node, &stem).await;
         let text = String::from_utf8(body).expect("UTF-8");
@@ -247,7 +247,7 @@ async fn missing_changed_and_extra_messages_are_reported() {
     assert_eq!(code, Some(1), "{json}");
     assert_eq!((&json["lost"], &json["altered"]), (&0.into(), &1.into()));
 
-    // A message came twice, with others in between; and one that the ledger does not know.
+    // A message came twice, with others in between; another one is not in the ledger.
     let (code, json) = after_meddling(&receiver, async |ledger: &Path| {
         let (queue, body) = take_one(&node, &stem).await;
         put(&node, &queue, &body).await;
@@ -259,7 +259,7 @@ async fn missing_changed_and_extra_messages_are_reported() {
     .await;
     assert_eq!(code, Some(1), "{json}");
     assert_eq!(json["lost"], 0, "{json}");
-    // Its call ended before, and now its first event comes last, and once more right behind that.
+    // After the end of its call the first event comes again, and once more directly after that.
     assert_eq!(json["inverted"], 1, "{json}");
     assert_eq!(json["repeats"], 1, "{json}");
     assert_eq!(json["unknown"], 1, "{json}");

@@ -1,4 +1,4 @@
-//! Tests of the whole against a real RabbitMQ: one binary, a module per behaviour (ARCHITECTURE.md, "Tests").
+//! Integration tests against a real RabbitMQ: one binary, a module per behaviour (ARCHITECTURE.md, "Tests").
 //!
 //! `./dev/test` starts a private broker and sets `HOOKSWITCH_TEST_AMQP`; by hand:
 //! `HOOKSWITCH_TEST_AMQP=$(dev/rabbitmq start /tmp/node) cargo test --features broker-tests --test it`.

@@ -62,7 +62,7 @@ async fn confirm_mode_answers_503_without_a_broker_and_202_only_after_its_confir
     scraper.finish().await;
     let taken = take_all(node.url(), &queue, Duration::from_secs(2), |_| false).await;
     let mut ids: Vec<&str> = taken.iter().map(|message| message.id.as_str()).collect();
-    // What was sent may have landed although its callback was answered 503: then the resend repeats it in a row.
+    // A sent message may have arrived although its callback was answered 503: then the resend repeats it in a row.
     ids.dedup();
     assert_eq!(
         ids,
@@ -119,7 +119,7 @@ async fn a_stop_under_load_answers_what_it_holds_and_loses_nothing() {
     delete(&connect(&url).await, &queue).await;
 }
 
-/// Runs `serve` to its end and gives exit code and what it printed.
+/// Runs `serve` to its end and returns its exit code and output.
 fn serve_fails(receiver: &Receiver) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_hookswitch"))
         .arg("serve")
@@ -227,7 +227,7 @@ async fn a_changed_schema_directory_takes_effect_and_a_broken_one_does_not() {
     assert_eq!(
         verdict(2).await,
         Some(1),
-        "the schemas before stay in force"
+        "the previous schemas stay in force"
     );
     delete(&connect(&url).await, &queue).await;
 }

@@ -1,4 +1,4 @@
-//! Both listeners do what `docs/openapi.json` says: schemathesis makes the requests and holds the answers against it.
+//! Both listeners behave as `docs/openapi.json` says: schemathesis makes the requests and checks the answers.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -6,11 +6,10 @@ use tokio::process::Command;
 
 use crate::support::{Issuer, Node, Receiver, counted, file, tools};
 
-/// Longer than it takes on a small machine with other tests beside it; by itself it takes a minute there.
+/// Longer than it takes on a small machine beside other tests; alone it takes a minute there.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// One app that keeps what it does not understand and one that refuses it, both with every method of auth and every
-/// handshake.
+/// One app that quarantines invalid events and one that refuses them, both with every method of auth and every handshake.
 fn receiver(amqp: &str, issuer: &Issuer, secrets: &Path) -> Receiver {
     let app = |name: &str, on_invalid: &str| {
         format!(
@@ -29,12 +28,12 @@ fn receiver(amqp: &str, issuer: &Issuer, secrets: &Path) -> Receiver {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn both_listeners_answer_as_the_openapi_document_says() {
-    // What it sends may be kept in quarantine, by the thousand: no other test must find that there.
+    // Its requests may put thousands of events into quarantine, which no other test must see.
     let node = Node::start();
     let files = tempfile::tempdir().expect("a temporary directory");
     let issuer = Issuer::new(files.path());
     let secrets = files.path().join("secrets");
-    std::fs::write(&secrets, "a-secret-that-nobody-sends\n").expect("written");
+    std::fs::write(&secrets, "a-secret-that-is-never-sent\n").expect("written");
     let mut receiver = receiver(node.url(), &issuer, &secrets);
     receiver.start().await;
     receiver.until_destination("queue openapi", "ready").await;
@@ -75,7 +74,7 @@ async fn both_listeners_answer_as_the_openapi_document_says() {
         .unwrap_or_else(|| panic!("{last}"));
     counted(passed, 0);
 
-    // What was accepted was delivered, and nothing took a thread down.
+    // Accepted events were delivered, and no thread panicked.
     receiver.until_nothing_pending().await;
     let accepted = receiver
         .metric("hookswitch_events_total{outcome=\"accepted\"}")

@@ -1,5 +1,5 @@
-//! What people said, who they are and what lets a sender in is never said by the receiver: not in its log at the most
-//! talkative level, not on the admin listener, not in an answer.
+//! The receiver never reveals what callers said, their identities or credentials: not in its log at the most verbose level,
+//! not on the admin listener, not in an answer.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::support::{Issuer, Node, Receiver, Taken, free_port, leak_canary, take_all};
 
-/// Nothing of this may come out but in messages.
+/// These values may appear in messages only.
 fn incoming_call() -> String {
     let number = format!("+{}1", leak_canary::DIGITS);
     json!([{
@@ -49,7 +49,7 @@ fn recognized(id: &str) -> serde_json::Value {
     })
 }
 
-/// Wrong in the types of members that hold leak canaries.
+/// An event with wrong types in members that hold leak canaries.
 fn invalid(id: &str) -> String {
     let mut event = recognized(id);
     let data = event
@@ -71,7 +71,7 @@ struct Scene {
     receiver: Receiver,
     client: Client,
     token: String,
-    /// What every answer said, headers too.
+    /// All answers, including their headers.
     said: String,
 }
 
@@ -81,7 +81,7 @@ impl Scene {
     }
 
     fn request_with(&self, method: Method, app: &str, more: &str) -> RequestBuilder {
-        // Query strings and paths are the application's; cookies and the rest are nobody's business.
+        // Query strings, paths, cookies and other headers may hold private values of the application.
         let url = format!(
             "{}/{}?callerId=%2B{}2&other={}{more}",
             self.receiver.callback_url(app),
@@ -128,7 +128,7 @@ impl Scene {
         self.answered(what, request, status).await
     }
 
-    /// Bytes that reqwest would not send; what came back.
+    /// Sends bytes that reqwest would not send; returns the answer.
     async fn raw(&mut self, what: &str, bytes: &str, status: &str) {
         let address = ("127.0.0.1", self.receiver.port);
         let mut stream = TcpStream::connect(address).await.expect("connected");
@@ -154,7 +154,7 @@ fn receiver(amqp: &str, issuer: &Issuer, queue: &str) -> Receiver {
              shared_secret = [{{ query = \"code\", value_file = \"SECRETS\" }}, {{ header = \"x-callback-key\", value_file = \"SECRETS\" }}]\n\n"
         )
     };
-    // Nobody is there: its keys are never had.
+    // An unreachable server: its keys are never available.
     let away = format!(
         "{{ issuer = \"https://away.example/\", audience = [\"a\"], jwks_url = \"http://127.0.0.1:{}/keys\" }}",
         free_port()
@@ -184,7 +184,7 @@ fn receiver(amqp: &str, issuer: &Issuer, queue: &str) -> Receiver {
 }
 
 async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
-    // Taken.
+    // Accepted.
     let taken = scene
         .with_token("a token", "open", incoming_call(), 202)
         .await;
@@ -224,7 +224,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
         .with_token("a malformed event", "open", batch, 202)
         .await;
 
-    // Refused for what is in it.
+    // Refused because of the body.
     scene
         .with_token(
             "an invalid event, strict",
@@ -247,7 +247,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
             json!({ "speech": leak_canary::text("noEnvelope") }).to_string(),
         ),
         (
-            "an escape that is none",
+            "an invalid escape",
             format!("[\"{}\\x\"]", leak_canary::text("escape")),
         ),
         (
@@ -279,13 +279,13 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
         .header("content-type", "text/plain");
     scene
         .answered(
-            "no JSON, and not called so",
+            "not JSON, with another media type",
             text.body(leak_canary::text("plain")),
             415,
         )
         .await;
 
-    // Refused for who speaks.
+    // Refused because of the credentials.
     let unsigned = scene.request(Method::POST, "open").body(incoming_call());
     scene.answered("no credentials", unsigned, 401).await;
     let wrong = scene
@@ -324,7 +324,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
         ),
         ("no token at all", leak_canary::text("token"), "open", 401),
         (
-            "keys that are away",
+            "keys that are not available",
             issuer.with("x", json!({ "iss": "https://away.example/" })),
             "away",
             503,
@@ -344,7 +344,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
         .answered("basic credentials", basic.body(incoming_call()), 401)
         .await;
 
-    // Refused for where it goes and how.
+    // Refused because of path or method.
     scene
         .with_token(
             "an unknown app",
@@ -395,7 +395,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
         )
         .await;
 
-    // Event Grid's question: its code goes back to who sent it, which is the point of it, and nowhere else.
+    // Event Grid's validation request: its code is in the answer, as intended, and nowhere else.
     let code = leak_canary::text("validationCode");
     let question = json!([{
         "id": "1", "topic": "t", "subject": "", "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
@@ -410,7 +410,7 @@ async fn everything_is_sent(scene: &mut Scene, issuer: &Issuer) {
     scene.said.truncate(before);
 }
 
-/// The messages of both queues hold the leak canaries: so they did reach the receiver.
+/// The messages of both queues hold the leak canaries, which shows that they reached the receiver.
 fn everything_arrived(messages: &[Taken]) {
     let all: String = messages
         .iter()
@@ -461,14 +461,14 @@ fn everything_arrived(messages: &[Taken]) {
     ] {
         assert!(
             !all.contains(&leak_canary::text(secret)),
-            "{secret} was carried to the consumer"
+            "{secret} was passed to the consumer"
         );
     }
 }
 
-/// The whole life of a receiver that logs all it can in this form.
+/// A full run of a receiver with the most verbose log in this format.
 async fn a_verbose_receiver_logs_nothing_private(format: &'static str) {
-    // Its quarantine must be empty of others' events, and theirs of this.
+    // A private node: events of other tests must not be in its quarantine, nor its events in theirs.
     let node = Node::start();
     let files = tempfile::tempdir().expect("a temporary directory");
     let issuer = Issuer::new(files.path());
@@ -539,7 +539,7 @@ async fn a_verbose_receiver_logs_nothing_private(format: &'static str) {
     let log = scene.receiver.log();
     assert!(
         log.contains("callback refused") && log.contains("event received"),
-        "it was talkative: {log}"
+        "the log was verbose: {log}"
     );
     let malformed = log
         .lines()

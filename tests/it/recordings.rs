@@ -1,4 +1,4 @@
-//! The events of a call with a recording, in every order of arrival: under which keys they go, and to which partition.
+//! The events of a call with a recording, in every order of arrival: their call keys and partitions.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,7 +12,7 @@ use crate::support::{Receiver, Taken, post, shared_amqp_url, take_all, unique};
 
 const PARTITIONS: usize = 4;
 
-/// Places in what [`Call::events`] gives.
+/// Indices into the result of [`Call::events`].
 const STATE: usize = 1;
 const FILE: usize = 3;
 const OLD_FILE: usize = 4;
@@ -23,11 +23,11 @@ struct Call {
     server_call: String,
     correlation: String,
     recording: String,
-    /// What `PlatformEndpointId` in the recording id says.
+    /// The `PlatformEndpointId` in the recording id.
     endpoint: String,
 }
 
-/// How the recording was started: it decides what the endpoint is.
+/// How the recording was started, which determines the endpoint.
 #[derive(Clone, Copy)]
 enum StartedBy {
     ServerCallId,
@@ -42,7 +42,7 @@ impl Call {
             StartedBy::CallConnectionId => leg.clone(),
         };
         Self {
-            // A slash, as standard base64 has now and then.
+            // With a slash, which is possible in standard base64.
             server_call: format!("aHR0cHM6Ly9j/{}==", unique("server")),
             correlation: unique("correlation"),
             recording: URL_SAFE_NO_PAD.encode(format!(
@@ -54,8 +54,7 @@ impl Call {
         }
     }
 
-    /// Each event with the ids that it may take its key from: first the connection that it vouches for, then the others in
-    /// order.
+    /// Each event with the ids that can give it its key: first its connection, if it proves one, then the others in order.
     fn events(&self) -> Vec<(Value, Ids)> {
         let Self {
             leg,
@@ -131,7 +130,7 @@ impl Call {
                 ),
                 Ids::new(None, None, others(&[server_call, recording])),
             ),
-            // Until 2024 the subject did not name the server call; no other event has in that place what it named instead.
+            // Until 2024 the subject did not name the server call, but an id that no other event has.
             (
                 event_grid(
                     "RecordingFileStatusUpdated",
@@ -161,7 +160,7 @@ impl Ids {
     }
 }
 
-/// The rule, told once more: what each event's key is when they arrive in this order.
+/// An independent implementation of the rule: the key of each event if they arrive in this order.
 fn expected_keys(ids: &[&Ids]) -> Vec<String> {
     let mut bound: HashMap<&str, String> = HashMap::new();
     let mut in_use: BTreeSet<String> = BTreeSet::new();
@@ -213,7 +212,7 @@ async fn in_every_order_a_call_with_a_recording_has_the_keys_of_its_legs_and_no_
     receiver.start().await;
     let client = reqwest::Client::new();
 
-    // By key, the ids of its events in the order in which they were accepted.
+    // The ids of the events by key, in the order of acceptance.
     let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut sent = 0;
     for started_by in [StartedBy::ServerCallId, StartedBy::CallConnectionId] {
@@ -225,7 +224,7 @@ async fn in_every_order_a_call_with_a_recording_has_the_keys_of_its_legs_and_no_
             let mut allowed = vec![&call.leg, &call.server_call, &call.recording];
             let place = |event| order.iter().position(|&index| index == event);
             if place(OLD_FILE) < place(STATE).min(place(FILE)) {
-                // Nothing has named its recording yet, so what its subject has in place of the server call is its key.
+                // No event has named its recording yet, so its key is the id in its subject.
                 allowed.push(&call.correlation);
             }
             for (index, key) in order.iter().zip(keys) {

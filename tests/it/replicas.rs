@@ -1,10 +1,9 @@
-//! Two receivers in `confirm` mode behind a plain load balancer: senders
-//! wait for their 2xx and send the same bytes again until it comes, and whichever receiver dies, stops, hangs or loses its
-//! broker, each queue holds every event that was answered 2xx, and each call is in order once repeats by `message_id`
-//! are dropped.
+//! Two receivers in `confirm` mode behind a plain load balancer. Senders wait for their 2xx and send the same bytes again
+//! until it comes. If a receiver dies, stops, hangs or loses its broker, each queue still holds every event that was
+//! answered 2xx, and each call is in order once repeats by `message_id` are dropped.
 //!
-//! Why it holds: the first copy of an event that a receiver confirmed is in the queue before its sender knows of it, and so
-//! before the next event of the call is sent to anybody. Whatever lands later, from whichever receiver, is a repeat.
+//! The reason: the first copy of an event that a receiver confirmed is in the queue before its sender gets the answer, and
+//! so before the next event of the call is sent. Any later copy, from either receiver, is a repeat.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,12 +19,12 @@ use crate::support::{
 };
 
 const SENDERS: usize = 32;
-/// Calls where a kill is to hit, and where trouble slows everything down.
+/// The number of calls: many for a kill under load, some if the fault slows everything down.
 const MANY: usize = 104;
 const SOME: usize = 48;
 const EVENTS: usize = 30;
 
-/// Everything in a partitioned quorum queue and in a classic one, digits in a third.
+/// All events in a partitioned quorum queue and in a classic one, digits in a third.
 fn config(url: &str, stem: &str, confirm_timeout: &str) -> String {
     format!(
         r#"
@@ -108,7 +107,7 @@ impl Load {
             let longest = calls.iter().map(Vec::len).max().unwrap_or(0);
             for n in 0..longest {
                 for body in calls.iter().filter_map(|bodies| bodies.get(n)) {
-                    // Panics on any answer but 202 and 503.
+                    // Panics on any answer except 202 and 503.
                     post_until_accepted(&client, url, body).await;
                     self.accepted.fetch_add(1, Ordering::Relaxed);
                 }
@@ -122,7 +121,7 @@ impl Load {
     }
 }
 
-/// Two receivers, a balancer, and what is sent through it.
+/// Two receivers, a balancer, and the load that goes through it.
 struct Site {
     url: String,
     stem: String,
@@ -131,7 +130,7 @@ struct Site {
     load: Load,
 }
 
-/// What the queues held beyond one copy of each event.
+/// The messages in the queues beyond one copy of each event.
 #[derive(Default)]
 struct Repeats {
     in_a_row: usize,
@@ -156,7 +155,7 @@ impl Site {
         }
     }
 
-    /// Sends everything while `trouble` happens to one receiver after the other; gives how often it did.
+    /// Sends everything while `trouble` affects one receiver after the other; returns the number of rounds.
     async fn run(&mut self, mut trouble: impl AsyncFnMut(&mut Receiver)) -> usize {
         let scrapers = self
             .receivers
@@ -184,7 +183,7 @@ impl Site {
         rounds
     }
 
-    /// Stops both, reads the queues to their ends and checks what they hold.
+    /// Stops both receivers, reads the queues to their ends and checks the messages.
     async fn check(&mut self, what: &str, rounds: usize) {
         assert!(rounds > 0, "{what} before all was sent");
         let answered = self.balancer.answered();
@@ -228,22 +227,23 @@ impl Site {
     }
 }
 
-/// A pause that differs from round to round, so that trouble comes at another point of the work each time.
+/// A pause that differs from round to round, so that the fault hits another point of the work each time.
 async fn odd_pause(round: usize) {
     let spread = u64::try_from(round).expect("small") * 7_919 % 400;
-    // The instant is what this test varies: there is no condition to wait for.
+    // The test varies the instant, so there is no condition to wait for.
     tokio::time::sleep(Duration::from_millis(50 + spread)).await;
 }
 
-/// Starts a receiver that was killed, and waits until it can publish: were both killed before that again and again, nobody
-/// would ever take anything. Not until it is ready: that takes two seconds more.
+/// Starts a killed receiver and waits until it can publish: if both were always killed before that, no callback would ever
+/// be accepted. It does not wait for readiness, which takes two seconds more.
 async fn revive(receiver: &mut Receiver) {
     receiver.spawn();
     let connected = "hookswitch_broker_connected";
     receiver.until_metric(connected, |is| is == 1.0).await;
 }
 
-/// Each call in one queue, and there, once repeats by `message_id` are dropped, exactly what was answered 2xx, in order.
+/// Each call is in one queue, which holds exactly the events that were answered 2xx, in order, once repeats by
+/// `message_id` are dropped.
 fn check_order(what: &str, queues: &[Vec<Taken>], expected: &Expected, repeats: &mut Repeats) {
     let mut calls: HashMap<&str, (usize, Vec<&str>)> = HashMap::new();
     for (queue, messages) in queues.iter().enumerate() {
@@ -330,13 +330,13 @@ async fn replicas_whose_broker_connections_are_closed_keep_order() {
             tokio::time::sleep(Duration::from_secs(3)).await;
         })
         .await;
-    // The reader's own connections would be closed as well.
+    // The reader's own connections would be closed, too.
     node.leave_connections_open();
     site.check("killed while connections were closed", kills)
         .await;
 }
 
-/// The balancer gives up first; then the sleeper wakes with requests that were sent again to the other long ago.
+/// The balancer gives up first; then the stopped receiver resumes with requests that were sent again to the other long ago.
 async fn sleepers(what: &str, load: Load) {
     let timeout = Duration::from_millis(400);
     let mut site = Site::open(&shared_amqp_url(), "300ms", timeout, load).await;
@@ -369,7 +369,7 @@ async fn batches_keep_order_too_while_what_was_sent_is_lost_on_its_way() {
     let mut site = Site::open(&proxy.url(&url), "300ms", timeout, load).await;
     let losses = site
         .run(async |receiver| {
-            // Longer than a callback waits: by then it was sent again, perhaps to the same receiver.
+            // Longer than the wait of a callback: by then it was sent again, perhaps to the same receiver.
             proxy.hold_up();
             tokio::time::sleep(Duration::from_millis(700)).await;
             proxy.cut();

@@ -1,4 +1,4 @@
-//! The scenario file: how the other side of the call behaves.
+//! The scenario file: how callees behave, and which incoming calls there are.
 
 use std::{fmt, str::Chars, time::Duration};
 
@@ -9,7 +9,7 @@ use super::event::Tone;
 /// No scenario needs a longer wait, and sums of waits stay far below the largest duration.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How the other side of the call behaves: a TOML file, all of it optional (`config/scenarios/`).
+/// How callees behave and which incoming calls there are: a TOML file in which every key is optional (`config/scenarios/`).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {

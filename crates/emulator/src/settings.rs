@@ -23,7 +23,7 @@ pub struct Settings {
     pub access_key: Option<String>,
     /// The immutable resource id: the audience of callback tokens, and part of what Event Grid events name.
     pub resource_id: String,
-    /// How the other side of the call behaves.
+    /// How callees behave, and which incoming calls there are.
     pub scenario: Scenario,
     /// How many times faster than real time calls go.
     pub speed: f64,

@@ -111,7 +111,7 @@ impl HttpConnection {
         self.over || self.requests.is_closed()
     }
 
-    /// Waits until the other side closes it.
+    /// Waits until the peer closes it.
     pub(super) async fn until_over(&mut self) {
         if !self.over {
             drop(self.connection.as_mut().await);

@@ -179,7 +179,7 @@ fn a_broken_directory_is_refused_with_every_problem_by_file() {
                 "catalog.json",
                 r#"row Microsoft.Communication.B of ga: no id set is called "nowhere""#,
             ),
-            ("catalog.json", r#""g a" is no generation"#),
+            ("catalog.json", r#""g a" is not a generation"#),
             (
                 "catalog.json",
                 "row Microsoft.Communication.D of ga: listed twice",
@@ -246,7 +246,7 @@ fn a_mistake_in_the_table_is_named_by_its_place() {
     let bad_kind = table(&[row("A", "ga", "s", "").replace("Hold", "Held")]);
     check(&bad_kind, "at events[0].kind: unknown variant `Held`");
     let bad_pointer = table(&[row("A", "ga", "s", r#", "when": [{"present": ["venue"]}]"#)]);
-    check(&bad_pointer, r#""venue" is no JSON Pointer"#);
+    check(&bad_pointer, r#""venue" is not a JSON Pointer"#);
     for (patterns, what) in [
         ("call/(?<room>.+)", "captures \\\"room\\\""),
         ("call/.+", "captures nothing"),

@@ -1,4 +1,4 @@
-//! Says exactly the bytes it is told, and reads what comes.
+//! A raw client: sends exactly the given bytes and reads the answers.
 
 use std::{
     io,
@@ -12,20 +12,20 @@ use tokio::{
     time::timeout,
 };
 
-/// Longer than anything takes that is not broken.
+/// Longer than any working step takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The number of a sender from whose address nobody else comes but every two hundredth.
+/// The number of a sender whose address is shared only with every two hundredth sender.
 pub(super) const ONE_PEER: usize = 199;
 
-/// Where the sender with this number comes from: one of 200 addresses of this machine, so that neither the ports of one
-/// address nor what one peer may hold is used up.
+/// The address of the sender with this number: one of 200 addresses of this machine, so that neither the ports of one
+/// address nor the limit of one peer is used up.
 pub(super) fn source(number: usize) -> Ipv4Addr {
     let last = u8::try_from(2 + number % 200).expect("below 202");
     Ipv4Addr::new(127, 0, 0, last)
 }
 
-/// A socket of the sender with this number, not connected yet.
+/// An unconnected socket of the sender with this number.
 pub(super) fn socket(number: usize) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((source(number), 0).into())?;
@@ -66,7 +66,7 @@ pub(super) struct Answer {
 /// A connection.
 pub(super) struct Client {
     stream: TcpStream,
-    /// Read and not taken yet.
+    /// Received, but not consumed yet.
     heard: Vec<u8>,
 }
 
@@ -88,21 +88,24 @@ impl Client {
         })
     }
 
-    /// Says all of it; the listener may end the connection meanwhile.
+    /// Sends all bytes; the listener may close the connection meanwhile.
     pub(super) async fn try_say(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref()).await
     }
 
     pub(super) async fn say(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_say(bytes).await.expect("it is listened to");
+        self.try_say(bytes).await.expect("the bytes are sent");
     }
 
-    /// Says no more, and still listens.
+    /// Closes the sending half and keeps reading.
     pub(super) async fn falls_silent(&mut self) {
-        self.stream.shutdown().await.expect("the half is closed");
+        self.stream
+            .shutdown()
+            .await
+            .expect("the sending half is closed");
     }
 
-    /// The next answer; `None` where the connection ended before a whole one. An interim answer counts as one.
+    /// The next answer; `None` if the connection ended before it was complete. An interim answer counts, too.
     pub(super) async fn try_answer(&mut self) -> Option<Answer> {
         let end = loop {
             if let Some(end) = self.heard.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -132,13 +135,13 @@ impl Client {
         answer.unwrap_or_else(|| panic!("no answer, but {:?}", self.heard()))
     }
 
-    /// All that comes until the listener ends the connection.
+    /// Everything received until the listener closes the connection.
     pub(super) async fn rest(mut self) -> String {
         while self.more().await.is_some() {}
         self.heard().into_owned()
     }
 
-    /// Whether the listener has neither said anything more nor ended the connection.
+    /// Whether the listener has sent nothing more and has not closed the connection.
     pub(super) fn is_quiet(&self) -> bool {
         let nothing = self.stream.try_read(&mut [0]);
         self.heard.is_empty()
@@ -149,11 +152,11 @@ impl Client {
         String::from_utf8_lossy(&self.heard)
     }
 
-    /// `None` at the end.
+    /// `None` at the end of the connection.
     async fn more(&mut self) -> Option<()> {
         let read = timeout(TIMEOUT, self.stream.read_buf(&mut self.heard)).await;
-        let read = read.unwrap_or_else(|_| panic!("nothing came after {:?}", self.heard()));
-        // A connection that is reset has ended as well.
+        let read = read.unwrap_or_else(|_| panic!("nothing was received after {:?}", self.heard()));
+        // A reset connection has ended, too.
         read.ok().filter(|count| *count > 0).map(drop)
     }
 

@@ -22,10 +22,10 @@ const ALLOWED: &str = "eventgrid.azure.net";
 /// Senders at once.
 const SENDERS: usize = 8;
 
-/// What the process may grow by while it answers ten thousand handshakes more: pages of the allocator, not a byte for each.
+/// The growth that is allowed for another ten thousand handshakes: pages of the allocator, but no memory per handshake.
 const GROWTH_KIB: u64 = 4 * 1_024;
 
-/// Somebody who is never to be called.
+/// A listener that must never be called.
 struct UncalledListener {
     port: u16,
     called: Arc<AtomicUsize>,
@@ -56,7 +56,7 @@ impl UncalledListener {
     }
 }
 
-/// Each sender asks so often for itself, one in ten times for the origin that is allowed. Gives how many were.
+/// Each sender makes `each` requests, one in ten for the allowed origin. Returns the number of granted ones.
 async fn storm(stage: &Stage, uncalled: &UncalledListener, name: &str, each: usize) -> usize {
     let senders = (0..SENDERS).map(|sender| async move {
         let mut client = Client::from(sender, stage.port())
@@ -104,7 +104,7 @@ async fn a_storm_of_handshakes_is_answered_and_leaves_no_trace() {
     let process = Process::of(&stage.receiver);
     normal.window().await;
 
-    // Normal callbacks go on: each is answered 202 at its first attempt.
+    // Normal callbacks continue: each is answered 202 at its first attempt.
     let (granted, p99) = tokio::join!(storm(&stage, &uncalled, &name, 1_250), normal.window());
     let lines = metrics(&stage).await.lines().count();
     let before = process.resident_kib();
@@ -114,7 +114,7 @@ async fn a_storm_of_handshakes_is_answered_and_leaves_no_trace() {
     let text = metrics(&stage).await;
     assert_eq!(text.lines().count(), lines, "no series was added");
     assert!(!text.contains(&name), "no origin is a label");
-    assert!(!stage.receiver.log().contains(&name), "nor is one logged");
+    assert!(!stage.receiver.log().contains(&name), "no origin is logged");
     let asked = 2 * SENDERS * 1_250;
     for (outcome, count) in [
         ("granted", granted + more),
@@ -129,7 +129,11 @@ async fn a_storm_of_handshakes_is_answered_and_leaves_no_trace() {
         "{asked} handshakes: p99 of normal callbacks {p99:.1} ms meanwhile, {grown} KiB more memory for the second half"
     );
     assert!(grown < GROWTH_KIB, "{grown} KiB");
-    assert_eq!(uncalled.called(), 0, "what a handshake names was called");
+    assert_eq!(
+        uncalled.called(),
+        0,
+        "an address named in a handshake was called"
+    );
     stage.end().await;
 }
 
@@ -172,7 +176,7 @@ async fn a_storm_of_validation_requests_is_answered_a_few_times_and_stores_nothi
                 let mut statuses = Vec::new();
                 for _ in 0..25 {
                     for (is_validation, body) in validation_requests() {
-                        // A large body ends its connection.
+                        // A large body closes its connection.
                         let mut client = Client::from(sender, stage.port())
                             .await
                             .expect("a connection");
@@ -214,7 +218,7 @@ async fn a_storm_of_validation_requests_is_answered_a_few_times_and_stores_nothi
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
-    // The normal callbacks, and nothing beside them.
+    // Only the normal callbacks.
     assert!(
         text.lines()
             .any(|line| line == "hookswitch_events_received_total 500"),

@@ -1,4 +1,4 @@
-//! Senders that are gone in the middle of a callback, at every byte of it.
+//! Senders that disconnect in the middle of a callback, at every byte of it.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::{
     client::{Client, callback, chunked_head},
 };
 
-/// How a sender leaves.
+/// How a sender stops.
 #[derive(Clone, Copy, Debug)]
 enum Leave {
-    /// For good.
+    /// It closes the connection.
     HangUp,
-    /// It says no more, and waits for what it is told.
+    /// It sends no more, and reads the answer.
     FallSilent,
 }
 
@@ -25,7 +25,7 @@ async fn a_callback_cut_at_any_byte_leaves_nothing_behind() {
     let scraper = Scraper::start(stage.receiver.metrics_url());
     let call = unique("call");
     let (id, body) = call_events(&call, 1).remove(0);
-    // Two chunks: there is an end of one in the middle.
+    // Two chunks, so that one ends in the middle.
     let (first, second) = body.split_at(200);
     let in_chunks = format!(
         "{}{:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n",
@@ -66,10 +66,10 @@ async fn a_callback_cut_at_any_byte_leaves_nothing_behind() {
         ))
         .await;
     }
-    // All that were cut within the body.
+    // All callbacks that were cut within the body.
     assert!(seen >= 2.0 * body.len() as f64, "{seen} begun callbacks");
 
-    // Not even a trace in the window of duplicates.
+    // Nothing in the duplicate window either.
     let mut client = Client::open(stage.port()).await;
     client.say(callback("it", &body)).await;
     let answer = client.answer().await;
@@ -80,6 +80,6 @@ async fn a_callback_cut_at_any_byte_leaves_nothing_behind() {
     let taken = take_all(&stage.amqp, &stage.queue, Duration::from_secs(1), |_| false).await;
     let ids: Vec<&str> = taken.iter().map(|message| message.id.as_str()).collect();
     assert_eq!(ids, [id]);
-    println!("a callback cut {cuts} times, at every byte: nothing of it stayed");
+    println!("a callback cut {cuts} times, at every byte: nothing of it was kept");
     stage.end().await;
 }

@@ -1,4 +1,4 @@
-//! A flood of callbacks that may not come in, on one app: the others do not notice.
+//! A flood of refused callbacks on one app does not affect the others.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,8 @@ use super::{
 
 const SENDERS: usize = 32;
 
-/// One way after the other until it is over. Gives how often which status came; 0 where the connection just ended.
+/// Sends each kind of bad request in turn until it is cancelled. Returns the number of answers by status; 0 if the
+/// connection was closed without one.
 async fn flood(number: usize, port: u16, over: &CancellationToken) -> BTreeMap<u16, usize> {
     let (_, body) = call_events(&unique("call"), 1).remove(0);
     let wrong = callback("hostile", &body).replacen("Host", "X-Callback-Key: wrong\r\nHost", 1);
@@ -36,7 +37,7 @@ async fn flood(number: usize, port: u16, over: &CancellationToken) -> BTreeMap<u
         };
         let status = answer.as_ref().map_or(0, |answer| answer.status);
         *statuses.entry(status).or_default() += 1;
-        // Its body was not read: the next request needs a connection of its own.
+        // Its body was not read, so the next request needs a new connection.
         let closes = |head: &str| head.to_ascii_lowercase().contains("connection: close");
         client = answer
             .is_some_and(|answer| !closes(&answer.head))
@@ -76,7 +77,7 @@ async fn a_refused_flood_does_not_stop_another_apps_callbacks() {
     println!("a flood, by status {statuses:?}: p99 of normal callbacks {p99:.1} ms meanwhile");
     let refused = statuses.remove(&401).unwrap_or_default();
     assert!(refused > 500, "{refused} were 401");
-    // A large one is told 401 before its body is read; where it goes on talking, the end may overtake the answer.
+    // A large one gets 401 before its body is read; if the sender goes on, the close may overtake the answer.
     let unheard = statuses.remove(&0).unwrap_or_default();
     assert!(statuses.is_empty(), "{statuses:?}");
     assert!(unheard <= refused / 2, "{unheard} heard nothing");

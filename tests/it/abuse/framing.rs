@@ -1,4 +1,4 @@
-//! Chunks in every shape that is allowed, and the shapes by which one request is smuggled into another, which are not.
+//! Chunks in every allowed shape, and shapes that smuggle one request into another, which are refused.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
     client::{Client, callback, chunked_head, head},
 };
 
-/// The body in chunks, each with `extension` behind its size, and `trailers`.
+/// The body in chunks, each with `extension` after its size, and `trailers`.
 fn chunks(body: &str, size: usize, extension: &str, trailers: &str) -> String {
     let mut framed = String::new();
     for piece in body.as_bytes().chunks(size) {
@@ -42,7 +42,7 @@ async fn however_a_body_is_cut_into_chunks_the_same_bytes_come_out() {
         assert_eq!(answer.status, 202, "{answer:?}");
         assert!(answer.body.contains("\"accepted\":1"), "{answer:?}");
     }
-    // Each byte in a segment of its own.
+    // Each byte in its own segment.
     for byte in (chunked_head("it") + &chunks(&f.1, 1, ";x", trailers)).bytes() {
         client.say([byte]).await;
     }
@@ -75,7 +75,7 @@ fn in_capitals(framed: &str) -> String {
     lines.collect::<Vec<_>>().join("\r\n")
 }
 
-/// Heads and bodies that two readers would cut in different places.
+/// Heads and bodies that two parsers would delimit differently.
 fn smuggled(hidden: &str) -> Vec<(&'static str, String)> {
     let with = |more: &str| head("POST /callbacks/it", more);
     let length = hidden.len();
@@ -194,7 +194,7 @@ fn smuggled(hidden: &str) -> Vec<(&'static str, String)> {
             with(chunked) + "2\r\n{}0\r\n\r\n" + hidden,
         ),
         (
-            "a line feed alone behind a size",
+            "a bare line feed after a size",
             with(chunked) + "2\n{}\r\n0\r\n\r\n" + hidden,
         ),
         (
@@ -215,16 +215,16 @@ async fn no_request_is_smuggled_into_another() {
         client.say(bytes).await;
         let answer = client.answer().await;
         assert_eq!(answer.status, 400, "{what}: {answer:?}");
-        assert_eq!(client.rest().await, "", "{what}: the connection is ended");
+        assert_eq!(client.rest().await, "", "{what}: the connection is closed");
     }
     let received = stage.receiver.metric("hookswitch_events_received_total");
-    assert_eq!(received.await, Some(0.0), "nothing hidden came in");
-    // Whoever likes can send these: nobody is to be woken by it, nor a disk to be filled.
+    assert_eq!(received.await, Some(0.0), "no hidden request was accepted");
+    // Any client can send these: they must not cause alerts or fill a disk with logs.
     let log = stage.receiver.log();
     assert!(!log.contains("\"ERROR\""), "{log}");
     assert!(log.lines().count() < shapes.len(), "{log}");
     println!(
-        "{} shapes of smuggling: all 400, none came through",
+        "{} shapes of smuggling: all 400, none was accepted",
         shapes.len()
     );
     stage.end().await;

@@ -1,4 +1,4 @@
-//! Ten thousand senders that were answered once and keep their connections.
+//! Ten thousand senders that keep their connections open after one answer.
 
 use futures_util::future::join_all;
 
@@ -12,10 +12,10 @@ use super::{
 
 const IDLE: usize = 10_000;
 
-/// What one may hold of the receiver's memory.
+/// Receiver memory allowed for each.
 const KIB_EACH: u64 = 50;
 
-/// Has `count` senders post one callback each, 64 at a time, and gives their connections.
+/// Posts one callback from each of `count` senders, 64 at a time, and returns their connections.
 async fn answered_once(port: u16, count: usize) -> Vec<Client> {
     const LANES: usize = 64;
     let run = unique("idle");
@@ -36,7 +36,7 @@ async fn answered_once(port: u16, count: usize) -> Vec<Client> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_idle_connections_take_at_most_50_kib_each() {
-    // The receiver has its own.
+    // The receiver has its own limit.
     if !may_open(IDLE as u64 + 4_000) {
         skipped(&format!("this process may not open {} files", IDLE + 4_000));
         return;
@@ -44,7 +44,7 @@ async fn ten_thousand_idle_connections_take_at_most_50_kib_each() {
     let stage = Stage::start("connection_limit = 20000", OPEN).await;
     let normal = stage.normal();
     let process = Process::of(&stage.receiver);
-    // What it needs for any work at all is there before.
+    // Memory that any work needs is allocated before.
     normal.window().await;
     drop(answered_once(stage.port(), 500).await);
     let files = stage.open_files().await;
@@ -68,7 +68,7 @@ async fn ten_thousand_idle_connections_take_at_most_50_kib_each() {
     let p99 = normal.window().await;
     println!("normal callbacks beside them: p99 {p99:.1} ms");
     let quiet = clients.iter().filter(|client| client.is_quiet()).count();
-    assert_eq!(quiet, IDLE, "nobody was put out");
+    assert_eq!(quiet, IDLE, "no connection was evicted");
     drop(clients);
     stage.is_left_by_all(files).await;
     stage.end().await;

@@ -1,4 +1,5 @@
-//! An issuer: its key server, which counts and can be made to wait, and tokens by its key and by nobody's.
+//! An issuer: its key server, which counts requests and can be made to hang, and tokens with and without a valid
+//! signature.
 
 use std::{
     collections::BTreeMap,
@@ -20,10 +21,10 @@ use tokio::{
     task::JoinSet,
 };
 
-/// The id of its only key.
+/// The id of the issuer's only key.
 const KEY: &str = "known";
 
-/// An issuer; ends with its test.
+/// An issuer; stopped when its test ends.
 pub(super) struct Issuer {
     key: KeyPair,
     port: u16,
@@ -32,7 +33,7 @@ pub(super) struct Issuer {
     _server: JoinSet<()>,
 }
 
-/// How often which path was asked for.
+/// Requests by path.
 type Asked = Arc<Mutex<BTreeMap<String, usize>>>;
 
 impl Issuer {
@@ -71,18 +72,18 @@ impl Issuer {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// How often this path was asked for.
+    /// The number of requests for this path.
     pub(super) fn asked(&self, path: &str) -> usize {
-        let asked = self.asked.lock().expect("nobody panicked");
+        let asked = self.asked.lock().expect("no panic");
         asked.get(path).copied().unwrap_or_default()
     }
 
-    /// Whether the server answers from now on, or lets everybody wait until it does.
+    /// Whether the server answers from now on, or holds all requests until it does.
     pub(super) fn answers(&self, now: bool) {
         self.answers.send_replace(now);
     }
 
-    /// A token that says this, signed.
+    /// A signed token with these claims.
     pub(super) fn sign(&self, issuer: &str, audience: &str) -> String {
         let head = json!({ "alg": "RS256", "kid": KEY });
         let said = said(&head, issuer, audience);
@@ -95,7 +96,7 @@ impl Issuer {
     }
 }
 
-/// A token with this head whose signature proves nothing.
+/// A token with this header and an invalid signature.
 pub(super) fn unproven(head: &Value, issuer: &str, audience: &str) -> String {
     format!("{}.AAAA", said(head, issuer, audience))
 }
@@ -120,11 +121,7 @@ async fn talk(mut stream: TcpStream, set: String, asked: Asked, mut may: watch::
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    *asked
-        .lock()
-        .expect("nobody panicked")
-        .entry(path)
-        .or_default() += 1;
+    *asked.lock().expect("no panic").entry(path).or_default() += 1;
     if may.wait_for(|may| *may).await.is_err() {
         return;
     }
@@ -132,6 +129,6 @@ async fn talk(mut stream: TcpStream, set: String, asked: Asked, mut may: watch::
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{set}",
         set.len()
     );
-    // The receiver may have given it up.
+    // The receiver may have given up the request.
     drop(stream.write_all(answer.as_bytes()).await);
 }

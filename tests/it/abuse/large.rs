@@ -1,4 +1,4 @@
-//! Bodies of a gibibyte: announced, as fast as they go, and by drops.
+//! Bodies of a gibibyte: announced, sent at full speed, and sent slowly.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const GIB: usize = 1 << 30;
 /// Senders at once.
 const SENDERS: usize = 32;
 
-/// What the receiver may take for the bodies of all callbacks in progress (64 MiB), and for buffers of connections.
+/// Memory allowed for the bodies of all callbacks in progress (64 MiB) and for buffers of connections.
 const ROOM_KIB: u64 = 64 * 1_024 + 32 * 1_024;
 
 fn announced() -> String {
@@ -29,13 +29,13 @@ fn announced() -> String {
     )
 }
 
-/// Sends `piece` again and again, whatever is answered and for ever, if the other side never has enough. Gives what was
-/// answered and how many bytes went.
+/// Sends `piece` again and again, whatever is answered, until the listener closes the connection. Returns the answer
+/// and the number of bytes sent.
 async fn pour(stream: TcpStream, piece: &[u8]) -> (String, usize) {
     let (mut reading, mut writing) = stream.into_split();
     let mut heard = Vec::new();
     let listening = async {
-        // A reset is an end too.
+        // A reset is an end, too.
         drop(reading.read_to_end(&mut heard).await);
     };
     let pouring = async {
@@ -48,11 +48,11 @@ async fn pour(stream: TcpStream, piece: &[u8]) -> (String, usize) {
     let both = async { tokio::join!(listening, pouring) };
     let ((), gone) = tokio::time::timeout(Duration::from_secs(120), both)
         .await
-        .expect("it is not listened to for ever");
+        .expect("the listener closes the connection in time");
     (String::from_utf8_lossy(&heard).into_owned(), gone)
 }
 
-/// All senders pour at once. Each is told 413 and cut, and the receiver keeps to its memory.
+/// All senders send at once. Each gets 413 and is cut, and the receiver stays within its memory limit.
 async fn check_poured(what: &str, head: &str, piece: &[u8]) {
     let stage = Stage::start("", OPEN).await;
     let normal = stage.normal();
@@ -74,7 +74,7 @@ async fn check_poured(what: &str, head: &str, piece: &[u8]) {
         .count();
     let grown = process.peak_kib().saturating_sub(before);
     println!(
-        "{SENDERS} bodies of a gibibyte, {what}: {told} were told 413, at most {} KiB were taken of one, {} MiB more memory at most",
+        "{SENDERS} bodies of a gibibyte, {what}: {told} got 413, at most {} KiB were taken of one, {} MiB more memory at most",
         most / 1_024,
         grown / 1_024
     );
@@ -98,7 +98,7 @@ async fn a_gibibyte_that_is_announced_is_413_before_a_byte_of_it() {
         }
         assert_eq!(answer.status, 413, "{answer:?}");
         assert!(answer.body.contains("1048576 bytes"), "{answer:?}");
-        // Whatever comes next on this connection cannot be told from the body.
+        // Any further bytes on this connection could be part of the body.
         assert!(
             answer
                 .head
@@ -139,7 +139,7 @@ async fn a_gibibyte_that_trickles_is_408() {
             client.say(endless).await;
         }
         loop {
-            // A KiB twenty times a second: a gibibyte in fifteen hours.
+            // 1 KiB twenty times a second: a gibibyte in fifteen hours.
             let drop = if in_chunks {
                 format!("400\r\n{}\r\n", " ".repeat(1_024))
             } else {

@@ -1,5 +1,5 @@
-//! The hostile client: what somebody who reaches the public listener can do to it, over raw sockets, against the binary with
-//! a real broker. A file for each subject.
+//! Abuse of the public listener by a hostile client, over raw sockets, against the binary with a real broker. A file for
+//! each subject.
 
 mod client;
 mod consent;
@@ -25,7 +25,7 @@ use crate::support::{Receiver, connect, delete, eventually, shared_amqp_url, uni
 
 use normal::Normal;
 
-/// A receiver of these tests. Its app `it` is for normal callbacks, `hostile` for all else; each has a queue.
+/// A receiver of these tests. Its app `it` is for normal callbacks, `hostile` for all others; each has a queue.
 struct Stage {
     receiver: Receiver,
     amqp: String,
@@ -33,12 +33,12 @@ struct Stage {
 }
 
 impl Stage {
-    /// A receiver that runs, with these lines in its `[server]` table, and this in its configuration besides.
+    /// A running receiver with these lines in its `[server]` table and this added to its configuration.
     async fn start(server: &str, more: &str) -> Self {
         Self::prepare(server, more).started().await
     }
 
-    /// The same, not started. `QUEUE` in what it is given is the queue of the app `hostile`.
+    /// The same, not started. `QUEUE` in the arguments is the queue of the app `hostile`.
     fn prepare(server: &str, more: &str) -> Self {
         let (amqp, queue) = (shared_amqp_url(), unique("hostile"));
         let more = more.replace("QUEUE", &format!("{queue}.hostile"));
@@ -77,7 +77,7 @@ impl Stage {
         format!("{}.hostile", self.queue)
     }
 
-    /// Waits until nobody is connected or being answered, and the process holds no more files than it did.
+    /// Waits until there are no connections or requests left, and the process has no more open files than before.
     async fn is_left_by_all(&self, files: usize) {
         for gauge in [
             "hookswitch_connections{listener=\"public\"}",
@@ -96,7 +96,7 @@ impl Stage {
         .await;
     }
 
-    /// How many files it holds while nobody is connected: what it does itself comes and goes, so the most of a while.
+    /// Open files without any connection: the maximum over some time, because the receiver's own files vary.
     async fn open_files(&self) -> usize {
         let process = process::Process::of(&self.receiver);
         let mut most = 0;
@@ -104,11 +104,11 @@ impl Stage {
             most = most.max(process.open_files());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        // A scrape of `/metrics` may be under way when it is looked at again.
+        // A scrape of `/metrics` may be in progress at the next check.
         most + 4
     }
 
-    /// Stops it in order, and removes its queues.
+    /// Stops it gracefully and removes its queues.
     async fn end(mut self) {
         assert_eq!(self.receiver.stop(), Some(0));
         let connection = connect(&self.amqp).await;
@@ -118,5 +118,5 @@ impl Stage {
     }
 }
 
-/// An app that asks nobody.
+/// An app without authentication.
 const OPEN: &str = "auth = \"none\"";

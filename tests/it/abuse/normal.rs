@@ -1,4 +1,4 @@
-//! Senders that do nothing wrong, and how they fare meanwhile: `hookswitch load`, in a process of its own.
+//! Well-behaved senders and their latency during an abuse: `hookswitch load` in its own process.
 
 use serde_json::Value;
 
@@ -21,8 +21,8 @@ impl Normal {
         }
     }
 
-    /// 500 callbacks, 125 a second. Each is answered 202 when it is sent for the first time and comes out once, in order.
-    /// Gives the 99th percentile of the times from when they were due to their answers, in milliseconds.
+    /// 500 callbacks, 125 per second. Each is answered 202 at the first attempt and is delivered once, in order. Returns the
+    /// 99th percentile of the times from the scheduled instant to the answer, in milliseconds.
     pub(super) async fn window(&self) -> f64 {
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_hookswitch"))
             .args(["load", "--json", "--target", &self.target])

@@ -1,4 +1,4 @@
-//! One peer that opens connection after connection, on a machine that gives the process few files.
+//! One peer opens connection after connection while the process has a low limit of open files.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const FILES: u32 = 700;
 /// Connections that one peer tries to hold.
 const TRIED: usize = 1_500;
 
-/// All from one address, which is not that of the normal senders. One that is closed at once holds nothing.
+/// Opens them from one address, which the normal senders do not use. A connection that is closed at once does not count.
 async fn hold(port: u16) -> Vec<Client> {
     let all = (0..TRIED).map(|_| async move {
         let mut client = Client::from(client::ONE_PEER, port).await.ok()?;
@@ -39,9 +39,9 @@ async fn one_peer_takes_neither_every_connection_nor_the_last_file() {
     let places = held.len();
     println!("{TRIED} connections of one peer with {FILES} files: {places} held");
     assert!(places < FILES as usize / 2, "{places} are held");
-    assert!(places > 0, "it may have some");
+    assert!(places > 0, "it may have some connections");
 
-    // Probes are answered, with what is wrong; normal callbacks come in; the broker is reached again if need be.
+    // Probes are answered and name the problem; normal callbacks are accepted; the broker can be reached again.
     let ready = tokio::time::timeout(Duration::from_secs(60), stage.receiver.ready());
     let (status, body) = ready.await.expect("in time").expect("an answer");
     assert_eq!(status, 200, "{body}");

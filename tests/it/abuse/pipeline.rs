@@ -1,4 +1,4 @@
-//! Several requests in one breath, interim answers, and senders that fall silent.
+//! Pipelined requests, interim answers, and senders that fall silent.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ async fn a_sender_that_waits_for_100_is_told_to_go_on_and_then_answered() {
     assert_eq!(client.answer().await.status, 100);
     client.say(body).await;
     assert_eq!(client.answer().await.status, 202);
-    // Without waiting, and the connection goes on.
+    // Without waiting, and the connection stays usable.
     client.say(whole).await;
     assert_eq!(client.answer().await.status, 100);
     let answer = client.answer().await;

@@ -1,10 +1,10 @@
-//! What the kernel says about the receiver's process, and what it allows this one.
+//! The kernel's figures for the receiver's process, and the limits of this one.
 
 use std::process::Command;
 
 use crate::support::Receiver;
 
-/// The process that a receiver is now.
+/// The current process of a receiver.
 pub(super) struct Process(u32);
 
 impl Process {
@@ -12,25 +12,25 @@ impl Process {
         Self(receiver.pid())
     }
 
-    /// Memory that is in RAM.
+    /// Resident memory.
     pub(super) fn resident_kib(&self) -> u64 {
         self.status("VmRSS:")
     }
 
-    /// The most that it ever was.
+    /// The peak of resident memory.
     pub(super) fn peak_kib(&self) -> u64 {
         self.status("VmHWM:")
     }
 
-    /// Files, sockets too.
+    /// Open files, including sockets.
     pub(super) fn open_files(&self) -> usize {
         let all = std::fs::read_dir(format!("/proc/{}/fd", self.0));
-        all.expect("the process is there").count()
+        all.expect("the process exists").count()
     }
 
     fn status(&self, name: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.0));
-        let text = text.expect("the process is there");
+        let text = text.expect("the process exists");
         text.lines()
             .find_map(|line| {
                 line.strip_prefix(name)?
@@ -43,7 +43,7 @@ impl Process {
     }
 }
 
-/// Whether this process and those that it starts may hold so many files each; raises the limit where that is allowed.
+/// Whether this process and those that it starts may have this many open files each; raises the limit if that is allowed.
 pub(super) fn may_open(files: u64) -> bool {
     let Some((soft, hard)) = limits() else {
         return false;

@@ -1,4 +1,4 @@
-//! Two thousand slow connections: each is cut after the time that a request has, and normal callbacks come in beside them.
+//! Two thousand slow connections: each is cut when its request times out, and normal callbacks are accepted beside them.
 
 use std::{
     collections::BTreeMap,
@@ -27,24 +27,24 @@ use super::{
     sockets::{self, Sockets},
 };
 
-/// At any time.
+/// Slow connections at any time.
 const SLOW: usize = 2_000;
 
-/// Between two bytes of one sender.
+/// The pause between two bytes of one sender.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// In what way a sender is slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Manner {
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     Silent,
-    /// The head of its first request comes a byte at a time.
+    /// Sends the head of its first request byte by byte.
     Head,
-    /// The same after a request that was answered.
+    /// The same after an answered request.
     LaterHead,
     /// Stops in the middle of a head.
     HalfHead,
-    /// The body comes a byte at a time.
+    /// Sends the body byte by byte.
     Body,
     /// The same in chunks.
     Chunks,
@@ -66,8 +66,8 @@ impl Manner {
         Self::HalfBody,
     ];
 
-    /// That of the sender with this number. To make a long answer takes milliseconds of a build without optimisation, which
-    /// is work and not slowness: only one in a hundred asks for it.
+    /// The manner of the sender with this number. A long answer costs milliseconds in an unoptimised build, which is work
+    /// and not slowness, so only one in a hundred requests it.
     fn of(number: usize) -> Self {
         let [unread, others @ ..] = &Self::ALL;
         match number % 100 {
@@ -76,7 +76,7 @@ impl Manner {
         }
     }
 
-    /// Said at once.
+    /// Sent at once.
     fn first(self) -> String {
         let long = "Content-Length: 100000\r\n";
         match self {
@@ -89,7 +89,7 @@ impl Manner {
         }
     }
 
-    /// Said a byte at a time, over and over.
+    /// Sent byte by byte, again and again.
     fn drip(self) -> &'static [u8] {
         match self {
             Self::Silent | Self::HalfHead | Self::HalfBody => b"",
@@ -98,13 +98,13 @@ impl Manner {
             }
             Self::Body => b" ",
             Self::Chunks => b"1\r\n \r\n",
-            // Between requests nothing comes of it. It finds out whether somebody is still there.
+            // Has no effect between requests. It shows whether the connection is still open.
             Self::Unread => b"\r\n",
         }
     }
 }
 
-/// A request whose answer is as long as itself: the code of a subscription's validation is sent back.
+/// A request whose answer is as long as the request: a subscription validation, whose code is sent back.
 fn long_answer() -> String {
     let validation = serde_json::json!([{
         "id": "1", "topic": "t", "subject": "", "metadataVersion": "1", "dataVersion": "1",
@@ -115,14 +115,14 @@ fn long_answer() -> String {
     callback("hostile", &validation.to_string())
 }
 
-/// How a connection ended, always by the other side.
+/// How the receiver closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
-    /// 408 came first.
+    /// After a 408.
     Timeout,
-    /// Without a word.
+    /// Without an answer.
     Closed,
-    /// Another answer came first.
+    /// After another answer.
     Answered(u16),
 }
 
@@ -149,21 +149,21 @@ async fn connect(manner: Manner, number: usize, port: u16) -> io::Result<TcpStre
     }
     let socket = client::socket(number)?;
     if manner == Manner::Unread {
-        // Little fits into the buffers on the way of small segments, so that the answer stands still in the receiver.
+        // With small segments little fits into the buffers on the way, so that the answer stalls in the receiver.
         socket.set_recv_buffer_size(4_096)?;
         SockRef::from(&socket).set_tcp_mss(536)?;
     }
     socket.connect(client::listener(port)).await
 }
 
-/// Is slow in this manner until the other side has had enough.
+/// Is slow in this manner until the receiver closes the connection.
 async fn until_cut(manner: Manner, number: usize, mut stream: TcpStream) -> End {
     let mut heard = Vec::new();
     if stream.write_all(manner.first().as_bytes()).await.is_err() {
         return End::Closed;
     }
     let mut drip = manner.drip().iter().cycle();
-    // Not all in the same instant.
+    // Not all at the same instant.
     let offset = PAUSE.mul_f64((number % 500) as f64 / 500.0);
     let mut beat = interval_at(Instant::now() + offset, PAUSE);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -176,10 +176,10 @@ async fn until_cut(manner: Manner, number: usize, mut stream: TcpStream) -> End 
                 }
             }
             _ = beat.tick(), if manner.drip() != b"" => {
-                let byte = [*drip.next().expect("it goes round")];
+                let byte = [*drip.next().expect("the bytes repeat")];
                 match writing.try_write(&byte) {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                        // Said at the same time; what was answered before is still there to read.
+                        // The receiver closed meanwhile; an earlier answer can still be read.
                         if manner != Manner::Unread {
                             drop(reading.read_to_end(&mut heard).await);
                         }
@@ -189,26 +189,26 @@ async fn until_cut(manner: Manner, number: usize, mut stream: TcpStream) -> End 
                 }
             }
         }
-        // It was told, and is held to be gone.
+        // It was answered, and the receiver treats it as gone.
         if manner != Manner::Unread && End::after(&heard) != End::Closed {
             drop(writing.shutdown().await);
         }
     }
 }
 
-/// How often a connection of each manner ended how.
+/// The number of connections by manner and end.
 type Ends = BTreeMap<(Manner, End), usize>;
 
-/// A connection that stands.
+/// An open connection.
 #[derive(Clone, Copy)]
 struct OpenConnection {
     manner: Manner,
-    /// Its own address; the other is the listener's.
+    /// The sender's address.
     address: SocketAddr,
     since: Instant,
 }
 
-/// Those that stand, by the number of their sender.
+/// The open connections by the number of their sender.
 #[derive(Clone, Default)]
 struct OpenConnections(Arc<Mutex<BTreeMap<usize, OpenConnection>>>);
 
@@ -229,7 +229,7 @@ impl OpenConnections {
     }
 }
 
-/// Slow senders that come back as soon as they are cut.
+/// Slow senders that reconnect as soon as they are cut.
 struct SlowSenders {
     port: u16,
     process: u32,
@@ -264,7 +264,7 @@ impl SlowSenders {
         self.open.now().len()
     }
 
-    /// Lets nobody come back, waits until everybody was cut, and gives how they all ended.
+    /// Stops reconnecting, waits until every connection is cut, and returns how all of them ended.
     async fn stop(mut self) -> Ends {
         self.over.cancel();
         let mut all = Ends::new();
@@ -278,7 +278,7 @@ impl SlowSenders {
         });
         if rest.await.is_err() {
             panic!(
-                "{} slow connections still stand:\n{}ended: {all:?}",
+                "{} slow connections are still open:\n{}ended: {all:?}",
                 self.open(),
                 self.remaining()
             );
@@ -286,7 +286,7 @@ impl SlowSenders {
         all
     }
 
-    /// Each connection that stands, from both ends: who is to blame for it.
+    /// Each open connection as both ends see it, to find the end at fault.
     fn remaining(&self) -> String {
         let listener = client::listener(self.port);
         let sockets = Sockets::of(self.process);
@@ -319,10 +319,10 @@ impl SlowSenders {
 async fn sender(number: usize, port: u16, all: OpenConnections, over: CancellationToken) -> Ends {
     let manner = Manner::of(number);
     let mut ends = Ends::new();
-    // They come, are cut and come back evenly over the time that a head or a body has (7.5 s), and not in waves.
+    // Spread evenly over the time limit of a head or a body (7.5 s), so that they do not reconnect in waves.
     tokio::time::sleep(Duration::from_micros(3_750 * number as u64)).await;
     while !over.is_cancelled() {
-        // Where everything that waits to be accepted is turned away, it is tried again.
+        // Tried again if the listener's queue is full.
         let Ok(stream) = connect(manner, number, port).await else {
             tokio::time::sleep(PAUSE).await;
             continue;
@@ -351,7 +351,7 @@ async fn two_thousand_slow_connections_are_cut_and_normal_callbacks_come_in_besi
     let asks = "auth = \"none\"\nevent_grid = true";
     let stage = Stage::start("", asks).await;
     let normal = stage.normal();
-    // Warms everything up.
+    // A warm-up.
     normal.window().await;
     let before = normal.window().await;
     let files = stage.open_files().await;
@@ -359,12 +359,12 @@ async fn two_thousand_slow_connections_are_cut_and_normal_callbacks_come_in_besi
     let slow = SlowSenders::start(&stage);
     let process = Process::of(&stage.receiver);
     eventually(
-        "nearly two thousand stand at once",
+        "nearly two thousand are open at once",
         Duration::from_secs(60),
         || async { (process.open_files() >= files + SLOW * 9 / 10).then_some(()) },
     )
     .await;
-    // Twice as long as the time that a head or a body has, so that many are cut and come back meanwhile.
+    // Twice the time limit of a head or a body, so that many are cut and reconnect meanwhile.
     let mut during = Vec::new();
     for _ in 0..4 {
         during.push(normal.window().await);
@@ -385,7 +385,10 @@ async fn two_thousand_slow_connections_are_cut_and_normal_callbacks_come_in_besi
         assert!(cut >= senders.count(), "{manner:?}: {ends:?}");
     }
     let answered = ends.keys().find(|(_, end)| matches!(end, End::Answered(_)));
-    assert_eq!(answered, None, "nobody was refused for another reason");
+    assert_eq!(
+        answered, None,
+        "no connection was refused for another reason"
+    );
     let unread = "hookswitch_connections_cut_total{listener=\"public\",reason=\"unread_answer\"}";
     let unread = stage.receiver.metric(unread).await;
     assert!(

@@ -1,4 +1,4 @@
-//! What the kernel knows of the connections between this process and the receiver: both ends of each, by itself.
+//! The kernel's view of the connections between this process and the receiver: both ends of each, separately.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,43 +11,43 @@ use crate::support::eventually;
 
 /// All TCP sockets over IPv4 of this machine, at one instant.
 pub(super) struct Sockets {
-    /// By own and by the other address.
+    /// By local and remote address.
     all: BTreeMap<(SocketAddr, SocketAddr), Socket>,
-    /// The sockets that the receiver's process has open, by inode.
+    /// The open sockets of the receiver's process, by inode.
     of_process: BTreeSet<u64>,
 }
 
 /// One end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Socket {
-    /// As the kernel calls it.
+    /// The kernel's number of the TCP state.
     state: &'static str,
-    /// Bytes that are not acknowledged by the other end.
+    /// Bytes that the peer has not acknowledged.
     unsent: u64,
-    /// Bytes that came and that nobody has read.
+    /// Received bytes that were not read.
     unread: u64,
-    /// 0 where no process has it any more.
+    /// 0 if no process has the socket any more.
     inode: u64,
 }
 
-/// Where the receiver's end of a connection is.
+/// The state of the receiver's end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The kernel has none: it dropped the last segment of the handshake, since the listener's queue of connections to accept
-    /// was full. Then only the peer believes in the connection, and stays connected for as long as it sends nothing.
-    Nowhere,
-    /// Nobody has accepted it yet.
+    /// It does not exist: the kernel dropped the last segment of the handshake because the listener's accept queue was
+    /// full. Then only the peer has the connection, and keeps it as long as it sends nothing.
+    Missing,
+    /// Not accepted yet.
     InQueue(String),
     /// The receiver has it open.
     InProcess(String),
-    /// The receiver has closed it, and the kernel still has something to send.
+    /// The receiver has closed it, and the kernel still has bytes to send.
     Closed(String),
 }
 
 impl Sockets {
-    /// Looks now. `process` is the receiver's.
+    /// A snapshot. `process` is the receiver's process id.
     pub(super) fn of(process: u32) -> Self {
-        let files = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process is there");
+        let files = std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process exists");
         let of_process = files
             .filter_map(|file| {
                 let target = std::fs::read_link(file.ok()?.path()).ok()?;
@@ -56,7 +56,7 @@ impl Sockets {
             })
             .collect();
         let mut all = BTreeMap::new();
-        // The table changes while it is read, and a socket may be passed over once.
+        // The table changes while it is read, so one reading may miss a socket.
         for _ in 0..3 {
             let table = std::fs::read_to_string("/proc/net/tcp").expect("the TCP sockets");
             all.extend(table.lines().skip(1).filter_map(parse));
@@ -64,10 +64,10 @@ impl Sockets {
         Self { all, of_process }
     }
 
-    /// Where the receiver's end is of the connection from `peer` to `listener`.
+    /// The receiver's end of the connection from `peer` to `listener`.
     pub(super) fn receivers_end(&self, peer: SocketAddr, listener: SocketAddr) -> End {
         let Some(socket) = self.all.get(&(listener, peer)) else {
-            return End::Nowhere;
+            return End::Missing;
         };
         let text = socket.to_string();
         if self.of_process.contains(&socket.inode) {
@@ -102,7 +102,7 @@ impl fmt::Display for Socket {
     }
 }
 
-/// A line of the table: number, own address, other address, state, queues, and so on; the inode is the tenth.
+/// A line of the table: number, local address, remote address, state, queues, and so on; the inode is the tenth field.
 fn parse(line: &str) -> Option<((SocketAddr, SocketAddr), Socket)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [_, own, other, state, queues, _, _, _, _, inode, ..] = fields.as_slice() else {
@@ -118,7 +118,7 @@ fn parse(line: &str) -> Option<((SocketAddr, SocketAddr), Socket)> {
     Some(((address(own)?, address(other)?), socket))
 }
 
-/// The address is printed as a number of this machine, its bytes in network order.
+/// An address is printed as a native integer of its bytes in network order.
 fn address(text: &str) -> Option<SocketAddr> {
     let (ip, port) = text.split_once(':')?;
     let ip = Ipv4Addr::from(u32::from_str_radix(ip, 16).ok()?.to_ne_bytes());
@@ -144,7 +144,7 @@ fn state_of(number: &str) -> Option<&'static str> {
     })
 }
 
-/// How many handshakes the kernel has dropped on this machine because the queue of a listener was full.
+/// Handshakes that the kernel dropped on this machine because the queue of a listener was full.
 pub(super) fn listen_drops() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/net/netstat").ok()?;
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
@@ -180,14 +180,14 @@ async fn the_end_of_a_connection_is_found_wherever_it_is() {
     accepted
         .shutdown(std::net::Shutdown::Write)
         .expect("shut down");
-    // What the kernel does of it, it may do a moment later on a busy machine.
+    // On a busy machine the kernel may do its part a moment later.
     let until = async |what: &str, is: &dyn Fn(End) -> bool| {
         let seen = || std::future::ready(is(found()).then_some(()));
         eventually(what, Duration::from_secs(10), seen).await;
     };
     let half_closed = |end| matches!(end, End::InProcess(text) if text.starts_with("FIN_WAIT2"));
     until("half closed", &half_closed).await;
-    // Closed with something unread: the kernel resets it and keeps nothing.
+    // Closed with unread bytes: the kernel resets the connection and keeps nothing.
     drop(accepted);
-    until("gone", &|end| end == End::Nowhere).await;
+    until("gone", &|end| end == End::Missing).await;
 }

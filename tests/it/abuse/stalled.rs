@@ -1,4 +1,4 @@
-//! Connections that come while the receiver gets no time to accept them.
+//! Connections that arrive while the receiver is stopped and cannot accept them.
 
 use std::{
     sync::{
@@ -17,22 +17,22 @@ use tokio::{
 
 use super::{OPEN, Stage, client, sockets::Sockets};
 
-/// More than the 128 that a listener's queue holds unless it is told otherwise.
+/// More than 128, the default size of a listener's queue.
 const ARRIVALS: usize = 2_000;
 
-/// How long the process stands still at most: longer than a peer waits before it repeats its first segment.
+/// The time for which the process is stopped at most: longer than a peer waits before it repeats its first segment.
 const STALL: Duration = Duration::from_millis(1_500);
 
-/// Until when all must have ended: the time for a head is 7.5 s, and a handshake may have begun anew a few times.
+/// The time in which all must end: the limit for a head is 7.5 s, and a handshake may have been repeated a few times.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How many connections the kernel lets a listener have in its queue.
+/// The kernel's limit for the queue of a listener.
 fn queue_limit() -> usize {
     let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("the kernel's limit");
     text.trim().parse().expect("a number")
 }
 
-/// Connects, says nothing, and waits until the other side ends it. Gives the connection where that does not happen.
+/// Connects, sends nothing, and waits until the receiver closes the connection. Returns the connection if it does not.
 async fn silent(number: usize, port: u16, connected: Arc<AtomicUsize>) -> Option<TcpStream> {
     let connecting = client::socket(number)
         .expect("a socket")
@@ -78,11 +78,11 @@ async fn connections_opened_while_the_process_is_stopped_all_end() {
         .collect();
     assert!(
         connections.is_empty(),
-        "{} of {arrivals} still stand, {at_once} were connected at once; the receiver's end of some: {ends:?}",
+        "{} of {arrivals} are still open, {at_once} were connected at once; the receiver's end of some: {ends:?}",
         connections.len()
     );
     println!(
-        "{arrivals} connections while the process stood still: {at_once} at once, all ended after {:.1} s",
+        "{arrivals} connections while the process was stopped: {at_once} at once, all ended after {:.1} s",
         begun.elapsed().as_secs_f64()
     );
     stage.is_left_by_all(files).await;

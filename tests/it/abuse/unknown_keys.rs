@@ -1,4 +1,5 @@
-//! A storm of tokens with unknown key ids, of no algorithm, and of no sense: it brings no more fetches than are promised.
+//! A storm of tokens with unknown key ids, without an algorithm, and malformed ones: it causes no more fetches than
+//! promised.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,7 +17,7 @@ use super::{
     key_server::{Issuer, unproven},
 };
 
-/// Who signs the service's own callbacks, and the resource of the app `acs`.
+/// The issuer of the service's callbacks, and the resource of the app `acs`.
 const SERVICE: &str = "https://acscallautomation.communication.azure.com";
 const RESOURCE: &str = "00000000-0000-4000-8000-000000009100";
 
@@ -24,7 +25,7 @@ const RESOURCE: &str = "00000000-0000-4000-8000-000000009100";
 const OTHER: &str = "https://issuer.example/";
 const AUDIENCE: &str = "hookswitch";
 
-/// Who is spoken for, by whose tokens, and where the keys of those are.
+/// An app under attack, with the issuer and audience of its tokens and the path of the issuer's keys.
 struct TargetApp {
     app: &'static str,
     issuer: &'static str,
@@ -61,12 +62,12 @@ async fn stage(issuer: &Issuer) -> Stage {
     .await
 }
 
-/// What kinds of bad tokens there are, and what each is answered.
+/// A bad token of one of six kinds, and the status of its answer.
 fn bad(target: &TargetApp, number: usize) -> (String, u16) {
     let (issuer, audience) = (target.issuer, target.audience);
     let kid = Uuid::new_v4().to_string();
     match number % 6 {
-        // It may be good by keys that are newer than those known: not proven bad.
+        // A newer key could verify it: not proven bad.
         0 | 1 => (
             unproven(&json!({ "alg": "RS256", "kid": kid }), issuer, audience),
             503,
@@ -97,7 +98,7 @@ async fn post(client: &mut Client, app: &str, token: &str) -> Answer {
     client.answer().await
 }
 
-/// Posts one bad token after another, each on a connection of its own, because bodies that nobody may send are not read.
+/// Posts one bad token after another, each on a new connection, because the bodies of refused callbacks are not read.
 async fn storm(port: u16, sender: usize, target: &TargetApp, numbers: std::ops::Range<usize>) {
     for number in numbers {
         let (token, status) = bad(target, number);
@@ -108,12 +109,12 @@ async fn storm(port: u16, sender: usize, target: &TargetApp, numbers: std::ops::
         assert_eq!(head.contains("retry-after:"), status == 503, "{answer:?}");
         let challenge = "www-authenticate: bearer error=\"invalid_token\"";
         assert_eq!(head.contains(challenge), status == 401, "{answer:?}");
-        // Nothing of the token comes back.
+        // The answer does not repeat the token.
         assert!(!answer.body.contains("127.0.0.1:9"), "{answer:?}");
     }
 }
 
-/// Posts good tokens until it is over, and gives how many; each comes in at once.
+/// Posts good tokens until it is cancelled, and returns their number; each is accepted at once.
 async fn good(
     stage: &Stage,
     issuer: &Issuer,
@@ -153,7 +154,7 @@ async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_n
     };
     check("at the start");
 
-    // 6,000 as fast as they go.
+    // 6,000 at full speed.
     let over = CancellationToken::new();
     let senders = async {
         let storms = TARGETS.iter().flat_map(|target| {
@@ -170,7 +171,7 @@ async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_n
     let ((), first) = tokio::join!(senders, goods);
     check("after 6,000 of them");
 
-    // The storm goes on, a few a second, until it has brought the next fetch. That one is not answered yet.
+    // The storm continues, a few per second, until it has caused the next fetch. That one is not answered yet.
     issuer.answers(false);
     let number = std::sync::atomic::AtomicUsize::new(0);
     eventually(
@@ -189,9 +190,9 @@ async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_n
         },
     )
     .await;
-    check("when it brought the second");
+    check("when it caused the second");
 
-    // Whoever has a good token does not wait for it, even while a crowd of unknown ones does.
+    // A good token does not wait for the fetch, even while many unknown ones do.
     let over = CancellationToken::new();
     let crowd = join_all(
         TARGETS
@@ -228,7 +229,7 @@ async fn a_storm_of_unknown_keys_causes_one_fetch_in_thirty_seconds_and_blocks_n
     }
     assert!(told.values().all(|count| *count >= 1_000.0), "{told:?}");
     println!(
-        "bad tokens {told:?}: fetches {:?} in {} s, good ones {first:?} and {second:?} let in meanwhile",
+        "bad tokens {told:?}: fetches {:?} in {} s, good ones {first:?} and {second:?} accepted meanwhile",
         TARGETS.each_ref().map(|target| issuer.asked(target.keys)),
         begun.elapsed().as_secs()
     );

@@ -1,4 +1,4 @@
-//! Both consumers at once behind a receiver, each with a copy of everything, while connections are closed and they are
+//! Both consumers behind a receiver, each with a copy of every event, while connections are closed and the consumers are
 //! killed.
 
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::support::{Load, Node, Receiver, unique};
 
 const CALLS: usize = 30;
 const EVENTS: usize = 20;
-/// Of each call: sent while the connections are closed, and sent while no consumer is there. The rest is sent while the
-/// consumers are killed: they have enough before them to be in the middle of.
+/// Events of each call that are sent while connections are closed, and while no consumer runs. The rest is sent while the
+/// consumers are killed, so that they are busy.
 const CUT: usize = 8;
 const AWAY: usize = 18;
 const CONNECTIONS: usize = 10;
-/// Long enough that a consumer which is killed is nearly always in the middle of it.
+/// Long enough that a killed consumer is nearly always in the middle of an event.
 const WORK: Duration = Duration::from_millis(15);
 
 fn two_destinations(url: &str, stem: &str) -> String {
@@ -95,6 +95,6 @@ async fn kill_half_way(consumer: &mut Consumer) {
     let handled = consumer.rows().len();
     assert!(handled < CALLS * EVENTS, "{handled}: it was too late");
     consumer.start();
-    // What it had in hand comes again.
+    // Its current event is redelivered.
     consumer.until_said("(redelivered)", before + 1).await;
 }

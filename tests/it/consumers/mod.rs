@@ -1,4 +1,4 @@
-//! The consumers of `examples/`: each event handled once and each call in order, whatever is killed when.
+//! The consumers of `examples/`: they handle each event once and each call in order, even if they are killed.
 
 mod killed;
 mod program;

@@ -26,7 +26,7 @@ impl Program {
         }
     }
 
-    /// The words that start it. Installs its packages first, if they are not there.
+    /// The command that starts it. Installs its packages first if they are missing.
     fn command(self) -> Vec<OsString> {
         match self {
             Self::Python => {
@@ -53,7 +53,7 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    /// One for these queues, whose work takes so long.
+    /// A consumer of these queues whose work takes this long.
     pub(super) fn new(program: Program, amqp: &str, queues: &[String], work: Duration) -> Self {
         let arguments = ["--amqp", amqp].into_iter().map(str::to_owned);
         Self {
@@ -125,12 +125,12 @@ impl Consumer {
         self.dir.path().join("events.sqlite")
     }
 
-    /// What it handled, in the order in which it did.
+    /// The events that it handled, in order.
     pub(super) fn rows(&self) -> Vec<Row> {
         super::store::read(&self.store())
     }
 
-    /// Waits until its store holds so many events.
+    /// Waits until its store holds this many events.
     pub(super) async fn until_handled(&self, events: usize) {
         eventually(
             &format!("{} has handled {events}", self.program.name()),
@@ -140,7 +140,7 @@ impl Consumer {
         .await;
     }
 
-    /// Waits until so many lines of its output say this.
+    /// Waits until this many lines of its output contain a text.
     pub(super) async fn until_said(&self, word: &str, times: usize) {
         eventually(
             &format!("{} says {word:?} {times} times", self.program.name()),
@@ -150,7 +150,7 @@ impl Consumer {
         .await;
     }
 
-    /// How many lines of what it printed so far, over all its lives, say this.
+    /// The lines of its output that contain a text, over all its runs.
     pub(super) fn said(&self, word: &str) -> usize {
         let lines = self.printed("out") + &self.printed("errors");
         lines.lines().filter(|line| line.contains(word)).count()
@@ -164,12 +164,12 @@ impl Consumer {
 impl Drop for Consumer {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // It may have ended by itself; then there is nothing to kill.
+            // It may have ended already.
             drop(child.kill());
             drop(child.wait());
         }
         if std::thread::panicking() {
-            eprintln!("--- end of what {} printed", self.program.name());
+            eprintln!("--- end of the output of {}", self.program.name());
             for name in ["out", "errors"] {
                 let text = self.printed(name);
                 let tail: Vec<&str> = text.lines().rev().take(20).collect();

@@ -1,4 +1,4 @@
-//! What a consumer does with repeats, with poison, and when it is asked to stop.
+//! A consumer with repeats, with poison messages, and at a stop.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ async fn repeats_and_poison(program: Program) {
     consumer.start();
 
     let dropped = [
-        // The same sequence again, right behind itself; an older one, as a frozen node may deliver it.
+        // The same sequence again, directly after itself; an older one, as a frozen node may deliver it.
         sample("a", 2, "a2"),
         sample("a", 1, "a1"),
         // Without a sequence the id and the content decide.
@@ -122,14 +122,14 @@ async fn repeats_and_poison(program: Program) {
             ..without_sequence("x")
         },
         elsewhere_again,
-        // Equal events of a sender that gives no ids: the sequence says that there are two.
+        // Equal events of a sender that gives no ids: the sequence shows that there are two.
         sample("b", 2, "b1"),
         Sample {
             body: "not an event",
             ..sample("a", 3, "a3")
         },
         sample("a", 4, "a4"),
-        // A day later the sequences of a silent call begin again: an event, not a repeat.
+        // A day later the sequences of a silent call start again: an event, not a repeat.
         Sample {
             received: "2026-01-03T04:05:06.789Z",
             ..sample("a", 1, "a1-of-the-next-day")
@@ -144,7 +144,7 @@ async fn repeats_and_poison(program: Program) {
     let ids: Vec<String> = consumer.rows().into_iter().map(|row| row.id).collect();
     assert_eq!(ids, expected, "{program:?}");
 
-    // Asked to stop while it waits, and then in the middle: what it has in hand is finished, the rest stays in order.
+    // Stopped while it waits, and then during work: the current event is finished, the rest stays in order.
     assert_eq!(consumer.stop().await, Some(0), "{program:?}");
     for n in 2..40 {
         publish(

@@ -1,4 +1,4 @@
-//! The store that both consumers write, read as the test's own.
+//! Reads the store that both consumers write.
 
 use std::{collections::HashMap, path::Path};
 
@@ -19,7 +19,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
 }
 
-/// How many events it holds; 0 as long as there is no store.
+/// The number of its events; 0 if there is no store yet.
 pub(super) fn count(path: &Path) -> usize {
     let count = || -> rusqlite::Result<u32> {
         open(path)?.query_row("SELECT count(*) FROM events", [], |row| row.get(0))
@@ -70,7 +70,7 @@ pub(super) fn check(what: &str, rows: &[Row], calls: &[(String, Vec<(String, Str
         for (row, (id, body)) in events.iter().zip(sent) {
             let event = body.trim_start_matches('[').trim_end_matches(']');
             assert_eq!(row.body, event.as_bytes(), "{what}: body of {id}");
-            let first = events.first().expect("there is this one");
+            let first = events.first().expect("this call exists");
             assert_eq!(row.queue, first.queue, "{what}: queue of {id}");
             assert_eq!(row.instance, first.instance, "{what}: instance of {id}");
         }

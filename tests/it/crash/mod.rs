@@ -1,5 +1,5 @@
-//! The receiver is killed while it takes events and while it owes them. The conservation laws are checked twice a second
-//! throughout.
+//! The receiver is killed while it accepts events and while deliveries are pending. The conservation laws are checked
+//! twice a second throughout.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -32,7 +32,7 @@ async fn cut_connections_and_a_killed_receiver_lose_nothing_and_keep_order() {
     goes_on_while_connections_are_closed(&receiver, &node).await;
     until_nothing_pending(&receiver).await;
     let salvages = receiver.metric("hookswitch_journal_salvages_total").await;
-    assert_eq!(salvages, Some(0.0), "a kill was taken for damage");
+    assert_eq!(salvages, Some(0.0), "a kill was treated as damage");
     let scrapes = scraper.finish().await;
     let repeats = check_three_queues(node.url(), &stem, &load).await;
     println!(

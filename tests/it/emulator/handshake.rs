@@ -1,4 +1,4 @@
-//! Event Grid asks the receiver for its consent before it delivers, in both of its schemas.
+//! Event Grid asks the receiver for consent before it delivers, in both schemas.
 
 use std::time::Duration;
 
@@ -57,10 +57,10 @@ async fn event_grid_is_given_consent_in_both_schemas_and_its_calls_reach_the_que
         let granted = format!("hookswitch_handshakes_total{{kind=\"{kind}\",outcome=\"granted\"}}");
         receiver.until_metric(&granted, |count| count == 1.0).await;
 
-        // What the other side saw: it asked once, was answered 200, and only then delivered.
+        // As the emulator saw it: it asked once, got 200, and only then delivered.
         let attempts = format!("{}/_emulator/callbacks", emulator.http());
         let seen = eventually(
-            "the delivery is booked",
+            "the delivery is listed",
             Duration::from_secs(10),
             || async {
                 let seen: Value = client.get(&attempts).send().await.ok()?.json().await.ok()?;

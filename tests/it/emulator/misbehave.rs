@@ -1,4 +1,4 @@
-//! The traffic of the real service on a bad day, through the receiver into a queue.
+//! Traffic with all kinds of misbehaviour, through the receiver into a queue.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,7 +16,7 @@ use crate::support::{
 
 const CALLS: usize = 300;
 
-/// Different in each run; printed, so that one can be repeated.
+/// Different in each run; printed, so that a run can be repeated.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test has no configuration file"
@@ -28,7 +28,7 @@ fn seed() -> u64 {
         .unwrap_or_else(rand::random)
 }
 
-/// Half of the callees press keys; all hang up, some while something still plays.
+/// Half of the callees press keys; all hang up, some during a prompt.
 const SCENARIO: &str = r#"
 [[callee]]
 match = "+15550?0?"
@@ -73,7 +73,7 @@ struct Api {
 }
 
 impl Api {
-    /// Refusals are part of the traffic: a call may have ended by itself before a request for it comes.
+    /// Refusals are part of the traffic: a call may have ended before a request for it arrives.
     async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let answer = self
             .client
@@ -87,7 +87,7 @@ impl Api {
         (status, answer.json().await.unwrap_or(Value::Null))
     }
 
-    /// Makes a call of one of the generations and asks something of it.
+    /// Makes a call of one of the generations and sends requests for it.
     async fn call(&self, number: usize) {
         let target = json!([{"phoneNumber": {"value": format!("+15550{number:03}")}}]);
         let caller = json!({"value": "+15559999"});
@@ -152,10 +152,10 @@ impl Api {
         }
     }
 
-    /// Whether it was taken or not.
+    /// Answered or not.
     async fn until_connected(&self, id: &str) {
         eventually(
-            "the call is taken or not",
+            "the call is answered or not",
             Duration::from_secs(30),
             || async {
                 let answer = self
@@ -241,15 +241,19 @@ async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_reordere
     stream::iter(0..CALLS)
         .for_each_concurrent(16, |number| api.call(number))
         .await;
-    let summary = eventually("everything is told", Duration::from_secs(120), || async {
-        let summary = api.get("/_emulator/summary").await;
-        (summary["quiet"] == true).then_some(summary)
-    })
+    let summary = eventually(
+        "all events are delivered",
+        Duration::from_secs(120),
+        || async {
+            let summary = api.get("/_emulator/summary").await;
+            (summary["quiet"] == true).then_some(summary)
+        },
+    )
     .await;
     receiver.until_nothing_pending().await;
 
-    // What each call's events were, in the order in which they were first accepted. An event whose connection was
-    // dropped may have been accepted then or when it was posted again: nothing of its call is posted in between.
+    // The events of each call, in the order of their first acceptance. An event whose connection was dropped may have been
+    // accepted then or when it was posted again: no other event of its call is posted in between.
     let attempts: Vec<Attempt> =
         serde_json::from_value(api.get("/_emulator/callbacks").await).expect("attempts");
     let server_calls = api.server_calls().await;
@@ -261,7 +265,7 @@ async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_reordere
     for attempt in &attempts {
         assert_ne!(
             attempt.outcome, "given_up",
-            "every event is taken in the end"
+            "every event is accepted in the end"
         );
         for name in &attempt.misbehaviour {
             *made.entry(name.clone()).or_default() += 1;
@@ -271,8 +275,7 @@ async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_reordere
         }
         for (id, kind) in attempt.ids.iter().zip(&attempt.types) {
             if known.insert(id.clone()) {
-                // A recording names its call for certain once the receiver knows that call; before, by its server call
-                // only.
+                // A recording is assigned to its call once the receiver knows that call; before, only to its server call.
                 let connection = &attempt.connection;
                 let is_recording = kind.ends_with(".RecordingStateChanged");
                 let key = if is_recording && !connections.contains(connection) {
@@ -301,8 +304,7 @@ async fn of_300_calls_with_all_misbehaviour_nothing_is_lost_repeated_or_reordere
     }
     assert_eq!(connections.len(), CALLS, "each call had events");
 
-    // The private preview gives its events no ids, so the receiver makes them: there the emulator's stands for the
-    // place.
+    // Events of the private preview have no ids, so the receiver creates them: the emulator's id is used by position.
     let mut taken = take_all(&amqp, &queue, Duration::from_secs(2), |_| false).await;
     let ids: HashSet<_> = taken.iter().map(|message| message.id.clone()).collect();
     assert_eq!(ids.len(), taken.len(), "an event was delivered twice");

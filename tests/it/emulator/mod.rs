@@ -1,4 +1,4 @@
-//! The emulator, driven by clients of others: the official SDKs.
+//! The emulator with the official SDKs as clients.
 
 mod handshake;
 mod misbehave;

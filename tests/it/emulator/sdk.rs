@@ -7,7 +7,7 @@ use tokio::process::Command;
 use super::stage::{Stage, run};
 use crate::support::{Emulator, file, tools};
 
-/// Runs a suite on a stage of its own and prints its summary.
+/// Runs a suite on its own stage and prints its summary.
 async fn suite(mut command: Command) {
     let stage = Stage::start().await;
     command
@@ -24,7 +24,7 @@ async fn suite(mut command: Command) {
     let printed = run(command).await;
     let summary = printed.lines().last().unwrap_or_default();
     println!("{summary}");
-    // A suite that checks nothing passes too.
+    // A suite that checks nothing would pass, too.
     let passed = printed.lines().filter(|line| line.starts_with("ok "));
     assert!(passed.count() >= 50, "{printed}");
     assert!(summary.contains(" passed, 0 failed, "), "{printed}");

@@ -1,5 +1,5 @@
-//! The four ways to use the emulator from an SDK, run as `docs/src/getting-started/without-azure.md` prints them but for
-//! ports and key.
+//! The four ways to use the emulator from an SDK, run as `docs/src/getting-started/without-azure.md` prints them, except
+//! for ports and key.
 
 use std::{path::Path, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::process::Command;
 use super::stage::{Stage, run};
 use crate::support::{Emulator, Taken, file, take_all, tools};
 
-/// A snippet beside what it needs, pointed at this stage.
+/// A snippet in a directory with the files that it needs, changed to use this stage.
 fn place(stage: &Stage, dir: &Path, name: &str) {
     let replaced = [
         ("http://127.0.0.1:9100", stage.emulator.http()),
@@ -30,7 +30,7 @@ fn place(stage: &Stage, dir: &Path, name: &str) {
     std::fs::write(dir.join(name), text).expect("the snippet is written");
 }
 
-/// The id of the call, which is all that a snippet prints.
+/// The id of the call, the only output of a snippet.
 async fn call_of(mut command: Command, dir: &Path, name: &str) -> String {
     command.current_dir(dir).arg(name);
     let printed = run(command).await;

@@ -1,4 +1,4 @@
-//! What an SDK needs around it: an emulator, a receiver behind it, and queues.
+//! The environment of an SDK: an emulator, a receiver behind it, and queues.
 
 use std::{process::Stdio, time::Duration};
 
@@ -6,16 +6,17 @@ use tokio::process::Command;
 
 use crate::support::{Emulator, Receiver, connect, delete, file, shared_amqp_url, unique};
 
-/// Longer than any of them takes on a small machine.
+/// Longer than any suite takes on a small machine.
 const LIMIT: Duration = Duration::from_secs(100);
 
-/// The service's own, which the emulator signs as.
+/// The issuer of the service, which the emulator uses.
 const ISSUER: &str = "https://acscallautomation.communication.azure.com";
 
-/// The emulator's unless it is told another.
+/// The emulator's default.
 const RESOURCE: &str = "00000000-0000-4000-8000-000000009100";
 
-/// Callbacks go to the app `dev`, which takes none but signed ones, deliveries of Event Grid to the app `grid`, each with a queue.
+/// Callbacks go to the app `dev`, which accepts only signed ones, and deliveries of Event Grid to the app `grid`; each has
+/// a queue.
 pub(super) struct Stage {
     pub(super) emulator: Emulator,
     /// With a scenario in which recordings do not start.
@@ -48,10 +49,10 @@ impl Stage {
             ["scenario.toml", "unrecorded.toml"].map(|name| file("tests/sdk").join(name));
         let (emulator, unrecorded) = tokio::join!(
             Emulator::start(&scenario[0], &options),
-            // The same seed would make the server call ids of the other one again, at the same app.
+            // The same seed would produce the server call ids of the other emulator again, for the same app.
             Emulator::paced(&scenario[1], &["--speed", "20", "--seed", "8"]),
         );
-        // Where their keys are is known only now.
+        // The address of their keys is known only now.
         let text = std::fs::read_to_string(receiver.config()).expect("the configuration");
         let text = text
             .replace("SIGNED", &signed_by(&emulator))
@@ -81,7 +82,7 @@ impl Stage {
     }
 }
 
-/// The tokens of an emulator, for the configuration of an app.
+/// An `acs` entry that accepts the tokens of an emulator.
 fn signed_by(emulator: &Emulator) -> String {
     format!(
         "{{ issuer = \"{ISSUER}\", audience = [\"{RESOURCE}\"], jwks_url = \"{}/calling/keys\" }}",
@@ -89,7 +90,7 @@ fn signed_by(emulator: &Emulator) -> String {
     )
 }
 
-/// Runs a program to its end; what it printed, if it ended well.
+/// Runs a program to its end and returns its output if it succeeded.
 pub(super) async fn run(mut command: Command) -> String {
     let child = command
         .stdin(Stdio::null())

@@ -1,4 +1,4 @@
-//! `connection.blocked`: the broker has an alarm and reads nothing any more (P4: then everything waits in the journal).
+//! `connection.blocked`: the broker has an alarm and stops reading (P4: then everything waits in the journal).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The journal's bounds (P4, P5): a status with `Retry-After`, and only for those whom it concerns.
+//! The journal's bounds (P4, P5): a status with `Retry-After`, and only for the callbacks that are affected.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::support::{
 
 use super::{app, url};
 
-/// Sends until the journal refuses one; gives that answer.
+/// Sends until the journal refuses an event; returns that answer.
 async fn until_refused(calls: &mut Calls) -> reqwest::Response {
     loop {
         let answer = calls.try_one().await;
         if answer.status() != 202 {
             return answer;
         }
-        assert!(calls.sent() < 1_000, "the bound never came");
+        assert!(calls.sent() < 1_000, "the bound was never reached");
     }
 }
 
@@ -161,7 +161,7 @@ async fn the_partitions_of_a_missing_queue_fill_one_share_and_not_the_journal() 
         );
         receiver.start().await;
         let scraper = Scraper::start(receiver.metrics_url());
-        // So many calls that every partition has some.
+        // Enough calls for every partition to have some.
         let mut refused = None;
         for _ in 0..200 {
             let answer = Calls::new(receiver.callback_url("gone"), 1).try_one().await;
@@ -170,7 +170,7 @@ async fn the_partitions_of_a_missing_queue_fill_one_share_and_not_the_journal() 
                 break;
             }
         }
-        let refused = refused.expect("the share never came to its bound");
+        let refused = refused.expect("the share was never used up");
         assert!(refused.contains("a destination"), "{refused}");
 
         let mut fine = Calls::new(receiver.callback_url("here"), 1);
@@ -331,7 +331,7 @@ async fn in_confirm_mode_a_missing_queue_leaves_places_for_the_others() {
                 .status()
         });
     }
-    // Half of the places are taken, and the rest of them were told so at once.
+    // Half of the places are taken, and the other callbacks were refused at once.
     let mut refused = 0;
     while refused < 84 {
         let status = lost.join_next().await.expect("16 wait").expect("no panic");
@@ -346,7 +346,7 @@ async fn in_confirm_mode_a_missing_queue_leaves_places_for_the_others() {
         .metric("hookswitch_events_rejected_total{reason=\"destination_full\"}")
         .await;
     assert!(refused > Some(0.0), "{refused:?}");
-    // Those that still wait would see it go.
+    // Waiting callbacks would see the queue disappear.
     drop(lost);
     receiver.kill();
     delete(&admin, &here).await;

@@ -1,4 +1,4 @@
-//! A cluster of which a node dies: the one that the receiver is connected to.
+//! In a cluster the node dies that the receiver is connected to.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use crate::support::{
     post_until_accepted, rabbitmq_version, take_all, unique,
 };
 
-/// How long the test waits for delivery to go on. How long it stands still is printed.
+/// How long the test waits for delivery to continue. The actual interruption is printed.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 fn config(cluster: &Cluster, delivery: &str, stem: &str) -> String {
@@ -23,7 +23,7 @@ fn config(cluster: &Cluster, delivery: &str, stem: &str) -> String {
     )
 }
 
-/// What a consumer handles that drops what is not above the last sequence of its call: every event once, in order.
+/// The events of a consumer that drops every message not above the last sequence of its call: each event once, in order.
 fn check_by_sequence(queues: &[Vec<Taken>], expected: &Expected) -> usize {
     let mut handled: HashMap<&str, (i64, Vec<String>)> = HashMap::new();
     let mut dropped = 0;
@@ -82,7 +82,7 @@ async fn delivery_goes_on_after_the_death_of_the_receivers_node() {
     let confirm_url = confirming.callback_url("it");
     post_until_accepted(&client, &confirm_url, &events[0].1).await;
 
-    // Both took the first URL of the list.
+    // Both use the first URL of the list.
     let fault = async {
         let enough = load.total() / 4;
         eventually("a part is sent", Duration::from_secs(120), || async {
@@ -93,8 +93,8 @@ async fn delivery_goes_on_after_the_death_of_the_receivers_node() {
         let dead = Instant::now();
         let before = confirmed(&receiver).await.expect("a count");
         let going_on = async {
-            // What was confirmed already may still be counted; one window more cannot have been.
-            eventually("delivery goes on", TIMEOUT, || async {
+            // Earlier confirms may still be counted, but at most one window of them.
+            eventually("delivery continues", TIMEOUT, || async {
                 (confirmed(&receiver).await? > before + 400.0).then_some(())
             })
             .await;
@@ -121,7 +121,7 @@ async fn delivery_goes_on_after_the_death_of_the_receivers_node() {
     }
     scraper.finish().await;
 
-    // The next process knows of the dead connection only what its journal says, and the node is still away.
+    // The next process knows of the dead connection only from its journal, and the node is still away.
     receiver.kill();
     let restarted = Instant::now();
     receiver.start().await;
@@ -147,7 +147,7 @@ async fn delivery_goes_on_after_the_death_of_the_receivers_node() {
     let sent: Vec<_> = events.iter().map(|(id, _)| id.clone()).collect();
     assert_eq!(ids, sent);
     println!(
-        "{version}, node killed: delivery went on after {:.1} s, confirm mode after {:.1} s, a restarted receiver published \
+        "{version}, node killed: delivery continued after {:.1} s, confirm mode after {:.1} s, a restarted receiver published \
          after {:.1} s; {dropped} repeats",
         delivered.as_secs_f64(),
         accepted.as_secs_f64(),

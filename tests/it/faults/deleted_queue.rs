@@ -1,4 +1,4 @@
-//! A queue that is deleted under load.
+//! A queue is deleted under load.
 
 use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
@@ -39,7 +39,7 @@ async fn a_deleted_queue_holds_up_only_itself_and_catches_up_when_it_is_declared
             (load.sent.load(Ordering::Relaxed) >= load.total() / 3).then_some(())
         })
         .await;
-        // What a consumer took before the deletion is gone with the queue; what follows must join on to it.
+        // The messages taken before the deletion are the beginning; the later ones must continue in order.
         let before = take_all(&url, &deleted, Duration::from_secs(5), |taken| {
             taken.len() >= 200
         })
@@ -54,16 +54,19 @@ async fn a_deleted_queue_holds_up_only_itself_and_catches_up_when_it_is_declared
     };
     let ((), (others, once_missing)) = tokio::join!(load.send(&callback_url, 16), deleting);
 
-    // The other two go on: everything of theirs is confirmed while the third is missing and confirms nothing.
+    // The other two continue: all their messages are confirmed while the third is missing and confirms nothing.
     let expected = load.total() + load.expected_digits().values().map(Vec::len).sum::<usize>();
     assert!(others < expected, "the deletion came under load");
-    eventually("the others go on", Duration::from_secs(60), || async {
+    eventually("the others continue", Duration::from_secs(60), || async {
         (confirms(&receiver, &stem).await.others >= expected).then_some(())
     })
     .await;
     let missing = confirms(&receiver, &stem).await.deleted;
-    assert_eq!(missing, once_missing, "nothing is there to confirm");
-    assert!(missing < load.total(), "it owes what it could not confirm");
+    assert_eq!(missing, once_missing, "no queue exists that could confirm");
+    assert!(
+        missing < load.total(),
+        "unconfirmed deliveries stay pending"
+    );
     let parts = join_all(
         partitions(&stem)
             .iter()
@@ -78,7 +81,7 @@ async fn a_deleted_queue_holds_up_only_itself_and_catches_up_when_it_is_declared
     assert_eq!(
         ready.status(),
         200,
-        "one missing queue takes nobody out of service"
+        "one missing queue does not make the instance unready"
     );
     let ready = ready.text().await.expect("a body");
     assert!(ready.contains("missing"), "{ready}");
@@ -95,7 +98,7 @@ async fn a_deleted_queue_holds_up_only_itself_and_catches_up_when_it_is_declared
         &load.expected(),
     );
     println!(
-        "{} events, one of three queues deleted under load: the others went on, it caught up, {scrapes} scrapes held",
+        "{} events, one of three queues deleted under load: the others continued, it caught up, {scrapes} scrapes held",
         load.total()
     );
 
@@ -144,8 +147,8 @@ async fn confirms(receiver: &Receiver, stem: &str) -> Confirms {
     confirms
 }
 
-/// A queue was deleted with what lay in it, so each call may miss a run in the middle: confirmed before the deletion,
-/// not yet taken by the test. What came after must be in order, without gaps, to the end.
+/// A queue was deleted with its messages, so each call may miss a run in the middle: confirmed before the deletion and
+/// not taken by the test. The later events must be in order, without gaps, to the end.
 fn check_tail(what: &str, before: &[Taken], after: &[Taken], expected: &Expected) {
     let mut calls: HashMap<&str, Vec<i64>> = HashMap::new();
     for message in after {
@@ -170,7 +173,7 @@ fn check_tail(what: &str, before: &[Taken], after: &[Taken], expected: &Expected
             .unwrap_or(0);
         assert!(
             first <= last,
-            "{what}: call {call} went on after the deletion"
+            "{what}: call {call} continued after the deletion"
         );
         assert!(
             taken <= first,

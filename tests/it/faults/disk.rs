@@ -1,4 +1,4 @@
-//! A disk that is full for real: a small file system of the test's own (docs/src/internals/journal.md, "A full disk").
+//! A disk that is really full: a small file system of the test (docs/src/internals/journal.md, "A full disk").
 
 use std::{
     fs::File,
@@ -21,9 +21,9 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// `None` where this user may not mount anything.
+    /// `None` if this user may not mount file systems.
     fn mount(path: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(path).expect("the mount point is made");
+        std::fs::create_dir_all(path).expect("the mount point is created");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "hookswitch"])
             .arg(path)
@@ -38,7 +38,7 @@ impl SmallDisk {
         self.path.join("ballast")
     }
 
-    /// Somebody else's file takes every byte that is left.
+    /// Another file takes all free space.
     fn fill(&self) {
         let mut file = File::options()
             .create(true)
@@ -72,7 +72,7 @@ async fn a_full_disk_refuses_new_events_delivers_pending_ones_and_resumes_by_its
     let queue = unique("full");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let address = dir.path().join("url");
-    // Nobody listens there: the broker is away until the file says otherwise.
+    // No process listens there: the broker is away until the file is changed.
     let away = format!("amqp://guest:guest@127.0.0.1:{}/%2f", free_port());
     std::fs::write(&address, away).expect("written");
     let mut receiver = Receiver::new(&format!(
@@ -90,20 +90,20 @@ async fn a_full_disk_refuses_new_events_delivers_pending_ones_and_resumes_by_its
 
     disk.fill();
     let mut one = Calls::new(receiver.callback_url("it"), 1);
-    // The log file of the database may have room in it: the first few still fit.
+    // The log file of the database may have free space: the first few events still fit.
     let refused = loop {
         let answer = one.try_one().await;
         if answer.status() != 202 {
             break answer;
         }
-        assert!(one.sent() < 1_900, "the disk never was full");
+        assert!(one.sent() < 1_900, "the disk was never full");
     };
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
     let refused = refused.text().await.expect("a body");
     assert!(refused.contains("no room"), "{refused}");
     throughout(
-        "not ready, alive, and everything new refused",
+        "not ready, alive, and new events refused",
         Duration::from_secs(5),
         || async {
             let (status, body) = receiver.ready().await.expect("an answer");
@@ -125,7 +125,7 @@ async fn a_full_disk_refuses_new_events_delivers_pending_ones_and_resumes_by_its
         if one.sent() > 0 { 202 } else { 503 }
     );
 
-    // A lane goes on only when what was confirmed is deleted on disk: that all of it leaves shows that deletes work.
+    // A lane continues only when the confirmed delivery is deleted on disk. So if all events are delivered, deletes work.
     std::fs::write(&address, &shared).expect("written");
     receiver.until_nothing_pending().await;
     let (status, body) = receiver.ready().await.expect("an answer");
@@ -147,7 +147,7 @@ async fn a_full_disk_refuses_new_events_delivers_pending_ones_and_resumes_by_its
         Some(0.0)
     );
     let salvages = receiver.metric("hookswitch_journal_salvages_total").await;
-    assert_eq!(salvages, Some(0.0), "a full disk was taken for damage");
+    assert_eq!(salvages, Some(0.0), "a full disk was treated as damage");
 
     disk.free_space();
     eventually("it is ready again", Duration::from_secs(10), || async {
@@ -203,9 +203,9 @@ impl LargeEvents {
         }
     }
 
-    /// The status for the next event; it counts as answered if that is 202.
+    /// Posts the next event and returns the status; with 202 the event counts as accepted.
     async fn send(&mut self, url: &str) -> u16 {
-        let (id, body) = self.events.next().expect("fewer events than there are");
+        let (id, body) = self.events.next().expect("the event exists");
         let answer = post(&self.client, url, &body).await.expect("an answer");
         let status = answer.status().as_u16();
         if status == 202 {
@@ -218,7 +218,7 @@ impl LargeEvents {
         status
     }
 
-    /// Sends until one is refused.
+    /// Sends events until one is refused.
     async fn fill(&mut self, url: &str) {
         let before = self.answered.len();
         let status = loop {
@@ -258,7 +258,7 @@ async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_a_crash() {
 
     large.fill(&url).await;
     throughout(
-        "not ready, alive, and everything new refused",
+        "not ready, alive, and new events refused",
         Duration::from_secs(3),
         || async {
             let (status, body) = receiver.ready().await.expect("an answer");
@@ -279,7 +279,7 @@ async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_a_crash() {
         assert!(bytes <= LIMIT, "{:?} has {bytes} bytes", file.file_name());
     }
 
-    // Under the same limit: what is owed leaves, and that makes room.
+    // Under the same limit: pending events are delivered, which frees space.
     std::fs::write(&address, &shared).expect("written");
     receiver.until_nothing_pending().await;
     eventually("it is ready again", Duration::from_secs(10), || async {
@@ -302,7 +302,7 @@ async fn a_limit_on_the_size_of_files_is_a_full_disk_and_not_a_crash() {
     let recovered = receiver.metric("hookswitch_deliveries_recovered").await;
     assert_eq!(recovered, Some(pending as f64));
     let salvages = receiver.metric("hookswitch_journal_salvages_total").await;
-    assert_eq!(salvages, Some(0.0), "a limit was taken for damage");
+    assert_eq!(salvages, Some(0.0), "a limit was treated as damage");
     assert_eq!(large.send(&url).await, 202);
     std::fs::write(&address, &shared).expect("written");
     receiver.until_nothing_pending().await;

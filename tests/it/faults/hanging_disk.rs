@@ -9,13 +9,13 @@ use crate::support::{
 
 use super::{app, url};
 
-/// Lets every sync of a receiver hang, and go on again.
+/// Makes every sync of a receiver hang until it is released.
 struct HangingDisk {
     flag: PathBuf,
 }
 
 impl HangingDisk {
-    /// For the later lives of `receiver`.
+    /// For later starts of `receiver`.
     fn under(receiver: &mut Receiver) -> Self {
         let library = receiver.dir().join("hanging_disk.so");
         let source = concat!(
@@ -76,7 +76,7 @@ impl Receiver {
     }
 }
 
-/// Refused without waiting for the journal.
+/// A callback is refused without waiting for the journal.
 async fn check_refused_at_once(calls: &mut Calls) {
     let refused = calls.try_one().await;
     assert_eq!(refused.status(), 503);
@@ -96,7 +96,7 @@ async fn a_disk_that_hangs_is_seen_by_the_probes_and_refuses_early() {
     one.send(3).await;
 
     disk.hang();
-    // In the commit that hangs.
+    // Part of the commit that hangs.
     let waited = one.try_one().await;
     assert_eq!(waited.status(), 503);
     receiver.until_stalled("has not finished a commit").await;
@@ -166,7 +166,9 @@ async fn another_programs_write_lock_is_named_by_the_probes_and_refuses_early() 
         .until_stalled("another program has held a write lock")
         .await;
     check_refused_at_once(&mut one).await;
-    other.execute_batch("ROLLBACK").expect("the lock goes");
+    other
+        .execute_batch("ROLLBACK")
+        .expect("the lock is released");
     receiver.until_ready().await;
     drop(other);
     one.send(3).await;

@@ -1,4 +1,4 @@
-//! What goes wrong around a receiver, made to happen for real: certificates, alarms, stuck queues, a full disk.
+//! Real faults around a receiver: certificates, alarms, stuck queues, a full disk.
 
 mod alarm;
 mod bounds;

@@ -1,5 +1,5 @@
-//! The promises while the broker dies, the network loses its way, or the receiver itself stands still for so long that
-//! everybody has given it up.
+//! The promises while the broker dies, the network delays packets, or the receiver is stopped for so long that the broker
+//! closes its connections.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -38,7 +38,7 @@ impl Scene {
         }
     }
 
-    /// Sends everything while `trouble` happens, then checks all queues; gives the repeats.
+    /// Sends everything while `trouble` runs, then checks all queues; returns the repeats.
     async fn run(mut self, trouble: impl AsyncFnOnce(&Self)) -> usize {
         let scraper = Scraper::start(self.receiver.metrics_url());
         let url = self.receiver.callback_url("it");
@@ -62,11 +62,11 @@ impl Scene {
         .await;
     }
 
-    /// Does something to the node that takes its time, while the senders go on.
+    /// Runs a slow operation on the node while the senders continue.
     async fn apart<T: Send + 'static>(&self, act: impl FnOnce(&Node) -> T + Send + 'static) -> T {
         let node = self.node.clone();
         let acting = tokio::task::spawn_blocking(move || act(&node));
-        acting.await.expect("the node does as it is told")
+        acting.await.expect("the operation on the node succeeds")
     }
 
     async fn until_logged(&self, words: &str, times: usize) {
@@ -84,7 +84,7 @@ async fn late_messages_of_a_lost_connection_arrive_before_new_ones() {
         .run(async |scene| {
             for times in 1..=5 {
                 scene.proxy.hold_up_and_hang_up();
-                // The broker hears nothing of the connection's end, and what was sent on it is still under way.
+                // The broker does not see the end of the connection, and messages sent on it are still on their way.
                 scene.until_logged("waiting for its fence", times).await;
                 scene.proxy.let_go();
                 let connected = "hookswitch_broker_connected";
@@ -108,12 +108,12 @@ async fn messages_of_a_closed_connection_do_not_arrive_later() {
                 .await;
             until_nothing_pending(&scene.receiver).await;
             scene.proxy.let_go();
-            // The broker notices by itself that a connection is dead, and is given the time for it.
+            // The broker detects the dead connection itself, and gets the time for that.
             let passed = "hookswitch_broker_fences_passed_total";
             assert_eq!(scene.receiver.metric(passed).await, Some(0.0));
         })
         .await;
-    println!("held up until all was over: {repeats} repeats in a row");
+    println!("held up until the end: {repeats} repeats in a row");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +135,7 @@ async fn a_receiver_that_was_stopped_until_the_broker_closed_its_connection_goes
             scene.receiver.resume();
         })
         .await;
-    println!("stood still: {repeats} repeats in a row");
+    println!("stopped: {repeats} repeats in a row");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

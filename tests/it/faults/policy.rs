@@ -1,4 +1,4 @@
-//! A policy of the operator's that bounds a queue: full, it nacks.
+//! A policy of the operator limits a queue, which nacks when it is full.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ async fn a_queue_that_a_policy_bounds_is_held_alone_and_filled_in_order_as_it_em
             taken.len() == 60
         })
         .await;
-        // A nacked message is not in the queue: nothing is there twice.
+        // A nacked message is not in the queue, so there are no repeats.
         assert_eq!(check_calls(queue, &[taken], &calls.expected()), 0);
         receiver
             .until_destination(&format!("queue {queue}"), "ready")

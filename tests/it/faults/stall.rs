@@ -1,4 +1,4 @@
-//! A queue whose process inside the broker does not move: no confirm, no nack, nothing (P4).
+//! A queue whose process inside the broker is suspended: no confirm, no nack (P4).
 
 use std::time::{Duration, Instant};
 
@@ -28,14 +28,14 @@ async fn a_stuck_queue_stalls_alone(queue_type: &str) {
     let suspended = Instant::now();
     node.suspend("stuck", true);
     stuck.send(5).await;
-    // P4: what the stuck queue owes is all that is owed, long before anything is done about it.
+    // P4: only the deliveries of the stuck queue are pending, long before the stall timeout.
     free.send(5).await;
     receiver
         .until_metric("hookswitch_deliveries_pending", |pending| pending == 20.0)
         .await;
     let why = receiver.until_destination("queue stuck", "stalled").await;
     assert!(why.contains("stall_timeout"), "{why}");
-    // Twice over the time after which it is closed and tried again. A channel that opens is no sign of a queue that moves.
+    // Twice the time after which the channel is closed and opened again. An open channel does not mean that the queue works.
     throughout(
         "the stuck queue is not called ready, the other one not stalled",
         Duration::from_secs(8),
@@ -97,7 +97,7 @@ async fn a_channel_that_does_not_even_close_is_cut_with_its_connection() {
     free.send(2).await;
     receiver.until_nothing_pending().await;
 
-    // The queue first, so that its channel is the one with unconfirmed messages; then that channel in its place.
+    // First the queue, so that its channel has unconfirmed messages; then that channel instead of the queue.
     node.suspend_channel_of("stuck");
     stuck.send(3).await;
     receiver

@@ -1,4 +1,4 @@
-//! amqps: the broker's certificate, ours, and what is said when they do not fit.
+//! amqps: the broker's certificate, the receiver's, and the errors when they do not fit.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +10,7 @@ use crate::support::{Calls, Node, Receiver, check_calls, eventually, free_port, 
 
 use super::one_queue;
 
-/// A certificate authority with the files that it made, all in one directory.
+/// A certificate authority and the files that it created, all in one directory.
 struct Authority {
     dir: PathBuf,
 }
@@ -48,7 +48,7 @@ impl Authority {
         authority
     }
 
-    /// Makes `{name}.crt` and `{name}.key`.
+    /// Creates `{name}.crt` and `{name}.key`.
     fn issue(&self, name: &str) {
         self.key(name);
         let (key, request, certificate) = (
@@ -120,7 +120,7 @@ impl Authority {
     }
 }
 
-/// A node that takes amqps with a certificate of this authority, and its URL.
+/// A node that accepts amqps with a certificate of this authority, and its URL.
 fn secure_node(authority: &Authority, more: &str) -> (Node, String) {
     authority.issue("server");
     let port = free_port();
@@ -148,7 +148,7 @@ async fn a_wrong_authority_holds_deliveries_until_the_right_one_is_in_the_file()
         &format!("url = \"{url}\"\ntls = {{ ca_file = {ca_file:?} }}"),
         "secure",
     ));
-    // As in an image without certificates of the system's.
+    // As in an image without system certificates.
     receiver.set_variable("SSL_CERT_FILE", "/nonexistent/certificates");
     receiver.set_variable("SSL_CERT_DIR", "/nonexistent");
     receiver.start().await;
@@ -166,7 +166,7 @@ async fn a_wrong_authority_holds_deliveries_until_the_right_one_is_in_the_file()
         receiver.metric("hookswitch_deliveries_pending").await,
         Some(6.0)
     );
-    // A file without any certificate is named, not passed over.
+    // A file without any certificate is reported, not skipped.
     std::fs::write(&ca_file, "not a certificate\n").expect("written");
     eventually("the file is named", Duration::from_secs(20), || async {
         let (_, why) = receiver.destination("queue secure").await?;
@@ -231,7 +231,7 @@ async fn a_broker_that_wants_a_client_certificate_gets_it() {
     let taken = take_all(node.url(), "secure", Duration::from_secs(1), |_| false).await;
     assert_eq!(check_calls("secure", &[taken], &calls.expected()), 0);
 
-    // A connection with TLS on top is cut and made again like any other.
+    // A TLS connection is cut and reopened like any other.
     node.close_connections_every_second(2);
     calls.send(5).await;
     receiver.until_nothing_pending().await;

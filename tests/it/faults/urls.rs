@@ -46,7 +46,7 @@ async fn a_changed_url_file_takes_effect_at_the_next_connection() {
     calls.send(2).await;
     receiver.until_nothing_pending().await;
 
-    // The password changes at the broker and everybody is thrown out; the file still holds the old one.
+    // The password changes at the broker and all connections are closed; the file still holds the old one.
     node.ctl(&["add_user", "next", "secret"]);
     node.ctl(&["set_permissions", "next", ".*", ".*", ".*"]);
     node.ctl(&["change_password", "guest", "other"]);
@@ -57,7 +57,7 @@ async fn a_changed_url_file_takes_effect_at_the_next_connection() {
         (state == "held" && why.contains("ACCESS_REFUSED")).then_some(why)
     })
     .await;
-    // A file that is being written, or holds nonsense, is waited for: it stops nobody.
+    // The receiver waits for a file that is incomplete or invalid, and keeps running.
     std::fs::write(&file, "").expect("written");
     let why_empty = eventually(
         "the reason names the file",

@@ -39,7 +39,7 @@ async fn cut_connections_lose_nothing_and_repeat_only_in_a_row() {
             }
         }
         if n % 6 == 5 {
-            // In the middle of its work, each time.
+            // Each time in the middle of publishing.
             eventually("it is connected", TIMEOUT, || async {
                 (world.metric("hookswitch_broker_connected") == 1.0).then_some(())
             })
@@ -99,9 +99,9 @@ async fn nothing_is_sent_past_fence(n: u8) {
     let world = World::open_in(dir, &plan, |_| {});
     world.submit(&target, "call", 0..5).await;
     let quiet = tokio::time::timeout(Duration::from_secs(2), world.until_delivered()).await;
-    assert!(quiet.is_err(), "something was sent past the fence");
+    assert!(quiet.is_err(), "a message was sent without the fence");
     assert_eq!(world.metric("hookswitch_broker_connected"), 0.0);
-    // Closing waits for the channels that were refused the fence, and fails on them; dropping closes as well.
+    // Closing waits for the channels that were refused the fence, and fails on them; dropping closes, too.
     drop(holder.close(200, "OK".into()).await);
     drop(holder);
     world.until_delivered().await;
@@ -152,7 +152,7 @@ async fn a_full_queue_nacks_and_is_filled_in_order_as_it_empties() {
         (world.metric("hookswitch_publish_total{result=\"nack\"}") >= 1.0).then_some(())
     })
     .await;
-    // P4: the neighbour does not notice.
+    // P4: the other queue is not affected.
     let target = to_queue(&other, QueueType::Classic);
     let mut others = Expected::new();
     others.insert("e".to_owned(), world.submit(&target, "e", 0..10).await);
@@ -184,7 +184,7 @@ async fn a_broker_that_falls_silent_is_given_up_and_fenced() {
     let mut ids = world.submit(&target, "call", 0..5).await;
     world.until_delivered().await;
     proxy.mute(true);
-    // These arrive at the broker; its confirms do not arrive here.
+    // These messages reach the broker, but its confirms do not come back.
     ids.extend(world.submit(&target, "call", 5..10).await);
     eventually("the connection is given up", TIMEOUT, || async {
         (world.metric("hookswitch_broker_connected") == 0.0).then_some(())

@@ -1,4 +1,4 @@
-//! The publisher against a real broker: a real journal in front of it, no HTTP.
+//! The publisher with a real broker and a real journal, without HTTP.
 
 mod faults;
 mod order;

@@ -1,4 +1,4 @@
-//! What can never be sent goes to quarantine, and its call goes on.
+//! A message that can never be sent goes to quarantine, and its call continues.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::support::{Node, Taken, take_all, unique};
 
 use super::world::{Plan, World, to_queue};
 
-/// Sends ten events of which the fourth is too large for somebody, and gives what the queue and the quarantine hold.
+/// Sends ten events, of which the fourth is too large; returns the messages of the queue and of the quarantine.
 async fn with_one_too_large(plan: impl FnOnce(&mut Plan), node: &Node) -> (Vec<Taken>, Vec<Taken>) {
     let queue = unique("poison");
     let mut arranged = Plan::new(node.url()).queue(&queue, QueueType::Quorum);
@@ -19,7 +19,7 @@ async fn with_one_too_large(plan: impl FnOnce(&mut Plan), node: &Node) -> (Vec<T
         let padding = if n == 3 { 100_000 } else { 0 };
         world.submit_sized(&target, "call", n, padding).await;
     }
-    // Neighbours in the same window as the one that is refused.
+    // Other messages in the same window as the refused one.
     let mut others = Vec::new();
     for call in 0..5 {
         others.extend(world.submit(&target, &format!("other-{call}"), 0..10).await);
@@ -28,7 +28,7 @@ async fn with_one_too_large(plan: impl FnOnce(&mut Plan), node: &Node) -> (Vec<T
     let counts = world.ledger.snapshot();
     assert_eq!(counts.moved, 1);
     assert_eq!(counts.owed, counts.delivered + counts.moved);
-    // Neighbours of the one that was refused are sent again, and may then be there twice in a row.
+    // Messages beside the refused one are sent again, and may be repeated in a row.
     let mut taken = take_all(node.url(), &queue, Duration::from_secs(2), |_| false).await;
     let mut last = HashMap::new();
     taken.retain(|message| {
@@ -80,6 +80,6 @@ async fn an_event_that_the_broker_refuses_is_found_by_sending_it_alone() {
     let node = Node::start_with("max_message_size = 50000\n");
     let (taken, quarantined) = with_one_too_large(|_| {}, &node).await;
     check(&taken, &quarantined);
-    // The broker will not have the body there either; what is known of it is kept.
+    // The broker refuses the body there, too; the headers and properties are kept.
     assert!(quarantined[0].body.is_empty());
 }

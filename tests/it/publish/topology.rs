@@ -57,7 +57,7 @@ async fn a_missing_queue_holds_only_itself_and_catches_up_when_it_is_there() {
         check_calls(queue, &[taken], expected);
     }
 
-    // Deleted under way: what comes back is sent again, in order, once it is declared.
+    // Deleted meanwhile: returned messages are sent again, in order, once it is declared.
     delete(&connection, &missing).await;
     let target = to_queue(&missing, QueueType::Classic);
     let ids = world.submit(&target, "later", 0..10).await;
@@ -214,7 +214,7 @@ async fn a_destination_that_left_the_configuration_is_served_and_forgotten() {
     let world = World::open_in(dir, &Plan::new(&url), |_| {});
     world.until_state(&name, DestinationState::Retired).await;
     world.until_delivered().await;
-    eventually("it leaves the board", TIMEOUT, || async {
+    eventually("it is no longer listed", TIMEOUT, || async {
         (!world.health.view().destinations.contains_key(&name)).then_some(())
     })
     .await;

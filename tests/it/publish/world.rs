@@ -22,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::eventually;
 
-/// How long anything may take here.
+/// The time limit of every wait here.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a world is made of; changed before it is opened.
+/// The settings of a world, which can be changed before it is opened.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) broker: Broker,
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// Makes the events durable, in one callback each, and gives their ids.
+    /// Makes the events durable, in one callback each, and returns their ids.
     pub(crate) async fn submit(
         &self,
         target: &Target,
@@ -216,7 +216,7 @@ impl World {
                 offers: vec![offer],
             }))
             .await
-            .expect("the journal takes it");
+            .expect("the journal accepts it");
         drop(receipt);
         id
     }
@@ -226,13 +226,13 @@ impl World {
     }
 
     pub(crate) async fn until_delivered(&self) {
-        eventually("nothing is owed any more", TIMEOUT, || async {
+        eventually("nothing is pending any more", TIMEOUT, || async {
             (self.pending() == 0).then_some(())
         })
         .await;
     }
 
-    /// Waits until a destination stands like this.
+    /// Waits until a destination has this state.
     pub(crate) async fn until_state(&self, name: &str, state: DestinationState) -> Option<String> {
         eventually(
             &format!("{name} is {}", state.as_str()),
@@ -256,13 +256,13 @@ impl World {
             .unwrap_or_else(|| panic!("{name} is missing in\n{text}"))
     }
 
-    /// Stops at once, as a process does whose time is over; the directory can be opened again.
+    /// Stops at once, as at the end of the shutdown timeout; the directory can be opened again.
     pub(crate) async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         self.finish().await
     }
 
-    /// Delivers what it owes, then stops.
+    /// Delivers what is pending, then stops.
     pub(crate) async fn drain(self) -> tempfile::TempDir {
         self.drain.cancel();
         self.finish().await

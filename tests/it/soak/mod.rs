@@ -1,5 +1,5 @@
-//! The promises over a longer time: the receiver killed or stopped again and again while connections are cut, and the
-//! conservation laws checked as often as can be while everything that can happen to an event happens.
+//! The promises over a longer time: the receiver is killed or stopped again and again while connections are cut, and the
+//! conservation laws are checked as often as possible while events have every possible outcome.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::support::{
     goes_on_while_connections_are_closed, post, three_queues, unique, until_nothing_pending,
 };
 
-/// A pause that differs from round to round, so that the end comes at another point of the work each time.
+/// A pause that differs from round to round, so that the end hits another point of the work each time.
 fn odd_pause(round: u64) -> Duration {
     Duration::from_millis(150 + (round * 7_919) % 900)
 }
@@ -23,7 +23,7 @@ enum End {
     Stop,
 }
 
-/// Ends the receiver `rounds` times under load and starts it again; gives the repeats that the queues held.
+/// Ends the receiver `rounds` times under load and starts it again; returns the repeats in the queues.
 async fn ended_again_and_again(rounds: u64, end: End) -> usize {
     let node = Node::start();
     let stem = unique("soak");
@@ -38,7 +38,7 @@ async fn ended_again_and_again(rounds: u64, end: End) -> usize {
         for round in 0..rounds {
             tokio::time::sleep(odd_pause(round)).await;
             match end {
-                // At any point of its life, its start too.
+                // At any point, including its start.
                 End::Kill => {
                     receiver.kill();
                     receiver.spawn();
@@ -148,7 +148,7 @@ async fn the_conservation_laws_hold_in_every_scrape_whatever_happens() {
                         statuses.insert(answer.status().as_u16());
                     }
                 }
-                // Hangs up before the answer, mostly.
+                // Usually hangs up before the answer.
                 drop(post(&hasty, &it, &good.replace(&call, "hasty")).await);
             }
             statuses

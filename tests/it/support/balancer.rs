@@ -1,5 +1,5 @@
-//! A plain load balancer: HTTP/1.1, each request to the next backend whatever connection it came on. It knows nothing of
-//! calls and asks nobody whether they are ready.
+//! A plain load balancer: HTTP/1.1, each request goes to the next backend, independent of its connection. It does not know
+//! calls and does not check readiness.
 
 use std::{
     io::ErrorKind,
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Lives as long as it is held.
+/// Stops when it is dropped.
 pub(crate) struct Balancer {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -41,7 +41,7 @@ struct Backend {
 }
 
 impl Balancer {
-    /// In front of these ports on loopback.
+    /// A balancer in front of these ports on loopback.
     pub(crate) async fn before(ports: &[u16], timeout: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -91,7 +91,7 @@ impl Balancer {
             .collect()
     }
 
-    /// Requests that a backend was given and did not answer.
+    /// Requests that a backend received and did not answer.
     pub(crate) fn given_up(&self) -> usize {
         self.shared.given_up.load(Ordering::Relaxed)
     }
@@ -102,7 +102,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
     while let Some(request) = message(&mut client, &mut read).await {
         let answer = tokio::time::timeout(shared.timeout, shared.forward(&request)).await;
         let Ok(Some(answer)) = answer else {
-            // The backend may have read it, so it goes nowhere else: whether to send again is the sender's to say.
+            // The backend may have read it, so no other backend gets it: the sender decides whether to send it again.
             shared.given_up.fetch_add(1, Ordering::Relaxed);
             return;
         };
@@ -122,7 +122,7 @@ impl Shared {
             .skip(first % self.backends.len())
             .take(self.backends.len())
         {
-            // Nothing was sent to one that takes no connection, so the next one may have the request.
+            // A backend that refuses the connection received nothing, so the next one may get the request.
             let Some(mut stream) = backend.connection().await else {
                 continue;
             };
@@ -144,7 +144,7 @@ impl Backend {
             let Some(stream) = self.idle.lock().expect("no panic").pop() else {
                 return TcpStream::connect(&self.address).await.ok();
             };
-            // Anything but "nothing to read" is the end of a connection on which no answer is awaited.
+            // Anything except "nothing to read" is the end of an idle connection.
             let mut byte = [0];
             if matches!(stream.try_read(&mut byte), Err(error) if error.kind() == ErrorKind::WouldBlock)
             {
@@ -154,7 +154,7 @@ impl Backend {
     }
 }
 
-/// The next message of a stream, head and body; `None` where it ends first. What came beyond it stays in `read`.
+/// The next message of a stream, head and body; `None` if the stream ends first. Further bytes stay in `read`.
 async fn message(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<Vec<u8>> {
     loop {
         if let Some(end) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! Some calls whose events are sent one after the other, and what of them was answered 202.
+//! Some calls whose events are sent one after the other, and the events that were answered 202.
 
 use super::{Expected, call_events, post, post_until_accepted};
 
@@ -64,12 +64,12 @@ impl Calls {
             .expect("an answer")
     }
 
-    /// How many events of each call were sent.
+    /// The number of events sent of each call.
     pub(crate) fn sent(&self) -> usize {
         self.sent
     }
 
-    /// All that was sent, for [`super::check_calls`].
+    /// All sent events, for [`super::check_calls`].
     pub(crate) fn expected(&self) -> Expected {
         self.calls
             .iter()

@@ -21,13 +21,13 @@ impl Emulator {
     /// The key that it takes.
     pub(crate) const KEY: &str = "c2VjcmV0IG9mIHRoZSB0ZXN0cw==";
 
-    /// Starts one that goes 20 times as fast as time does, with these options besides, and waits until it is ready.
+    /// Starts one at 20 times the normal speed with these options, and waits until it is ready.
     pub(crate) async fn start(scenario: &Path, options: &[&str]) -> Self {
         let pace = ["--speed", "20", "--seed", "7"];
         Self::paced(scenario, &[&pace, options].concat()).await
     }
 
-    /// The same, with the pace among its options.
+    /// The same, with the speed among the options.
     pub(crate) async fn paced(scenario: &Path, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (port, tls_port) = (free_port(), free_port());
@@ -70,7 +70,7 @@ impl Emulator {
         format!("https://127.0.0.1:{}", self.tls_port)
     }
 
-    /// Where it wrote the certificate of its own authority.
+    /// The file with the certificate of its authority.
     pub(crate) fn ca(&self) -> PathBuf {
         self.dir.path().join("emulator-ca.pem")
     }
@@ -78,14 +78,14 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
+        // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
         keep(self.dir.path(), &["log"]);
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();
-            eprintln!("--- end of what the emulator printed");
+            eprintln!("--- end of the emulator's output");
             for line in tail.into_iter().rev() {
                 eprintln!("{line}");
             }

@@ -1,6 +1,6 @@
 //! Callback bodies of the ga generation, shaped after docs/src/reference/acs-events.md, "Events of GA".
 
-/// What the events of one call are about, in turn. Numbers and contexts are leak canaries: see [`super::leak_canary`].
+/// The types of the events of one call, in turn. Numbers and contexts are leak canaries: see [`super::leak_canary`].
 const TYPES: [(&str, &str); 5] = [
     ("CallConnected", ""),
     (

@@ -1,18 +1,18 @@
-//! Leak canaries: values in place of private ones in what the tests send. No program may print or log one.
+//! Leak canaries: values that stand for private ones in the requests of the tests. No program may print or log one.
 //! `dev/leak-check` searches the output of a whole test run for them.
 
 /// The beginning of every canary text.
 pub(crate) const TEXT: &str = "hscanary-";
 
-/// The digits that every canary phone number begins with, in whatever form it is written.
+/// The digits that every canary phone number begins with, in any notation.
 pub(crate) const DIGITS: &str = "4915999000";
 
-/// A canary text with its place in its name.
+/// A canary text that names its place.
 pub(crate) fn text(place: &str) -> String {
     format!("{TEXT}{place}")
 }
 
-/// The canaries in `text`, and what has the shape of a signed token; with a few characters around each.
+/// The canaries in `text`, and anything shaped like a signed token, with a few characters around each.
 pub(crate) fn found(text: &str) -> Vec<String> {
     let token =
         regex::Regex::new(r"eyJ[A-Za-z0-9_-]{6,}\.eyJ[A-Za-z0-9_-]{6,}\.").expect("a pattern");
@@ -28,7 +28,7 @@ pub(crate) fn found(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The events that most tests send hold canaries too.
+/// The events that most tests send hold canaries, too.
 #[test]
 fn the_events_of_a_call_hold_leak_canaries() {
     let events = super::call_events("call", 5);

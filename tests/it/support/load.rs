@@ -13,7 +13,7 @@ use super::{
     take_all,
 };
 
-/// Three destinations: everything in a partitioned queue, everything in a classic one, digits in a third.
+/// Three destinations: all events in a partitioned queue, all in a classic one, digits in a third.
 pub(crate) fn three_queues(url: &str, stem: &str) -> String {
     format!(
         r#"
@@ -126,8 +126,8 @@ impl Load {
     }
 }
 
-/// Waits until the receiver got through some more while the node closes its connections, or owes nothing. Then the node leaves
-/// them open: a busy machine would take minutes over the rest.
+/// Waits until more deliveries are confirmed while the node closes connections, or until nothing is pending. Then the node
+/// leaves them open: a busy machine would need minutes for the rest.
 pub(crate) async fn goes_on_while_connections_are_closed(receiver: &Receiver, node: &Node) {
     const MORE: f64 = 300.0;
     let acked = "hookswitch_publish_total{result=\"ack\"}";
@@ -145,11 +145,11 @@ pub(crate) async fn goes_on_while_connections_are_closed(receiver: &Receiver, no
     node.leave_connections_open();
 }
 
-/// Waits until the receiver owes nothing: long enough for a busy machine, where most of a second goes by until queues whose
-/// connection is cut each second are ready again, and longer than such cuts go on.
+/// Waits until nothing is pending: long enough for a busy machine, which needs most of a second until queues are ready
+/// again after a cut, and longer than the cuts last.
 pub(crate) async fn until_nothing_pending(receiver: &Receiver) {
     let url = receiver.metrics_url();
-    eventually("nothing is owed", Duration::from_secs(420), || async {
+    eventually("nothing is pending", Duration::from_secs(420), || async {
         let text = reqwest::get(&url).await.ok()?.text().await.ok()?;
         text.lines()
             .any(|line| line == "hookswitch_deliveries_pending 0")
@@ -159,7 +159,7 @@ pub(crate) async fn until_nothing_pending(receiver: &Receiver) {
 }
 
 pub(crate) async fn take_distinct(url: &str, queue: &str) -> Vec<Taken> {
-    // Nothing is owed any more, so everything is in the queue: a pause means its end.
+    // Nothing is pending any more, so everything is in the queue: a pause means its end.
     take_all(url, queue, Duration::from_secs(2), |_| false).await
 }
 

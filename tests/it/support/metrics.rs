@@ -27,7 +27,7 @@ impl Scraper {
             let client = reqwest::Client::new();
             let mut scrapes = 0;
             while !stopped.is_cancelled() {
-                // A receiver that is being killed answers nothing; that is no scrape.
+                // A receiver that is being killed does not answer; that does not count as a scrape.
                 if let Ok(text) = scrape(&client, &url).await {
                     check_laws(&text);
                     scrapes += 1;
@@ -42,7 +42,7 @@ impl Scraper {
         Self { stop, task }
     }
 
-    /// How many scrapes held; panics if one did not.
+    /// The number of scrapes; panics if the laws did not hold in one of them.
     pub(crate) async fn finish(self) -> usize {
         self.stop.cancel();
         let scrapes = self.task.await.expect("every scrape held");
@@ -82,11 +82,11 @@ pub(crate) fn check_laws(text: &str) {
     assert_eq!(
         value("hookswitch_events_received_total"),
         outcome("accepted") + outcome("duplicate") + outcome("quarantined") + outcome("refused"),
-        "the law at the door"
+        "the law of received events"
     );
     assert_eq!(
         value("hookswitch_deliveries_owed_total") + value("hookswitch_deliveries_recovered"),
         settled("delivered") + settled("quarantined") + value("hookswitch_deliveries_pending"),
-        "the law behind it"
+        "the law of deliveries"
     );
 }

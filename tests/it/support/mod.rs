@@ -1,4 +1,4 @@
-//! What the tests of the whole stand on: a broker node, a receiver process, senders, and a reader of queues.
+//! Helpers of the integration tests: a broker node, a receiver process, senders, and a reader of queues.
 
 mod balancer;
 mod calls;
@@ -36,7 +36,7 @@ pub(crate) use tools::{file, tools};
 
 use std::{future::Future, time::Duration};
 
-/// Polls `probe` until it gives a value; panics with `what` after `limit`.
+/// Polls `probe` until it returns a value; panics with `what` after `limit`.
 pub(crate) async fn eventually<T, F>(what: &str, limit: Duration, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
@@ -59,7 +59,7 @@ pub(crate) fn unique(stem: &str) -> String {
     format!("{stem}-{}", uuid::Uuid::new_v4().simple())
 }
 
-/// Looks again and again for `time`; panics with `what` as soon as `holds` says no.
+/// Checks repeatedly for `time`; panics with `what` as soon as `holds` returns false.
 pub(crate) async fn throughout<F>(what: &str, time: Duration, mut holds: impl FnMut() -> F)
 where
     F: Future<Output = bool>,
@@ -79,9 +79,9 @@ fn keep(dir: &std::path::Path, names: &[&str]) {
     };
     for name in names.iter().filter(|name| dir.join(name).exists()) {
         let kept = std::path::Path::new(&folder).join(unique(name));
-        // This runs while a test may be failing, which must stay the first thing that is said.
+        // This may run while a test fails, whose message must come first.
         if let Err(error) = std::fs::copy(dir.join(name), kept) {
-            eprintln!("cannot keep what a program said: {error}");
+            eprintln!("cannot keep the output of a program: {error}");
         }
     }
 }

@@ -1,12 +1,11 @@
-//! A RabbitMQ node, or a cluster, of a test's own, through `dev/rabbitmq`, for tests that stop it or cut everybody's
-//! connections.
+//! A private RabbitMQ node or cluster of a test, through `dev/rabbitmq`, for tests that stop it or cut all connections.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// The broker that tests share when they leave each other alone.
+/// The broker that tests share if they do not affect each other.
 pub(crate) fn shared_amqp_url() -> String {
     std::env::var_os("HOOKSWITCH_TEST_AMQP")
         .map(|url| url.into_string().expect("HOOKSWITCH_TEST_AMQP is UTF-8"))
@@ -22,7 +21,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Makes and starts one.
+    /// Creates and starts one.
     pub(crate) fn start() -> Self {
         Self::start_in(tempfile::tempdir().expect("a temporary directory"))
     }
@@ -44,7 +43,7 @@ impl Node {
         Self::start_in(dir)
     }
 
-    /// Makes one and stops it again: its port is known, nothing answers on it yet.
+    /// Creates one and stops it again: its port is known, and nothing answers there yet.
     pub(crate) fn stopped() -> Self {
         let node = Self::start();
         node.stop();
@@ -70,7 +69,7 @@ impl Node {
     }
 
     /// Closes every connection once a second for `seconds`, from inside the broker: one `rabbitmqctl` a second would
-    /// itself take half of a small machine.
+    /// use half of a small machine.
     pub(crate) fn close_connections_every_second(&self, seconds: u32) {
         self.ctl(&[
             "eval",
@@ -90,7 +89,7 @@ impl Node {
         ]);
     }
 
-    /// `rabbitmqctl`, and what it printed.
+    /// Runs `rabbitmqctl` and returns its output.
     pub(crate) fn ctl(&self, args: &[&str]) -> String {
         let all = [&["ctl", path(&self.dir)], args].concat();
         run(&all)
@@ -104,8 +103,8 @@ impl Node {
         ]);
     }
 
-    /// Stops the first channel that publishes to this queue, from the moment on at which it waits for a confirm. It
-    /// stays so; the queue itself goes on.
+    /// Suspends the first channel that publishes to this queue as soon as it waits for a confirm. It stays suspended; the
+    /// queue itself keeps working.
     pub(crate) fn suspend_channel_of(&self, queue: &str) {
         self.ctl(&[
             "eval",
@@ -121,7 +120,7 @@ impl Node {
         ]);
     }
 
-    /// Stops the process of a queue (of a quorum queue: its leader) from doing anything, or lets it go on.
+    /// Suspends the process of a queue (of a quorum queue: its leader), or resumes it.
     pub(crate) fn suspend(&self, queue: &str, suspended: bool) {
         let act = if suspended { "suspend" } else { "resume" };
         self.ctl(&[
@@ -150,7 +149,7 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes and starts one.
+    /// Creates and starts one.
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let urls = run(&["cluster", path(dir.path())]);
@@ -165,7 +164,7 @@ impl Cluster {
         Self { nodes, dir }
     }
 
-    /// As `broker.url` lists them.
+    /// The URLs as `broker.url` lists them.
     pub(crate) fn urls(&self) -> String {
         let urls: Vec<_> = self.nodes.iter().map(Node::url).collect();
         format!("{urls:?}")
@@ -179,7 +178,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Which RabbitMQ the tests run on, in words.
+/// The RabbitMQ of the tests, as text.
 pub(crate) fn rabbitmq_version() -> String {
     run(&["version"])
 }

@@ -1,14 +1,15 @@
-//! What a test tells `dev/test` besides that it passed: in a file of its own in the folder that `HOOKSWITCH_TEST_OUTPUT` names.
+//! Results for `dev/test` besides pass and fail: each test has its own file in the folder that `HOOKSWITCH_TEST_OUTPUT`
+//! names.
 
 use super::unique;
 
-/// The running test cannot do its work here: it counts as skipped, and returns after this.
+/// Marks the running test as skipped because it cannot run here; the test returns after this.
 pub(crate) fn skipped(reason: &str) {
     eprintln!("NOT RUN: {reason}");
     tell("skipped", reason);
 }
 
-/// The running test had another program run tests: they count besides this one.
+/// Counts tests that the running test had another program run.
 pub(crate) fn counted(passed: usize, failed: usize) {
     tell("counted", &format!("{passed}\t{failed}"));
 }

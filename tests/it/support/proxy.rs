@@ -1,5 +1,4 @@
-//! A TCP proxy between the publisher and the broker that can be cut, that can fall silent, and that can hold up what is
-//! under way.
+//! A TCP proxy between the publisher and the broker that can cut connections, fall silent, and delay data on its way.
 
 use std::{
     net::SocketAddr,
@@ -20,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Lives as long as it is held.
+/// Stops when it is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
     cuts: watch::Sender<u64>,
@@ -32,7 +31,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// In front of the broker at `url`.
+    /// A proxy in front of the broker at `url`.
     pub(crate) async fn before(url: &str) -> Self {
         let upstream = authority(url).to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -78,18 +77,18 @@ impl Proxy {
         url.replace(authority(url), &self.address.to_string())
     }
 
-    /// Drops every connection that stands now.
+    /// Drops every open connection.
     pub(crate) fn cut(&self) {
         self.cuts.send_modify(|count| *count += 1);
     }
 
-    /// As a network that loses its way: on every connection that stands now nothing arrives any more in either direction,
-    /// not even its end, and new connections work. What was sent arrives when [`Self::let_go`] is called.
+    /// Holds up every open connection: nothing arrives any more in either direction, not even its end, and new connections
+    /// work. Held data arrives when [`Self::let_go`] is called.
     pub(crate) fn hold_up(&self) {
         self.hold(false);
     }
 
-    /// The same, except that the publisher sees each of these connections end at once. The broker does not.
+    /// The same, except that the publisher sees each of these connections end at once, and the broker does not.
     pub(crate) fn hold_up_and_hang_up(&self) {
         self.hold(true);
     }
@@ -103,7 +102,7 @@ impl Proxy {
         self.held.send_replace(Held { below, hung_up });
     }
 
-    /// While true, what the broker says does not arrive; what it is sent does.
+    /// While true, data from the broker does not arrive; data to the broker does.
     pub(crate) fn mute(&self, mute: bool) {
         self.mute.send_replace(mute);
     }
@@ -115,15 +114,15 @@ fn authority(url: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-/// Which lines the proxy holds up.
+/// The connections that the proxy holds up.
 #[derive(Clone, Copy, Default)]
 struct Held {
-    /// Those with a lower number.
+    /// Connections with a lower number are held.
     below: u64,
     hung_up: bool,
 }
 
-/// The same, as one of them sees it.
+/// The state of one connection.
 #[derive(Clone)]
 struct Hold {
     number: u64,
@@ -204,7 +203,7 @@ async fn down(
         () = carrying => return,
         () = hanging_up.hung_up() => {}
     }
-    // What is under way to the broker goes on its way later; then that half ends the line.
+    // Data on its way to the broker is sent later; then that half ends the connection.
     drop(to);
     std::future::pending().await
 }

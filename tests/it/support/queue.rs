@@ -1,4 +1,4 @@
-//! Reads queues to the end and checks promise P2 on what they held.
+//! Reads queues to the end and checks promise P2 on their messages.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -63,15 +63,15 @@ pub(crate) async fn delete(connection: &Connection, queue: &str) {
         .expect("the queue is deleted");
 }
 
-/// Takes messages from `queue` until `enough` says so or nothing came for `patience`.
+/// Takes messages from `queue` until `enough` returns true or nothing came for `idle_timeout`.
 pub(crate) async fn take_all(
     url: &str,
     queue: &str,
     idle_timeout: Duration,
     mut enough: impl FnMut(&[Taken]) -> bool,
 ) -> Vec<Taken> {
-    // The receiver may be about to declare it. Asking for a queue that is not there costs the channel, and asking in the
-    // very instant in which a quorum queue is being made crashes it inside RabbitMQ 3.10 (541), which costs the connection.
+    // The receiver may be about to declare it. Consuming from a missing queue costs the channel, and consuming at the instant
+    // at which a quorum queue is created crashes it inside RabbitMQ 3.10 (541), which costs the connection.
     let (connection, mut consumer) = super::eventually(
         &format!("queue {queue}"),
         Duration::from_secs(30),
@@ -151,14 +151,14 @@ fn read(delivery: &lapin::message::Delivery) -> Taken {
     }
 }
 
-/// What a queue must hold: for each call the ids in order.
+/// The expected content of a queue: for each call the ids in order.
 pub(crate) type Expected = HashMap<String, Vec<String>>;
 
-/// Checks P2 for all calls over the queues given: every id there, in order, repeats only in a row, sequences 1, 2, 3
-/// without gaps on one instance, and nothing that was never sent. Gives the number of repeats.
+/// Checks P2 for all calls over the given queues: every id is there, in order, repeats are only in a row, sequences are
+/// 1, 2, 3 without gaps on one instance, and no message is unknown. Returns the number of repeats.
 pub(crate) fn check_calls(what: &str, queues: &[Vec<Taken>], expected: &Expected) -> usize {
     let mut repeats = 0;
-    // For each call the queue it is in, and what that queue has of it: id and sequence.
+    // For each call its queue, and the ids and sequences of its messages there.
     let mut queue_of: HashMap<&str, usize> = HashMap::new();
     let mut seen: HashMap<&str, Vec<(&str, i64)>> = HashMap::new();
     for (queue, messages) in queues.iter().enumerate() {

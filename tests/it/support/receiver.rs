@@ -16,15 +16,15 @@ use super::{eventually, keep};
 const FIRST_PORT: u16 = 20_000;
 const PORTS: u16 = 5_000;
 
-/// A port that no other process has, reserved until this process ends: by a lock on a file, so that no test that runs beside
-/// this one gets it while nothing listens there.
+/// A free port, reserved until this process ends by a lock on a file, so that no parallel test gets it while nothing
+/// listens there.
 pub(crate) fn free_port() -> u16 {
     static RESERVED: Mutex<Vec<(u16, File)>> = Mutex::new(Vec::new());
     let mut reserved = RESERVED.lock().expect("no panic");
     let user = rustix::process::getuid().as_raw();
     let locks = std::env::temp_dir().join(format!("hookswitch-test-ports-{user}"));
     std::fs::create_dir_all(&locks).expect("a directory");
-    // Two processes begin in different places.
+    // Different processes start at different ports.
     let start = std::process::id().wrapping_mul(97);
     let (port, lock) = (0..u32::from(PORTS))
         .map(|step| {
@@ -51,9 +51,9 @@ pub(crate) struct Receiver {
     child: Option<Child>,
     environment: Vec<(&'static str, String)>,
     arguments: Vec<&'static str>,
-    /// How many files its lives may open; as many as this process if nothing is said.
+    /// The limit of open files of its runs; by default that of this process.
     files: Option<u32>,
-    /// How long a file may become that they write, in bytes.
+    /// The limit of the size of files that its runs write, in bytes.
     file_bytes: Option<u64>,
     reads_output: bool,
 }
@@ -91,22 +91,22 @@ impl Receiver {
         receiver
     }
 
-    /// Gives its later lives this variable.
+    /// Sets this variable for later starts.
     pub(crate) fn set_variable(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.push((name, value.into()));
     }
 
-    /// Gives its later lives these arguments too.
+    /// Adds these arguments for later starts.
     pub(crate) fn add_arguments(&mut self, arguments: &[&'static str]) {
         self.arguments.extend(arguments);
     }
 
-    /// Lets its later lives open no more files than this.
+    /// Limits the open files of later starts.
     pub(crate) fn limit_files(&mut self, files: u32) {
         self.files = Some(files);
     }
 
-    /// Lets no file become longer than this in its later lives (`ulimit -f`); `None` takes the limit back.
+    /// Limits the size of files in later starts (`ulimit -f`); `None` removes the limit.
     pub(crate) fn limit_file_bytes(&mut self, bytes: Option<u64>) {
         self.file_bytes = bytes;
     }
@@ -115,7 +115,7 @@ impl Receiver {
         self.dir.path().join("hookswitch.toml")
     }
 
-    /// Of the process that runs now.
+    /// The id of the running process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
@@ -135,7 +135,7 @@ impl Receiver {
         .await;
     }
 
-    /// From the next start on nobody reads its standard output: a pipe takes 64 KiB, and then a write waits.
+    /// From the next start on its standard output is not read: a pipe takes 64 KiB, and then a write blocks.
     pub(crate) fn leave_output_unread(&mut self) {
         self.reads_output = false;
     }
@@ -151,7 +151,7 @@ impl Receiver {
         child.stdout.take().expect("a pipe")
     }
 
-    /// Starts the process and waits for nothing.
+    /// Starts the process without waiting.
     pub(crate) fn spawn(&mut self) {
         let append = |name: &str| {
             let path = self.dir.path().join(name);
@@ -168,7 +168,7 @@ impl Receiver {
         let mut command = if limits.is_empty() {
             Command::new(program)
         } else {
-            // It becomes the program, under the same process id.
+            // The shell is replaced by the program, with the same process id.
             let mut limited = Command::new("prlimit");
             limited.args(limits).arg(program);
             limited
@@ -204,7 +204,7 @@ impl Receiver {
         child.wait().expect("it ends").code()
     }
 
-    /// The same while whoever else is awaited goes on: senders that stand still are no load.
+    /// The same without blocking the runtime, so that senders continue.
     pub(crate) async fn stop_under_load(&mut self) -> Option<i32> {
         self.signal("TERM");
         self.ended().await
@@ -221,7 +221,7 @@ impl Receiver {
         }
     }
 
-    /// SIGSTOP: the process stands still, its connections stay, and nobody is told.
+    /// SIGSTOP: the process is stopped, and its connections stay open.
     pub(crate) fn suspend(&self) {
         self.signal("STOP");
     }
@@ -249,7 +249,7 @@ impl Receiver {
         format!("http://127.0.0.1:{}/metrics", self.admin_port)
     }
 
-    /// What `/readyz` answers; `None` where nobody answers.
+    /// The answer of `/readyz`; `None` without an answer.
     pub(crate) async fn ready(&self) -> Option<(u16, serde_json::Value)> {
         let url = format!("http://127.0.0.1:{}/readyz", self.admin_port);
         let answer = reqwest::get(url).await.ok()?;
@@ -269,7 +269,7 @@ impl Receiver {
         Some((text(one, "state"), text(one, "why")))
     }
 
-    /// Waits until a destination stands like this, and gives the reason.
+    /// Waits until a destination has this state, and returns the reason.
     pub(crate) async fn until_destination(&self, name: &str, state: &str) -> String {
         eventually(
             &format!("{name} is {state}"),
@@ -282,7 +282,7 @@ impl Receiver {
         .await
     }
 
-    /// One value of `/metrics`, by its whole name with labels; `None` where nobody answers or it is not there.
+    /// One value of `/metrics`, by its whole name with labels; `None` without an answer or if it is missing.
     pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
         let text = reqwest::get(self.metrics_url()).await.ok()?;
         let text = text.text().await.ok()?;
@@ -290,7 +290,7 @@ impl Receiver {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
     }
 
-    /// Waits until a value of `/metrics` is what it should be.
+    /// Waits until a value of `/metrics` fulfils the condition.
     pub(crate) async fn until_metric(&self, name: &str, good: impl Fn(f64) -> bool) -> f64 {
         eventually(name, Duration::from_secs(60), || async {
             self.metric(name).await.filter(|value| good(*value))
@@ -298,18 +298,18 @@ impl Receiver {
         .await
     }
 
-    /// Waits until nothing is owed any more.
+    /// Waits until nothing is pending any more.
     pub(crate) async fn until_nothing_pending(&self) {
         self.until_metric("hookswitch_deliveries_pending", |pending| pending == 0.0)
             .await;
     }
 
-    /// All that it logged so far, over all its lives.
+    /// Its log so far, over all runs.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// All that it printed so far.
+    /// Its output so far.
     pub(crate) fn printed(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("printed")).unwrap_or_default()
     }
@@ -318,7 +318,7 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // It may have ended by itself; then there is nothing to kill.
+            // It may have ended already.
             drop(child.kill());
             drop(child.wait());
         }

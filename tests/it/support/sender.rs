@@ -1,4 +1,4 @@
-//! Senders that behave as a careful one would: wait for the answer, resend the same bytes until it is 2xx.
+//! Careful senders: they wait for the answer and resend the same bytes until it is 2xx.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ pub(crate) async fn post(client: &Client, url: &str, body: &str) -> reqwest::Res
         .await
 }
 
-/// Sends until 202. Only a lost connection, a 503, or a 408 for a request that the server did not see in time is a reason to
-/// send again: anything else is a wrong answer.
+/// Sends until 202. Only a lost connection, a 503, or a 408 for a request that the server did not see in time leads to a
+/// resend: any other answer is an error.
 pub(crate) async fn post_until_accepted(client: &Client, url: &str, body: &str) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     loop {
@@ -23,8 +23,8 @@ pub(crate) async fn post_until_accepted(client: &Client, url: &str, body: &str) 
             Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {}
             Ok(answer) => {
                 let (status, text) = (answer.status(), answer.text().await);
-                // The HTTP library ends a new connection on which no head came in time with an empty 408. On a machine
-                // that is busy enough it does so although the head is there, and not read yet.
+                // The HTTP library answers a new connection without a head in time with an empty 408. On a very busy
+                // machine it does so although the head has arrived and is not read yet.
                 let unseen = status == StatusCode::REQUEST_TIMEOUT
                     && text.as_ref().is_ok_and(String::is_empty);
                 assert!(unseen, "answered {status}: {text:?}");

@@ -1,4 +1,4 @@
-//! An issuer of tokens: a key of its own, its key set in a file, and what it signs.
+//! An issuer of tokens: its key, its key set in a file, and the tokens that it signs.
 
 use std::{
     path::{Path, PathBuf},
@@ -40,7 +40,7 @@ impl Issuer {
         Self { key, jwks }
     }
 
-    /// What makes an app take its tokens: an entry of `apps.auth.jwt`.
+    /// An entry of `apps.auth.jwt` that accepts its tokens.
     pub(crate) fn rule(&self) -> String {
         format!(
             "{{ issuer = \"{ISSUER}\", audience = [\"{AUDIENCE}\"], jwks_file = {:?} }}",
@@ -48,7 +48,7 @@ impl Issuer {
         )
     }
 
-    /// A token that lets in for an hour.
+    /// A token that is valid for an hour.
     pub(crate) fn token(&self) -> String {
         self.with(KEY_ID, json!({}))
     }
@@ -58,7 +58,7 @@ impl Issuer {
         self.with(KEY_ID, changes)
     }
 
-    /// The same by the key with this id, with these claims changed.
+    /// The same with the key of this id and these claims changed.
     pub(crate) fn with(&self, key_id: &str, changes: Value) -> String {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)

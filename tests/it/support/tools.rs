@@ -1,11 +1,11 @@
-//! Programs in other languages that the repository has, and what they need from the package registries.
+//! Programs of the repository in other languages, and their packages.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
 
-/// `dev/tools`. A machine without Python, Node or a package registry fails here, and hears what is missing.
+/// Runs `dev/tools`. Without Python, Node or a package registry it fails with a message that names what is missing.
 pub(crate) fn tools(kind: &str, what: &str) -> String {
     let output = Command::new(file("dev/tools"))
         .args([kind, what])

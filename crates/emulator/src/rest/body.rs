@@ -185,7 +185,7 @@ impl<'a> BodyMembers<'a> {
             .ok_or_else(|| {
                 self.wrong(
                     place,
-                    &format!("is {text:?}, which is none of {}", words.join(", ")),
+                    &format!("is {text:?}, not one of {}", words.join(", ")),
                 )
             })
     }
@@ -216,7 +216,7 @@ impl<'a> BodyMembers<'a> {
         Tone::from_name(text).ok_or_else(|| {
             self.wrong(
                 place,
-                &format!("is {text:?}, which is no tone: zero to nine, a to d, pound, asterisk"),
+                &format!("is {text:?}, which is not a tone: zero to nine, a to d, pound, asterisk"),
             )
         })
     }

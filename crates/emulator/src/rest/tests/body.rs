@@ -102,7 +102,7 @@ fn wrong_types_are_reported_with_their_path() {
         (
             json!({"a": "x"}),
             |b| b.word("a", &["y", "z"]).map(drop),
-            "a is \"x\", which is none of y, z",
+            "a is \"x\", not one of y, z",
         ),
         (
             json!({"a": ["y", "x"]}),
@@ -147,7 +147,7 @@ fn wrong_types_are_reported_with_their_path() {
         (
             json!({"a": ["one", "eleven"]}),
             |b| b.tones("a").map(drop),
-            "a[1] is \"eleven\", which is no tone",
+            "a[1] is \"eleven\", which is not a tone",
         ),
         (
             json!({"a": ["x", ""]}),

@@ -1,4 +1,4 @@
-//! Invariants that hold whatever applications ask and callees do.
+//! Invariants that hold for any requests of applications and any behaviour of callees.
 
 use std::collections::BTreeMap;
 

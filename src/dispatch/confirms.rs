@@ -1,4 +1,5 @@
-//! Which publishes of a channel succeeded, from what the client library reports about its confirmations.
+//! Which publishes of a channel were confirmed and which messages were returned. Here a returned message is attributed to
+//! its publish, by its `hookswitch-delivery` header and not by the confirmation that carries it.
 //!
 //! The broker returns an unroutable message and then acks it. The library (lapin 4.12, `acknowledgement.rs` and
 //! `returned_messages.rs`) queues the returned messages, and every ack or nack that it processes, of whatever tag,

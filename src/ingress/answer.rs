@@ -1,4 +1,5 @@
-//! The 202: the answer to the sender of a durable callback.
+//! The 202: the answer to the sender of a durable callback. The status of a refusal is decided in `error.rs`
+//! (`status_of`).
 
 use actix_web::{HttpResponse, http::header};
 use serde::Serialize;

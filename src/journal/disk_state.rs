@@ -1,4 +1,5 @@
-//! Whether the journal can write, and if not, why.
+//! Whether the journal can write, and if not, why: a full disk or a failed write. A commit that does not end is not found
+//! here but in `src/status/stall.rs`.
 
 use std::{
     sync::Arc,

@@ -72,7 +72,7 @@ async fn after_a_kill_each_call_goes_on_where_it_was() {
         receiver.kill();
         receiver.start().await;
     }
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     assert_eq!(receiver.stop(), Some(0));
     let printed = receiver.printed();
     let mut printed = ids_by_call(printed.lines());
@@ -99,7 +99,7 @@ async fn a_reader_that_reads_again_gets_every_line_once() {
         lines.map(|line| line.expect("text")).collect::<Vec<_>>()
     });
     receiver.until_destination("queue q", "ready").await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let mut after = Calls::new(receiver.callback_url("it"), 1);
     after.send(1).await;
     let lines = reading.await.expect("it reads");
@@ -107,7 +107,7 @@ async fn a_reader_that_reads_again_gets_every_line_once() {
     let mut expected = calls_of_the_pipe();
     expected.extend(after.expected());
     assert_eq!(printed, expected);
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     assert_eq!(
         receiver
             .metric("hookswitch_publish_total{result=\"ack\"}")
@@ -135,7 +135,7 @@ async fn a_reader_that_ends_is_the_end_of_the_receiver() {
     // What was not printed is still there.
     receiver.read_output();
     receiver.start().await;
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     assert_eq!(receiver.printed().lines().count(), 1);
 }
 
@@ -156,7 +156,7 @@ async fn what_a_broker_would_not_be_sent_is_printed_from_quarantine() {
             .expect("an answer");
         assert_eq!(answer.status(), 202);
     }
-    receiver.owes_nothing().await;
+    receiver.until_nothing_pending().await;
     let printed = receiver.printed();
     let (kept, moved): (Vec<Value>, Vec<Value>) = printed
         .lines()
@@ -208,7 +208,7 @@ async fn a_stop_ends_although_nobody_reads_the_printed_deliveries() {
         printed.truncate(whole);
         receiver.read_output();
         receiver.start().await;
-        receiver.owes_nothing().await;
+        receiver.until_nothing_pending().await;
         printed += &receiver.printed();
         let mut printed = ids_by_call(printed.lines());
         printed.values_mut().for_each(Vec::dedup);

@@ -1,5 +1,6 @@
-//! Which publishes of a channel were confirmed and which messages were returned. Here a returned message is attributed to
-//! its publish, by its `hookswitch-delivery` header and not by the confirmation that carries it.
+//! Which publishes of a channel were confirmed and which messages were returned. A returned message is attributed here to
+//! its publish, by its `hookswitch-delivery` header (read in `src/publish/publish_request.rs`) and not by the confirmation that
+//! carries it.
 //!
 //! The broker returns an unroutable message and then acks it. The library (lapin 4.12, `acknowledgement.rs` and
 //! `returned_messages.rs`) queues the returned messages, and every ack or nack that it processes, of whatever tag,

@@ -216,15 +216,11 @@ fn check_config_shows_and_prints_several_resources_and_an_open_handshake() {
         assert!(run.out.contains(line), "{line} is missing in\n{}", run.out);
     }
     let printed = hookswitch(&["check-config", "--print", text(&path)], "");
-    for line in [
-        "event_grid = { handshake = \"open\" }",
-        "{ acs = [{ resource_id = \"00000000-0000-4000-8000-00000000000a\" }, { resource_id = \"00000000-0000-4000-8000-00000000000b\" }] }",
-    ] {
-        assert!(
-            printed.out.contains(line),
-            "{line} is missing in\n{}",
-            printed.out
-        );
+    let app = &printed.out.parse::<toml::Table>().unwrap()["apps"][0];
+    let methods = "acs = [{ resource_id = \"00000000-0000-4000-8000-00000000000a\" }, { resource_id = \"00000000-0000-4000-8000-00000000000b\" }]";
+    for (key, expected) in [("event_grid", "handshake = \"open\""), ("auth", methods)] {
+        let expected: toml::Table = expected.parse().unwrap();
+        assert_eq!(app[key], expected.into(), "{}", printed.out);
     }
     let (_dir, again) = file(&printed.out);
     let again = hookswitch(&["check-config", "--print", text(&again)], "");

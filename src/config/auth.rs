@@ -4,10 +4,12 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use reqwest::Url;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     key_set::KeySet,
+    print,
     secret_file::{read_bounded, read_secrets},
     section::{Given, Section},
     tree::Value,
@@ -32,22 +34,30 @@ const LEEWAY: Duration = Duration::from_secs(60);
 const LEEWAY_LIMIT: Duration = Duration::from_secs(300);
 
 /// How senders of an app are authenticated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Auth {
     /// `auth = "none"`, written explicitly.
     None,
     /// One of these methods must succeed.
+    #[serde(untagged)]
     Any(Methods),
 }
 
 /// The methods of one app, at least one; any of them is sufficient.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Methods {
     /// The calling service's own tokens, for one of these resources.
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "print::one_or_all"
+    )]
     pub acs: Vec<Acs>,
     /// Other issuers' tokens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub jwt: Vec<Jwt>,
     /// Secrets in the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shared_secret: Vec<SharedSecret>,
 }
 
@@ -70,11 +80,12 @@ impl Methods {
 }
 
 /// The preset for callbacks of the calling service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Acs {
     /// The immutable id of the resource, a GUID in lower case: the audience.
     pub resource_id: String,
     /// The emulator's keys in place of the service's; a loopback address.
+    #[serde(serialize_with = "print::without_query")]
     pub keys_url: Option<Url>,
 }
 
@@ -93,7 +104,8 @@ impl Acs {
 }
 
 /// The audience that a token must name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Audience {
     /// This text, case-sensitive (RFC 7519, 4.1.3).
     Exact(String),
@@ -121,35 +133,42 @@ impl Audience {
 }
 
 /// One issuer of JSON Web Tokens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Jwt {
     /// `iss`, exactly.
     pub issuer: String,
     /// One of these must be in `aud`; not empty.
     pub audience: Vec<Audience>,
     /// Where its keys are.
+    #[serde(flatten)]
     pub keys: KeySource,
     /// Accepted signature algorithms; none of them symmetric, not empty.
     pub algorithms: Vec<Algorithm>,
     /// How far clocks may be apart, at most five minutes.
+    #[serde(serialize_with = "print::duration")]
     pub leeway: Duration,
     /// Further claims that must hold this text, alone or in a list.
+    #[serde(serialize_with = "print::pairs")]
     pub claims: Vec<(String, String)>,
 }
 
 /// Where an issuer's keys are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum KeySource {
     /// An OpenID discovery document with the issuer and the URL of its keys.
+    #[serde(rename = "discovery_url", serialize_with = "print::without_query")]
     Discovery(Url),
     /// A JSON Web Key Set.
+    #[serde(rename = "jwks_url", serialize_with = "print::without_query")]
     Url(Url),
     /// The same in a file, read again when it changes.
+    #[serde(rename = "jwks_file")]
     File(PathBuf),
 }
 
 /// Where in a request a shared secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SecretPlace {
     /// A query parameter, by its decoded name.
     Query(String),
@@ -158,8 +177,9 @@ pub enum SecretPlace {
 }
 
 /// A secret that the sender repeats in each request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SharedSecret {
+    #[serde(flatten)]
     pub place: SecretPlace,
     /// File with the current values, one per line; read again when it changes.
     pub value_file: PathBuf,

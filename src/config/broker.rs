@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use lapin::uri::{AMQPScheme, AMQPUri};
 
 use super::{
-    checked::{Broker, BrokerEndpoint, Secret, Tls},
+    checked::{Broker, BrokerEndpoint, Tls},
+    secret::Secret,
     section::{Given, Section},
     tree::Value,
 };

@@ -4,38 +4,17 @@ use std::{
     collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration,
 };
 
+use serde::Serialize;
+
 use crate::{
     event::AppName,
     route::{Route, Sink},
 };
 
-use super::auth::Auth;
-
-/// A value that never shows in logs or errors.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    #[must_use]
-    pub fn new(value: String) -> Self {
-        Self(value)
-    }
-
-    /// The value, for the one place that needs it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
+use super::{auth::Auth, print, secret::Secret};
 
 /// The checked configuration.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Config {
     /// Listeners and limits.
     pub server: Server,
@@ -46,15 +25,17 @@ pub struct Config {
     /// `[broker]`.
     pub broker: Broker,
     /// `[schemas]`.
+    #[serde(skip_serializing_if = "print::is_default")]
     pub schemas: Schemas,
     /// `[[apps]]`, names unique.
     pub apps: Vec<App>,
     /// `[[routes]]`, in order.
-    pub routes: Vec<crate::route::Route>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
 }
 
 /// `[server]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Server {
     /// Public listener.
     pub listen: SocketAddr,
@@ -65,23 +46,27 @@ pub struct Server {
     /// The certificate of the admin listener; without one it does not use TLS.
     pub admin_tls: Option<KeyPair>,
     /// What bounds the public listener.
+    #[serde(flatten)]
     pub limits: ServerLimits,
     /// Most events in one callback, 1 to 5,000.
     pub batch_limit: usize,
     /// One deadline for the whole graceful stop.
+    #[serde(serialize_with = "print::duration")]
     pub shutdown_timeout: Duration,
     /// Name of this instance in logs and connection names; default: host name.
     pub instance: String,
 }
 
 /// The part of `[server]` that bounds the public listener (P5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ServerLimits {
     /// Largest callback body, 1 KiB to 16 MiB.
     pub body_limit_bytes: usize,
     /// How long a request's head and body may take.
+    #[serde(serialize_with = "print::duration")]
     pub request_timeout: Duration,
     /// How long a connection is kept between two requests.
+    #[serde(serialize_with = "print::duration")]
     pub idle_timeout: Duration,
     /// Headers of one request, 8 to 96.
     pub header_limit: usize,
@@ -96,7 +81,7 @@ pub struct ServerLimits {
 }
 
 /// A certificate chain and its key: PEM files, read again when they change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct KeyPair {
     /// The chain, its own certificate first.
     pub cert_file: PathBuf,
@@ -105,7 +90,7 @@ pub struct KeyPair {
 }
 
 /// `[journal]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Journal {
     /// Directory.
     pub path: PathBuf,
@@ -117,8 +102,10 @@ pub struct Journal {
     /// Limit of pending deliveries.
     pub limit_deliveries: u64,
     /// A commit that takes longer makes the instance unready, and callbacks are refused at once.
+    #[serde(serialize_with = "print::duration")]
     pub stall_timeout: Duration,
     /// A stall of this length fails liveness.
+    #[serde(serialize_with = "print::duration")]
     pub liveness_timeout: Duration,
 }
 
@@ -149,7 +136,8 @@ impl Journal {
 }
 
 /// When a callback is answered 2xx (P1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AcceptAfter {
     /// After fsync of the journal.
     Journal,
@@ -158,22 +146,25 @@ pub enum AcceptAfter {
 }
 
 /// `[delivery]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Delivery {
     /// See [`AcceptAfter`].
     pub accept_after: AcceptAfter,
     /// `confirm` mode: how long a callback may wait.
+    #[serde(serialize_with = "print::duration")]
     pub confirm_timeout: Duration,
     /// How long a publish may stay unconfirmed before its channel is closed.
+    #[serde(serialize_with = "print::duration")]
     pub stall_timeout: Duration,
     /// Unconfirmed publishes per destination, 1 to 200.
     pub window: u32,
 }
 
 /// `[broker]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Broker {
     /// Where deliveries go.
+    #[serde(flatten)]
     pub endpoint: BrokerEndpoint,
     /// Exchange that queue destinations are published to; empty: the default exchange.
     pub exchange: String,
@@ -182,22 +173,26 @@ pub struct Broker {
     /// Largest message, bytes.
     pub max_message_bytes: usize,
     /// TLS material for `amqps`.
+    #[serde(skip_serializing_if = "print::is_default")]
     pub tls: Tls,
 }
 
 /// Where deliveries go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum BrokerEndpoint {
     /// `stdout:`: NDJSON on standard output.
+    #[serde(rename = "url", serialize_with = "print::stdout")]
     Stdout,
     /// AMQP URLs, tried in turn.
+    #[serde(rename = "url", serialize_with = "print::without_passwords")]
     Amqp(Vec<Secret>),
     /// A file with one AMQP URL per line, read again at each connect.
+    #[serde(rename = "url_file")]
     AmqpFile(PathBuf),
 }
 
 /// `broker.tls`: PEM or PKCS#12 files, read at each connect.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tls {
     /// Extra CA certificates, PEM.
     pub ca_file: Option<PathBuf>,
@@ -208,14 +203,15 @@ pub struct Tls {
 }
 
 /// `[schemas]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Schemas {
     /// Directory whose `catalog.json` and schemas replace or extend the built-in ones.
     pub path: Option<PathBuf>,
 }
 
 /// What happens to an invalid event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnInvalid {
     /// Kept with its errors; answered 202.
     Quarantine,
@@ -224,7 +220,8 @@ pub enum OnInvalid {
 }
 
 /// What happens to an event whose type the catalogue does not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OnUnknown {
     /// Routed with kind `Unknown`.
     Route,
@@ -235,31 +232,36 @@ pub enum OnUnknown {
 }
 
 /// Whether Event Grid's validation request for a subscription is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "handshake", rename_all = "lowercase")]
 pub enum EventGrid {
-    /// `false`: no; the request is treated as an event.
-    Off,
     /// `true` or `{ handshake = "authenticated" }`: yes, if it has credentials of the app.
     Authenticated,
     /// `{ handshake = "open" }`: yes, also without credentials. No other request is accepted without them.
     Open,
+    /// `false`: no; the request is treated as an event.
+    #[serde(untagged, serialize_with = "print::off")]
+    Off,
 }
 
 /// A token bucket: a sustained rate per second, and a burst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Rate {
     /// `rate_limit`.
+    #[serde(rename = "rate_limit")]
     pub per_second: NonZeroU32,
     /// `rate_burst`.
+    #[serde(rename = "rate_burst")]
     pub burst: NonZeroU32,
 }
 
 /// `[[apps]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct App {
     /// Path segment and routing key part.
     pub name: AppName,
     /// True for `call_key = "path"`.
+    #[serde(rename = "call_key", serialize_with = "print::call_key")]
     pub call_key_from_path: bool,
     /// `on_invalid`.
     pub on_invalid: OnInvalid,
@@ -271,13 +273,22 @@ pub struct App {
     pub event_grid: EventGrid,
     /// Origins whose `OPTIONS` request is answered with consent, in lower case, or `*` alone; empty: `OPTIONS` is not
     /// answered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_origins: Vec<String>,
     /// The rate per minute that the answer allows; `None`: any.
     pub allowed_rate: Option<NonZeroU32>,
     /// How many callbacks are accepted; `None`: any number.
+    #[serde(flatten)]
     pub rate: Option<Rate>,
     /// How senders are authenticated.
     pub auth: Auth,
+}
+
+/// TOML that reads as the same configuration, except for passwords and the queries of URLs, which are written as `***`.
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&toml::to_string(self).map_err(|_| fmt::Error)?)
+    }
 }
 
 impl Config {

@@ -16,6 +16,7 @@ mod print;
 mod problems;
 mod queues;
 mod routes;
+mod secret;
 mod secret_file;
 mod section;
 mod settings;
@@ -29,13 +30,14 @@ pub use auth::{
 pub use broker::{BrokerUrlError, BrokerUrlFileError, check_broker_url, read_broker_urls};
 pub use checked::{
     AcceptAfter, App, Broker, BrokerEndpoint, Config, Delivery, EventGrid, Journal, KeyPair,
-    OnInvalid, OnUnknown, Rate, Schemas, Secret, Server, ServerLimits, Tls,
+    OnInvalid, OnUnknown, Rate, Schemas, Server, ServerLimits, Tls,
 };
 pub use key_pair::{KeyPairError, read_key_pair};
 pub(crate) use key_set::KeySet;
 pub use key_set::KeySetError;
 pub use layers::{Base, Flag, Sources};
 pub use problems::Problems;
+pub use secret::Secret;
 pub use secret_file::{SecretFileError, read_bounded, read_secrets};
 pub use settings::BATCH_LIMIT;
 pub use type_notices::type_notices;

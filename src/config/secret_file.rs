@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::checked::Secret;
+use super::secret::Secret;
 
 /// A larger file is not a file of secrets or keys.
 const FILE_LIMIT_BYTES: u64 = 262_144;

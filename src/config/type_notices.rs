@@ -44,7 +44,7 @@ pub fn type_notices(apps: &[App], routes: &[Route], catalog: &Catalog) -> Vec<St
 fn named_by<'f>(filter: &'f Filter, names: &mut Vec<&'f str>) {
     match filter {
         Filter::Exact(pairs) => {
-            let types = pairs.iter().filter(|(attribute, _)| attribute == "type");
+            let types = pairs.iter().filter(|(attribute, _)| *attribute == "type");
             names.extend(
                 types
                     .map(|(_, name)| name.as_str())

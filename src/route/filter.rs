@@ -1,8 +1,9 @@
 //! Filter expressions: the dialects exact, prefix, suffix, all, any and not of the CloudEvents Subscriptions API 1.0
 //! (section 3.2.4), on attributes and, as our extension, on `data.` paths.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::event::Event;
@@ -11,14 +12,15 @@ use crate::event::Event;
 const DIALECTS: [&str; 6] = ["exact", "prefix", "suffix", "all", "any", "not"];
 
 /// One filter expression.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Filter {
     /// Every named value equals the string.
-    Exact(Vec<(String, String)>),
+    Exact(BTreeMap<String, String>),
     /// Every named value begins with the string.
-    Prefix(Vec<(String, String)>),
+    Prefix(BTreeMap<String, String>),
     /// Every named value ends with the string.
-    Suffix(Vec<(String, String)>),
+    Suffix(BTreeMap<String, String>),
     /// Every expression matches.
     All(Vec<Filter>),
     /// At least one expression matches.
@@ -131,12 +133,12 @@ impl Filter {
         match self {
             _ if self.matches(event) => None,
             Self::Exact(pairs) | Self::Prefix(pairs) | Self::Suffix(pairs) => {
-                pairs.iter().find_map(|pair| {
-                    let alone = self.with_pair(pair);
+                pairs.iter().find_map(|(name, value)| {
+                    let alone = self.with_pair(name, value);
                     if alone.matches(event) {
                         None
-                    } else if lookup(event, &pair.0).is_none() {
-                        Some(format!("{alone} fails: the event has no {}", pair.0))
+                    } else if lookup(event, name).is_none() {
+                        Some(format!("{alone} fails: the event has no {name}"))
                     } else {
                         Some(format!("{alone} fails"))
                     }
@@ -149,8 +151,8 @@ impl Filter {
     }
 
     /// The same dialect with one of its pairs only.
-    fn with_pair(&self, pair: &(String, String)) -> Self {
-        let pairs = vec![pair.clone()];
+    fn with_pair(&self, name: &str, value: &str) -> Self {
+        let pairs = BTreeMap::from([(name.to_owned(), value.to_owned())]);
         match self {
             Self::Prefix(_) => Self::Prefix(pairs),
             Self::Suffix(_) => Self::Suffix(pairs),
@@ -176,7 +178,7 @@ impl fmt::Display for Filter {
 fn write_pairs(
     f: &mut fmt::Formatter<'_>,
     dialect: &str,
-    pairs: &[(String, String)],
+    pairs: &BTreeMap<String, String>,
 ) -> fmt::Result {
     write!(f, "{{ {dialect} = {{ ")?;
     for (index, (name, value)) in pairs.iter().enumerate() {
@@ -223,7 +225,11 @@ fn write_list(f: &mut fmt::Formatter<'_>, dialect: &str, filters: &[Filter]) -> 
     f.write_str("] }")
 }
 
-fn holds(pairs: &[(String, String)], event: &Event, compare: impl Fn(&str, &str) -> bool) -> bool {
+fn holds(
+    pairs: &BTreeMap<String, String>,
+    event: &Event,
+    compare: impl Fn(&str, &str) -> bool,
+) -> bool {
     pairs
         .iter()
         .all(|(name, wanted)| lookup(event, name).is_some_and(|value| compare(&value, wanted)))
@@ -245,7 +251,7 @@ fn lookup<'e>(event: &'e Event, name: &str) -> Option<Cow<'e, str>> {
     }
 }
 
-fn pairs(operand: &Value, place: &str) -> Result<Vec<(String, String)>, FilterError> {
+fn pairs(operand: &Value, place: &str) -> Result<BTreeMap<String, String>, FilterError> {
     let Some(members) = operand.as_object().filter(|members| !members.is_empty()) else {
         return Err(FilterError::at(
             place,

@@ -2,12 +2,14 @@
 
 use std::num::NonZeroU32;
 
+use serde::Serialize;
+
 use crate::event::{AppName, Generation, Kind};
 
 use super::{Filter, QueueType, Template};
 
 /// `[[routes]]`, checked. An event matches when every part that is given matches; parts left out match everything.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Route {
     /// For logs and `explain`.
     pub name: String,
@@ -20,17 +22,21 @@ pub struct Route {
     /// Empty: every generation.
     pub generations: Vec<Generation>,
     /// All must match (CloudEvents Subscriptions API 1.0, section 3.2.4).
+    #[serde(rename = "filter")]
     pub filters: Vec<Filter>,
     /// Where matching events go.
+    #[serde(flatten)]
     pub sink: Sink,
 }
 
 /// The destination part of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Sink {
     /// `queue`, `partitions`, `queue_type`.
     Queue {
         /// Name, or prefix of the partitions' names.
+        #[serde(rename = "queue")]
         name: String,
         /// `None`: one queue called `name`.
         partitions: Option<NonZeroU32>,

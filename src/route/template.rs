@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Serialize, Serializer};
+
 use crate::event::{AppName, Generation, Kind};
 
 /// The word for an unknown generation in a routing key: the `*` of a topic exchange needs a word there.
@@ -121,6 +123,12 @@ impl FromStr for Template {
 
     fn from_str(text: &str) -> Result<Self, TemplateError> {
         Self::parse(text)
+    }
+}
+
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 

@@ -67,7 +67,7 @@ fn the_annotated_file_is_read_in_full() {
         partitions: partitions.try_into().ok(),
         queue_type: QueueType::Quorum,
     };
-    let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let pair = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
     let expected = [
         route("contoso-calls", queue("contoso.calls", 4)),
         Route {

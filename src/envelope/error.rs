@@ -4,8 +4,6 @@ use serde::Serialize;
 
 use crate::event::{Fault, Malformed};
 
-use super::{Element, media::MediaType};
-
 /// Maximum number of faults shown for a callback without any recognised envelope: a batch of thousands must not be
 /// answered with thousands.
 const FAULTS_SHOWN: usize = 32;
@@ -107,17 +105,11 @@ impl DecodeError {
         }
     }
 
-    pub(super) fn no_envelope(elements: Vec<Element>) -> Self {
-        let malformed = |element| match element {
-            Element::Malformed(Malformed { faults, .. }) => Some(faults),
-            Element::Event(_) => None,
-        };
+    pub(super) fn no_envelope(elements: impl Iterator<Item = Malformed>) -> Self {
         let faults = elements
-            .into_iter()
-            .filter_map(malformed)
             .enumerate()
-            .flat_map(|(index, faults)| {
-                faults.into_iter().map(move |fault| DecodeFault {
+            .flat_map(|(index, malformed)| {
+                malformed.faults.into_iter().map(move |fault| DecodeFault {
                     index: Some(index),
                     offset: None,
                     fault,
@@ -126,17 +118,6 @@ impl DecodeError {
             .take(FAULTS_SHOWN)
             .collect();
         Self::NoEnvelope { faults }
-    }
-
-    /// The same error under a content type: a body that is neither JSON nor labelled as JSON is 415
-    /// (docs/src/sender/answers.md, "Envelopes").
-    pub(super) fn under(self, media: MediaType, content_type: Option<&str>) -> Self {
-        match (&self, media) {
-            (Self::Json { problem, .. }, MediaType::Other) if problem.is_no_json_at_all() => {
-                Self::media_type(content_type)
-            }
-            _ => self,
-        }
     }
 
     /// Moves the position by `bytes`, which were skipped before the text.
@@ -202,7 +183,7 @@ impl JsonProblem {
     }
 
     /// True for a body that no reader would call JSON.
-    const fn is_no_json_at_all(&self) -> bool {
+    pub(super) const fn is_no_json_at_all(&self) -> bool {
         match self {
             Self::Empty | Self::Encoding(_) | Self::NotUtf8 | Self::Syntax(_) => true,
             Self::DuplicateName

@@ -9,7 +9,31 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, map::Entry};
 
-use super::{DecodeError, DecodeLimits, JsonProblem, position};
+use super::{DecodeError, JsonProblem, position};
+
+/// The limits of one body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Most events in one callback.
+    pub batch: usize,
+    /// How deeply arrays and objects may be nested, the batch's array included; at most 127, where the JSON parser
+    /// itself stops.
+    pub depth: usize,
+}
+
+impl DecodeLimits {
+    /// Nesting beyond this is refused (docs/src/operator/limits.md).
+    pub const DEPTH: usize = 64;
+
+    /// At most `batch` events, nested no deeper than [`DecodeLimits::DEPTH`].
+    #[must_use]
+    pub const fn new(batch: usize) -> Self {
+        Self {
+            batch,
+            depth: Self::DEPTH,
+        }
+    }
+}
 
 /// One value and its bytes, a slice of the body without a copy.
 pub(super) struct ParsedEvent {

@@ -8,10 +8,17 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::{Event, Fault, Malformed};
 
-use super::Element;
-
 /// `source` of an event whose sender named none and whose subject names no call leg.
 const NO_SOURCE: &str = "hookswitch:no-source";
+
+/// One element of a callback.
+#[derive(Clone, Debug)]
+pub enum Element {
+    /// Its envelope was recognised.
+    Event(Event),
+    /// It was not, but the envelope of another element was.
+    Malformed(Malformed),
+}
 
 /// The 128-bit XXH3 of an event's raw bytes: its content, for duplicates and for generated ids.
 #[must_use]

@@ -62,4 +62,15 @@ impl MediaType {
             _ => Self::Other,
         })
     }
+
+    /// The error of a body of this media type: one that is neither JSON nor labelled as JSON is 415
+    /// (docs/src/sender/answers.md, "Envelopes").
+    pub(super) fn judge(self, error: DecodeError, content_type: Option<&str>) -> DecodeError {
+        match (&error, self) {
+            (DecodeError::Json { problem, .. }, Self::Other) if problem.is_no_json_at_all() => {
+                DecodeError::media_type(content_type)
+            }
+            _ => error,
+        }
+    }
 }

@@ -21,45 +21,11 @@ mod tests;
 
 use bytes::Bytes;
 
-use crate::event::{Event, Malformed};
-
 pub use error::{DecodeError, DecodeFault, JsonProblem};
 pub use head::CallbackHead;
-pub use mapping::{digest, event_id, event_source};
+pub use json::DecodeLimits;
+pub use mapping::{Element, digest, event_id, event_source};
 pub use mark::is_array;
-
-/// The limits of one body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecodeLimits {
-    /// Most events in one callback.
-    pub batch: usize,
-    /// How deeply arrays and objects may be nested, the batch's array included; at most 127, where the JSON parser
-    /// itself stops.
-    pub depth: usize,
-}
-
-impl DecodeLimits {
-    /// Nesting beyond this is refused (docs/src/operator/limits.md).
-    pub const DEPTH: usize = 64;
-
-    /// At most `batch` events, nested no deeper than [`DecodeLimits::DEPTH`].
-    #[must_use]
-    pub const fn new(batch: usize) -> Self {
-        Self {
-            batch,
-            depth: Self::DEPTH,
-        }
-    }
-}
-
-/// One element of a callback.
-#[derive(Clone, Debug)]
-pub enum Element {
-    /// Its envelope was recognised.
-    Event(Event),
-    /// It was not, but the envelope of another element was.
-    Malformed(Malformed),
-}
 
 /// Decodes the events of a callback, in the order of its array. At least one element is an [`Element::Event`].
 ///
@@ -84,18 +50,21 @@ pub fn decode(
         Ok(parsed.into_iter().map(recognise).collect())
     });
     let elements: Vec<Element> = read.map_err(|error| {
-        error
-            .under(media, head.content_type)
+        media
+            .judge(error, head.content_type)
             .moved_by(mark::length(body))
     })?;
     let has_event = elements
         .iter()
         .any(|element| matches!(element, Element::Event(_)));
     if has_event {
-        Ok(elements)
-    } else {
-        Err(DecodeError::no_envelope(elements))
+        return Ok(elements);
     }
+    let malformed = elements.into_iter().filter_map(|element| match element {
+        Element::Malformed(malformed) => Some(malformed),
+        Element::Event(_) => None,
+    });
+    Err(DecodeError::no_envelope(malformed))
 }
 
 /// Tells the forms apart: CloudEvents have `specversion`, Event Grid and the private preview have `eventType`.

@@ -6,25 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use strum::{IntoStaticStr, VariantArray};
-
-use super::{metrics::ConnectionCounts, peer::Peer};
-
-/// Why one more connection is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case")]
-pub(super) enum ConnectionLimitReached {
-    /// The limit of all connections.
-    Total,
-    /// The limit of connections of this peer.
-    Peer,
-}
-
-impl ConnectionLimitReached {
-    pub(super) fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
+use super::{
+    metrics::{ConnectionCounts, ConnectionLimitReached},
+    peer::Peer,
+};
 
 /// The connection permits of one listener. Its lock is taken when a connection is accepted and when it ends.
 pub(super) struct ConnectionPermits {

@@ -5,13 +5,34 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
     connection_state::ConnectionState,
     metrics::{ConnectionCounts, CutReason},
-    server::ConnectionLimits,
 };
+
+/// The bounds of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections in total.
+    pub connections: usize,
+    /// Connections of one peer: one address of IPv4, one /64 of IPv6.
+    pub connections_per_peer: usize,
+    /// Request line and headers, in bytes as received.
+    pub head_bytes: usize,
+    /// From the first byte of a head (for the first request: from the start of the connection) to its last; also how
+    /// long the rest of a refused body is read.
+    pub head_timeout: Duration,
+    /// From an answer to the first byte of the next request.
+    pub idle_timeout: Duration,
+    /// How long a part of an answer may wait for the peer to read it.
+    pub answer_timeout: Duration,
+    /// Whether a new connection at the limit replaces the one that has waited for its peer the longest. For a listener
+    /// of one thread: a thread ends its own connections only.
+    pub evicts_idle: bool,
+}
 
 /// What the connections of one thread share.
 pub(super) struct Connections {

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use strum::{IntoStaticStr, VariantArray};
 
-use super::connection_permits::ConnectionLimitReached;
-
 /// Which listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
@@ -31,6 +29,22 @@ impl ListenerName {
             Self::Public => "server.tls",
             Self::Admin => "server.admin_tls",
         }
+    }
+}
+
+/// Why one more connection is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum ConnectionLimitReached {
+    /// The limit of all connections.
+    Total,
+    /// The limit of connections of this peer.
+    Peer,
+}
+
+impl ConnectionLimitReached {
+    fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Certificate, ConnectionMetrics, ListenerName,
     connection::Connection,
-    connection_permits::{ConnectionLimitReached, ConnectionPermits},
+    connection_permits::ConnectionPermits,
     connection_state::ConnectionState,
-    connections::Connections,
+    connections::{ConnectionLimits, Connections},
     lingering_close::LINGER_TIMEOUT,
-    metrics::{ConnectionCounts, CutReason},
+    metrics::{ConnectionCounts, ConnectionLimitReached, CutReason},
     refusal::ConnectionRefusal,
     stream::Stream,
 };
@@ -41,27 +41,6 @@ const REJECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// their task. At its own limit it would leave connections in the kernel's queue, where they are neither answered nor
 /// counted.
 const SLACK: usize = 256;
-
-/// The bounds of a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionLimits {
-    /// Connections in total.
-    pub connections: usize,
-    /// Connections of one peer: one address of IPv4, one /64 of IPv6.
-    pub connections_per_peer: usize,
-    /// Request line and headers, in bytes as received.
-    pub head_bytes: usize,
-    /// From the first byte of a head (for the first request: from the start of the connection) to its last; also how
-    /// long the rest of a refused body is read.
-    pub head_timeout: Duration,
-    /// From an answer to the first byte of the next request.
-    pub idle_timeout: Duration,
-    /// How long a part of an answer may wait for the peer to read it.
-    pub answer_timeout: Duration,
-    /// Whether a new connection at the limit replaces the one that has waited for its peer the longest. For a listener
-    /// of one thread: a thread ends its own connections only.
-    pub evicts_idle: bool,
-}
 
 /// The parts of a listener, except its handlers.
 #[derive(Clone, Debug)]

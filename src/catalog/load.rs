@@ -23,29 +23,40 @@ const DEFAULT_IDS: &str = "default";
 const BASE: &str = "hookswitch:///schemas/";
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
-pub(super) fn builtin() -> Result<Catalog, CatalogError> {
-    let files = files::builtin();
-    let table = parse_table(&files)?;
-    assemble(files, table, &[])
-}
-
-pub(super) fn with_directory(directory: &Path) -> Result<Catalog, CatalogError> {
-    let mut files = files::builtin();
-    let mut table = parse_table(&files)?;
-    let mut own = files::read(directory).map_err(|problems| CatalogError { problems })?;
-    if own.contains_key(TABLE) {
-        table.overlay(parse_table(&own)?);
-        let text = serde_json::to_string_pretty(&table)
-            .map_err(|error| CatalogProblem::new(TABLE, error.to_string()))?;
-        own.insert(TABLE.to_owned(), text + "\n");
+impl Catalog {
+    /// The catalogue that is compiled into the binary.
+    ///
+    /// # Errors
+    /// Only if the binary was built from broken files; a test prevents that.
+    pub fn builtin() -> Result<Self, CatalogError> {
+        let files = files::builtin();
+        let table = parse_table(&files)?;
+        assemble(files, table, &[])
     }
-    let names: Vec<String> = own
-        .keys()
-        .filter(|name| *name != TABLE && !files.contains_key(*name))
-        .cloned()
-        .collect();
-    files.extend(own);
-    assemble(files, table, &names)
+
+    /// The built-in catalogue overlaid by an operator's directory: rows of the same type and generation and schema
+    /// files of the same path replace ours, others are added and tried first.
+    ///
+    /// # Errors
+    /// Every problem found in the directory; then the whole directory is refused.
+    pub fn with_directory(directory: &Path) -> Result<Self, CatalogError> {
+        let mut files = files::builtin();
+        let mut table = parse_table(&files)?;
+        let mut own = files::read(directory).map_err(|problems| CatalogError { problems })?;
+        if own.contains_key(TABLE) {
+            table.overlay(parse_table(&own)?);
+            let text = serde_json::to_string_pretty(&table)
+                .map_err(|error| CatalogProblem::new(TABLE, error.to_string()))?;
+            own.insert(TABLE.to_owned(), text + "\n");
+        }
+        let names: Vec<String> = own
+            .keys()
+            .filter(|name| *name != TABLE && !files.contains_key(*name))
+            .cloned()
+            .collect();
+        files.extend(own);
+        assemble(files, table, &names)
+    }
 }
 
 fn parse_table(files: &Files) -> Result<CatalogTable, CatalogProblem> {

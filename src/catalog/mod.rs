@@ -90,23 +90,6 @@ struct CatalogEntry {
 }
 
 impl Catalog {
-    /// The catalogue that is compiled into the binary.
-    ///
-    /// # Errors
-    /// Only if the binary was built from broken files; a test prevents that.
-    pub fn builtin() -> Result<Self, CatalogError> {
-        load::builtin()
-    }
-
-    /// The built-in catalogue overlaid by an operator's directory: rows of the same type and generation and schema
-    /// files of the same path replace ours, others are added and tried first.
-    ///
-    /// # Errors
-    /// Every problem found in the directory; then the whole directory is refused.
-    pub fn with_directory(directory: &Path) -> Result<Self, CatalogError> {
-        load::with_directory(directory)
-    }
-
     /// Dispatches `event` on its type and shape, validates its data and reads its ids.
     #[must_use]
     pub fn examine(&self, event: &Event) -> CatalogMatch {

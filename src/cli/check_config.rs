@@ -13,7 +13,10 @@ use crate::{
     report::Chain,
 };
 
-use super::{CommandFailure, CommandOutcome, summary};
+use super::{
+    outcome::{CommandFailure, CommandOutcome},
+    summary,
+};
 
 /// Check a configuration and show every problem at once
 ///

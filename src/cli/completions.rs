@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, CommandFailure, CommandOutcome};
+use super::outcome::{CommandFailure, CommandOutcome};
 
 /// Print the completion script of a shell
 #[derive(Debug, Args)]
@@ -19,11 +19,12 @@ pub(super) struct CompletionsArgs {
 
 pub(super) fn run(
     args: &CompletionsArgs,
+    program: &mut clap::Command,
     out: &mut dyn Write,
 ) -> Result<CommandOutcome, CommandFailure> {
     let mut script = Vec::new();
     // Into memory first: the generator panics where it cannot write, and a closed pipe is not a bug.
-    clap_complete::generate(args.shell, &mut Cli::command(), "hookswitch", &mut script);
+    clap_complete::generate(args.shell, program, "hookswitch", &mut script);
     out.write_all(&script)?;
     Ok(CommandOutcome::Good)
 }

@@ -12,7 +12,7 @@ use crate::{
     route::Sink,
 };
 
-use super::{CommandFailure, CommandOutcome};
+use super::outcome::{CommandFailure, CommandOutcome};
 
 /// Take events from a queue, one per line
 ///

@@ -21,7 +21,7 @@ use hookswitch_emulator::{
 };
 
 use self::show::{Access, OutputStyle};
-use super::{CommandFailure, CommandOutcome};
+use super::outcome::{CommandFailure, CommandOutcome};
 
 /// How long deliveries may still take after Ctrl-C.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);

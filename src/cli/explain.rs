@@ -21,7 +21,7 @@ use crate::{
 };
 
 use super::{
-    CommandFailure, CommandOutcome,
+    outcome::{CommandFailure, CommandOutcome},
     payload::{self, Report},
 };
 

@@ -22,7 +22,7 @@ use crate::{
     route::{QUARANTINE, Sink, UNROUTED},
 };
 
-use super::{CommandFailure, CommandOutcome};
+use super::outcome::{CommandFailure, CommandOutcome};
 
 /// Send the events of many calls and verify what the queues deliver
 ///

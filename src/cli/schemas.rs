@@ -10,7 +10,7 @@ use crate::{
     config::{Schemas, open_catalog},
 };
 
-use super::{CommandFailure, CommandOutcome};
+use super::outcome::{CommandFailure, CommandOutcome};
 
 /// List, show or export the schemas of the catalogue
 #[derive(Debug, Args)]

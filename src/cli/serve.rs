@@ -11,7 +11,7 @@ use crate::{
     http,
 };
 
-use super::{CommandFailure, CommandOutcome};
+use super::outcome::{CommandFailure, CommandOutcome};
 
 /// Receive callbacks and deliver their events
 ///

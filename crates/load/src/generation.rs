@@ -1,6 +1,4 @@
-//! The generations of the API and what the events of a call are about in each.
-
-use super::shapes::{self, EventShape};
+//! The generations of the API, and the form of the events in each.
 
 /// A line of the API; its events have one form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,13 +28,6 @@ pub(super) enum Form {
     EventGrid,
     /// The same, and the receiver makes an id.
     PrivatePreview,
-}
-
-/// The events of one call: the first, those in between in turn, the last.
-pub(super) struct Script {
-    pub(super) first: &'static [EventShape],
-    pub(super) middle: &'static [EventShape],
-    pub(super) last: &'static [EventShape],
 }
 
 impl Generation {
@@ -86,18 +77,6 @@ impl Generation {
         match self {
             Self::Private2021 | Self::Public2021 | Self::Late2021 => false,
             Self::Beta2022 | Self::Preview2023 | Self::Ga | Self::EventGrid => true,
-        }
-    }
-
-    pub(super) const fn script(self) -> Script {
-        match self {
-            Self::Private2021 => shapes::PRIVATE_2021,
-            Self::Public2021 => shapes::PUBLIC_2021,
-            Self::Late2021 => shapes::LATE_2021,
-            Self::Beta2022 => shapes::BETA_2022,
-            Self::Preview2023 => shapes::PREVIEW_2023,
-            Self::Ga => shapes::GA,
-            Self::EventGrid => shapes::EVENT_GRID,
         }
     }
 }

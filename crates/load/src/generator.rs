@@ -7,6 +7,7 @@ use super::{
     form::{Grid, mapped_digest},
     generation::{Form, Generation},
     identity::{EventName, RunId},
+    shapes::{EventShape, Script},
     template::Template,
 };
 
@@ -65,13 +66,13 @@ impl Generator {
             .generations
             .iter()
             .map(|generation| {
-                let templates = |shapes: &[super::shapes::EventShape]| {
+                let templates = |shapes: &[EventShape]| {
                     shapes
                         .iter()
                         .map(|shape| Template::new(shape, *generation, content.bytes))
                         .collect()
                 };
-                let script = generation.script();
+                let script = Script::of(*generation);
                 Prepared {
                     generation: *generation,
                     first: templates(script.first),

@@ -5,7 +5,7 @@
 //! Every event carries the key of its call itself, also where the service's own does so only in its `source`: what
 //! order is promised over must not depend on events before it.
 
-use super::generation::{Generation, Script};
+use super::generation::Generation;
 
 /// An event: the last part of its type, the last part of its `source` or `subject` where the generation has one, and
 /// its own members of `data`.
@@ -13,6 +13,28 @@ pub(super) struct EventShape {
     pub(super) name: &'static str,
     place: &'static str,
     members: &'static str,
+}
+
+/// The events of one call: the first, those in between in turn, the last.
+pub(super) struct Script {
+    pub(super) first: &'static [EventShape],
+    pub(super) middle: &'static [EventShape],
+    pub(super) last: &'static [EventShape],
+}
+
+impl Script {
+    /// What a call of this generation sends.
+    pub(super) const fn of(generation: Generation) -> Self {
+        match generation {
+            Generation::Private2021 => PRIVATE_2021,
+            Generation::Public2021 => PUBLIC_2021,
+            Generation::Late2021 => LATE_2021,
+            Generation::Beta2022 => BETA_2022,
+            Generation::Preview2023 => PREVIEW_2023,
+            Generation::Ga => GA,
+            Generation::EventGrid => EVENT_GRID,
+        }
+    }
 }
 
 const fn shape(name: &'static str, place: &'static str, members: &'static str) -> EventShape {
@@ -68,7 +90,7 @@ fn cloud_event(name: &str, place: &str, members: &str, date: &str) -> String {
     )
 }
 
-pub(super) const GA: Script = Script {
+const GA: Script = Script {
     first: &[ga("CallConnected", "")],
     middle: &[
         shape(
@@ -122,7 +144,7 @@ const fn ga(name: &'static str, place: &'static str) -> EventShape {
     )
 }
 
-pub(super) const PREVIEW_2023: Script = Script {
+const PREVIEW_2023: Script = Script {
     first: &[dialog("DialogStarted")],
     middle: &[
         dialog("DialogConsent"),
@@ -144,7 +166,7 @@ const fn dialog(name: &'static str) -> EventShape {
     )
 }
 
-pub(super) const BETA_2022: Script = Script {
+const BETA_2022: Script = Script {
     first: &[beta("CallConnected")],
     middle: &[
         shape(
@@ -187,7 +209,7 @@ const fn beta(name: &'static str) -> EventShape {
     )
 }
 
-pub(super) const LATE_2021: Script = Script {
+const LATE_2021: Script = Script {
     first: &[late("connected")],
     middle: &[
         late("connected"),
@@ -215,7 +237,7 @@ const fn late(state: &'static str) -> EventShape {
     )
 }
 
-pub(super) const PUBLIC_2021: Script = Script {
+const PUBLIC_2021: Script = Script {
     first: &[shape(
         "CallConnectionStateChanged",
         "callState",
@@ -261,7 +283,7 @@ pub(super) const PUBLIC_2021: Script = Script {
 };
 
 /// Most of these have neither an id nor a free text, so our id is a member of its own: the schemas are open.
-pub(super) const PRIVATE_2021: Script = Script {
+const PRIVATE_2021: Script = Script {
     first: &[shape(
         "CallLegStateChanged",
         "callState",
@@ -302,7 +324,7 @@ pub(super) const PRIVATE_2021: Script = Script {
 };
 
 /// The call of Event Grid's events is the server call.
-pub(super) const EVENT_GRID: Script = Script {
+const EVENT_GRID: Script = Script {
     first: &[shape(
         "IncomingCall",
         "/caller/4:+15550102/recipient/4:+15550101",

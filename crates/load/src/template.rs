@@ -134,7 +134,7 @@ fn write_decimal(out: &mut Vec<u8>, mut number: u64, width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RunId;
+    use crate::{RunId, shapes::Script};
 
     fn written(template: &Template, index: u32) -> String {
         let mut out = Vec::new();
@@ -149,7 +149,7 @@ mod tests {
 
     fn every() -> impl Iterator<Item = (Generation, &'static EventShape)> {
         Generation::ALL.into_iter().flat_map(|generation| {
-            let script = generation.script();
+            let script = Script::of(generation);
             let all = script.first.iter().chain(script.middle).chain(script.last);
             all.map(move |shape| (generation, shape))
         })

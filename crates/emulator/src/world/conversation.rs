@@ -7,12 +7,11 @@ use rand::rngs::StdRng;
 
 use super::{
     super::{
-        event::{CallFacts, Generation, Happened, Participant},
+        event::{CallFacts, Generation, Happened, Participant, RecordingId},
         identity::Identifier,
         scenario::Answering,
     },
-    media::Playing,
-    request::{Api, Media, Operation, Wants},
+    request::{Api, Media, Operation, Recognize, Source, Wants},
 };
 
 /// A call, as all its participants share it.
@@ -97,6 +96,21 @@ pub(super) struct Leg {
     pub(super) pending: Vec<Pending>,
 }
 
+/// Something that plays on a leg, or waits to.
+#[derive(Clone, Debug)]
+pub(super) struct Playing {
+    /// `operationId` of 2021.
+    pub(super) id: String,
+    pub(super) what: Playable,
+    pub(super) operation: Operation,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Playable {
+    Prompt { sources: Vec<Source>, repeat: bool },
+    Recognize(Box<Recognize>),
+}
+
 /// An operation whose outcome comes later. It fails if the leg ends first.
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
@@ -116,6 +130,45 @@ pub(super) struct Listening {
     /// The sequence number of the last tone.
     pub(super) sequence: u64,
     pub(super) operation: Operation,
+}
+
+/// An incoming call that has not been answered.
+#[derive(Clone, Debug)]
+pub(super) struct Incoming {
+    pub(super) conversation: u64,
+    pub(super) from: Identifier,
+    pub(super) to: Identifier,
+}
+
+/// A recording that has not been stopped.
+#[derive(Clone, Debug)]
+pub(super) struct Recording {
+    pub(super) id: RecordingId,
+    pub(super) conversation: u64,
+    pub(super) active: bool,
+    pub(super) started: jiff::Timestamp,
+    pub(super) begun: Duration,
+    pub(super) callback: Option<String>,
+    /// When its last event goes out: the next one does not go out before that.
+    pub(super) told: Duration,
+    pub(super) facts: CallFacts,
+    pub(super) content: String,
+    pub(super) channel: String,
+    pub(super) format: String,
+}
+
+impl Recording {
+    pub(super) fn state(&self) -> &'static str {
+        if self.active { "active" } else { "inactive" }
+    }
+
+    pub(super) fn state_changed(&self) -> Happened {
+        Happened::RecordingStateChanged {
+            recording: self.id.clone(),
+            active: self.active,
+            started: Some(self.started),
+        }
+    }
 }
 
 impl Conversation {

@@ -7,15 +7,8 @@ use super::{
     super::{api_error::ApiError, event::GridHappened, identity::Identifier},
     Answer, PlannedAct, World,
     calls::{EVERYTHING, NewLeg},
+    conversation::Incoming,
 };
-
-/// An incoming call that has not been answered.
-#[derive(Clone, Debug)]
-pub(super) struct Incoming {
-    pub(super) conversation: u64,
-    from: Identifier,
-    to: Identifier,
-}
 
 impl World {
     /// Answers an incoming call.

@@ -12,24 +12,9 @@ use super::{
     },
     Operation, PlannedAct, Play, Recognize, Source, World,
     calls::participant_not_found,
-    conversation::{LegState, Listening},
+    conversation::{LegState, Listening, Playable, Playing},
     participants::operation_failed,
 };
-
-/// Something that plays on a leg, or waits to.
-#[derive(Clone, Debug)]
-pub(super) struct Playing {
-    /// `operationId` of 2021.
-    pub(super) id: String,
-    pub(super) what: Playable,
-    pub(super) operation: Operation,
-}
-
-#[derive(Clone, Debug)]
-pub(super) enum Playable {
-    Prompt { sources: Vec<Source>, repeat: bool },
-    Recognize(Box<Recognize>),
-}
 
 /// How long a tone that the application sends sounds.
 const TONE: Duration = Duration::from_millis(300);

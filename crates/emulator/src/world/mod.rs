@@ -36,27 +36,17 @@ use super::{
 };
 
 use self::{
-    conversation::{Conversation, Leg, LegState},
-    incoming::Incoming,
+    conversation::{Conversation, Incoming, Leg, LegState, Recording},
     plan::{PlannedAct, Schedule},
-    recordings::Recording,
 };
 pub(crate) use self::{
+    plan::QueuedNotice,
     request::{
         Add, Answer, Api, Choice, Connect, Create, DtmfOptions, Input, Media, Operation, Place,
         Play, Recognize, Recorded, Source, StartRecording, Subscription, Transfer, Wants,
     },
     view::{CallView, RecordingView},
 };
-
-/// An event for a recipient.
-#[derive(Clone, Debug)]
-pub(crate) enum QueuedNotice {
-    /// To the application of a call.
-    Call(Notice),
-    /// To Event Grid's subscriber.
-    Grid(GridNotice),
-}
 
 /// What a world is made of.
 #[derive(Clone, Debug)]

@@ -2,7 +2,23 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{super::event::Tone, QueuedNotice, recognize::RecognizeOutcome};
+use super::{
+    super::{
+        event::{GridNotice, Notice, Tone},
+        identity::Identifier,
+    },
+    recognize::RecognizeOutcome,
+    request::Operation,
+};
+
+/// An event for a recipient.
+#[derive(Clone, Debug)]
+pub(crate) enum QueuedNotice {
+    /// To the application of a call.
+    Call(Notice),
+    /// To Event Grid's subscriber.
+    Grid(GridNotice),
+}
 
 /// A planned change. It checks itself, when it is due, whether it still can be made.
 #[derive(Clone, Debug)]
@@ -53,8 +69,17 @@ pub(super) enum PlannedAct {
     /// A transfer is accepted or not.
     Transferred {
         leg: String,
-        transfer: Box<super::transfer::Transferring>,
+        transfer: Box<Transferring>,
     },
+}
+
+/// A transfer that the target has not answered yet.
+#[derive(Clone, Debug)]
+pub(super) struct Transferring {
+    pub(super) target: Identifier,
+    pub(super) transferee: Identifier,
+    pub(super) operation: Operation,
+    pub(super) pending: String,
 }
 
 /// By time, and within the same time in the order of planning.

@@ -11,43 +11,14 @@ use super::{
             CallFacts, Generation, GridHappened, Happened, Notice, RecordingId, ResultInformation,
         },
     },
-    Place, PlannedAct, QueuedNotice, Recorded, RecordingView, StartRecording, World, guid,
+    Place, PlannedAct, QueuedNotice, Recorded, RecordingView, StartRecording, World,
+    conversation::Recording,
+    guid,
     request::Api,
 };
 
 /// From an `inactive` without a start to the `active` that follows it: 138 ms where the service was recorded.
 const UNTIL_ACTIVE: Duration = Duration::from_millis(140);
-
-/// A recording that has not been stopped.
-#[derive(Clone, Debug)]
-pub(super) struct Recording {
-    id: RecordingId,
-    pub(super) conversation: u64,
-    active: bool,
-    started: jiff::Timestamp,
-    begun: Duration,
-    callback: Option<String>,
-    /// When its last event goes out: the next one does not go out before that.
-    told: Duration,
-    facts: CallFacts,
-    content: String,
-    channel: String,
-    format: String,
-}
-
-impl Recording {
-    pub(super) fn state(&self) -> &'static str {
-        if self.active { "active" } else { "inactive" }
-    }
-
-    fn state_changed(&self) -> Happened {
-        Happened::RecordingStateChanged {
-            recording: self.id.clone(),
-            active: self.active,
-            started: Some(self.started),
-        }
-    }
-}
 
 impl World {
     /// Records a conversation. One at a time.

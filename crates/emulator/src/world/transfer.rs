@@ -4,22 +4,13 @@ use super::{
     super::{
         api_error::ApiError,
         event::{Happened, ResultInformation},
-        identity::Identifier,
         scenario::Answering,
     },
-    Operation, PlannedAct, Transfer, World,
+    PlannedAct, Transfer, World,
     calls::{participant_not_found, refusal},
     conversation::LegState,
+    plan::Transferring,
 };
-
-/// A transfer that the target has not answered yet.
-#[derive(Clone, Debug)]
-pub(super) struct Transferring {
-    target: Identifier,
-    transferee: Identifier,
-    operation: Operation,
-    pending: String,
-}
 
 impl World {
     /// Transfers a participant to another target.

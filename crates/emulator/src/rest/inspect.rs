@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Backend, RestApi,
+    backend::{Backend, RestApi},
     body::{self, BodyMembers},
     response::{ApiResponse, ErrorForm, refusal},
 };

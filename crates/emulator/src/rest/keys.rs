@@ -7,7 +7,7 @@ use actix_web::{
 
 use serde_json::json;
 
-use super::{Backend, RestApi, host};
+use super::backend::{Backend, RestApi, host};
 
 const KEYS: &str = "/calling/keys";
 

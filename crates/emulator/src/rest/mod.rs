@@ -5,6 +5,7 @@
 
 mod address;
 mod auth;
+mod backend;
 mod body;
 mod endpoint;
 mod ga;
@@ -29,76 +30,23 @@ use actix_web::{
     http::header::{self, HeaderName, HeaderValue},
     web::{self, ServiceConfig},
 };
-use serde_json::Value;
 
+pub(super) use self::backend::{Backend, Documents, RestApi};
 pub(super) use self::tls::{ServerCertificate, TlsError};
 use self::{
     address::RequestAddress,
     auth::SignedRequest,
-    repeat::{Repeats, RequestFingerprint},
+    backend::{header_of, host},
+    repeat::RequestFingerprint,
     response::{ApiResponse, ErrorForm, refusal},
 };
-use super::{api_error::ApiError, event::Generation, world::World};
+use super::{api_error::ApiError, event::Generation};
 
 /// Bytes of a body. The service's own limit is not documented; its longest documented body is far below this.
 const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
 const REPEATABILITY_ID: &str = "repeatability-request-id";
 const REPEATABILITY_RESULT: &str = "repeatability-result";
-
-/// What the API needs of the service behind it.
-pub(super) trait Backend: 'static {
-    /// Runs a request against the world at the present moment, and sends off the resulting events.
-    ///
-    /// # Errors
-    /// The errors of the request.
-    fn ask<T>(
-        &self,
-        request: impl FnOnce(&mut World) -> Result<T, ApiError>,
-    ) -> Result<T, ApiError>;
-
-    /// The access key, decoded; `None` turns authentication off.
-    fn access_key(&self) -> Option<&[u8]>;
-
-    /// The documents by which receivers check the tokens of callbacks.
-    fn public_documents(&self) -> &Documents;
-
-    /// Every delivery with its answer, as JSON.
-    fn callbacks(&self) -> Value;
-
-    /// The counters so far, as JSON.
-    fn summary(&self) -> Value;
-
-    /// Event Grid's subscriber consents; returns whether `code` is the expected one.
-    fn consent(&self, code: &str) -> bool;
-
-    /// A request was answered; `path` without its query.
-    fn answered(&self, method: &str, path: &str, status: u16);
-}
-
-/// The documents by which receivers check the tokens of callbacks.
-#[derive(Clone, Debug)]
-pub(super) struct Documents {
-    /// The OpenID configuration, whose `jwks_uri` is `/calling/keys` of this listener.
-    pub(super) openid: Value,
-    /// The JSON Web Key Set.
-    pub(super) jwks: Value,
-}
-
-/// The service, and the requests that it has answered. One for all threads of all listeners.
-pub(super) struct RestApi<B> {
-    backend: B,
-    repeats: Repeats,
-}
-
-impl<B: Backend> RestApi<B> {
-    pub(super) fn new(backend: B) -> Self {
-        Self {
-            backend,
-            repeats: Repeats::default(),
-        }
-    }
-}
 
 /// The routes of the emulator; for `App::configure`.
 pub(super) fn configure<B: Backend>(api: web::Data<RestApi<B>>) -> impl FnOnce(&mut ServiceConfig) {
@@ -220,25 +168,11 @@ impl<B: Backend> RestApi<B> {
     }
 }
 
-/// As the client named it; HTTP/2 has it in the address.
-fn host(request: &HttpRequest) -> Option<&str> {
-    header_of(request, "host").or_else(|| {
-        request
-            .uri()
-            .authority()
-            .map(|authority| authority.as_str())
-    })
-}
-
 fn path_and_query(request: &HttpRequest) -> &str {
     request
         .uri()
         .path_and_query()
         .map_or("/", |sent| sent.as_str())
-}
-
-fn header_of<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
-    request.headers().get(name)?.to_str().ok()
 }
 
 fn too_large() -> ApiError {

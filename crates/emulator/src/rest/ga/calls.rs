@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     super::{body::BodyMembers, endpoint::OperationRequest, response::ApiResponse},
-    CALLBACK, context, locator,
+    members::{CALLBACK, context, locator},
 };
 use crate::{
     api_error::ApiError,

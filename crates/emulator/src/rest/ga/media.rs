@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{body::BodyMembers, endpoint::OperationRequest, response::ApiResponse},
-    CALLBACK, context,
+    members::{CALLBACK, context},
 };
 use crate::{
     api_error::ApiError,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{body::BodyMembers, endpoint::OperationRequest, response::ApiResponse},
-    CALLBACK, context, with_context,
+    members::{CALLBACK, context, with_context},
 };
 use crate::{
     api_error::ApiError,

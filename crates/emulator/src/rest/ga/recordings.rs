@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     super::{body::BodyMembers, endpoint::OperationRequest, response::ApiResponse},
-    locator,
+    members::locator,
 };
 use crate::{
     api_error::ApiError,

@@ -19,7 +19,8 @@ mod wire;
 mod world;
 
 pub use activity::{Activity, ActivityFeed, AnsweredRequest, MissedActivity};
-pub use delivery::{Attempt, AttemptOutcome, Misbehaviour, MisbehaviourError};
+pub use delivery::{Attempt, AttemptOutcome, EventGrid, Misbehaviour, MisbehaviourError, Summary};
 pub use scenario::Scenario;
 pub use service::{Emulator, EmulatorError};
-pub use settings::{DEFAULT_ACCESS_KEY, EventGrid, GridSchema, Settings, Summary, default_retries};
+pub use settings::{DEFAULT_ACCESS_KEY, Settings, default_retries};
+pub use wire::GridSchema;

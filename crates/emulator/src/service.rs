@@ -24,11 +24,11 @@ use uuid::Uuid;
 use super::{
     activity::{ActivityFeed, AnsweredRequest},
     api_error::ApiError,
-    delivery::{Deliveries, EventTarget, Form, Options, RetryDelays, StartError},
+    delivery::{Deliveries, EventTarget, Form, Options, RetryDelays, StartError, Summary},
     event::{GridNotice, Notice},
     rest::{self, Backend, Documents, RestApi, ServerCertificate, TlsError},
-    settings::{GridSchema, Settings, Summary},
-    wire::{self, Body, Rendered, Resource},
+    settings::Settings,
+    wire::{self, Body, GridSchema, Rendered, Resource},
     world::{QueuedNotice, Setup, World},
 };
 

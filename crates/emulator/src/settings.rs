@@ -1,10 +1,11 @@
 //! What an emulator is started with.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use serde::Serialize;
-
-use super::{delivery::Misbehaviour, scenario::Scenario};
+use super::{
+    delivery::{EventGrid, Misbehaviour},
+    scenario::Scenario,
+};
 
 /// The access key that the emulator uses and prints if none is given: base64 of a sentence that says that it is not a
 /// secret.
@@ -37,61 +38,6 @@ pub struct Settings {
     pub event_grid: Option<EventGrid>,
     /// PEM file of authorities that are trusted for `https` callbacks besides the usual ones.
     pub callback_ca: Option<PathBuf>,
-}
-
-/// An Event Grid subscription of the resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventGrid {
-    /// The webhook.
-    pub url: String,
-    /// Its delivery schema.
-    pub schema: GridSchema,
-    /// Whether the webhook is asked for its consent before anything is delivered, as the service does.
-    pub handshake: bool,
-}
-
-/// The delivery schema of an Event Grid subscription.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum GridSchema {
-    /// `EventGridSchema`.
-    #[default]
-    EventGrid,
-    /// `CloudEventSchemaV1_0`.
-    CloudEvents,
-}
-
-/// Deliveries counted, as the closing line shows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Summary {
-    /// Of the run.
-    pub seed: u64,
-    /// Calls made, answered or joined.
-    pub calls: u64,
-    /// Events that were to be delivered, each counted once.
-    pub events: u64,
-    /// Callbacks posted, attempts included.
-    pub posts: u64,
-    /// Events that a 2xx accepted.
-    pub accepted: u64,
-    /// Events given up, after the last attempt.
-    pub given_up: u64,
-    /// Misbehaviour by name (`reorder`, `duplicate`, ...).
-    pub misbehaved: BTreeMap<&'static str, u64>,
-    /// Pairs of events of one call to one URL that were first posted in the wrong order.
-    pub out_of_order: u64,
-    /// Answers by status; 0 for none.
-    pub answers: BTreeMap<u16, u64>,
-}
-
-impl Summary {
-    /// Events that are still to be delivered.
-    #[must_use]
-    pub fn left(&self) -> u64 {
-        self.events
-            .saturating_sub(self.accepted)
-            .saturating_sub(self.given_up)
-    }
 }
 
 /// The default waits between attempts. What the service does is not known (docs/src/reference/acs-events.md, "How

@@ -7,10 +7,19 @@ use uuid::Uuid;
 
 use super::super::{
     event::{Generation, GridNotice, Notice},
-    settings::GridSchema,
+    wire::{Body, GridSchema, Rendered},
 };
 
-pub(super) use super::super::wire::{Body, Rendered};
+/// An Event Grid subscription of the resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventGrid {
+    /// The webhook.
+    pub url: String,
+    /// Its delivery schema.
+    pub schema: GridSchema,
+    /// Whether the webhook is asked for its consent before anything is delivered, as the service does.
+    pub handshake: bool,
+}
 
 /// The target, whose events may share a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

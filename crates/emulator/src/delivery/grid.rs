@@ -14,15 +14,12 @@ use serde_json::json;
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    super::settings::{EventGrid, GridSchema},
+    super::wire::GridSchema,
     client,
+    event::EventGrid,
     log::{Attempt, AttemptOutcome, milliseconds},
-    post::{Poster, shown},
+    post::{ORIGIN, Poster, SUBSCRIPTION, shown},
 };
-/// `aeg-subscription-name`.
-pub(super) const SUBSCRIPTION: &str = "HOOKSWITCH-EMULATOR";
-/// The origin that asks for consent, and that delivers later.
-pub(super) const ORIGIN: &str = "eventgrid.azure.net";
 /// Type of the event that asks, in Event Grid's own schema.
 const VALIDATION: &str = "Microsoft.EventGrid.SubscriptionValidationEvent";
 /// How long the webhook may take to answer, in real time.

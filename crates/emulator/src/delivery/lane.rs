@@ -13,7 +13,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::{Builder, Uuid};
 
 use super::{
-    event::{EventTarget, InFlightEvent, Rendered},
+    super::wire::Rendered,
+    event::{EventTarget, InFlightEvent},
     misbehave::{EventCoordinates, EventFate, Misbehaviour, MisbehaviourKind, randomness},
     plan::{Planner, PlannerStep},
     post::{Poster, Recipient},

@@ -1,7 +1,7 @@
 //! What was posted and the result: the last deliveries in full, all of them counted.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -10,12 +10,46 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use super::{super::settings::Summary, event::InFlightEvent, misbehave::MisbehaviourKind};
+use super::{event::InFlightEvent, misbehave::MisbehaviourKind};
 
 /// How many attempts are kept for `GET /_emulator/callbacks`.
 const KEPT: usize = 10_000;
 /// How far a slow reader of the feed may fall behind before it misses entries.
 const NEWS: usize = 1_024;
+
+/// Deliveries counted, as the closing line shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Of the run.
+    pub seed: u64,
+    /// Calls made, answered or joined.
+    pub calls: u64,
+    /// Events that were to be delivered, each counted once.
+    pub events: u64,
+    /// Callbacks posted, attempts included.
+    pub posts: u64,
+    /// Events that a 2xx accepted.
+    pub accepted: u64,
+    /// Events given up, after the last attempt.
+    pub given_up: u64,
+    /// Misbehaviour by name (`reorder`, `duplicate`, ...).
+    pub misbehaved: BTreeMap<&'static str, u64>,
+    /// Pairs of events of one call to one URL that were first posted in the wrong order.
+    pub out_of_order: u64,
+    /// Answers by status; 0 for none.
+    pub answers: BTreeMap<u16, u64>,
+}
+
+impl Summary {
+    /// Events that are still to be delivered.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.events
+            .saturating_sub(self.accepted)
+            .saturating_sub(self.given_up)
+    }
+}
 
 /// One finished attempt to deliver.
 #[derive(Clone, Debug, Serialize)]

@@ -20,12 +20,10 @@ use rand::RngExt;
 use tokio::{runtime::Handle, sync::watch, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    event::{GridNotice, Notice},
-    settings::{EventGrid, Summary},
-};
+use super::event::{GridNotice, Notice};
 
-pub use self::log::{Attempt, AttemptOutcome};
+pub use self::event::EventGrid;
+pub use self::log::{Attempt, AttemptOutcome, Summary};
 pub use self::misbehave::{Misbehaviour, MisbehaviourError};
 pub(crate) use self::{
     client::ClientError,

@@ -19,16 +19,19 @@ use reqwest::{
 use super::{
     super::{
         event::Generation,
-        settings::{EventGrid, GridSchema},
+        wire::{Body, GridSchema},
     },
     client,
-    event::{Body, EventTarget, Form, InFlightEvent},
-    grid,
+    event::{EventGrid, EventTarget, Form, InFlightEvent},
     log::{Attempt, AttemptOutcome, DeliveryLog, milliseconds},
     misbehave::ConnectionDrop,
     plan::PlannedPost,
     token::Signer,
 };
+/// `aeg-subscription-name`.
+pub(super) const SUBSCRIPTION: &str = "HOOKSWITCH-EMULATOR";
+/// The origin that asks for consent, and that delivers later.
+pub(super) const ORIGIN: &str = "eventgrid.azure.net";
 /// For the answer to a callback, in real time: the receiver is not faster because calls are.
 const CALLBACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// For Event Grid's (docs/src/reference/acs-events.md, "How Event Grid delivers").
@@ -254,17 +257,14 @@ impl Poster {
                 );
                 headers.insert(
                     named("aeg-subscription-name"),
-                    HeaderValue::from_static(grid::SUBSCRIPTION),
+                    HeaderValue::from_static(SUBSCRIPTION),
                 );
                 headers.insert(named("aeg-delivery-count"), HeaderValue::from(attempt - 1));
                 headers.insert(named("aeg-data-version"), HeaderValue::from_static("1.0"));
                 headers.insert(named("aeg-metadata-version"), HeaderValue::from_static("1"));
             }
             EventTarget::Grid(GridSchema::CloudEvents) => {
-                headers.insert(
-                    reqwest::header::ORIGIN,
-                    HeaderValue::from_static(grid::ORIGIN),
-                );
+                headers.insert(reqwest::header::ORIGIN, HeaderValue::from_static(ORIGIN));
             }
         }
         headers

@@ -18,11 +18,12 @@ use uuid::Uuid;
 
 use super::{
     super::{
+        delivery::EventGrid,
         event::{
             CallFacts, Generation, GridHappened, GridNotice, Happened, Notice, RecordingId, Tone,
         },
         identity::Identifier,
-        settings::{EventGrid, GridSchema},
+        wire::GridSchema,
         wire::{Body, Rendered},
     },
     token::ISSUER,

@@ -11,9 +11,8 @@ use super::{
         event::{Happened, Notice, Recognized, ResultInformation},
         identity::Identifier,
     },
-    CallbackEvent,
     identifier::RawIdFirst,
-    kind_of, object, start_of_recording,
+    rendered::{CallbackEvent, kind_of, object, start_of_recording},
 };
 
 /// A point in the history of the API. Versions begin with their date, so that strings compare like dates, and a preview

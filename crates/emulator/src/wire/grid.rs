@@ -13,12 +13,20 @@ use super::{
     super::{
         event::{GridHappened, GridNotice, Participant},
         identity::Identifier,
-        settings::GridSchema,
     },
-    Rendered,
     identifier::{IdentifierMember, KindFirst},
-    kind_of, object, time_with_z,
+    rendered::{Rendered, kind_of, object, time_with_z},
 };
+
+/// The delivery schema of an Event Grid subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GridSchema {
+    /// `EventGridSchema`.
+    #[default]
+    EventGrid,
+    /// `CloudEventSchemaV1_0`.
+    CloudEvents,
+}
 
 /// The Communication Services resource that events are of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::{
     super::event::{CallFacts, Happened, Notice, ResultInformation, Tone},
     identifier::Pascal,
-    kind_of, object, public, start_of_recording, time_with_z,
+    public,
+    rendered::{kind_of, object, start_of_recording, time_with_z},
 };
 
 #[derive(Serialize)]

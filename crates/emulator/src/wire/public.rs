@@ -8,9 +8,8 @@ use uuid::Uuid;
 
 use super::{
     super::event::{CallFacts, Happened, Notice, ResultInformation, Tone},
-    CallbackEvent,
     identifier::WithNulls,
-    kind_of, object, start_of_recording,
+    rendered::{CallbackEvent, kind_of, object, start_of_recording},
 };
 
 #[derive(Serialize)]

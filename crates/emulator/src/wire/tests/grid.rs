@@ -9,6 +9,7 @@ use super::{
             identity::Identifier,
         },
         published_shape::{Shape, check_sample, sample},
+        rendered::kind_of,
         *,
     },
     at, participants, recording_id, user,

@@ -16,6 +16,7 @@ use super::{
         },
         identity::Identifier,
     },
+    rendered::{kind_of, time_with_offset, time_with_z},
     *,
 };
 

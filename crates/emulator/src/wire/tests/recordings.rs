@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{
     super::{
         super::event::{GridHappened, GridNotice, Happened, RecordingId, ResultInformation},
+        rendered::start_of_recording,
         *,
     },
     CONNECTION, ENDPOINT, RESOURCE, VERSIONS, at, json, notice, recording, recording_id, rendered,

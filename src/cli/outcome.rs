@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_pipe_is_no_failure_and_other_errors_are() {
+    fn a_closed_pipe_is_not_a_failure_and_other_errors_are() {
         let error = |kind| CommandFailure::from(io::Error::from(kind));
         assert!(error(io::ErrorKind::BrokenPipe).is_closed_pipe());
         assert!(!error(io::ErrorKind::StorageFull).is_closed_pipe());

@@ -151,7 +151,7 @@ pub(crate) fn run(input: &[u8]) {
     }
     let (mut journal, handles) = match open(path) {
         Ok(opened) => opened,
-        Err(JournalError::Newer { .. }) if damage != Damage::None => return,
+        Err(JournalError::Format { .. }) if damage != Damage::None => return,
         Err(error) => panic!("recovery always starts: {error:?}"),
     };
     let (mut kept, mut missed) = (0, 0);

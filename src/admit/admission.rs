@@ -293,7 +293,7 @@ impl Admission {
 
     /// What the transaction of this group must write, each row once.
     #[must_use]
-    pub fn changes(&self) -> Changes<'_> {
+    pub fn changes(&self) -> Changes {
         let mut changes = Changes {
             forget_before: [
                 (DuplicateWindowName::Named, &self.named),
@@ -304,9 +304,9 @@ impl Admission {
             .filter(|((_, window), stored)| window.first() != *stored)
             .map(|((name, window), _)| (name, window.first()))
             .collect(),
-            calls_gone: &self.gone.calls,
-            bindings_gone: &self.gone.bindings,
-            sequences_gone: &self.gone.sequences,
+            calls_gone: self.gone.calls.clone(),
+            bindings_gone: self.gone.bindings.clone(),
+            sequences_gone: self.gone.sequences.clone(),
             ..Changes::default()
         };
         let (mut calls, mut bindings, mut sequences) = (Vec::new(), Vec::new(), Vec::new());
@@ -352,8 +352,8 @@ impl Admission {
                 let call = self.calls.value(slot).as_ref()?;
                 Some(CallRow {
                     row: self.calls.row(slot),
-                    app: &call.app,
-                    key: &call.key,
+                    app: call.app.clone(),
+                    key: call.key.clone(),
                     used: self.now,
                 })
             })

@@ -1,11 +1,15 @@
 //! The changes that admission wants written, as rows of its tables.
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use crate::{
     event::{AppName, CallKey},
     route::DestinationId,
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DuplicateWindowName {
     /// Events with an id: 24 h.
     Named,
@@ -35,7 +39,7 @@ impl DuplicateWindowName {
 }
 
 /// A key of a duplicate window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the columns of a table")]
 pub struct DuplicateRow {
     pub window: DuplicateWindowName,
@@ -45,17 +49,17 @@ pub struct DuplicateRow {
     pub at: i64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the columns of a table")]
-pub struct CallRow<'a> {
+pub struct CallRow {
     pub row: i64,
-    pub app: &'a AppName,
-    pub key: &'a CallKey,
+    pub app: AppName,
+    pub key: CallKey,
     pub used: i64,
 }
 
 /// The meaning of another id of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the columns of a table")]
 pub struct BindingRow {
     pub row: i64,
@@ -67,7 +71,7 @@ pub struct BindingRow {
 }
 
 /// The sequence of a call at a destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the columns of a table")]
 pub struct SequenceRow {
     pub row: i64,
@@ -78,17 +82,49 @@ pub struct SequenceRow {
     pub used: i64,
 }
 
-/// Rows to write (insert or replace, by row) and to delete.
-#[derive(Debug, Default)]
+/// Rows to write (insert or replace, by row) and to delete. Rows are never used again.
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "one member for each table")]
-pub struct Changes<'a> {
+pub struct Changes {
+    /// By window, in order of position and without gaps.
     pub duplicates: Vec<DuplicateRow>,
     /// Keys before this position have left the window.
     pub forget_before: Vec<(DuplicateWindowName, i64)>,
-    pub calls: Vec<CallRow<'a>>,
+    pub calls: Vec<CallRow>,
     pub bindings: Vec<BindingRow>,
     pub sequences: Vec<SequenceRow>,
-    pub calls_gone: &'a [i64],
-    pub bindings_gone: &'a [i64],
-    pub sequences_gone: &'a [i64],
+    pub calls_gone: Vec<i64>,
+    pub bindings_gone: Vec<i64>,
+    pub sequences_gone: Vec<i64>,
+}
+
+impl Changes {
+    /// Adds the changes of the next commit. Afterwards [`Changes::once_each`] removes what they have replaced.
+    pub fn add(&mut self, next: Self) {
+        self.duplicates.extend(next.duplicates);
+        self.forget_before.extend(next.forget_before);
+        self.calls.extend(next.calls);
+        self.bindings.extend(next.bindings);
+        self.sequences.extend(next.sequences);
+        self.calls_gone.extend(next.calls_gone);
+        self.bindings_gone.extend(next.bindings_gone);
+        self.sequences_gone.extend(next.sequences_gone);
+    }
+
+    /// The same changes with each row once, as it was written last.
+    #[must_use]
+    pub fn once_each(mut self) -> Self {
+        self.calls = last_of_each(self.calls, |row| row.row, &self.calls_gone);
+        self.bindings = last_of_each(self.bindings, |row| row.row, &self.bindings_gone);
+        self.sequences = last_of_each(self.sequences, |row| row.row, &self.sequences_gone);
+        self
+    }
+}
+
+fn last_of_each<T>(rows: Vec<T>, row: impl Fn(&T) -> i64, gone: &[i64]) -> Vec<T> {
+    let mut last: BTreeMap<i64, T> = rows.into_iter().map(|one| (row(&one), one)).collect();
+    for row in gone {
+        last.remove(row);
+    }
+    last.into_values().collect()
 }

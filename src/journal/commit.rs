@@ -6,6 +6,7 @@ use crate::dispatch::Owed;
 
 use super::{
     JournalRefusal,
+    commit_log::LogEntry,
     directory::HEADROOM_BYTES,
     disk_state::{is_busy, is_disk_full},
     file_limit,
@@ -194,6 +195,21 @@ impl JournalWriter {
         self.condition.writes() && !(self.deletes.deliveries.is_empty() && self.poisoned.is_empty())
     }
 
+    /// Leaves nothing in the log of commits, so that a start has nothing to do.
+    pub(super) fn fold_log(&self) -> rusqlite::Result<()> {
+        if !self.condition.writes() || self.store.log_bytes() == 0 {
+            return Ok(());
+        }
+        self.store.begin()?;
+        let folded = self.store.fold_log().and_then(|()| self.store.commit());
+        if folded.is_ok() {
+            self.set_mark(0);
+        } else {
+            self.store.roll_back();
+        }
+        folded
+    }
+
     fn transaction(
         &self,
         staged: &[StagedCallback],
@@ -207,18 +223,26 @@ impl JournalWriter {
                 store.insert_destination(id, &destination)?;
             }
         }
-        store.delete_deliveries(self.deletes.deliveries.iter().copied())?;
-        store.delete_records(self.deletes.records.iter().copied())?;
-        let records = || staged.iter().flat_map(|callback| &callback.records);
-        store.insert_records(records().map(|new| (&*new.record, new.facts.as_str())))?;
-        store.insert_deliveries(
-            records()
-                .flat_map(|new| &new.deliveries)
-                .map(|delivery| &delivery.row),
-        )?;
-        store.delete_deliveries(moved.iter().map(|moved| moved.old))?;
-        store.insert_deliveries(moved.iter().map(|moved| &moved.row))?;
-        store.write(&self.admission.changes())?;
+        store.delete_records(&self.deletes.records)?;
+        let records = staged.iter().flat_map(|callback| &callback.records);
+        store.insert_records(records.map(|new| (&*new.record, new.facts.as_str())))?;
+        let new = staged.iter().flat_map(StagedCallback::deliveries);
+        let settled = self.deletes.deliveries.iter().copied();
+        store.append_to_log(&LogEntry {
+            pending: new
+                .map(|delivery| delivery.row.clone())
+                .chain(moved.iter().map(|moved| moved.row.clone()))
+                .collect(),
+            settled: settled
+                .chain(moved.iter().map(|moved| moved.old))
+                .map(|delivery| delivery.0.cast_signed())
+                .collect(),
+            changes: self.admission.changes(),
+        })?;
+        // What has moved is found by its row only. Without anything new the disk may be full.
+        if !moved.is_empty() || (store.log_bytes() >= self.fold_bytes && !staged.is_empty()) {
+            store.fold_log()?;
+        }
         let stamp = self.clock.due();
         if let Some(stamp) = &stamp {
             store.write_stamp(stamp)?;

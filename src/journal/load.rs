@@ -6,7 +6,7 @@ use rusqlite::{Connection, ErrorCode, Row};
 use uuid::Uuid;
 
 use crate::{
-    admit::{Admission, AdmissionLimits, DuplicateRow, DuplicateWindowName},
+    admit::{Admission, AdmissionLimits, DuplicateWindowName},
     dispatch::{DeliveryId, Lane, Owed, RecordId},
     event::{AppName, CallKey},
     route::DestinationId,
@@ -16,7 +16,8 @@ use super::{
     Destinations,
     clock::Stamp,
     index::{IndexedDelivery, PendingIndex},
-    store::{DELIVERY_COLUMNS, DeliveryColumns, FORMAT, Store},
+    rows::{DELIVERY_COLUMNS, DeliveryColumns, DuplicateKeys},
+    store::{FORMAT, Store},
 };
 
 /// Databases up to this size are checked page by page; larger ones would delay a restart.
@@ -45,7 +46,7 @@ pub(super) struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
     #[error("its format is {0}")]
-    Newer(i64),
+    Format(i64),
     /// It can be opened, but its content is inconsistent: salvage what can be read.
     #[error("it is damaged: {0}")]
     Damaged(String),
@@ -81,15 +82,16 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Loads the journal in `store`.
+/// Loads the journal in `store`, and begins the transaction that [`count_opening`] commits.
 pub(super) fn load(store: &Store, limits: AdmissionLimits) -> Result<Loaded, LoadError> {
     let connection = store.connection();
     let format: i64 = meta(connection, "format")?;
-    if format > FORMAT {
-        return Err(LoadError::Newer(format));
+    if format != FORMAT {
+        return Err(LoadError::Format(format));
     }
     check(connection)?;
-    store.upgrade(format)?;
+    store.begin()?;
+    store.fold_log()?;
     let instance: String = meta(connection, "instance")?;
     let instance = Uuid::parse_str(&instance)
         .map_err(|_| LoadError::Damaged("its instance id is no UUID".to_owned()))?;
@@ -111,16 +113,12 @@ pub(super) fn load(store: &Store, limits: AdmissionLimits) -> Result<Loaded, Loa
 /// Counts an opening at this time; returns its number.
 pub(super) fn count_opening(store: &Store, opened: &Stamp) -> rusqlite::Result<u64> {
     let connection = store.connection();
-    store.begin()?;
-    let counted = || {
-        let boot: i64 = meta(connection, "boot")?;
-        let boot = boot + 1;
-        connection.execute("UPDATE meta SET value = ?1 WHERE key = 'boot'", [boot])?;
-        store.write_stamp(opened)?;
-        store.commit()?;
-        Ok(boot.cast_unsigned())
-    };
-    counted().inspect_err(|_| store.roll_back())
+    let boot: i64 = meta(connection, "boot")?;
+    let boot = boot + 1;
+    connection.execute("UPDATE meta SET value = ?1 WHERE key = 'boot'", [boot])?;
+    store.write_stamp(opened)?;
+    store.commit()?;
+    Ok(boot.cast_unsigned())
 }
 
 fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<T> {
@@ -178,16 +176,18 @@ pub(super) fn load_admission(
 ) -> Result<HashMap<i64, crate::admit::LruSlot>, LoadError> {
     each(
         connection,
-        "SELECT which, position, key, at FROM duplicate ORDER BY which, position",
+        "SELECT which, last, keys, crc FROM duplicate ORDER BY which, last",
         |row| {
             let window = DuplicateWindowName::from_number(row.get(0)?)
                 .ok_or_else(|| LoadError::Damaged("unknown duplicate window".to_owned()))?;
-            admission.restore_duplicate(DuplicateRow {
-                window,
-                position: row.get(1)?,
-                key: u128::from_be_bytes(row.get(2)?),
-                at: row.get(3)?,
-            });
+            let keys = DuplicateKeys {
+                last: row.get(1)?,
+                bytes: row.get(2)?,
+            };
+            let rows = keys.rows(window, row.get(3)?).ok_or_else(|| {
+                LoadError::Damaged("duplicate keys are not what was written".to_owned())
+            })?;
+            rows.for_each(|row| admission.restore_duplicate(row));
             Ok(())
         },
     )?;

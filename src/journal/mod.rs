@@ -6,6 +6,7 @@
 mod cache;
 mod clock;
 mod commit;
+mod commit_log;
 mod confirm_store;
 mod directory;
 mod disk_state;
@@ -28,6 +29,7 @@ mod quarantine;
 mod reader;
 mod reply;
 mod routing_keys;
+mod rows;
 mod salvage;
 mod stage;
 mod store;

@@ -19,6 +19,7 @@ use super::{
     StatusHandles,
     cache::PayloadCache,
     clock::{Clock, Machine},
+    commit_log::FOLD_BYTES,
     directory::JournalDirectory,
     disk_state::{DiskState, PanicGuard, is_disk_full},
     file_limit,
@@ -44,6 +45,7 @@ pub(super) struct Tuning {
     pub(super) limits: AdmissionLimits,
     pub(super) cache_bytes: usize,
     pub(super) machine: Machine,
+    pub(super) fold_bytes: usize,
     #[cfg(test)]
     pub(super) fault: super::fault_injection::FaultInjector,
 }
@@ -54,6 +56,7 @@ impl Default for Tuning {
             limits: AdmissionLimits::default(),
             cache_bytes: 64 * 1024 * 1024,
             machine: Machine::default(),
+            fold_bytes: FOLD_BYTES,
             #[cfg(test)]
             fault: super::fault_injection::FaultInjector::default(),
         }
@@ -191,6 +194,7 @@ pub(super) fn open_tuned(
         feed: feed_sender,
         bounds: bounds(settings),
         condition,
+        fold_bytes: tuning.fold_bytes,
         deletes: PendingDeletes::default(),
         poisoned: Vec::new(),
         ended: Vec::new(),
@@ -401,14 +405,14 @@ fn is_full(error: &LoadError) -> bool {
             error.kind(),
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::FileTooLarge
         ),
-        LoadError::Newer(_) | LoadError::Damaged(_) => false,
+        LoadError::Format(_) | LoadError::Damaged(_) => false,
     }
 }
 
 fn refusal(directory: &JournalDirectory, error: LoadError) -> JournalError {
     let path = directory.path().to_owned();
     match error {
-        LoadError::Newer(found) => JournalError::Newer {
+        LoadError::Format(found) => JournalError::Format {
             path,
             found,
             known: FORMAT,

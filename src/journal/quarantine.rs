@@ -9,15 +9,15 @@ use crate::{
 };
 
 use super::{
-    DeliveryPayload, handles::ShareId, reader::read_parcel, stage::live_line, store::DeliveryRow,
-    writer::JournalWriter,
+    DeliveryPayload, handles::ShareId, reader::read_parcel, rows::DeliveryColumns,
+    stage::live_line, store::json, writer::JournalWriter,
 };
 
 /// A delivery that replaces another one.
 #[derive(Debug)]
 pub(super) struct MovedDelivery {
     pub(super) old: DeliveryId,
-    pub(super) row: DeliveryRow,
+    pub(super) row: DeliveryColumns,
     pub(super) owed: Owed,
     pub(super) share: ShareId,
     pub(super) payload: Option<DeliveryPayload>,
@@ -79,15 +79,15 @@ impl JournalWriter {
             self.next_id += 1;
             moved.push(MovedDelivery {
                 old: *old,
-                row: DeliveryRow {
-                    id: new,
-                    record: pending.record,
-                    destination,
+                row: DeliveryColumns {
+                    id: new.0.cast_signed(),
+                    record: pending.record.0.cast_signed(),
+                    destination: destination.0,
                     sequence: payload.as_ref().and_then(|payload| payload.sequence),
                     line: None,
                     bytes: pending.bytes,
                     received: pending.received,
-                    moved: Some(note.clone()),
+                    moved: Some(json(&note)),
                 },
                 share: interned.share,
                 owed: Owed {
@@ -115,7 +115,7 @@ impl JournalWriter {
         let mut owed = Vec::new();
         for one in moved {
             self.index
-                .replace(one.old, one.row.id, one.row.destination, one.share);
+                .replace(one.old, one.owed.delivery, one.owed.destination, one.share);
             self.cache.remove(one.old);
             if let Some(line) = one.line {
                 self.admission.settled(line);
@@ -128,7 +128,7 @@ impl JournalWriter {
                         Some(&payload),
                     )
                 });
-                self.cache.insert_all([(one.row.id, payload)]);
+                self.cache.insert_all([(one.owed.delivery, payload)]);
             }
             owed.push(one.owed);
         }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     dispatch::{DeliveryId, RecordId},
-    event::CallKey,
+    route::DestinationId,
 };
 
 use super::{
@@ -22,7 +22,9 @@ use super::{
     directory::JournalDirectory,
     handles::{Fetch, FetchPayload, PayloadUnavailable},
     metrics::JournalMetrics,
-    store::{DeliveryColumns, checksum},
+    rows::{DELIVERY_COLUMNS, DeliveryColumns},
+    stage::Placement,
+    store::checksum,
 };
 
 /// How many damaged deliveries are logged, once each; further ones are only counted.
@@ -88,10 +90,9 @@ impl PayloadReader {
             if reply.is_closed() {
                 continue;
             }
-            let payload = match read_parcel(&self.connection, &self.destinations, delivery) {
-                Ok(payload) => payload.ok_or(PayloadUnavailable::Unreadable),
-                Err(error) => Err(self.no_parcel(delivery, &error)),
-            };
+            let payload = read_parcel(&self.connection, &self.destinations, delivery)
+                .and_then(|payload| payload.ok_or(ReadError::Missing))
+                .map_err(|error| self.no_parcel(delivery, &error));
             drop(reply.send(payload));
         }
     }
@@ -122,50 +123,73 @@ impl PayloadReader {
     }
 }
 
-/// The payload of a delivery; `None` if it is not pending.
+/// The payload of a pending delivery; `None` if there is none with this id.
 pub(super) fn read_parcel(
     connection: &Connection,
     destinations: &Destinations,
     delivery: DeliveryId,
 ) -> Result<Option<DeliveryPayload>, ReadError> {
+    let id = delivery.0.cast_signed();
+    let found = read_record(
+        connection,
+        "SELECT id, facts, body, crc FROM record WHERE id <= ?1 ORDER BY id DESC LIMIT 1",
+        id,
+    )?;
+    let placed = found.and_then(|(record, placement)| {
+        let index = usize::try_from(delivery.0 - record.id.0).ok()?;
+        let (destination, sequence) = *placement.to.get(index)?;
+        Some((record, destination, sequence))
+    });
+    let (record, destination, sequence, moved) = match placed {
+        Some((record, destination, sequence)) => (record, destination, sequence, None),
+        // Only a delivery that has moved has a row as soon as it is pending.
+        None => {
+            let row = connection
+                .prepare_cached(&format!(
+                    "SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id = ?1"
+                ))?
+                .query_row([id], DeliveryColumns::read)
+                .optional()?;
+            let Some(row) = row else {
+                return Ok(None);
+            };
+            let row = row.ok_or(ReadError::Checksum)?;
+            let query = "SELECT id, facts, body, crc FROM record WHERE id = ?1";
+            let (record, _) =
+                read_record(connection, query, row.record)?.ok_or(ReadError::Missing)?;
+            let moved = row.moved.as_deref().map(serde_json::from_str).transpose()?;
+            let destination = DestinationId(row.destination);
+            (record, destination, row.sequence, moved)
+        }
+    };
+    Ok(Some(DeliveryPayload {
+        record: Arc::new(record),
+        destination: destinations
+            .get(destination)
+            .ok_or(ReadError::Destination)?,
+        sequence,
+        moved,
+    }))
+}
+
+fn read_record(
+    connection: &Connection,
+    query: &str,
+    id: i64,
+) -> Result<Option<(Record, Placement)>, ReadError> {
     let row = connection
-        .prepare_cached(
-            "SELECT d.id, d.record, d.destination, d.sequence, d.line, d.bytes, d.received, d.moved, d.crc, \
-             r.facts, r.body, r.crc \
-             FROM delivery d LEFT JOIN record r ON r.id = d.record WHERE d.id = ?1",
-        )?
-        .query_row([delivery.0.cast_signed()], |row| {
-            let facts: Option<String> = row.get(9)?;
+        .prepare_cached(query)?
+        .query_row([id], |row| {
             Ok((
-                DeliveryColumns::read(row)?,
-                match facts {
-                    Some(facts) => {
-                        Some((facts, row.get::<_, Vec<u8>>(10)?, row.get::<_, u32>(11)?))
-                    }
-                    None => None,
-                },
+                row.get(0)?,
+                row.get::<_, String>(1)?,
+                row.get(2)?,
+                row.get(3)?,
             ))
         })
         .optional()?;
-    let Some((columns, stored)) = row else {
-        return Ok(None);
-    };
-    let columns = columns.ok_or(ReadError::Checksum)?;
-    let (facts, body, crc) = stored.ok_or(ReadError::Missing)?;
-    let record = check_record(columns.record, &facts, body, crc)?;
-    let moved = columns
-        .moved
-        .map(|moved| serde_json::from_str(&moved))
-        .transpose()?;
-    let destination = destinations
-        .get(crate::route::DestinationId(columns.destination))
-        .ok_or(ReadError::Destination)?;
-    Ok(Some(DeliveryPayload {
-        record: Arc::new(record),
-        destination,
-        sequence: columns.sequence,
-        moved,
-    }))
+    row.map(|(id, facts, body, crc)| check_record(id, &facts, body, crc))
+        .transpose()
 }
 
 /// Makes a record from its columns, if they are as written.
@@ -174,21 +198,18 @@ pub(super) fn check_record(
     facts: &str,
     body: Vec<u8>,
     crc: u32,
-) -> Result<Record, ReadError> {
+) -> Result<(Record, Placement), ReadError> {
     if checksum(facts, &body) != crc {
         return Err(ReadError::Checksum);
     }
-    #[derive(serde::Deserialize)]
-    struct Call {
-        call: Option<CallKey>,
-    }
-    let Call { call } = serde_json::from_str(facts)?;
-    Ok(Record {
+    let placement: Placement = serde_json::from_str(facts)?;
+    let record = Record {
         id: RecordId(id.cast_unsigned()),
-        call,
+        call: placement.call.clone(),
         facts: serde_json::from_str(facts)?,
         body: body.into(),
-    })
+    };
+    Ok((record, placement))
 }
 
 #[cfg(test)]

@@ -21,14 +21,16 @@ use crate::{
 
 use super::{
     Destinations, Record,
+    commit_log::{FoldedLog, LogEntry},
     directory::JournalDirectory,
     header::PAGE_BYTES,
     inspect::JournalFiles,
     load::{LoadError, load_admission},
     private,
     reader::check_record,
-    stage::{new_record, stored_facts},
-    store::{DELIVERY_COLUMNS, DeliveryColumns, Store, json},
+    rows::{DELIVERY_COLUMNS, DeliveryColumns, KEY_BYTES},
+    stage::new_record,
+    store::{Store, json},
     wal::WalWriter,
 };
 
@@ -184,13 +186,21 @@ fn copy(
     salvaged: &mut Salvaged,
 ) -> Result<(), LoadError> {
     let mut admission = Admission::new(limits);
+    let FoldedLog {
+        pending,
+        settled,
+        mut changes,
+    } = read_log(damaged);
+    // Sequences restart under the new journal's id.
+    changes.sequences.clear();
     store.begin()?;
     copy_admission(damaged, store)?;
+    store.write(changes)?;
     store.commit()?;
     drop(load_admission(store.connection(), &mut admission)?);
 
     let places = read_destinations(damaged);
-    let mut deliveries = read_deliveries(damaged);
+    let mut deliveries = read_deliveries(damaged, pending, &settled);
     let destinations = Destinations::default();
     let mut stored = 0;
     let mut next_id = 1;
@@ -204,21 +214,35 @@ fn copy(
         last,
         |row| {
             let id: i64 = row.get(0)?;
-            let owed = deliveries.remove(&id).unwrap_or_default();
+            let known = deliveries.remove(&id);
             let record = (|| {
                 let facts: String = row.get(1)?;
                 check_record(id, &facts, row.get(2)?, row.get(3)?)
             })();
+            let Ok((record, placement)) = record else {
+                salvaged.lost += 1;
+                return Ok(());
+            };
+            // A record is deleted together with its last delivery. If none is known, it could not be read.
+            let owed = known.unwrap_or_else(|| {
+                let to = placement.to.into_iter();
+                to.map(|(destination, sequence)| OldDelivery {
+                    destination,
+                    sequence,
+                    moved: None,
+                })
+                .collect()
+            });
             let owed: Vec<_> = owed
                 .into_iter()
                 .filter_map(|delivery| {
                     Some((places.get(&delivery.destination.0)?.clone(), delivery))
                 })
                 .collect();
-            let (Ok(record), false) = (record, owed.is_empty()) else {
+            if owed.is_empty() {
                 salvaged.lost += 1;
                 return Ok(());
-            };
+            }
             let record = Record {
                 id: RecordId(next_id),
                 facts: Arc::new(EventFacts {
@@ -253,13 +277,13 @@ fn copy(
     }
     // Their records were not found.
     salvaged.lost += deliveries.len() as u64;
-    store.write(&admission.changes())?;
+    store.write(admission.changes())?;
     store.commit()?;
     Ok(())
 }
 
 fn next_chunk(store: &Store, admission: &mut Admission) -> rusqlite::Result<()> {
-    store.write(&admission.changes())?;
+    store.write(admission.changes())?;
     store.commit()?;
     admission.commit();
     store.begin()
@@ -293,13 +317,13 @@ fn write_record(
         }
         *stored += 1;
     }
-    let facts = stored_facts(&json(&*record.facts), record.call.as_ref());
-    let new = new_record(Arc::new(record), facts, &placed);
+    let facts = json(&*record.facts);
+    let new = new_record(Arc::new(record), &facts, &placed);
     store.insert_records([(&*new.record, new.facts.as_str())].into_iter())?;
     for (delivery, (moved, sequence)) in new.deliveries.into_iter().zip(moved) {
         let mut row = delivery.row;
         if let Some(moved) = moved {
-            row.moved = serde_json::from_str(&moved).ok();
+            row.moved = Some(moved);
             row.sequence = sequence;
         }
         store.insert_deliveries([&row].into_iter())?;
@@ -307,7 +331,7 @@ fn write_record(
     Ok(())
 }
 
-/// Duplicate keys, call keys and bindings are copied unchanged; sequences restart under the new journal's id.
+/// Duplicate keys, call keys and bindings are copied unchanged.
 fn copy_admission(damaged: &Connection, store: &Store) -> rusqlite::Result<()> {
     // Their rows age by this time; if it cannot be read, by the wall clock.
     let clock: rusqlite::Result<String> =
@@ -322,9 +346,9 @@ fn copy_admission(damaged: &Connection, store: &Store) -> rusqlite::Result<()> {
         copy_rows(
             damaged,
             store,
-            "SELECT position, which, key, at FROM duplicate WHERE position >= ?1 AND which = ?2 ORDER BY position",
+            "SELECT last, which, keys, crc FROM duplicate WHERE last >= ?1 AND which = ?2 ORDER BY last",
             &[which],
-            "INSERT OR REPLACE INTO duplicate (position, which, key, at) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO duplicate (last, which, keys, crc) VALUES (?1, ?2, ?3, ?4)",
         )?;
     }
     copy_rows(
@@ -374,19 +398,20 @@ fn copy_rows(
 /// Rows of admission with visible damage would make the new journal damaged too.
 fn plausible(values: &[Value]) -> bool {
     match values {
-        // A digest before a row or nothing (binding), or after a window (duplicate).
+        // A binding.
         [
             _,
             Value::Blob(digest),
             Value::Integer(_) | Value::Null,
             Value::Integer(_),
-        ]
-        | [
+        ] => digest.len() == 16,
+        // Keys of a duplicate window.
+        [
             _,
             Value::Integer(0 | 1),
-            Value::Blob(digest),
-            Value::Integer(_),
-        ] => digest.len() == 16,
+            Value::Blob(keys),
+            Value::Integer(crc),
+        ] => keys.len() % KEY_BYTES == 0 && i64::from(crc32c::crc32c(keys)) == *crc,
         [_, Value::Text(app), Value::Text(key), Value::Integer(_)] => {
             crate::event::AppName::try_from(app.clone()).is_ok() && !key.is_empty()
         }
@@ -412,34 +437,57 @@ fn read_destinations(damaged: &Connection) -> BTreeMap<u32, Destination> {
     destinations
 }
 
-/// By record.
-fn read_deliveries(damaged: &Connection) -> BTreeMap<i64, Vec<OldDelivery>> {
-    let mut deliveries: BTreeMap<i64, Vec<OldDelivery>> = BTreeMap::new();
-    // A journal of format 1 has no checksums of deliveries.
-    let columns = if damaged.prepare("SELECT crc FROM delivery").is_ok() {
-        DELIVERY_COLUMNS
-    } else {
-        "id, record, destination, sequence, line, bytes, received, moved, NULL"
-    };
+/// The sum of all readable entries.
+fn read_log(damaged: &Connection) -> FoldedLog {
+    let mut sum = FoldedLog::default();
     scan(
         damaged,
-        &format!("SELECT {columns} FROM delivery WHERE id >= ?1 ORDER BY id"),
+        "SELECT id, entry, crc FROM log WHERE id >= ?1 ORDER BY id",
         &[],
-        last_id(damaged, "delivery").max(last_id(damaged, "record")),
+        last_id(damaged, "log"),
         |row| {
-            // Its record then has no delivery, and counts as lost.
-            let Some(columns) = DeliveryColumns::read(row)? else {
-                return Ok(());
-            };
-            let delivery = OldDelivery {
-                destination: DestinationId(columns.destination),
-                sequence: columns.sequence,
-                moved: columns.moved,
-            };
-            deliveries.entry(columns.record).or_default().push(delivery);
+            let entry: Vec<u8> = row.get(1)?;
+            if let Some(entry) = LogEntry::decode(&entry, row.get(2)?) {
+                sum.add(entry);
+            }
             Ok(())
         },
     );
+    sum
+}
+
+/// The deliveries in the table and in the log, by record.
+fn read_deliveries(
+    damaged: &Connection,
+    logged: BTreeMap<i64, DeliveryColumns>,
+    settled: &[i64],
+) -> BTreeMap<i64, Vec<OldDelivery>> {
+    let mut pending = BTreeMap::new();
+    scan(
+        damaged,
+        &format!("SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id >= ?1 ORDER BY id"),
+        &[],
+        last_id(damaged, "delivery").max(last_id(damaged, "record")),
+        |row| {
+            if let Some(columns) = DeliveryColumns::read(row)? {
+                pending.insert(columns.id, columns);
+            }
+            Ok(())
+        },
+    );
+    for delivery in settled {
+        pending.remove(delivery);
+    }
+    pending.extend(logged);
+    let mut deliveries: BTreeMap<i64, Vec<OldDelivery>> = BTreeMap::new();
+    for columns in pending.into_values() {
+        let delivery = OldDelivery {
+            destination: DestinationId(columns.destination),
+            sequence: columns.sequence,
+            moved: columns.moved,
+        };
+        deliveries.entry(columns.record).or_default().push(delivery);
+    }
     deliveries
 }
 

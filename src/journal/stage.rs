@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     admit::{EventFacts, PlacedDelivery},
-    dispatch::{Lane, Owed},
+    dispatch::{DeliveryId, Lane, Owed},
     event::CallKey,
-    route::{Address, Destination},
+    route::{Address, Destination, DestinationId},
     status::{EventOutcome, LiveEvent, LiveStage},
 };
 
@@ -16,14 +17,15 @@ use super::{
     Admitted, DeliveryPayload, Record,
     handles::{KnownDestination, ShareId},
     reply::PendingReply,
-    store::{DeliveryRow, json},
+    rows::DeliveryColumns,
+    store::json,
 };
 
 /// An event to be written.
 #[derive(Debug)]
 pub(super) struct NewRecord {
     pub(super) record: Arc<Record>,
-    /// Its facts as JSON.
+    /// Its facts and its placement as JSON.
     pub(super) facts: String,
     pub(super) deliveries: Vec<NewDelivery>,
 }
@@ -31,7 +33,7 @@ pub(super) struct NewRecord {
 /// A delivery to be written, with the dispatcher's and the publisher's view of it.
 #[derive(Debug)]
 pub(super) struct NewDelivery {
-    pub(super) row: DeliveryRow,
+    pub(super) row: DeliveryColumns,
     pub(super) owed: Owed,
     pub(super) share: ShareId,
     pub(super) payload: DeliveryPayload,
@@ -65,41 +67,59 @@ pub(super) fn outcome(admitted: Admitted) -> EventOutcome {
     }
 }
 
-/// A record's facts as stored: those of its event, with the call that admission has found for it.
-pub(super) fn stored_facts(facts_json: &str, call: Option<&CallKey>) -> String {
-    match (call, facts_json.strip_prefix('{')) {
-        (Some(call), Some(members)) => format!("{{\"call\":{},{members}", json(call)),
-        _ => facts_json.to_owned(),
-    }
+/// What a record knows of its deliveries, stored with its facts: enough to send it if nothing else can be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Placement {
+    /// Call key; `None` for unkeyed events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) call: Option<CallKey>,
+    /// Destination and sequence of each delivery: the first has the id of the record, and the others follow it.
+    pub(super) to: Vec<(DestinationId, Option<i64>)>,
+}
+
+/// A record's facts as stored: those of its event and its placement, as one JSON object.
+fn stored_facts(facts_json: &str, placement: &Placement) -> String {
+    let placement = json(placement);
+    let members = facts_json.strip_prefix('{').unwrap_or(facts_json);
+    format!(
+        "{},{members}",
+        placement.strip_suffix('}').unwrap_or(&placement)
+    )
 }
 
 /// A record with its deliveries; the first delivery has the same id as the record.
 pub(super) fn new_record(
     record: Arc<Record>,
-    facts: String,
+    facts_json: &str,
     placed: &[(PlacedDelivery, KnownDestination)],
 ) -> NewRecord {
+    let placement = Placement {
+        call: record.call.clone(),
+        to: placed
+            .iter()
+            .map(|(placed, _)| (placed.destination, placed.line.map(|line| line.sequence)))
+            .collect(),
+    };
+    let facts = stored_facts(facts_json, &placement);
     let bytes = u32::try_from(facts.len() + record.body.len()).unwrap_or(u32::MAX);
     let received = u32::try_from(record.facts.received.as_second().max(1)).unwrap_or(u32::MAX);
-    let mut id = record.id.0;
-    let deliveries = placed
-        .iter()
-        .map(|(placed, interned)| {
-            let delivery = crate::dispatch::DeliveryId(id);
-            id += 1;
+    let deliveries = (record.id.0..)
+        .zip(placed)
+        .map(|(id, (placed, interned))| {
+            let sequence = placed.line.map(|line| line.sequence);
             NewDelivery {
-                row: DeliveryRow {
-                    id: delivery,
-                    record: record.id,
-                    destination: placed.destination,
-                    sequence: placed.line.map(|line| line.sequence),
+                row: DeliveryColumns {
+                    id: id.cast_signed(),
+                    record: record.id.0.cast_signed(),
+                    destination: placed.destination.0,
+                    sequence,
                     line: placed.line.map(|line| line.row),
                     bytes,
                     received,
                     moved: None,
                 },
                 owed: Owed {
-                    delivery,
+                    delivery: DeliveryId(id),
                     destination: placed.destination,
                     channel: interned.channel,
                     lane: placed.line.map(|line| Lane {
@@ -112,7 +132,7 @@ pub(super) fn new_record(
                 payload: DeliveryPayload {
                     record: record.clone(),
                     destination: interned.destination.clone(),
-                    sequence: placed.line.map(|line| line.sequence),
+                    sequence,
                     moved: None,
                 },
                 line: placed.line.map(|line| line.slot),

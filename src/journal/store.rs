@@ -2,24 +2,28 @@
 
 use std::{cell::Cell, path::Path, time::Duration};
 
-use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _, Row, params};
+use rusqlite::{
+    CachedStatement, Connection, OpenFlags, OptionalExtension as _, params, types::Type,
+};
 
 use crate::{
-    admit::{Changes, Quarantine},
-    dispatch::{DeliveryId, RecordId},
+    admit::{Changes, DuplicateWindowName},
+    dispatch::RecordId,
     route::{Destination, DestinationId},
 };
 
 use super::{
     Record,
     clock::Stamp,
+    commit_log::{FoldedLog, LogEntry},
     file_limit,
     header::{store_number, stored_number},
     private,
+    rows::{DeliveryColumns, DuplicateKeys},
 };
 
-/// The format that this version writes, and the newest that it reads.
-pub(super) const FORMAT: i64 = 2;
+/// The format that this version reads and writes.
+pub(super) const FORMAT: i64 = 3;
 
 /// Statements kept prepared; there are about twenty.
 const STATEMENTS: usize = 64;
@@ -32,85 +36,23 @@ CREATE TABLE delivery (
     id INTEGER PRIMARY KEY, record INTEGER NOT NULL, destination INTEGER NOT NULL, sequence INTEGER, line INTEGER,
     bytes INTEGER NOT NULL, received INTEGER NOT NULL, moved TEXT, crc INTEGER);
 CREATE TABLE duplicate (
-    which INTEGER NOT NULL, position INTEGER NOT NULL, key BLOB NOT NULL, at INTEGER NOT NULL,
-    PRIMARY KEY (which, position)) WITHOUT ROWID;
+    which INTEGER NOT NULL, last INTEGER NOT NULL, keys BLOB NOT NULL, crc INTEGER NOT NULL,
+    PRIMARY KEY (which, last)) WITHOUT ROWID;
 CREATE TABLE call (id INTEGER PRIMARY KEY, app TEXT NOT NULL, key TEXT NOT NULL, used INTEGER NOT NULL);
 CREATE TABLE binding (id INTEGER PRIMARY KEY, digest BLOB NOT NULL, call INTEGER, used INTEGER NOT NULL);
 CREATE TABLE sequence (
     id INTEGER PRIMARY KEY, call INTEGER NOT NULL, destination INTEGER NOT NULL, next INTEGER NOT NULL,
     used INTEGER NOT NULL);
+CREATE TABLE log (id INTEGER PRIMARY KEY, entry BLOB NOT NULL, crc INTEGER NOT NULL);
 ";
 
-/// A delivery as written.
-#[derive(Clone, Debug)]
-pub(super) struct DeliveryRow {
-    pub(super) id: DeliveryId,
-    pub(super) record: RecordId,
-    pub(super) destination: DestinationId,
-    pub(super) sequence: Option<i64>,
-    /// Row of its sequence.
-    pub(super) line: Option<i64>,
-    pub(super) bytes: u32,
-    pub(super) received: u32,
-    pub(super) moved: Option<Quarantine>,
-}
-
-/// A row of `delivery` as it stands in the table.
-#[derive(Clone, Debug)]
-pub(super) struct DeliveryColumns {
-    pub(super) id: i64,
-    pub(super) record: i64,
-    pub(super) destination: u32,
-    pub(super) sequence: Option<i64>,
-    pub(super) line: Option<i64>,
-    pub(super) bytes: u32,
-    pub(super) received: u32,
-    pub(super) moved: Option<String>,
-}
-
-/// What [`DeliveryColumns::read`] reads.
-pub(super) const DELIVERY_COLUMNS: &str =
-    "id, record, destination, sequence, line, bytes, received, moved, crc";
-
-impl DeliveryColumns {
-    /// Reads [`DELIVERY_COLUMNS`]; `None` where they are not what was written.
-    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
-        let columns = Self {
-            id: row.get(0)?,
-            record: row.get(1)?,
-            destination: row.get(2)?,
-            sequence: row.get(3)?,
-            line: row.get(4)?,
-            bytes: row.get(5)?,
-            received: row.get(6)?,
-            moved: row.get(7)?,
-        };
-        // A row of format 1 has no checksum.
-        let crc: Option<u32> = row.get(8)?;
-        let sound = crc.is_none_or(|crc| crc == columns.checksum());
-        Ok(sound.then_some(columns))
-    }
-
-    /// CRC32C over all columns. SQLite has no checksums of pages: without this one a flipped bit in a row could send an
-    /// event in the place of another one.
-    fn checksum(&self) -> u32 {
-        let numbers = [
-            Some(self.id),
-            Some(self.record),
-            Some(i64::from(self.destination)),
-            self.sequence,
-            self.line,
-            Some(i64::from(self.bytes)),
-            Some(i64::from(self.received)),
-        ];
-        let crc = numbers.into_iter().fold(0, |crc, number| match number {
-            None => crc32c::crc32c_append(crc, &[0]),
-            Some(number) => {
-                crc32c::crc32c_append(crc32c::crc32c_append(crc, &[1]), &number.to_le_bytes())
-            }
-        });
-        crc32c::crc32c_append(crc, self.moved.as_deref().unwrap_or_default().as_bytes())
-    }
+/// Where the log of commits ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct LogPosition {
+    /// Row of the last entry.
+    last: i64,
+    /// All entries together.
+    bytes: usize,
 }
 
 /// The writer's connection.
@@ -119,6 +61,9 @@ pub(super) struct Store {
     connection: Connection,
     /// Number of the last commit; `None` while they are not numbered.
     number: Cell<Option<u64>>,
+    log: Cell<LogPosition>,
+    /// As it was before the open transaction.
+    committed_log: Cell<LogPosition>,
     /// Where tests make a commit fail.
     #[cfg(test)]
     fault: super::fault_injection::FaultInjector,
@@ -147,6 +92,8 @@ impl Store {
         let store = Self {
             connection,
             number: Cell::new(None),
+            log: Cell::default(),
+            committed_log: Cell::default(),
             #[cfg(test)]
             fault: super::fault_injection::FaultInjector::default(),
         };
@@ -160,22 +107,9 @@ impl Store {
         Ok(store)
     }
 
-    /// Brings the tables of an older format up to date, in one transaction.
-    pub(super) fn upgrade(&self, format: i64) -> rusqlite::Result<()> {
-        if format < 2 {
-            self.connection.execute_batch(
-                "BEGIN IMMEDIATE;
-                 ALTER TABLE delivery ADD COLUMN crc INTEGER;
-                 UPDATE meta SET value = 2 WHERE key = 'format';
-                 COMMIT",
-            )?;
-        }
-        Ok(())
-    }
-
     fn create(&self) -> rusqlite::Result<()> {
         self.connection.execute_batch(&format!("BEGIN;{SCHEMA}"))?;
-        for (key, value) in [("format", FORMAT), ("boot", 0)] {
+        for (key, value) in [("format", FORMAT), ("boot", 0), ("folded", 0)] {
             self.connection
                 .execute("INSERT INTO meta VALUES (?1, ?2)", params![key, value])?;
         }
@@ -233,11 +167,13 @@ impl Store {
         }
         self.execute("COMMIT", params![])?;
         self.number.set(number);
+        self.committed_log.set(self.log.get());
         Ok(())
     }
 
     /// Rolls the transaction back. An error is irrelevant: SQLite has already done it then.
     pub(super) fn roll_back(&self) {
+        self.log.set(self.committed_log.get());
         if !self.connection.is_autocommit()
             && let Err(error) = self.execute("ROLLBACK", params![])
         {
@@ -294,76 +230,139 @@ impl Store {
 
     pub(super) fn insert_deliveries<'a>(
         &self,
-        rows: impl Iterator<Item = &'a DeliveryRow>,
+        rows: impl Iterator<Item = &'a DeliveryColumns>,
     ) -> rusqlite::Result<()> {
         self.each(
             "INSERT INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             rows,
             |statement, row| {
-                let columns = DeliveryColumns {
-                    id: number(row.id.0),
-                    record: number(row.record.0),
-                    destination: row.destination.0,
-                    sequence: row.sequence,
-                    line: row.line,
-                    bytes: row.bytes,
-                    received: row.received,
-                    moved: row.moved.as_ref().map(json),
-                };
                 statement.execute(params![
-                    columns.id,
-                    columns.record,
-                    columns.destination,
-                    columns.sequence,
-                    columns.line,
-                    columns.bytes,
-                    columns.received,
-                    columns.moved,
-                    columns.checksum(),
+                    row.id,
+                    row.record,
+                    row.destination,
+                    row.sequence,
+                    row.line,
+                    row.bytes,
+                    row.received,
+                    row.moved,
+                    row.checksum(),
                 ])
             },
         )
     }
 
-    pub(super) fn delete_deliveries(
-        &self,
-        ids: impl Iterator<Item = DeliveryId>,
-    ) -> rusqlite::Result<()> {
+    /// Deletes records; runs of consecutive ids at once.
+    pub(super) fn delete_records(&self, ids: &[RecordId]) -> rusqlite::Result<()> {
+        let mut ids: Vec<i64> = ids.iter().map(|id| number(id.0)).collect();
+        ids.sort_unstable();
+        self.each(
+            "DELETE FROM record WHERE id BETWEEN ?1 AND ?2",
+            ids.chunk_by(|one, next| one + 1 == *next),
+            |statement, run| statement.execute([run.first(), run.last()]),
+        )
+    }
+
+    /// Appends what this commit changes besides its records.
+    pub(super) fn append_to_log(&self, entry: &LogEntry) -> rusqlite::Result<()> {
+        let (bytes, crc) = entry.encode();
+        let LogPosition { last, bytes: held } = self.log.get();
+        let position = LogPosition {
+            last: last + 1,
+            bytes: held + bytes.len(),
+        };
+        self.execute(
+            "INSERT INTO log VALUES (?1, ?2, ?3)",
+            params![position.last, bytes, crc],
+        )?;
+        self.log.set(position);
+        Ok(())
+    }
+
+    /// Length of the log of commits.
+    pub(super) fn log_bytes(&self) -> usize {
+        self.log.get().bytes
+    }
+
+    /// Applies the log to the tables and empties it, within the open transaction. An entry that is missing or not what
+    /// was written is an error of conversion.
+    pub(super) fn fold_log(&self) -> rusqlite::Result<()> {
+        let folded: i64 = self.connection.query_row(
+            "SELECT value FROM meta WHERE key = 'folded'",
+            [],
+            |row| row.get(0),
+        )?;
+        let mut last = folded;
+        let mut sum = FoldedLog::default();
+        {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT id, entry, crc FROM log ORDER BY id")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let bytes = row.get_ref(1)?.as_blob().unwrap_or_default();
+                let entry = LogEntry::decode(bytes, row.get(2)?);
+                let (Some(entry), true) = (entry, row.get::<_, i64>(0)? == last + 1) else {
+                    return Err(rusqlite::Error::FromSqlConversionFailure(
+                        1,
+                        Type::Blob,
+                        "the log of commits is not what was written".into(),
+                    ));
+                };
+                sum.add(entry);
+                last += 1;
+            }
+        }
+        if last > folded {
+            self.delete_deliveries(&sum.settled)?;
+            self.insert_deliveries(sum.pending.values())?;
+            self.write(sum.changes)?;
+            self.execute("DELETE FROM log", params![])?;
+            self.execute(
+                "UPDATE meta SET value = ?1 WHERE key = 'folded'",
+                params![last],
+            )?;
+        }
+        self.log.set(LogPosition { last, bytes: 0 });
+        Ok(())
+    }
+
+    fn delete_deliveries(&self, ids: &[i64]) -> rusqlite::Result<()> {
         self.each(
             "DELETE FROM delivery WHERE id = ?1",
-            ids,
-            |statement, id| statement.execute([number(id.0)]),
+            ids.iter(),
+            |statement, id| statement.execute([id]),
         )
     }
 
-    pub(super) fn delete_records(
-        &self,
-        ids: impl Iterator<Item = RecordId>,
-    ) -> rusqlite::Result<()> {
-        self.each("DELETE FROM record WHERE id = ?1", ids, |statement, id| {
-            statement.execute([number(id.0)])
-        })
-    }
-
-    /// Writes the decisions of admission.
-    pub(super) fn write(&self, changes: &Changes<'_>) -> rusqlite::Result<()> {
-        self.each(
-            "INSERT OR REPLACE INTO duplicate VALUES (?1, ?2, ?3, ?4)",
-            changes.duplicates.iter(),
-            |statement, row| {
-                statement.execute(params![
-                    row.window.number(),
-                    row.position,
-                    row.key.to_be_bytes(),
-                    row.at
-                ])
-            },
-        )?;
-        self.each(
-            "DELETE FROM duplicate WHERE which = ?1 AND position < ?2",
-            changes.forget_before.iter(),
-            |statement, (window, first)| statement.execute(params![window.number(), first]),
-        )?;
+    /// Applies the decisions of admission to their tables.
+    pub(super) fn write(&self, changes: Changes) -> rusqlite::Result<()> {
+        let changes = changes.once_each();
+        for window in [DuplicateWindowName::Named, DuplicateWindowName::Unnamed] {
+            let first = changes
+                .forget_before
+                .iter()
+                .filter_map(|&(of, first)| (of == window).then_some(first))
+                .max()
+                .unwrap_or(i64::MIN);
+            let rows = changes.duplicates.iter();
+            let keys =
+                DuplicateKeys::of(rows.filter(|row| row.window == window && row.position >= first));
+            if let Some(keys) = keys {
+                self.execute(
+                    "INSERT OR REPLACE INTO duplicate VALUES (?1, ?2, ?3, ?4)",
+                    params![
+                        window.number(),
+                        keys.last,
+                        keys.bytes,
+                        crc32c::crc32c(&keys.bytes)
+                    ],
+                )?;
+            }
+            self.execute(
+                "DELETE FROM duplicate WHERE which = ?1 AND last < ?2",
+                params![window.number(), first],
+            )?;
+        }
         self.each(
             "INSERT OR REPLACE INTO call VALUES (?1, ?2, ?3, ?4)",
             changes.calls.iter(),
@@ -397,9 +396,12 @@ impl Store {
             },
         )?;
         for (sql, rows) in [
-            ("DELETE FROM call WHERE id = ?1", changes.calls_gone),
-            ("DELETE FROM binding WHERE id = ?1", changes.bindings_gone),
-            ("DELETE FROM sequence WHERE id = ?1", changes.sequences_gone),
+            ("DELETE FROM call WHERE id = ?1", &changes.calls_gone),
+            ("DELETE FROM binding WHERE id = ?1", &changes.bindings_gone),
+            (
+                "DELETE FROM sequence WHERE id = ?1",
+                &changes.sequences_gone,
+            ),
         ] {
             self.each(sql, rows.iter(), |statement, row| statement.execute([row]))?;
         }

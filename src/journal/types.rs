@@ -155,15 +155,15 @@ pub enum JournalError {
         "the journal in {path} is in use by another process: give each instance its own journal.path"
     )]
     Locked { path: PathBuf },
-    /// It was written by a newer hookswitch.
+    /// It was written by another version of hookswitch.
     #[error(
-        "the journal in {path} has format {found}, this hookswitch reads up to {known}: start the newer version again or drain it there"
+        "the journal in {path} has format {found}, this hookswitch reads format {known}: start the version that wrote it, let it deliver everything, and move the directory away"
     )]
-    Newer {
+    Format {
         path: PathBuf,
         /// Its format.
         found: i64,
-        /// The newest that is known.
+        /// The one that this version reads.
         known: i64,
     },
     /// The database failed.

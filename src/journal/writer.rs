@@ -32,7 +32,7 @@ use super::{
     reader::{ReadRequest, read_parcel},
     reply::ReplyBatch,
     routing_keys::RoutingKeys,
-    stage::{NewRecord, StagedCallback, live_line, new_record, outcome, stored_facts},
+    stage::{NewRecord, StagedCallback, live_line, new_record, outcome},
     store::Store,
 };
 
@@ -98,6 +98,8 @@ pub(super) struct JournalWriter {
     pub(super) feed: UnboundedSender<FeedItem>,
     pub(super) bounds: JournalBounds,
     pub(super) condition: DiskState,
+    /// The log of commits is folded when it has this length.
+    pub(super) fold_bytes: usize,
     pub(super) deletes: PendingDeletes,
     pub(super) poisoned: Vec<(DeliveryId, Refused)>,
     /// Deliveries of calls that ended: the dispatcher holds their lanes until that is on disk.
@@ -221,7 +223,7 @@ impl JournalWriter {
             }
             Err(refusal) => {
                 for delivery in staged.iter().flat_map(StagedCallback::deliveries) {
-                    self.index.remove(delivery.row.id);
+                    self.index.remove(delivery.owed.delivery);
                 }
                 self.admission.roll_back();
                 (Err(refusal), Vec::new())
@@ -383,7 +385,6 @@ impl JournalWriter {
             } else {
                 Admitted::Accepted
             });
-            let facts = stored_facts(&offer.facts_json, call.as_ref());
             let record = Arc::new(Record {
                 id: RecordId(self.next_id),
                 call,
@@ -398,7 +399,9 @@ impl JournalWriter {
                 })
                 .collect();
             self.next_id += placed.len().max(1) as u64;
-            staged.records.push(new_record(record, facts, &placed));
+            staged
+                .records
+                .push(new_record(record, &offer.facts_json, &placed));
         }
         if let Some(refusal) = self.no_room(&staged.records) {
             self.admission.roll_back_to(mark);
@@ -406,10 +409,10 @@ impl JournalWriter {
         }
         for delivery in staged.deliveries() {
             self.index.add(
-                delivery.row.id,
+                delivery.owed.delivery,
                 IndexedDelivery {
-                    record: delivery.row.record,
-                    destination: delivery.row.destination,
+                    record: delivery.payload.record.id,
+                    destination: delivery.owed.destination,
                     share: delivery.share,
                     line: delivery.line,
                     bytes: delivery.row.bytes,
@@ -589,6 +592,9 @@ impl JournalWriter {
             if thread.join().is_err() {
                 tracing::error!("the thread that reads the journal panicked");
             }
+        }
+        if let Err(error) = self.fold_log() {
+            tracing::debug!(%error, "the log of commits is left to the next start");
         }
         if let Err(error) = self.store.close() {
             tracing::warn!(%error, "the journal was not closed cleanly; nothing is lost by that");

@@ -177,7 +177,8 @@ fn every_damage_of_the_log_is_noticed_and_the_rest_is_kept() {
             damaged.flip("journal.db-wal", middle(&damaged) + offset);
             let what = what(&format!("byte {offset} of a frame in the middle flipped"));
             let (kept, lost) = damaged.check(&what, true);
-            assert!(kept >= 57 && kept + lost >= 60, "{kept}, {lost}: {what}");
+            // A page has four records.
+            assert!(kept >= 56 && kept + lost >= 60, "{kept}, {lost}: {what}");
         }
         let damaged = killed();
         damaged.zero("journal.db-wal", middle(&damaged), FRAME);

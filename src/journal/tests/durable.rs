@@ -140,26 +140,26 @@ async fn callbacks_of_one_group_are_admitted_in_order_of_arrival() {
 }
 
 #[tokio::test]
-async fn a_second_process_is_refused_and_so_is_a_newer_format() {
+async fn a_second_process_is_refused_and_so_is_another_format() {
     let directory = tempfile::tempdir().unwrap();
     let first = Running::open(directory.path());
     let second = Running::tuned(&settings(directory.path()), unlimited());
     assert!(matches!(second, Err(JournalError::Locked { .. })));
     first.close();
-    let database = rusqlite::Connection::open(directory.path().join("journal.db")).unwrap();
-    database
-        .execute("UPDATE meta SET value = 7 WHERE key = 'format'", [])
-        .unwrap();
-    drop(database);
-    let newer = Running::tuned(&settings(directory.path()), unlimited());
-    assert!(matches!(
-        newer,
-        Err(JournalError::Newer {
-            found: 7,
-            known: 2,
-            ..
-        })
-    ));
+    for other in [2, 7] {
+        let database = rusqlite::Connection::open(directory.path().join("journal.db")).unwrap();
+        database
+            .execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [other])
+            .unwrap();
+        drop(database);
+        match Running::tuned(&settings(directory.path()), unlimited()) {
+            Err(JournalError::Format { found, known, .. }) => {
+                assert_eq!((found, known), (other, 3));
+            }
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("format {other} was opened"),
+        }
+    }
 }
 
 #[tokio::test]

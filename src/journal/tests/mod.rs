@@ -1,6 +1,7 @@
 //! The tests of this module by subject.
 
 mod clock;
+mod commit_log;
 mod confirm_store;
 mod damage;
 mod durable;

@@ -1,0 +1,188 @@
+//! The log of commits, folded at any time and replayed after a kill, against a model.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::recovery::runtime;
+use crate::{
+    dispatch::{DeliveryId, Refused},
+    journal::{
+        Admitted, Settlement,
+        open::Tuning,
+        test_support::{Running, event, settings},
+    },
+};
+
+const QUEUES: [&str; 2] = ["q", "r"];
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Some events of a call, for the first so many queues.
+    Accept {
+        call: u8,
+        events: u8,
+        queues: usize,
+    },
+    /// The pending delivery at this place, modulo their number, is confirmed.
+    Deliver(usize),
+    /// It is refused alone, and moves to quarantine.
+    Poison(usize),
+    Kill,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        5 => (0..4_u8, 1..4_u8, 1..=2_usize)
+            .prop_map(|(call, events, queues)| Step::Accept { call, events, queues }),
+        5 => any::<usize>().prop_map(Step::Deliver),
+        1 => any::<usize>().prop_map(Step::Poison),
+        1 => Just(Step::Kill),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pending {
+    id: DeliveryId,
+    event: String,
+    sequence: Option<i64>,
+    moved: bool,
+}
+
+#[derive(Default)]
+struct Model {
+    /// In order of their ids.
+    pending: Vec<Pending>,
+    next: HashMap<(u8, usize), i64>,
+    events: Vec<(u8, String, usize)>,
+}
+
+fn open(path: &Path, fold_bytes: usize) -> Running {
+    let tuning = Tuning {
+        fold_bytes,
+        // Every payload comes from the disk.
+        cache_bytes: 0,
+        ..Tuning::default()
+    };
+    Running::tuned(&settings(path), tuning).unwrap()
+}
+
+/// What SIGKILL leaves.
+fn killed(path: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["journal.db", "journal.db-wal", "mark"] {
+        fs::copy(path.join(file), copy.path().join(file)).unwrap();
+    }
+    fs::hard_link(path.join("reserve"), copy.path().join("reserve")).unwrap();
+    copy
+}
+
+/// Everything that is pending can be read as it was accepted.
+async fn compare(running: &Running, model: &Model) {
+    for pending in &model.pending {
+        let payload = running.journal.payloads.fetch(pending.id).await.unwrap();
+        assert_eq!(payload.record.facts.event_id, pending.event);
+        assert_eq!(payload.sequence, pending.sequence, "{pending:?}");
+        assert!(!payload.record.facts.recovered);
+    }
+}
+
+async fn take(running: &mut Running, model: &mut Model, step: Step) {
+    match step {
+        Step::Accept {
+            call,
+            events,
+            queues,
+        } => {
+            let names: Vec<_> = (0..events)
+                .map(|_| {
+                    let name = format!("{:04}", model.events.len());
+                    model.events.push((call, name.clone(), queues));
+                    name
+                })
+                .collect();
+            let offers = names
+                .iter()
+                .map(|name| event(&call.to_string(), name, &QUEUES[..queues]))
+                .collect();
+            running.accept(offers).await;
+            let owed = running.owed(names.len() * queues).await;
+            for (place, owed) in owed.into_iter().enumerate() {
+                let next = model.next.entry((call, place % queues)).or_insert(0);
+                *next += 1;
+                model.pending.push(Pending {
+                    id: owed.delivery,
+                    event: names[place / queues].clone(),
+                    sequence: Some(*next),
+                    moved: false,
+                });
+            }
+        }
+        Step::Deliver(_) | Step::Poison(_) if model.pending.is_empty() => {}
+        Step::Deliver(place) => {
+            let place = place % model.pending.len();
+            running.deliver([model.pending.remove(place).id]);
+            let left = model.pending.len() as u64;
+            running
+                .until("it is settled", |counts| counts.pending == left)
+                .await;
+        }
+        Step::Poison(place) => {
+            let place = place % model.pending.len();
+            if model.pending[place].moved {
+                return;
+            }
+            let mut pending = model.pending.remove(place);
+            let refused = Refused {
+                code: 406,
+                text: "PRECONDITION_FAILED".to_owned(),
+            };
+            running
+                .journal
+                .settle
+                .report(vec![Settlement::Poisoned(pending.id, refused)]);
+            pending.moved = true;
+            pending.id = running.owed(1).await[0].delivery;
+            model.pending.push(pending);
+        }
+        Step::Kill => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whenever_the_log_is_folded_and_the_process_killed_nothing_is_lost_or_comes_back(
+        steps in steps(),
+        fold_bytes in prop_oneof![Just(0), 100..3_000_usize, Just(usize::MAX)],
+    ) {
+        runtime().block_on(async {
+            let mut directory = tempfile::tempdir().unwrap();
+            let mut running = open(directory.path(), fold_bytes);
+            let mut model = Model::default();
+            for step in steps.into_iter().chain([Step::Kill]) {
+                take(&mut running, &mut model, step).await;
+                if let Step::Kill = step {
+                    let copy = killed(directory.path());
+                    running.close();
+                    directory = copy;
+                    running = open(directory.path(), fold_bytes);
+                    let expected: Vec<_> = model.pending.iter().map(|pending| pending.id).collect();
+                    let owed = running.owed(expected.len()).await;
+                    let owed: Vec<_> = owed.iter().map(|owed| owed.delivery).collect();
+                    assert_eq!(owed, expected);
+                }
+                compare(&running, &model).await;
+            }
+            // Nothing of it is accepted again.
+            for (call, name, queues) in &model.events {
+                let again = event(&call.to_string(), name, &QUEUES[..*queues]);
+                assert_eq!(running.submit(vec![again]).await, Ok(vec![Admitted::Duplicate]));
+            }
+            running.close();
+        });
+    }
+}

@@ -19,7 +19,8 @@ use hookswitch::{
     catalog::{self, Catalog},
     config::{App, Auth, EventGrid, OnInvalid, OnUnknown},
     dispatch::{
-        self, ChannelId, DeliveryId, Dispatcher, DispatcherInput, DispatcherOutput, Lane, Owed,
+        self, ChannelId, DeliveryId, Dispatcher, DispatcherInput, DispatcherOutput, Lane,
+        PendingDelivery,
     },
     envelope::{self, CallbackHead, DecodeLimits, Element},
     event::{AppName, Event},
@@ -242,7 +243,7 @@ fn dispatcher(criterion: &mut Criterion) {
     let began = Instant::now();
     let mut out = Vec::new();
     let accepted = |number: u64, call: u64| {
-        DispatcherInput::Accepted(Owed {
+        DispatcherInput::Accepted(PendingDelivery {
             delivery: DeliveryId(number),
             destination: DestinationId(0),
             channel: CHANNEL,
@@ -255,7 +256,7 @@ fn dispatcher(criterion: &mut Criterion) {
         let DispatcherInput::Accepted(waiting) = accepted(number, number % 1_000) else {
             continue;
         };
-        let waiting = Owed {
+        let waiting = PendingDelivery {
             destination: DestinationId(1),
             channel: ChannelId(1),
             ..waiting

@@ -135,9 +135,9 @@ async fn start(
     info!(address = %admin.address(), "admin listener is up");
 
     // Before the journal, whose recovery may take longer than fetching the keys.
-    let (authenticators, keeper) = Authenticators::new(&config.apps, &registry, health.clone())?;
+    let (authenticators, refresher) = Authenticators::new(&config.apps, &registry, health.clone())?;
     let mut reloads = JoinSet::new();
-    reloads.spawn(keeper.run());
+    reloads.spawn(refresher.run());
     let identities = [admin_identity, public_identity.clone()];
     reloads.spawn(watch_certificates(
         identities.into_iter().flatten().collect(),
@@ -211,7 +211,7 @@ async fn start(
             ledger: ledger.clone(),
             drift,
             metrics: callbacks.clone(),
-            door: connection_metrics,
+            connection_metrics,
             identity: public_identity,
         },
     )

@@ -156,7 +156,7 @@ pub(crate) fn run(input: &[u8]) {
     };
     let (mut kept, mut missed) = (0, 0);
     while let Ok(item) = journal.feed.try_recv() {
-        let FeedItem::Owed(owed) = item else {
+        let FeedItem::Pending(owed) = item else {
             panic!("nothing was settled: {item:?}");
         };
         for owed in owed {

@@ -77,9 +77,9 @@ fn compare_with_broker(config: &Config, out: &mut dyn Write) -> Result<(), Comma
         })?;
     let mut problems = Vec::new();
     for finding in findings {
-        let (destination, status) = (&finding.destination, finding.standing.as_str());
+        let (destination, status) = (&finding.destination, finding.status.as_str());
         writeln!(out, "  {destination}: {status}")?;
-        if finding.standing.is_fault() {
+        if finding.status.is_fault() {
             problems.push(format!(
                 "broker: {destination} is {status}: {}",
                 finding.detail

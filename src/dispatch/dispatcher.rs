@@ -9,7 +9,7 @@ use crate::route::DestinationId;
 
 use super::{
     AttemptId, ChannelId, ChannelLoss, DeliveryId, DispatcherInput, DispatcherOutput,
-    DispatcherSettings, InFlight, Lane, Owed, Refused,
+    DispatcherSettings, InFlight, Lane, PendingDelivery, Refused,
     backoff::backoff,
     channel::{
         ChannelQueue, ChannelState, ChannelStatus, DestinationHold, DestinationQueue, HeldReason,
@@ -238,7 +238,7 @@ impl Dispatcher {
         }
     }
 
-    fn accept(&mut self, owed: Owed) {
+    fn accept(&mut self, owed: PendingDelivery) {
         if self.slots.contains_key(&owed.delivery) {
             return;
         }

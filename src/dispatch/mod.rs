@@ -22,5 +22,5 @@ pub use confirms::{BrokerReply, PublishOutcome, ReturnedMessage, UnconfirmedPubl
 pub use dispatcher::Dispatcher;
 pub use protocol::{
     AttemptId, ChannelId, ChannelLoss, DeliveryId, DispatcherInput, DispatcherOutput,
-    DispatcherSettings, InFlight, Lane, Owed, RecordId, Refused,
+    DispatcherSettings, InFlight, Lane, PendingDelivery, RecordId, Refused,
 };

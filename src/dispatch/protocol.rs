@@ -32,7 +32,7 @@ pub struct Lane {
 
 /// A delivery as the dispatcher knows it; the body stays in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owed {
+pub struct PendingDelivery {
     pub delivery: DeliveryId,
     /// Its destination: a return holds the whole destination.
     pub destination: DestinationId,
@@ -74,7 +74,7 @@ pub struct Refused {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DispatcherInput {
     /// The journal accepted a delivery. Given in order of admission.
-    Accepted(Owed),
+    Accepted(PendingDelivery),
     /// A channel is open, in confirm mode, and its topology was found good.
     Opened { channel: ChannelId },
     /// The broker took responsibility, after returns were attributed.

@@ -82,12 +82,12 @@ impl Dispatcher {
             if let Some(channel) = self.channels.get_mut(&id) {
                 channel.woken = false;
             }
-            if self.has_room(id, |channel, _| channel.alone.is_none())
+            if self.has_capacity(id, |channel, _| channel.alone.is_none())
                 && let Some(slot) = self.next(id, true)
             {
                 self.publish(id, slot, true, out);
             }
-            while self.has_room(id, |channel, window| channel.in_flight.len() < window)
+            while self.has_capacity(id, |channel, window| channel.in_flight.len() < window)
                 && let Some(slot) = self.next(id, false)
             {
                 self.publish(id, slot, false, out);
@@ -95,7 +95,7 @@ impl Dispatcher {
         }
     }
 
-    fn has_room(&self, id: ChannelId, room: impl FnOnce(&ChannelQueue, usize) -> bool) -> bool {
+    fn has_capacity(&self, id: ChannelId, room: impl FnOnce(&ChannelQueue, usize) -> bool) -> bool {
         let window = usize::try_from(self.settings.window.max(1)).unwrap_or(usize::MAX);
         !self.blocked
             && self

@@ -15,7 +15,7 @@ pub(crate) fn next() -> u64 {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn who_comes_later_gets_a_higher_number() {
+    fn a_later_request_gets_a_higher_number() {
         let first = super::next();
         assert!(super::next() > first);
     }

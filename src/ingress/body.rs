@@ -30,11 +30,11 @@ pub enum BodyError {
 /// How much memory the bodies of all callbacks in progress may use together, counted in KiB as they grow: without it
 /// the limit would be the product of the body limit and the number of callbacks.
 #[derive(Clone, Debug)]
-pub(super) struct BodyRoom(Arc<Semaphore>);
+pub(super) struct BodyMemory(Arc<Semaphore>);
 
 const KIB: usize = 1_024;
 
-impl BodyRoom {
+impl BodyMemory {
     /// Room for `bytes`, rounded up to whole KiB.
     pub(super) fn new(bytes: usize) -> Self {
         Self(Arc::new(Semaphore::new(bytes.div_ceil(KIB))))
@@ -73,7 +73,7 @@ pub(super) async fn read(
     announced: usize,
     limit_bytes: usize,
     timeout: Duration,
-    room: &BodyRoom,
+    room: &BodyMemory,
 ) -> Result<Body, BodyError> {
     let too_large = || BodyError::TooLarge { limit_bytes };
     let deadline = Instant::now() + timeout;

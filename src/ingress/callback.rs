@@ -31,7 +31,7 @@ use crate::{
 use super::{
     BodyError, IngressError, IngressMetrics, IngressSettings, Pipeline, Rejection, RequestFacts,
     answer, arrival,
-    body::{self, Body, BodyRoom},
+    body::{self, Body, BodyMemory},
     error::{outcome_of, reject_reason},
     handshake::{self, POST_AND_OPTIONS},
     head,
@@ -58,7 +58,7 @@ pub(super) struct CallbackHandler {
     pub(super) drift: Arc<DriftCounts>,
     pub(super) metrics: IngressMetrics,
     pub(super) permits: Arc<Semaphore>,
-    pub(super) room: BodyRoom,
+    pub(super) room: BodyMemory,
     pub(super) stopping: CancellationToken,
 }
 

@@ -18,7 +18,7 @@ use crate::{
 
 use super::{
     IngressMetrics, IngressSettings, Pipeline,
-    body::BodyRoom,
+    body::BodyMemory,
     callback::{self, CallbackHandler},
     rate_limits::RateLimits,
 };
@@ -37,7 +37,7 @@ pub struct Ingress {
     pub drift: Arc<DriftCounts>,
     pub metrics: IngressMetrics,
     /// The metrics of its connections.
-    pub door: ConnectionMetrics,
+    pub connection_metrics: ConnectionMetrics,
     /// Its certificate; without one it does not use TLS.
     pub identity: Option<Arc<Certificate>>,
 }
@@ -57,15 +57,15 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         ledger,
         drift,
         metrics,
-        door,
+        connection_metrics,
         identity,
     } = ingress;
-    let door = Listener {
+    let connection_metrics = Listener {
         name: ListenerName::Public,
         limits: settings.of_connections(),
         identity,
         threads: threads_for_two_cores(),
-        metrics: door,
+        metrics: connection_metrics,
         stopping: stopping.clone(),
     };
     let rate_limits = Arc::new(RateLimits::new(pipeline.apps(), &metrics));
@@ -79,10 +79,10 @@ pub fn serve(listener: TcpListener, ingress: Ingress) -> io::Result<Listening> {
         drift,
         metrics,
         permits: Arc::new(Semaphore::new(settings.limits.in_flight_limit)),
-        room: BodyRoom::new(settings.body_room_bytes),
+        room: BodyMemory::new(settings.body_memory_bytes),
         stopping: stopping.clone(),
     };
-    let server = http::serve(listener, door, move || {
+    let server = http::serve(listener, connection_metrics, move || {
         // This runs once on each of the threads.
         let (intake, mailbox) = handler.intake.for_thread();
         actix_web::rt::spawn(mailbox.deliver());

@@ -11,7 +11,7 @@ use crate::{
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Memory for the bodies of all callbacks in progress, unless a few of the largest need more.
-const BODY_ROOM_BYTES: usize = 64 * 1_024 * 1_024;
+const BODY_MEMORY_BYTES: usize = 64 * 1_024 * 1_024;
 
 /// Limits of the public listener (P5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct IngressSettings {
     /// What the configuration says.
     pub limits: ServerLimits,
     /// Memory for the bodies of all callbacks in progress.
-    pub body_room_bytes: usize,
+    pub body_memory_bytes: usize,
     /// How long a callback waits for the journal; what is stored after that is a duplicate when it is sent again.
     pub store_timeout: Duration,
 }
@@ -30,7 +30,7 @@ impl IngressSettings {
     pub fn new(limits: ServerLimits, delivery: &Delivery) -> Self {
         Self {
             limits,
-            body_room_bytes: BODY_ROOM_BYTES.max(limits.body_limit_bytes.saturating_mul(4)),
+            body_memory_bytes: BODY_MEMORY_BYTES.max(limits.body_limit_bytes.saturating_mul(4)),
             // In `confirm` mode the journal answers by itself at `confirm_timeout`; this bound must lie behind it.
             store_timeout: match delivery.accept_after {
                 AcceptAfter::Journal => STORE_TIMEOUT,

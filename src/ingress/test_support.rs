@@ -188,7 +188,7 @@ fn apps() -> Vec<App> {
 
 /// Their authenticators; the registry is that of `/metrics`.
 pub(super) fn authenticators(registry: &Registry) -> Arc<Authenticators> {
-    let (authenticators, _keeper) =
+    let (authenticators, _refresher) =
         Authenticators::new(&apps(), registry, Arc::new(Health::default())).unwrap();
     Arc::new(authenticators)
 }
@@ -243,7 +243,7 @@ pub(super) fn settings() -> IngressSettings {
             peer_connection_limit: 64,
             in_flight_limit: 16,
         },
-        body_room_bytes: 64 * 1_024,
+        body_memory_bytes: 64 * 1_024,
         store_timeout: Duration::from_secs(20),
     }
 }
@@ -293,7 +293,7 @@ impl Listener {
             ledger: ledger.clone(),
             drift: drift.clone(),
             metrics: callbacks.clone(),
-            door: ConnectionMetrics::register(&registry).unwrap(),
+            connection_metrics: ConnectionMetrics::register(&registry).unwrap(),
             identity,
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

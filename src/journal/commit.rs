@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::dispatch::Owed;
+use crate::dispatch::PendingDelivery;
 
 use super::{
     JournalRefusal,
@@ -22,7 +22,7 @@ pub(super) struct CommitResult {
     /// False where there was nothing to write.
     pub(super) committed: bool,
     /// Deliveries pending for the quarantine in place of poisoned ones.
-    pub(super) moved: Vec<Owed>,
+    pub(super) moved: Vec<PendingDelivery>,
 }
 
 impl JournalWriter {
@@ -176,12 +176,12 @@ impl JournalWriter {
         if !self.condition.probe_due() {
             return;
         }
-        let has_room = self.has_room_in_files() && self.directory.make_reserve_again().is_ok();
+        let has_room = self.files_have_space() && self.directory.make_reserve_again().is_ok();
         self.condition.disk_full = (!has_room).then(Instant::now);
     }
 
     /// Under a limit on the size of files free space on the disk is not enough.
-    fn has_room_in_files(&self) -> bool {
+    fn files_have_space(&self) -> bool {
         if file_limit::bytes().is_none() {
             return true;
         }

@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedSender};
 use crate::{
     admit::{Digester, DuplicateWindowName, LruSlot, LruTable, Offer},
     config,
-    dispatch::{DeliveryId, Owed},
+    dispatch::{DeliveryId, PendingDelivery},
     route::DestinationId,
     status::{JournalState, LedgerCounts, LiveEvent, LiveStage},
 };
@@ -103,7 +103,7 @@ pub(super) fn volatile_on(
         status.health.clone(),
         metrics.keys_diverted.clone(),
     );
-    let keeper = ConfirmStore {
+    let store = ConfirmStore {
         metrics,
         timeout: confirm_timeout,
         waiting: WaitingByShare::new(waiting_limit, confirm_timeout / 2),
@@ -137,7 +137,7 @@ pub(super) fn volatile_on(
     let health = status.health.clone();
     let thread = spawn("confirm-store", &settings.path, move || {
         let _notice = PanicGuard(health);
-        keeper.run(&told);
+        store.run(&told);
     })?;
     Ok(OpenJournal {
         instance: uuid::Uuid::new_v4(),
@@ -195,7 +195,7 @@ struct DeliveryPlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DeliveryProgress {
     /// Pending, and no delivery is trying.
-    Owed,
+    Pending,
     InFlightDelivery(DeliveryId),
     Delivered,
 }
@@ -237,7 +237,7 @@ struct InFlightDelivery {
     /// No callback waits for it: if it has not been sent yet, it will not be.
     withdrawn: bool,
     bytes: u64,
-    owed: Owed,
+    owed: PendingDelivery,
 }
 
 #[derive(Debug)]
@@ -267,18 +267,18 @@ struct ConfirmStore {
     /// The amount for which there was no room.
     full: Option<PendingAmount>,
     /// For the next item of the feed.
-    owed: Vec<Owed>,
+    owed: Vec<PendingDelivery>,
 }
 
 impl ConfirmStore {
     fn run(mut self, commands: &Receiver<WriterCommand>) {
         loop {
-            let patience = self.deadlines.front().map_or(IDLE, |(deadline, _)| {
+            let timeout = self.deadlines.front().map_or(IDLE, |(deadline, _)| {
                 deadline.saturating_duration_since(Instant::now())
             });
             let mut appends = Vec::new();
             let mut closing = false;
-            match commands.recv_timeout(patience) {
+            match commands.recv_timeout(timeout) {
                 Ok(command) => {
                     closing = self.take(command, &mut appends);
                     let mut count = 1;
@@ -299,7 +299,7 @@ impl ConfirmStore {
                 self.append(append);
             }
             self.deliver();
-            self.show_room();
+            self.report_space();
             if closing {
                 break;
             }
@@ -330,7 +330,7 @@ impl ConfirmStore {
         false
     }
 
-    fn shelf(&mut self, window: DuplicateWindowName) -> &mut LruTable<u128, KnownEvent> {
+    fn window_table(&mut self, window: DuplicateWindowName) -> &mut LruTable<u128, KnownEvent> {
         match window {
             DuplicateWindowName::Named => &mut self.named,
             DuplicateWindowName::Unnamed => &mut self.unnamed,
@@ -338,7 +338,7 @@ impl ConfirmStore {
     }
 
     fn known(&mut self, which: EventSlot) -> &mut KnownEvent {
-        self.shelf(which.window).value_mut(which.slot)
+        self.window_table(which.window).value_mut(which.slot)
     }
 
     fn append(&mut self, append: PendingCallback) {
@@ -349,11 +349,11 @@ impl ConfirmStore {
         } = append;
         self.begin(self.clock.now());
         let refusal = self
-            .no_room(&callback.offers)
+            .no_space(&callback.offers)
             .or_else(|| self.is_held_up(&callback))
             .or_else(|| self.would_overtake_itself(&callback));
         if let Some(refusal) = refusal {
-            self.book(|counts| refuse(counts, callback.offers.len()));
+            self.update(|counts| refuse(counts, callback.offers.len()));
             reply.send(Err(refusal));
             return;
         }
@@ -433,7 +433,7 @@ impl ConfirmStore {
             }
             self.leave(event.which, callback);
         }
-        self.book(|counts| refuse(counts, waiting.events.len()));
+        self.update(|counts| refuse(counts, waiting.events.len()));
         waiting.reply.send(Err(refusal));
         if !withdrawn.is_empty() {
             // A withdrawn delivery may not have been handed out yet.
@@ -460,22 +460,22 @@ impl ConfirmStore {
     fn begin(&mut self, now: i64) {
         self.now = self.now.max(now);
         let mut early = 0;
-        for (shelf, span) in [(&mut self.named, DAY), (&mut self.unnamed, MINUTE)] {
-            while let Some((slot, used)) = shelf.oldest() {
+        for (window_table, span) in [(&mut self.named, DAY), (&mut self.unnamed, MINUTE)] {
+            while let Some((slot, used)) = window_table.oldest() {
                 if used.saturating_add(span) > self.now {
-                    if shelf.len() <= REMEMBERED_LIMIT {
+                    if window_table.len() <= REMEMBERED_LIMIT {
                         break;
                     }
                     early += 1;
                 }
-                shelf.remove(slot);
+                window_table.remove(slot);
             }
         }
         self.metrics.duplicates_evicted.inc_by(early);
     }
 
     /// Counts each event as new: near the limit a resend may be refused once more, which is acceptable.
-    fn no_room(&mut self, offers: &[Offer]) -> Option<JournalRefusal> {
+    fn no_space(&mut self, offers: &[Offer]) -> Option<JournalRefusal> {
         let mut needed = PendingAmount::default();
         for offer in offers {
             let targets = offer.targets.len() as u64;
@@ -498,7 +498,7 @@ impl ConfirmStore {
         }
     }
 
-    fn show_room(&mut self) {
+    fn report_space(&mut self) {
         if let Some(needed) = self.full
             && self.held().exceeds(needed, self.limit).is_none()
         {
@@ -521,13 +521,13 @@ impl ConfirmStore {
             // The publisher has ended: the callbacks run into their timeout.
             drop(
                 self.feed
-                    .send(FeedItem::Owed(std::mem::take(&mut self.owed))),
+                    .send(FeedItem::Pending(std::mem::take(&mut self.owed))),
             );
         }
     }
 
-    fn book(&self, change: impl FnOnce(&mut LedgerCounts)) {
-        self.status.ledger.book(change);
+    fn update(&self, change: impl FnOnce(&mut LedgerCounts)) {
+        self.status.ledger.update(change);
     }
 }
 

@@ -12,8 +12,7 @@ use crate::status::{Health, JournalState};
 
 use super::{
     file_limit,
-    index::{PendingAmount, PendingIndex},
-    writer::JournalBounds,
+    index::{JournalBounds, PendingAmount, PendingIndex},
 };
 
 /// How often a full disk is tried again.

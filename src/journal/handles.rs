@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::{
-    dispatch::{ChannelId, DeliveryId, Owed},
+    dispatch::{ChannelId, DeliveryId, PendingDelivery},
     event::AppName,
     route::{Address, Destination, DestinationId, Target},
     status::{EventOutcome, Ledger, StallDetector},
@@ -161,7 +161,7 @@ pub type Feed = mpsc::UnboundedReceiver<FeedItem>;
 #[derive(Clone, Debug)]
 pub enum FeedItem {
     /// These deliveries are pending now, in order of admission.
-    Owed(Vec<Owed>),
+    Pending(Vec<PendingDelivery>),
     /// It is durable that these are no longer pending: the next of their lanes may be sent. If it were sent earlier, a
     /// process that is killed in between would let the next process send an older event after a newer one.
     Settled(Vec<DeliveryId>),

@@ -39,6 +39,14 @@ pub(super) struct PendingIndex {
     pending_by_share: Vec<PendingAmount>,
 }
 
+/// Limits of what may be pending.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct JournalBounds {
+    pub(super) total: PendingAmount,
+    /// For one queue or exchange.
+    pub(super) share: PendingAmount,
+}
+
 /// An amount of the journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct PendingAmount {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     admit::{Admission, AdmissionLimits, DuplicateWindowName},
-    dispatch::{DeliveryId, Lane, Owed, RecordId},
+    dispatch::{DeliveryId, Lane, PendingDelivery, RecordId},
     event::{AppName, CallKey},
     route::DestinationId,
 };
@@ -157,7 +157,7 @@ fn load_destinations(connection: &Connection) -> Result<Destinations, LoadError>
         |row| {
             let destination: String = row.get(1)?;
             let destination = serde_json::from_str(&destination).map_err(|error| {
-                LoadError::Damaged(format!("a destination is no JSON: {error}"))
+                LoadError::Damaged(format!("a destination is not JSON: {error}"))
             })?;
             if destinations.restore(DestinationId(row.get(0)?), destination) {
                 Ok(())
@@ -274,7 +274,7 @@ fn load_index(
                 })?),
             };
             if let Some(line) = line {
-                admission.restore_owed(line);
+                admission.restore_pending(line);
             }
             let pending = IndexedDelivery {
                 record: RecordId(columns.record.cast_unsigned()),
@@ -293,14 +293,14 @@ fn load_index(
 }
 
 /// A delivery that an earlier process may have sent, for the dispatcher.
-pub(super) fn owed_before(
+pub(super) fn pending_at_open(
     delivery: DeliveryId,
     pending: &IndexedDelivery,
     destinations: &Destinations,
     admission: &Admission,
-) -> Option<Owed> {
+) -> Option<PendingDelivery> {
     let interned = destinations.interned(pending.destination)?;
-    Some(Owed {
+    Some(PendingDelivery {
         delivery,
         destination: pending.destination,
         channel: interned.channel,

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     admit::AdmissionLimits,
     config,
-    dispatch::Owed,
+    dispatch::PendingDelivery,
     status::{StallDetector, StallLimits},
 };
 
@@ -25,15 +25,15 @@ use super::{
     file_limit,
     file_watch::FileWatch,
     high_water_mark::{HighWaterMark, MarkValue, StoredMark},
-    index::PendingAmount,
+    index::{JournalBounds, PendingAmount},
     inspect::JournalFiles,
-    load::{LoadError, Loaded, count_opening, load, owed_before},
+    load::{LoadError, Loaded, count_opening, load, pending_at_open},
     metrics::JournalMetrics,
     reader::{CachedPayloadSource, PayloadReader},
     routing_keys::RoutingKeys,
     salvage::salvage,
     store::{FORMAT, Store},
-    writer::{AccountingDelta, JournalBounds, JournalWriter, PendingDeletes},
+    writer::{AccountingDelta, JournalWriter, PendingDeletes},
 };
 
 /// Deliveries in one item of the feed at start.
@@ -128,17 +128,22 @@ pub(super) fn open_tuned(
         ..
     } = loaded;
     let (feed_sender, feed) = tokio::sync::mpsc::unbounded_channel();
-    let mut batch: Vec<Owed> = Vec::with_capacity(FEED_BATCH);
+    let mut batch: Vec<PendingDelivery> = Vec::with_capacity(FEED_BATCH);
     for (delivery, pending) in index.iter() {
-        batch.extend(owed_before(delivery, pending, &destinations, &admission));
+        batch.extend(pending_at_open(
+            delivery,
+            pending,
+            &destinations,
+            &admission,
+        ));
         if batch.len() == FEED_BATCH {
-            drop(feed_sender.send(FeedItem::Owed(std::mem::take(&mut batch))));
+            drop(feed_sender.send(FeedItem::Pending(std::mem::take(&mut batch))));
         }
     }
     if !batch.is_empty() {
-        drop(feed_sender.send(FeedItem::Owed(batch)));
+        drop(feed_sender.send(FeedItem::Pending(batch)));
     }
-    status.ledger.book(|counts| {
+    status.ledger.update(|counts| {
         counts.recovered = index.deliveries();
         counts.pending = index.deliveries();
     });

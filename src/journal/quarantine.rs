@@ -2,14 +2,14 @@
 
 use crate::{
     admit::{Quarantine, QuarantineReason},
-    dispatch::{DeliveryId, Owed, Refused},
+    dispatch::{DeliveryId, PendingDelivery, Refused},
     event::Fault,
     route::{Destination, QUARANTINE, Target},
     status::LiveStage,
 };
 
 use super::{
-    DeliveryPayload, handles::ShareId, reader::read_parcel, rows::DeliveryColumns,
+    DeliveryPayload, handles::ShareId, reader::read_payload, rows::DeliveryColumns,
     stage::live_line, store::json, writer::JournalWriter,
 };
 
@@ -18,7 +18,7 @@ use super::{
 pub(super) struct MovedDelivery {
     pub(super) old: DeliveryId,
     pub(super) row: DeliveryColumns,
-    pub(super) owed: Owed,
+    pub(super) owed: PendingDelivery,
     pub(super) share: ShareId,
     pub(super) payload: Option<DeliveryPayload>,
     pub(super) line: Option<crate::admit::LruSlot>,
@@ -70,7 +70,7 @@ impl JournalWriter {
                 continue;
             };
             let payload = self.cache.get(*old).or_else(|| {
-                read_parcel(self.store.connection(), &self.destinations, *old)
+                read_payload(self.store.connection(), &self.destinations, *old)
                     .ok()
                     .flatten()
             });
@@ -90,7 +90,7 @@ impl JournalWriter {
                     moved: Some(json(&note)),
                 },
                 share: interned.share,
-                owed: Owed {
+                owed: PendingDelivery {
                     delivery: new,
                     destination,
                     channel: interned.channel,
@@ -109,9 +109,9 @@ impl JournalWriter {
     }
 
     /// The moves are durable; returns the deliveries that are pending now.
-    pub(super) fn moved(&mut self, moved: Vec<MovedDelivery>) -> Vec<Owed> {
+    pub(super) fn moved(&mut self, moved: Vec<MovedDelivery>) -> Vec<PendingDelivery> {
         self.poisoned.clear();
-        self.book_moved(moved.len() as u64);
+        self.count_moved(moved.len() as u64);
         let mut owed = Vec::new();
         for one in moved {
             self.index

@@ -90,16 +90,16 @@ impl PayloadReader {
             if reply.is_closed() {
                 continue;
             }
-            let payload = read_parcel(&self.connection, &self.destinations, delivery)
+            let payload = read_payload(&self.connection, &self.destinations, delivery)
                 .and_then(|payload| payload.ok_or(ReadError::Missing))
-                .map_err(|error| self.no_parcel(delivery, &error));
+                .map_err(|error| self.no_payload(delivery, &error));
             drop(reply.send(payload));
         }
     }
 
     /// An error of the disk may pass, and what it hides is sent when it has passed; only damage on the disk needs a
     /// salvage.
-    fn no_parcel(&mut self, delivery: DeliveryId, error: &ReadError) -> PayloadUnavailable {
+    fn no_payload(&mut self, delivery: DeliveryId, error: &ReadError) -> PayloadUnavailable {
         if matches!(error, ReadError::Database(error) if !super::load::is_damage(error)) {
             tracing::warn!(
                 delivery = delivery.0,
@@ -124,7 +124,7 @@ impl PayloadReader {
 }
 
 /// The payload of a pending delivery; `None` if there is none with this id.
-pub(super) fn read_parcel(
+pub(super) fn read_payload(
     connection: &Connection,
     destinations: &Destinations,
     delivery: DeliveryId,
@@ -234,8 +234,8 @@ mod tests {
             .busy_timeout(std::time::Duration::ZERO)
             .unwrap();
         let mut read = || {
-            let error = read_parcel(&reader.connection, &reader.destinations, DeliveryId(1));
-            let none = reader.no_parcel(DeliveryId(1), &error.unwrap_err());
+            let error = read_payload(&reader.connection, &reader.destinations, DeliveryId(1));
+            let none = reader.no_payload(DeliveryId(1), &error.unwrap_err());
             (none, reader.directory.is_marked_damaged())
         };
         holder.execute_batch("BEGIN EXCLUSIVE").unwrap();

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_reaches_whoever_waits_although_nobody_hands_out() {
+    async fn a_waiting_caller_gets_its_answer_without_delivery() {
         let (counter, mailbox) = ReplySender::open();
         drop(mailbox);
         let (reply, answer) = ask(Some(&counter));

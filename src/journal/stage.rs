@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     admit::{EventFacts, PlacedDelivery},
-    dispatch::{DeliveryId, Lane, Owed},
+    dispatch::{DeliveryId, Lane, PendingDelivery},
     event::CallKey,
     route::{Address, Destination, DestinationId},
     status::{EventOutcome, LiveEvent, LiveStage},
@@ -34,7 +34,7 @@ pub(super) struct NewRecord {
 #[derive(Debug)]
 pub(super) struct NewDelivery {
     pub(super) row: DeliveryColumns,
-    pub(super) owed: Owed,
+    pub(super) owed: PendingDelivery,
     pub(super) share: ShareId,
     pub(super) payload: DeliveryPayload,
     pub(super) line: Option<crate::admit::LruSlot>,
@@ -118,7 +118,7 @@ pub(super) fn new_record(
                     received,
                     moved: None,
                 },
-                owed: Owed {
+                owed: PendingDelivery {
                     delivery: DeliveryId(id),
                     destination: placed.destination,
                     channel: interned.channel,

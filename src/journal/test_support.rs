@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::{
     admit::{CallRule, EventFacts, EventIdentity, Offer, Quarantine, QuarantineReason},
     config,
-    dispatch::{DeliveryId, Owed},
+    dispatch::{DeliveryId, PendingDelivery},
     event::{AppName, CallIds, Kind},
     route::{QueueType, Target},
     status::{Health, Ledger, LedgerCounts, LiveFeed},
@@ -27,7 +27,7 @@ use super::{
     open::{Tuning, open_tuned},
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn status() -> StatusHandles {
     StatusHandles {
@@ -78,7 +78,7 @@ impl Running {
     }
 
     pub(super) async fn submit(&self, offers: Vec<Offer>) -> Result<Vec<Admitted>, JournalRefusal> {
-        let receipt = tokio::time::timeout(PATIENCE, self.journal.intake.submit(callback(offers)))
+        let receipt = tokio::time::timeout(TIMEOUT, self.journal.intake.submit(callback(offers)))
             .await
             .expect("the journal answers in time");
         self.check_law();
@@ -95,15 +95,15 @@ impl Running {
     }
 
     /// The next `count` deliveries of the feed.
-    pub(super) async fn owed(&mut self, count: usize) -> Vec<Owed> {
+    pub(super) async fn owed(&mut self, count: usize) -> Vec<PendingDelivery> {
         let mut owed = Vec::new();
         while owed.len() < count {
-            let item = tokio::time::timeout(PATIENCE, self.journal.feed.recv())
+            let item = tokio::time::timeout(TIMEOUT, self.journal.feed.recv())
                 .await
                 .unwrap_or_else(|_| panic!("only {} of {count} deliveries came", owed.len()))
                 .expect("the feed is open");
             match item {
-                FeedItem::Owed(more) => owed.extend(more),
+                FeedItem::Pending(more) => owed.extend(more),
                 // The caller does not wait for this.
                 FeedItem::Settled(_) => {}
                 FeedItem::Withdraw(ids) => panic!("withdrawn: {ids:?}"),
@@ -115,7 +115,7 @@ impl Running {
 
     /// The next deliveries that the feed reports as deleted from the disk.
     pub(super) async fn settled(&mut self) -> Vec<DeliveryId> {
-        match tokio::time::timeout(PATIENCE, self.journal.feed.recv()).await {
+        match tokio::time::timeout(TIMEOUT, self.journal.feed.recv()).await {
             Ok(Some(FeedItem::Settled(ids))) => ids,
             other => panic!("not settled: {other:?}"),
         }
@@ -128,7 +128,7 @@ impl Running {
     }
 
     /// Event id and sequence of these deliveries.
-    pub(super) async fn read(&self, owed: &[Owed]) -> Vec<(String, Option<i64>)> {
+    pub(super) async fn read(&self, owed: &[PendingDelivery]) -> Vec<(String, Option<i64>)> {
         let mut read = Vec::new();
         for owed in owed {
             let payload = self
@@ -154,7 +154,7 @@ impl Running {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, waiting)
+        tokio::time::timeout(TIMEOUT, waiting)
             .await
             .unwrap_or_else(|_| panic!("{what}: {:?}", self.status.ledger.snapshot()));
     }

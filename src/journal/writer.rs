@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::{
     admit::{Admission, AdmissionDecision},
-    dispatch::{DeliveryId, Owed, RecordId, Refused},
+    dispatch::{DeliveryId, PendingDelivery, RecordId, Refused},
     status::{EventOutcome, JournalState, LiveStage, StallDetector},
 };
 
@@ -27,9 +27,9 @@ use super::{
     file_watch::FileWatch,
     handles::{PendingCallback, ShareId, WriterCommand},
     high_water_mark::HighWaterMark,
-    index::{IndexedDelivery, PendingAmount, PendingIndex},
+    index::{IndexedDelivery, JournalBounds, PendingAmount, PendingIndex},
     metrics::JournalMetrics,
-    reader::{ReadRequest, read_parcel},
+    reader::{ReadRequest, read_payload},
     reply::ReplyBatch,
     routing_keys::RoutingKeys,
     stage::{NewRecord, StagedCallback, live_line, new_record, outcome},
@@ -55,14 +55,6 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Free pages that are worth returning, and how many at once: the writer must not delay callbacks for it.
 const FREE_PAGES: i64 = 1_024;
 const VACUUM_PAGES: u32 = 2_048;
-
-/// Limits of what may be pending.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct JournalBounds {
-    pub(super) total: PendingAmount,
-    /// For one queue or exchange.
-    pub(super) share: PendingAmount,
-}
 
 /// Rows that are no longer pending and still on disk.
 #[derive(Debug, Default)]
@@ -236,11 +228,11 @@ impl JournalWriter {
                     .accounting
                     .outcomes
                     .extend(callback.outcomes.iter().copied().map(outcome)),
-                Err(_) => self.book_refused(callback.events),
+                Err(_) => self.count_refused(callback.events),
             }
         }
         for (callback, _) in &refused {
-            self.book_refused(callback.events);
+            self.count_refused(callback.events);
         }
         self.show();
 
@@ -281,14 +273,14 @@ impl JournalWriter {
     }
 
     /// Passes newly pending deliveries to the dispatcher.
-    fn deliver(&self, owed: Vec<Owed>) {
+    fn deliver(&self, owed: Vec<PendingDelivery>) {
         if !owed.is_empty() {
             // The publisher has ended: they stay pending for the next process.
-            drop(self.feed.send(FeedItem::Owed(owed)));
+            drop(self.feed.send(FeedItem::Pending(owed)));
         }
     }
 
-    fn book_refused(&mut self, events: usize) {
+    fn count_refused(&mut self, events: usize) {
         self.accounting
             .outcomes
             .extend(std::iter::repeat_n(EventOutcome::Refused, events));
@@ -340,7 +332,7 @@ impl JournalWriter {
         let cached = self.cache.remove(delivery);
         if self.status.live.has_listeners()
             && let Some(payload) = cached.or_else(|| {
-                read_parcel(self.store.connection(), &self.destinations, delivery)
+                read_payload(self.store.connection(), &self.destinations, delivery)
                     .ok()
                     .flatten()
             })
@@ -403,7 +395,7 @@ impl JournalWriter {
                 .records
                 .push(new_record(record, &offer.facts_json, &placed));
         }
-        if let Some(refusal) = self.no_room(&staged.records) {
+        if let Some(refusal) = self.no_space(&staged.records) {
             self.admission.roll_back_to(mark);
             return (staged, Err(refusal));
         }
@@ -425,7 +417,7 @@ impl JournalWriter {
     }
 
     /// Why these records cannot be accepted, if so. Without records no room is needed: duplicates are always accepted.
-    fn no_room(&mut self, records: &[NewRecord]) -> Option<JournalRefusal> {
+    fn no_space(&mut self, records: &[NewRecord]) -> Option<JournalRefusal> {
         if records.is_empty() {
             return None;
         }
@@ -472,7 +464,7 @@ impl JournalWriter {
     }
 
     /// The group is durable: it can be passed to the publisher.
-    fn committed(&mut self, staged: &[StagedCallback]) -> Vec<Owed> {
+    fn committed(&mut self, staged: &[StagedCallback]) -> Vec<PendingDelivery> {
         let mut owed = Vec::new();
         let mut payloads = Vec::new();
         let mut events = 0_u32;
@@ -504,7 +496,7 @@ impl JournalWriter {
     pub(super) fn show(&mut self) {
         let accounting = std::mem::take(&mut self.accounting);
         let pending = self.index.deliveries();
-        self.status.ledger.book(|counts| {
+        self.status.ledger.update(|counts| {
             counts.decide(accounting.outcomes);
             counts.owed += accounting.owed;
             counts.delivered += accounting.delivered;
@@ -538,7 +530,7 @@ impl JournalWriter {
         }
     }
 
-    pub(super) fn book_moved(&mut self, moved: u64) {
+    pub(super) fn count_moved(&mut self, moved: u64) {
         self.accounting.moved += moved;
         self.accounting.owed += moved;
     }
@@ -569,7 +561,7 @@ impl JournalWriter {
     }
 
     /// Writes what is left although nothing new arrived. A failure has been handled; it is retried.
-    fn write_leftovers(&mut self) -> Vec<Owed> {
+    fn write_leftovers(&mut self) -> Vec<PendingDelivery> {
         match self.write(&[]) {
             Ok(written) => {
                 if written.committed {

@@ -156,7 +156,7 @@ impl ChannelTask {
         match self.topology_checker.ask(self.object.clone()).await {
             TopologyCheck::Good => {}
             verdict => {
-                let (state, why) = verdict.standing();
+                let (state, why) = verdict.status();
                 return Err((state, why.unwrap_or_default()));
             }
         }
@@ -243,7 +243,7 @@ impl ChannelTask {
                 }
             }
             if leaving && closing.is_none() {
-                closing = Some(Box::pin(farewell(channel.clone())));
+                closing = Some(Box::pin(close_channel(channel.clone())));
             }
         }
     }
@@ -306,7 +306,7 @@ fn close(channel: Channel) -> Closing {
 }
 
 /// Closing at the end waits only briefly: what is not answered then is resent by the next process.
-async fn farewell(channel: Channel) -> lapin::Result<()> {
+async fn close_channel(channel: Channel) -> lapin::Result<()> {
     tokio::time::timeout(CLOSE_TIMEOUT, channel.close(200, "OK".into()))
         .await
         .unwrap_or_else(|_| {

@@ -44,7 +44,7 @@ pub(super) fn status_of(
         .count();
     match (&slot.found, returned, view.held.len()) {
         (_, _, 0) => (DestinationState::Ready, None),
-        (Some(verdict), 1.., _) if *verdict != TopologyCheck::Good => verdict.standing(),
+        (Some(verdict), 1.., _) if *verdict != TopologyCheck::Good => verdict.status(),
         (_, 1.., _) => match slot.object {
             BrokerObject::Queue { .. } => (
                 DestinationState::Missing,

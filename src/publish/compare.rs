@@ -49,7 +49,7 @@ impl TopologyStatus {
 pub struct TopologyFinding {
     /// `queue contoso.calls.0` or `exchange calls`.
     pub destination: String,
-    pub standing: TopologyStatus,
+    pub status: TopologyStatus,
     /// The broker's text, which names both sides of a mismatch; empty if there is none.
     pub detail: String,
 }
@@ -83,7 +83,7 @@ pub async fn compare(config: &Config) -> Result<Vec<TopologyFinding>, PublishErr
         if verdict == TopologyCheck::Good && declares {
             verdict = look(CheckDepth::Compare).await?;
         }
-        let (standing, detail) = match verdict {
+        let (status, detail) = match verdict {
             TopologyCheck::Good => (TopologyStatus::Good, String::new()),
             TopologyCheck::Missing(_) if declares && is_queue_missing(&verdict, object) => {
                 (TopologyStatus::ToBeDeclared, String::new())
@@ -94,7 +94,7 @@ pub async fn compare(config: &Config) -> Result<Vec<TopologyFinding>, PublishErr
         };
         topology_reports.push(TopologyFinding {
             destination: object.name(),
-            standing,
+            status,
             detail,
         });
     }

@@ -19,7 +19,7 @@ pub(super) struct DestinationStatuses {
     health: Arc<Health>,
     metrics: PublishMetrics,
     configured: HashSet<String>,
-    standing: HashMap<String, (DestinationState, Option<String>)>,
+    status: HashMap<String, (DestinationState, Option<String>)>,
 }
 
 impl DestinationStatuses {
@@ -43,7 +43,7 @@ impl DestinationStatuses {
             health,
             metrics,
             configured,
-            standing: HashMap::new(),
+            status: HashMap::new(),
         };
         for object in broker_objects {
             statuses.set(
@@ -67,7 +67,7 @@ impl DestinationStatuses {
         } else {
             DestinationState::Retired
         };
-        let before = self.standing.insert(name.to_owned(), (state, why.clone()));
+        let before = self.status.insert(name.to_owned(), (state, why.clone()));
         if before.as_ref() == Some(&(state, why.clone())) {
             return;
         }
@@ -107,12 +107,12 @@ impl DestinationStatuses {
 
     /// The current state.
     pub(super) fn state(&self, name: &str) -> Option<DestinationState> {
-        self.standing.get(name).map(|(state, _)| *state)
+        self.status.get(name).map(|(state, _)| *state)
     }
 
     /// Nothing is pending any more for a destination that left the configuration.
     pub(super) fn remove(&mut self, name: &str) {
-        if let Some((state, _)) = self.standing.remove(name) {
+        if let Some((state, _)) = self.status.remove(name) {
             self.gauge(name, state).dec();
             tracing::info!(
                 destination = name,

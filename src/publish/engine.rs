@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     dispatch::{
-        AttemptId, ChannelId, DeliveryId, DispatcherInput, DispatcherOutput, Owed, PublishOutcome,
-        Refused,
+        AttemptId, ChannelId, DeliveryId, DispatcherInput, DispatcherOutput, PendingDelivery,
+        PublishOutcome, Refused,
     },
     journal::{FeedItem, Settlement},
     route::DestinationId,
@@ -112,7 +112,7 @@ impl Engine {
     /// An item of the journal's feed.
     pub(super) fn fed(&mut self, item: FeedItem) {
         match item {
-            FeedItem::Owed(owed) => {
+            FeedItem::Pending(owed) => {
                 for owed in owed {
                     self.seat(&owed);
                     self.step(DispatcherInput::Accepted(owed));
@@ -245,7 +245,7 @@ impl Engine {
                 // A destination that has a channel reports its own status.
                 let has_channel = self.slots.all.values().any(|slot| slot.name == name);
                 if !has_channel && (self.connected || verdict != TopologyCheck::Good) {
-                    let (state, why) = verdict.standing();
+                    let (state, why) = verdict.status();
                     self.statuses.set(&name, state, why);
                 }
             }
@@ -257,7 +257,7 @@ impl Engine {
         let now = self.origin.elapsed();
         let mut in_flight = 0;
         let mut oldest = None;
-        let mut standing = Vec::new();
+        let mut status = Vec::new();
         let mut gone = Vec::new();
         for view in self.parts.dispatcher.channels() {
             in_flight += view.in_flight;
@@ -272,7 +272,7 @@ impl Engine {
             if view.owed == 0 && !self.statuses.is_configured(&slot.name) {
                 gone.push(view.channel);
             } else if slot.open.is_some() {
-                standing.push((view.channel, status_of(slot, &view)));
+                status.push((view.channel, status_of(slot, &view)));
             }
         }
         self.parts
@@ -283,7 +283,7 @@ impl Engine {
             .metrics
             .oldest_unconfirmed
             .set(oldest.map_or(0.0, |since| now.saturating_sub(since).as_secs_f64()));
-        for (id, (state, why)) in standing {
+        for (id, (state, why)) in status {
             self.stand(id, state, why);
         }
         for id in gone {
@@ -472,7 +472,7 @@ impl Engine {
     }
 
     /// Makes sure that a delivery's channel has a task.
-    fn seat(&mut self, owed: &Owed) {
+    fn seat(&mut self, owed: &PendingDelivery) {
         if self.slots.all.contains_key(&owed.channel) {
             return;
         }

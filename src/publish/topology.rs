@@ -32,7 +32,7 @@ pub(super) enum TopologyCheck {
 
 impl TopologyCheck {
     /// The state and reason for the status.
-    pub(super) fn standing(&self) -> (DestinationState, Option<String>) {
+    pub(super) fn status(&self) -> (DestinationState, Option<String>) {
         match self {
             Self::Good => (DestinationState::Ready, None),
             Self::Missing(why) => (DestinationState::Missing, Some(why.clone())),

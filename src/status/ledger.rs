@@ -69,18 +69,18 @@ pub struct Ledger(Mutex<LedgerCounts>);
 impl Ledger {
     /// Counts the decided outcomes of one callback's events.
     pub fn decide(&self, outcomes: impl IntoIterator<Item = EventOutcome>) {
-        self.book(|counts| counts.decide(outcomes));
+        self.update(|counts| counts.decide(outcomes));
     }
 
     /// Changes several numbers in one step that no snapshot can split.
-    pub fn book<T>(&self, change: impl FnOnce(&mut LedgerCounts) -> T) -> T {
+    pub fn update<T>(&self, change: impl FnOnce(&mut LedgerCounts) -> T) -> T {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// All numbers at one instant.
     #[must_use]
     pub fn snapshot(&self) -> LedgerCounts {
-        self.book(|counts| *counts)
+        self.update(|counts| *counts)
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
             .register(Box::new(LedgerCollector::new(ledger.clone()).unwrap()))
             .unwrap();
         ledger.decide([EventOutcome::Accepted, EventOutcome::Refused]);
-        ledger.book(|counts| {
+        ledger.update(|counts| {
             counts.owed += 2;
             counts.pending = 2;
         });

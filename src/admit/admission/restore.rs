@@ -75,7 +75,7 @@ impl Admission {
     }
 
     /// A pending delivery has this sequence.
-    pub fn restore_owed(&mut self, sequence: LruSlot) {
+    pub fn restore_pending(&mut self, sequence: LruSlot) {
         self.pin(sequence);
     }
 

@@ -14,7 +14,7 @@ use crate::route::DestinationId;
 use super::broker::{ModelChannel, QueueBehaviour, RandomSource, SentMessage};
 use crate::dispatch::{
     AttemptId, ChannelId, DeliveryId, Dispatcher, DispatcherInput, DispatcherOutput,
-    DispatcherSettings, Lane, Owed, PublishOutcome,
+    DispatcherSettings, Lane, PendingDelivery, PublishOutcome,
 };
 
 /// Channel and family of each destination: a queue of two partitions, a plain queue, an exchange with three keys of
@@ -370,13 +370,14 @@ impl World {
 
     fn tell_accepted(&mut self, id: usize, unknown: bool) {
         let delivery = &self.accepted[id];
-        self.inbox.push_back(DispatcherInput::Accepted(Owed {
-            delivery: DeliveryId(id as u64),
-            destination: DestinationId(u32::try_from(delivery.destination).unwrap()),
-            channel: ChannelId(DESTINATIONS[delivery.destination].0),
-            lane: delivery.lane,
-            unknown,
-        }));
+        self.inbox
+            .push_back(DispatcherInput::Accepted(PendingDelivery {
+                delivery: DeliveryId(id as u64),
+                destination: DestinationId(u32::try_from(delivery.destination).unwrap()),
+                channel: ChannelId(DESTINATIONS[delivery.destination].0),
+                lane: delivery.lane,
+                unknown,
+            }));
     }
 
     fn tell(&mut self, outcomes: Vec<(AttemptId, PublishOutcome)>) {

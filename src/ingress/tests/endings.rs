@@ -273,8 +273,8 @@ async fn until_ended(mut stream: TcpStream, said: &str, then: Then) -> Vec<u8> {
 
 #[tokio::test]
 async fn every_state_of_a_connection_ends_by_itself() {
-    let door = Listener::open(fast());
-    let address = door.listening.address();
+    let listener = Listener::open(fast());
+    let address = listener.listening.address();
     let mut peers = JoinSet::new();
     for state in states() {
         peers.spawn(async move {
@@ -294,34 +294,37 @@ async fn every_state_of_a_connection_ends_by_itself() {
         .filter(|(_, heard, hears)| heard.as_deref() != Some(*hears))
         .collect();
     assert!(wrong.is_empty(), "state, heard, expected: {wrong:#?}");
-    door.counted("hookswitch_connections{listener=\"public\"} 0")
+    listener
+        .counted("hookswitch_connections{listener=\"public\"} 0")
         .await;
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_ends_by_itself() {
-    let door = Listener::open(fast());
+async fn an_unread_answer_times_out() {
+    let listener = Listener::open(fast());
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
-    let mut stream = socket.connect(door.listening.address()).await.unwrap();
+    let mut stream = socket.connect(listener.listening.address()).await.unwrap();
     let asked = head("GET /", "").repeat(1_000);
     let asks = async { while stream.write_all(asked.as_bytes()).await.is_ok() {} };
     timeout(LIMIT, asks).await.expect("it is ended");
-    door.counted("hookswitch_connections{listener=\"public\"} 0")
+    listener
+        .counted("hookswitch_connections{listener=\"public\"} 0")
         .await;
 }
 
 #[tokio::test]
 async fn a_connection_that_is_turned_away_ends_by_itself() {
-    let door = Listener::open(settings_with(|it| {
+    let listener = Listener::open(settings_with(|it| {
         *it = fast();
         it.limits.connection_limit = 1;
         // The one that has the place stays.
         it.limits.request_timeout = 2 * LIMIT;
     }));
-    let address = door.listening.address();
+    let address = listener.listening.address();
     let _first = TcpStream::connect(address).await.unwrap();
-    door.counted("hookswitch_connections{listener=\"public\"} 1")
+    listener
+        .counted("hookswitch_connections{listener=\"public\"} 1")
         .await;
     for then in [Then::Stops, Then::Repeats("x"), Then::Shuts] {
         let stream = TcpStream::connect(address).await.unwrap();
@@ -352,8 +355,8 @@ async fn ends_in_a_handshake(address: SocketAddr, said: &str, then: Then) {
 
 #[tokio::test]
 async fn a_tls_handshake_ends_by_itself() {
-    let door = Listener::with_identity(fast(), identity());
-    let address = door.listening.address();
+    let listener = Listener::with_identity(fast(), identity());
+    let address = listener.listening.address();
     // The beginning of a record that is 512 bytes long.
     let half = "\x16\x03\x01\x02\x00\x01";
     for (said, then) in [
@@ -367,6 +370,7 @@ async fn a_tls_handshake_ends_by_itself() {
     ] {
         ends_in_a_handshake(address, said, then).await;
     }
-    door.counted("hookswitch_connections{listener=\"public\"} 0")
+    listener
+        .counted("hookswitch_connections{listener=\"public\"} 0")
         .await;
 }

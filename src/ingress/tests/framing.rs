@@ -95,8 +95,10 @@ fn statuses(text: &str) -> Vec<u16> {
         .collect()
 }
 
-async fn try_shape(door: &mut Listener, shape: &Shape) -> (String, Vec<String>) {
-    let mut stream = TcpStream::connect(door.listening.address()).await.unwrap();
+async fn try_shape(listener: &mut Listener, shape: &Shape) -> (String, Vec<String>) {
+    let mut stream = TcpStream::connect(listener.listening.address())
+        .await
+        .unwrap();
     stream.write_all(shape.bytes.as_bytes()).await.unwrap();
     if shape.ends_there {
         stream.shutdown().await.unwrap();
@@ -107,7 +109,7 @@ async fn try_shape(door: &mut Listener, shape: &Shape) -> (String, Vec<String>) 
         loop {
             tokio::select! {
                 read = stream.read_buf(&mut text) => if read.unwrap() == 0 { break },
-                offered = door.journal.next() => {
+                offered = listener.journal.next() => {
                     let callback = offered.unwrap().keep();
                     seen.extend(callback.offers.iter().map(|offer| offer.facts.event_id.to_string()));
                 }
@@ -117,7 +119,7 @@ async fn try_shape(door: &mut Listener, shape: &Shape) -> (String, Vec<String>) 
     tokio::time::timeout(Duration::from_secs(10), reading)
         .await
         .unwrap_or_else(|_| panic!("{}: the connection stays open", shape.name));
-    while let Some(Some(offered)) = door.journal.next().now_or_never() {
+    while let Some(Some(offered)) = listener.journal.next().now_or_never() {
         let callback = offered.keep();
         seen.extend(
             callback
@@ -131,11 +133,11 @@ async fn try_shape(door: &mut Listener, shape: &Shape) -> (String, Vec<String>) 
 
 #[tokio::test]
 async fn no_request_is_read_in_two_ways() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let shapes = shapes();
     let mut wrong = Vec::new();
     for shape in &shapes {
-        let (text, seen) = try_shape(&mut door, shape).await;
+        let (text, seen) = try_shape(&mut listener, shape).await;
         let found = statuses(&text);
         let problems = text.matches("application/problem+json").count();
         let refusals = found.iter().filter(|status| **status >= 400).count();
@@ -157,7 +159,7 @@ async fn no_request_is_read_in_two_ways() {
 /// The parser decodes ahead, and frames an answer as the last request that it saw asks for.
 #[tokio::test]
 async fn pipelined_requests_are_each_answered_as_they_asked() {
-    let door = Listener::open(settings());
+    let listener = Listener::open(settings());
     let head = |method: &str, version: &str, more: &str| {
         format!("{method} /nowhere HTTP/{version}\r\nHost: h\r\nContent-Length: 0\r\n{more}\r\n")
     };
@@ -171,7 +173,9 @@ async fn pipelined_requests_are_each_answered_as_they_asked() {
         head("POST", "1.0", ""),
         head("HEAD", "1.1", ""),
     ];
-    let mut stream = TcpStream::connect(door.listening.address()).await.unwrap();
+    let mut stream = TcpStream::connect(listener.listening.address())
+        .await
+        .unwrap();
     stream
         .write_all(requests.concat().as_bytes())
         .await

@@ -17,13 +17,13 @@ use crate::ingress::{
 };
 
 #[tokio::test]
-async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
+async fn the_law_of_received_events_holds_with_a_real_journal() {
     let directory = tempfile::tempdir().unwrap();
     let registry = new_registry().unwrap();
     let ledger = Arc::new(Ledger::default());
     let collector = LedgerCollector::new(ledger.clone()).unwrap();
     registry.register(Box::new(collector)).unwrap();
-    let boards = StatusHandles {
+    let handles = StatusHandles {
         ledger: ledger.clone(),
         health: Arc::new(Health::default()),
         live: LiveFeed::default(),
@@ -37,7 +37,7 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
         stall_timeout: Duration::from_secs(3),
         liveness_timeout: Duration::from_secs(60),
     };
-    let opened = tokio::task::spawn_blocking(move || journal::open(&limits, &boards).unwrap())
+    let opened = tokio::task::spawn_blocking(move || journal::open(&limits, &handles).unwrap())
         .await
         .unwrap();
     let ingress = Ingress {
@@ -48,7 +48,7 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
         ledger: ledger.clone(),
         drift: Arc::new(DriftCounts::default()),
         metrics: IngressMetrics::register(&registry).unwrap(),
-        door: crate::http::ConnectionMetrics::register(&registry).unwrap(),
+        connection_metrics: crate::http::ConnectionMetrics::register(&registry).unwrap(),
         identity: None,
     };
     let listening = serve(TcpListener::bind("127.0.0.1:0").unwrap(), ingress).unwrap();
@@ -117,7 +117,7 @@ async fn the_law_of_the_door_holds_in_front_of_a_real_journal() {
     }
     let mut owed = 0;
     let mut feed = opened.feed;
-    while let Ok(FeedItem::Owed(deliveries)) = feed.try_recv() {
+    while let Ok(FeedItem::Pending(deliveries)) = feed.try_recv() {
         owed += deliveries.len();
     }
     assert_eq!(owed, 3);

@@ -62,20 +62,22 @@ fn repeated(text: &str) -> String {
 
 #[tokio::test]
 async fn json_on_which_parsers_disagree_is_refused_with_its_position_or_published_unchanged() {
-    let mut door = Listener::open(settings_with(|it| {
+    let mut listener = Listener::open(settings_with(|it| {
         it.limits.body_limit_bytes = 64 * 1_024;
-        it.body_room_bytes = 1_024 * 1_024;
+        it.body_memory_bytes = 1_024 * 1_024;
     }));
     let (mut refused, mut unchanged, mut failed) = (0, 0, Vec::new());
     for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
         let case = case(line);
-        let sent = door.post("/callbacks/contoso", case.body.clone()).send();
+        let sent = listener
+            .post("/callbacks/contoso", case.body.clone())
+            .send();
         let mut offered = None;
         let mut sent = std::pin::pin!(sent);
         let response = loop {
             tokio::select! {
                 response = &mut sent => break response.unwrap(),
-                waiting = door.journal.next() => offered = Some(waiting.unwrap().keep()),
+                waiting = listener.journal.next() => offered = Some(waiting.unwrap().keep()),
             }
         };
         let found = match (response.status().as_u16(), &offered) {

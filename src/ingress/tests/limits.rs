@@ -12,8 +12,10 @@ use crate::ingress::{
     test_support::{Listener, problem_in, rang, settings, settings_with},
 };
 
-async fn connect(door: &Listener) -> TcpStream {
-    TcpStream::connect(door.listening.address()).await.unwrap()
+async fn connect(listener: &Listener) -> TcpStream {
+    TcpStream::connect(listener.listening.address())
+        .await
+        .unwrap()
 }
 
 /// Reads until the listener closes, or fails after ten seconds.
@@ -67,24 +69,26 @@ fn fast() -> IngressSettings {
 
 #[tokio::test]
 async fn a_late_head_is_408_on_every_request_of_a_connection() {
-    let door = Listener::open(fast());
-    let mut stream = connect(&door).await;
+    let listener = Listener::open(fast());
+    let mut stream = connect(&listener).await;
     for _ in 0..2 {
         stream.write_all(NOT_FOUND.as_bytes()).await.unwrap();
         until(&mut stream, "}").await;
     }
     stream.write_all(b"POST /callbacks/cont").await.unwrap();
     check_words(&all_of(&mut stream).await, 408);
-    door.counted("hookswitch_connections_cut_total{listener=\"public\",reason=\"late_head\"} 1")
+    listener
+        .counted("hookswitch_connections_cut_total{listener=\"public\",reason=\"late_head\"} 1")
         .await;
-    door.counted("hookswitch_connections{listener=\"public\"} 0")
+    listener
+        .counted("hookswitch_connections{listener=\"public\"} 0")
         .await;
 }
 
 #[tokio::test]
 async fn a_head_that_trickles_has_no_more_time_than_one_that_stops() {
-    let door = Listener::open(fast());
-    let (mut reads, mut writes) = connect(&door).await.into_split();
+    let listener = Listener::open(fast());
+    let (mut reads, mut writes) = connect(&listener).await.into_split();
     let trickle = async {
         loop {
             if writes.write_all(b"X").await.is_err() {
@@ -103,18 +107,18 @@ async fn a_head_that_trickles_has_no_more_time_than_one_that_stops() {
 
 #[tokio::test]
 async fn a_connection_that_asks_for_nothing_ends_without_a_word() {
-    let door = Listener::open(settings_with(|it| {
+    let listener = Listener::open(settings_with(|it| {
         *it = fast();
         it.limits.idle_timeout = Duration::from_millis(100);
     }));
-    let mut silent = connect(&door).await;
-    let mut idle = connect(&door).await;
+    let mut silent = connect(&listener).await;
+    let mut idle = connect(&listener).await;
     idle.write_all(NOT_FOUND.as_bytes()).await.unwrap();
     let answer = all_of(&mut idle).await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     assert_eq!(all_of(&mut silent).await, "");
-    let cut = door.metrics();
+    let cut = listener.metrics();
     let cut: Vec<&str> = cut
         .lines()
         .filter(|line| line.starts_with("hookswitch_connections_cut_total"))
@@ -125,12 +129,12 @@ async fn a_connection_that_asks_for_nothing_ends_without_a_word() {
 
 #[tokio::test]
 async fn a_handler_at_work_has_no_deadline_of_the_connections() {
-    let mut door = Listener::open(settings_with(|it| {
+    let mut listener = Listener::open(settings_with(|it| {
         it.limits.request_timeout = Duration::from_millis(100);
         it.limits.idle_timeout = Duration::from_millis(100);
     }));
-    let request = door.post("/callbacks/contoso", rang("1").to_string());
-    let response = door
+    let request = listener.post("/callbacks/contoso", rang("1").to_string());
+    let response = listener
         .decided(request, |waiting| {
             // The journal takes longer than all time limits of its sender.
             std::thread::sleep(Duration::from_millis(300));
@@ -141,9 +145,9 @@ async fn a_handler_at_work_has_no_deadline_of_the_connections() {
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_wants_is_not_read_for_ever() {
-    let door = Listener::open(fast());
-    let (mut reads, mut writes) = connect(&door).await.into_split();
+async fn an_unwanted_body_is_read_up_to_a_limit() {
+    let listener = Listener::open(fast());
+    let (mut reads, mut writes) = connect(&listener).await.into_split();
     let head = "POST /callbacks/guarded HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
     writes.write_all(head.as_bytes()).await.unwrap();
     let trickle = async {
@@ -165,16 +169,17 @@ async fn a_body_that_nobody_wants_is_not_read_for_ever() {
     .expect("it is cut");
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
-    door.counted("hookswitch_connections_cut_total{listener=\"public\",reason=\"unread_body\"} 1")
+    listener
+        .counted("hookswitch_connections_cut_total{listener=\"public\",reason=\"unread_body\"} 1")
         .await;
 }
 
 #[tokio::test]
 async fn a_peer_that_does_not_take_its_answers_is_cut() {
-    let door = Listener::open(fast());
+    let listener = Listener::open(fast());
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
-    let mut stream = socket.connect(door.listening.address()).await.unwrap();
+    let mut stream = socket.connect(listener.listening.address()).await.unwrap();
     // It sends requests and reads no answer: the kernel buffers only a limited number of answers and requests.
     let requests = NOT_FOUND.repeat(1_000);
     tokio::time::timeout(Duration::from_secs(30), async {
@@ -182,11 +187,11 @@ async fn a_peer_that_does_not_take_its_answers_is_cut() {
     })
     .await
     .expect("it is cut");
-    door.counted(
-        "hookswitch_connections_cut_total{listener=\"public\",reason=\"unread_answer\"} 1",
-    )
-    .await;
-    door.counted("hookswitch_connections{listener=\"public\"} 0")
+    listener
+        .counted("hookswitch_connections_cut_total{listener=\"public\",reason=\"unread_answer\"} 1")
+        .await;
+    listener
+        .counted("hookswitch_connections{listener=\"public\"} 0")
         .await;
 }
 
@@ -205,12 +210,13 @@ async fn connections_beyond_a_limit_are_told_so_and_counted() {
             "total",
         ),
     ] {
-        let door = Listener::open(settings);
-        let first = connect(&door).await;
-        let _second = connect(&door).await;
-        door.counted("hookswitch_connections{listener=\"public\"} 2")
+        let listener = Listener::open(settings);
+        let first = connect(&listener).await;
+        let _second = connect(&listener).await;
+        listener
+            .counted("hookswitch_connections{listener=\"public\"} 2")
             .await;
-        let mut third = connect(&door).await;
+        let mut third = connect(&listener).await;
         // It is answered whatever it sends, and can read that.
         third.write_all(NOT_FOUND.as_bytes()).await.unwrap();
         let answer = all_of(&mut third).await;
@@ -219,12 +225,13 @@ async fn connections_beyond_a_limit_are_told_so_and_counted() {
         let refused = format!(
             "hookswitch_connections_refused_total{{listener=\"public\",reason=\"{reason}\"}} 1"
         );
-        door.counted(&refused).await;
+        listener.counted(&refused).await;
         // A permit that was given back is available again.
         drop(first);
-        door.counted("hookswitch_connections{listener=\"public\"} 1")
+        listener
+            .counted("hookswitch_connections{listener=\"public\"} 1")
             .await;
-        let mut fourth = connect(&door).await;
+        let mut fourth = connect(&listener).await;
         fourth.write_all(NOT_FOUND.as_bytes()).await.unwrap();
         let answer = until(&mut fourth, "}").await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
@@ -233,66 +240,70 @@ async fn connections_beyond_a_limit_are_told_so_and_counted() {
 
 #[tokio::test]
 async fn heads_over_a_limit_are_431_before_anything_else_is_looked_at() {
-    let mut door = Listener::open(settings_with(|it| {
+    let mut listener = Listener::open(settings_with(|it| {
         it.limits.header_limit = 8;
         it.limits.head_limit_bytes = 2_048;
     }));
     // The client's own (host, accept, content-length, content-type) count too.
     let many = |path: &str, count: usize| {
-        (0..count).fold(door.post(path, "x"), |request, number| {
+        (0..count).fold(listener.post(path, "x"), |request, number| {
             request.header(format!("x-{number}"), "1")
         })
     };
     problem_in(many("/nowhere", 4).send().await.unwrap(), 404).await;
     problem_in(many("/callbacks/contoso", 5).send().await.unwrap(), 431).await;
-    let wide = door
+    let wide = listener
         .post("/callbacks/contoso", "x")
         .header("x", "x".repeat(2_000));
-    door.problem(wide, 431).await;
+    listener.problem(wide, 431).await;
     let path = format!("/callbacks/contoso?{}", "x".repeat(2_000));
-    door.problem(door.post(&path, "x"), 431).await;
-    door.counted("hookswitch_callbacks_total{outcome=\"head_too_large\"} 1")
+    listener.problem(listener.post(&path, "x"), 431).await;
+    listener
+        .counted("hookswitch_callbacks_total{outcome=\"head_too_large\"} 1")
         .await;
     // What the parser itself refuses is reported in the same form.
-    let mut stream = connect(&door).await;
+    let mut stream = connect(&listener).await;
     let endless = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}", "x".repeat(200_000));
     stream.write_all(endless.as_bytes()).await.unwrap();
     check_words(&all_of(&mut stream).await, 431);
-    let mut stream = connect(&door).await;
+    let mut stream = connect(&listener).await;
     let countless = format!(
         "GET / HTTP/1.1\r\nHost: h\r\n{}\r\n",
         "X: x\r\n".repeat(100)
     );
     stream.write_all(countless.as_bytes()).await.unwrap();
     check_words(&all_of(&mut stream).await, 431);
-    door.counted(
-        "hookswitch_connections_cut_total{listener=\"public\",reason=\"head_too_large\"} 4",
-    )
-    .await;
+    listener
+        .counted(
+            "hookswitch_connections_cut_total{listener=\"public\",reason=\"head_too_large\"} 4",
+        )
+        .await;
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_told_so_and_counted() {
-    let door = Listener::open(settings());
-    let mut stream = connect(&door).await;
+async fn a_malformed_request_is_refused_and_counted() {
+    let listener = Listener::open(settings());
+    let mut stream = connect(&listener).await;
     stream.write_all(b"nonsense\r\n\r\n").await.unwrap();
     check_words(&all_of(&mut stream).await, 400);
-    door.counted("hookswitch_connections_cut_total{listener=\"public\",reason=\"malformed\"} 1")
+    listener
+        .counted("hookswitch_connections_cut_total{listener=\"public\",reason=\"malformed\"} 1")
         .await;
 }
 
 #[tokio::test]
 async fn an_app_over_its_rate_is_429_and_told_when_to_come_again() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     // Before their content is checked.
     for _ in 0..2 {
-        door.problem(door.post("/callbacks/rated", "no JSON"), 400)
+        listener
+            .problem(listener.post("/callbacks/rated", "no JSON"), 400)
             .await;
     }
     let mut refused = 0;
     // A bucket is refilled meanwhile: on a slow machine one more may be accepted.
     for _ in 0..5 {
-        let answer = door
+        let answer = listener
             .post("/callbacks/rated", "no JSON")
             .send()
             .await
@@ -304,15 +315,18 @@ async fn an_app_over_its_rate_is_429_and_told_when_to_come_again() {
         }
     }
     assert!(refused >= 3, "{refused}");
-    door.counted(&format!(
-        "hookswitch_rate_limited_total{{app=\"rated\"}} {refused}"
-    ))
-    .await;
-    door.counted(&format!(
-        "hookswitch_callbacks_total{{outcome=\"too_often\"}} {refused}"
-    ))
-    .await;
+    listener
+        .counted(&format!(
+            "hookswitch_rate_limited_total{{app=\"rated\"}} {refused}"
+        ))
+        .await;
+    listener
+        .counted(&format!(
+            "hookswitch_callbacks_total{{outcome=\"too_often\"}} {refused}"
+        ))
+        .await;
     // Other apps are not affected.
-    door.problem(door.post("/callbacks/contoso", "no JSON"), 400)
+    listener
+        .problem(listener.post("/callbacks/contoso", "no JSON"), 400)
         .await;
 }

@@ -18,8 +18,10 @@ use crate::ingress::test_support::{
 };
 
 /// Sends raw bytes on a connection of its own.
-async fn raw(door: &Listener, bytes: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(door.listening.address()).await.unwrap();
+async fn raw(listener: &Listener, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(listener.listening.address())
+        .await
+        .unwrap();
     stream.write_all(bytes).await.unwrap();
     stream
 }
@@ -67,9 +69,11 @@ fn head(path: &str, more: &str) -> String {
 
 #[tokio::test]
 async fn a_good_callback_is_answered_202_once_it_is_durable() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let body = json!([rang("1"), rang("2"), broken("3")]).to_string();
-    let (response, callback) = door.kept(door.post("/callbacks/contoso", body)).await;
+    let (response, callback) = listener
+        .kept(listener.post("/callbacks/contoso", body))
+        .await;
     assert_eq!(response.status(), 202);
     let answer: Value = response.json().await.unwrap();
     assert_eq!(answer["accepted"], 2);
@@ -86,25 +90,25 @@ async fn a_good_callback_is_answered_202_once_it_is_durable() {
         "hookswitch_http_requests_total{code=\"202\",route=\"callbacks\"} 1",
         "hookswitch_callbacks_in_flight 0",
     ] {
-        door.counted(line).await;
+        listener.counted(line).await;
     }
     let by_type = |outcome: &str, count: u32| {
         format!(
             "hookswitch_events_by_type_total{{generation=\"test\",outcome=\"{outcome}\",type=\"{RANG}\"}} {count}"
         )
     };
-    door.counted(&by_type("accepted", 2)).await;
-    door.counted(&by_type("quarantined", 1)).await;
+    listener.counted(&by_type("accepted", 2)).await;
+    listener.counted(&by_type("quarantined", 1)).await;
 }
 
 #[tokio::test]
 async fn duplicates_are_answered_202_and_counted_apart() {
-    let mut door = Listener::open(settings());
-    let request = door.post(
+    let mut listener = Listener::open(settings());
+    let request = listener.post(
         "/callbacks/contoso",
         json!([rang("1"), rang("2")]).to_string(),
     );
-    let response = door
+    let response = listener
         .decided(request, |waiting| {
             waiting.decide(vec![Admitted::Duplicate, Admitted::Accepted]);
         })
@@ -119,8 +123,8 @@ async fn duplicates_are_answered_202_and_counted_apart() {
 
 #[tokio::test]
 async fn what_a_callback_carries_reaches_the_journal() {
-    let mut door = Listener::open(settings());
-    let request = door
+    let mut listener = Listener::open(settings());
+    let request = listener
         .post(
             "/callbacks/contoso/survey%20a/7?code=secret&callerId=%2B1425",
             rang("1").to_string(),
@@ -131,18 +135,18 @@ async fn what_a_callback_carries_reaches_the_journal() {
         )
         .header("tracestate", "a=1")
         .header("tracestate", "b=2");
-    let (_, callback) = door.kept(request).await;
+    let (_, callback) = listener.kept(request).await;
     let facts = &callback.offers[0].facts;
     assert_eq!(facts.path.as_deref(), Some("survey%20a/7"));
     assert_eq!(facts.query.as_deref(), Some("callerId=%2B1425"));
     assert!(facts.traceparent.as_ref().unwrap().starts_with("00-0af7"));
     assert_eq!(facts.tracestate.as_deref(), Some("a=1,b=2"));
 
-    let request = door
+    let request = listener
         .post("/callbacks/contoso/", rang("2").to_string())
         .header("traceparent", "nonsense")
         .header("tracestate", "a=1");
-    let (_, next) = door.kept(request).await;
+    let (_, next) = listener.kept(request).await;
     let facts = &next.offers[0].facts;
     assert_eq!((&facts.path, &facts.query), (&None, &None));
     assert_eq!((&facts.traceparent, &facts.tracestate), (&None, &None));
@@ -151,23 +155,23 @@ async fn what_a_callback_carries_reaches_the_journal() {
 
 #[tokio::test]
 async fn the_order_of_arrival_is_that_of_the_heads_not_of_the_bodies() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let body = rang("slow").to_string();
     let length = format!("Content-Length: {}\r\n", body.len());
-    let mut slow = raw(&door, head("/callbacks/contoso", &length).as_bytes()).await;
-    door.counted("hookswitch_callbacks_in_flight 1").await;
-    let (_, second) = door
-        .kept(door.post("/callbacks/contoso", rang("fast").to_string()))
+    let mut slow = raw(&listener, head("/callbacks/contoso", &length).as_bytes()).await;
+    listener.counted("hookswitch_callbacks_in_flight 1").await;
+    let (_, second) = listener
+        .kept(listener.post("/callbacks/contoso", rang("fast").to_string()))
         .await;
     slow.write_all(body.as_bytes()).await.unwrap();
-    let first = door.journal.next().await.unwrap().keep();
+    let first = listener.journal.next().await.unwrap().keep();
     assert_eq!(first.offers[0].facts.event_id, "slow");
     assert!(first.arrival < second.arrival);
 }
 
 #[tokio::test]
-async fn what_is_no_callback_is_400() {
-    let mut door = Listener::open(settings());
+async fn a_malformed_callback_is_400() {
+    let mut listener = Listener::open(settings());
     let nested = format!("{}1{}", "[".repeat(70), "]".repeat(70));
     let long_path = format!("/callbacks/contoso/{}", "x".repeat(1_025));
     for (path, body) in [
@@ -179,40 +183,47 @@ async fn what_is_no_callback_is_400() {
         ("/callbacks/contoso", nested),
         (&long_path, rang("1").to_string()),
     ] {
-        door.problem(door.post(path, body), 400).await;
+        listener.problem(listener.post(path, body), 400).await;
     }
-    let not_utf8 = door.post("/callbacks/contoso", b"{\"a\":\"\xff\"}".to_vec());
-    let problem = door.problem(not_utf8, 400).await;
+    let not_utf8 = listener.post("/callbacks/contoso", b"{\"a\":\"\xff\"}".to_vec());
+    let problem = listener.problem(not_utf8, 400).await;
     assert_eq!(problem["errors"][0]["offset"], 6, "{problem}");
-    let element = door.post("/callbacks/contoso", "[{\"x\":1}]");
-    let problem = door.problem(element, 400).await;
+    let element = listener.post("/callbacks/contoso", "[{\"x\":1}]");
+    let problem = listener.problem(element, 400).await;
     assert_eq!(problem["errors"][0]["pointer"], "/0", "{problem}");
     // None of their events was known, so none is counted in P3.
-    assert_eq!(door.ledger.snapshot(), LedgerCounts::default());
-    door.counted("hookswitch_callbacks_total{outcome=\"bad_request\"} 9")
+    assert_eq!(listener.ledger.snapshot(), LedgerCounts::default());
+    listener
+        .counted("hookswitch_callbacks_total{outcome=\"bad_request\"} 9")
         .await;
 }
 
 #[tokio::test]
 async fn unknown_paths_and_apps_are_404() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     for path in ["/", "/livez", "/callbacks", "/callbacks/", "/metrics"] {
-        door.problem(door.post(path, "{}"), 404).await;
+        listener.problem(listener.post(path, "{}"), 404).await;
     }
-    door.problem(door.post("/callbacks/nobody", "{}"), 404)
+    listener
+        .problem(listener.post("/callbacks/nobody", "{}"), 404)
         .await;
-    door.counted("hookswitch_callbacks_total{outcome=\"not_found\"} 1")
+    listener
+        .counted("hookswitch_callbacks_total{outcome=\"not_found\"} 1")
         .await;
-    door.counted("hookswitch_http_requests_total{code=\"404\",route=\"other\"} 5")
+    listener
+        .counted("hookswitch_http_requests_total{code=\"404\",route=\"other\"} 5")
         .await;
 }
 
 #[tokio::test]
 async fn other_methods_are_405_and_told_what_is_allowed() {
-    let door = Listener::open(settings());
+    let listener = Listener::open(settings());
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS"] {
-        let url = format!("http://{}/callbacks/contoso/x", door.listening.address());
-        let response = door
+        let url = format!(
+            "http://{}/callbacks/contoso/x",
+            listener.listening.address()
+        );
+        let response = listener
             .client
             .request(method.parse().unwrap(), url)
             .send()
@@ -225,15 +236,15 @@ async fn other_methods_are_405_and_told_what_is_allowed() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_413_before_it_is_read_and_while_it_is() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     // Announced: answered before any byte of the body was sent.
     let announced = head("/callbacks/contoso", "Content-Length: 5000\r\n");
-    let mut stream = raw(&door, announced.as_bytes()).await;
+    let mut stream = raw(&listener, announced.as_bytes()).await;
     let answer = one_answer(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     // Chunked: the length is unknown until it has arrived.
     let chunked = head("/callbacks/contoso", "Transfer-Encoding: chunked\r\n");
-    let mut stream = raw(&door, chunked.as_bytes()).await;
+    let mut stream = raw(&listener, chunked.as_bytes()).await;
     for _ in 0..5 {
         let chunk = format!("400\r\n{}\r\n", "x".repeat(0x400));
         stream.write_all(chunk.as_bytes()).await.unwrap();
@@ -242,72 +253,78 @@ async fn a_body_over_the_limit_is_413_before_it_is_read_and_while_it_is() {
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     // At the limit it is accepted, chunked or not.
     let padded = format!("{:<4096}", rang("1").to_string());
-    let (response, _) = door.kept(door.post("/callbacks/contoso", padded)).await;
+    let (response, _) = listener
+        .kept(listener.post("/callbacks/contoso", padded))
+        .await;
     assert_eq!(response.status(), 202);
-    door.counted("hookswitch_callbacks_total{outcome=\"too_large\"} 2")
+    listener
+        .counted("hookswitch_callbacks_total{outcome=\"too_large\"} 2")
         .await;
 }
 
 #[tokio::test]
 async fn more_events_than_a_batch_may_hold_are_413() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let batch: Vec<Value> = (0..11).map(|n| strange(&n.to_string())).collect();
-    door.problem(
-        door.post("/callbacks/contoso", Value::from(batch).to_string()),
-        413,
-    )
-    .await;
+    listener
+        .problem(
+            listener.post("/callbacks/contoso", Value::from(batch).to_string()),
+            413,
+        )
+        .await;
 }
 
 #[tokio::test]
 async fn a_slow_body_is_408_and_a_slow_head_is_not_waited_for() {
-    let door = Listener::open(settings_with(|it| {
+    let listener = Listener::open(settings_with(|it| {
         it.limits.request_timeout = Duration::from_millis(400)
     }));
     let slow_body = head("/callbacks/contoso", "Content-Length: 100\r\n");
-    let mut stream = raw(&door, slow_body.as_bytes()).await;
+    let mut stream = raw(&listener, slow_body.as_bytes()).await;
     stream.write_all(b"{").await.unwrap();
     let answer = all_of(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("application/problem+json"), "{answer}");
-    door.counted("hookswitch_callbacks_total{outcome=\"timeout\"} 1")
+    listener
+        .counted("hookswitch_callbacks_total{outcome=\"timeout\"} 1")
         .await;
 
-    let mut stream = raw(&door, b"POST /callbacks/contoso HT").await;
+    let mut stream = raw(&listener, b"POST /callbacks/contoso HT").await;
     let answer = all_of(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
 #[tokio::test]
 async fn encoded_bodies_and_other_media_types_are_415() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     for encoding in ["gzip", "identity"] {
-        let request = door
+        let request = listener
             .post("/callbacks/contoso", rang("1").to_string())
             .header("content-encoding", encoding);
-        door.problem(request, 415).await;
+        listener.problem(request, 415).await;
     }
-    let url = format!("http://{}/callbacks/contoso", door.listening.address());
-    let form = door
+    let url = format!("http://{}/callbacks/contoso", listener.listening.address());
+    let form = listener
         .client
         .post(&url)
         .header("content-type", "application/x-www-form-urlencoded")
         .body("a=b");
-    door.problem(form, 415).await;
-    let charset = door
+    listener.problem(form, 415).await;
+    let charset = listener
         .client
         .post(&url)
         .header("content-type", "application/json; charset=latin1")
         .body(rang("1").to_string());
-    door.problem(charset, 415).await;
-    door.counted("hookswitch_callbacks_total{outcome=\"unsupported\"} 4")
+    listener.problem(charset, 415).await;
+    listener
+        .counted("hookswitch_callbacks_total{outcome=\"unsupported\"} 4")
         .await;
 }
 
 #[tokio::test]
 async fn a_byte_order_mark_and_the_charset_us_ascii_are_taken_in_every_mode() {
-    let mut door = Listener::open(settings());
-    let url = format!("http://{}/callbacks/contoso", door.listening.address());
+    let mut listener = Listener::open(settings());
+    let url = format!("http://{}/callbacks/contoso", listener.listening.address());
     let data = rang("1")["data"].to_string();
     let binary = [
         ("ce-specversion", "1.0"),
@@ -330,7 +347,7 @@ async fn a_byte_order_mark_and_the_charset_us_ascii_are_taken_in_every_mode() {
     ] {
         let mut published = Vec::new();
         for mark in ["", "\u{feff}"] {
-            let request = door
+            let request = listener
                 .client
                 .post(&url)
                 .header(
@@ -341,7 +358,7 @@ async fn a_byte_order_mark_and_the_charset_us_ascii_are_taken_in_every_mode() {
             let request = headers.iter().fold(request, |request, (name, value)| {
                 request.header(*name, *value)
             });
-            let (response, callback) = door.kept(request).await;
+            let (response, callback) = listener.kept(request).await;
             assert_eq!(response.status(), 202, "{media_type}");
             let [offer] = &callback.offers[..] else {
                 panic!("{media_type}: {} events", callback.offers.len());
@@ -355,10 +372,10 @@ async fn a_byte_order_mark_and_the_charset_us_ascii_are_taken_in_every_mode() {
 
 #[tokio::test]
 async fn a_strict_app_refuses_the_whole_callback_with_422() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let body = json!([rang("1"), broken("2"), strange("3")]).to_string();
-    let problem = door
-        .problem(door.post("/callbacks/strict", body), 422)
+    let problem = listener
+        .problem(listener.post("/callbacks/strict", body), 422)
         .await;
     let pointers: Vec<&str> = problem["errors"]
         .as_array()
@@ -373,7 +390,7 @@ async fn a_strict_app_refuses_the_whole_callback_with_422() {
     assert!(pointers.contains(&"/2/type"), "{problem}");
     assert!(!pointers.iter().any(|at| at.starts_with("/0")), "{problem}");
     // All three were known when they were refused: they are counted.
-    let counts = door.ledger.snapshot();
+    let counts = listener.ledger.snapshot();
     assert_eq!((counts.received, counts.refused), (3, 3));
     for line in [
         "hookswitch_events_rejected_total{reason=\"invalid\"} 3",
@@ -381,13 +398,13 @@ async fn a_strict_app_refuses_the_whole_callback_with_422() {
         "hookswitch_callbacks_total{outcome=\"invalid\"} 1",
         "hookswitch_events_by_type_total{generation=\"other\",outcome=\"refused\",type=\"other\"} 1",
     ] {
-        door.counted(line).await;
+        listener.counted(line).await;
     }
 }
 
 #[tokio::test]
 async fn everything_that_passes_is_503_with_retry_after_and_without_names() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let bound = LimitReached {
         used: 1,
         needed: 1,
@@ -408,98 +425,101 @@ async fn everything_that_passes_is_503_with_retry_after_and_without_names() {
         JournalRefusal::NotConfirmed,
     ];
     for refusal in refusals {
-        let request = door.post("/callbacks/contoso", rang("1").to_string());
-        let response = door
+        let request = listener.post("/callbacks/contoso", rang("1").to_string());
+        let response = listener
             .decided(request, |waiting| waiting.refuse(refusal))
             .await;
         let problem = problem_in(response, 503).await;
         assert!(!problem.to_string().contains("hidden-name"), "{problem}");
     }
-    door.counted("hookswitch_callbacks_total{outcome=\"unavailable\"} 8")
+    listener
+        .counted("hookswitch_callbacks_total{outcome=\"unavailable\"} 8")
         .await;
-    door.counted("hookswitch_events_rejected_total{reason=\"destination_full\"} 1")
+    listener
+        .counted("hookswitch_events_rejected_total{reason=\"destination_full\"} 1")
         .await;
 }
 
 #[tokio::test]
 async fn a_journal_that_never_answers_is_503_after_a_while() {
-    let door = Listener::open(settings_with(|it| {
+    let listener = Listener::open(settings_with(|it| {
         it.store_timeout = Duration::from_millis(50)
     }));
-    let request = door.post("/callbacks/contoso", rang("1").to_string());
+    let request = listener.post("/callbacks/contoso", rang("1").to_string());
     problem_in(request.send().await.unwrap(), 503).await;
 }
 
 #[tokio::test]
 async fn callbacks_over_the_in_flight_limit_are_503() {
-    let mut door = Listener::open(settings_with(|it| it.limits.in_flight_limit = 1));
-    let first = door
+    let mut listener = Listener::open(settings_with(|it| it.limits.in_flight_limit = 1));
+    let first = listener
         .post("/callbacks/contoso", rang("1").to_string())
         .send();
     let (first, ()) = tokio::join!(first, async {
-        let waiting = door.journal.next().await.unwrap();
-        let second = door.post("/callbacks/contoso", rang("2").to_string());
+        let waiting = listener.journal.next().await.unwrap();
+        let second = listener.post("/callbacks/contoso", rang("2").to_string());
         problem_in(second.send().await.unwrap(), 503).await;
         waiting.keep();
     });
     assert_eq!(first.unwrap().status(), 202);
-    let (third, _) = door
-        .kept(door.post("/callbacks/contoso", rang("3").to_string()))
+    let (third, _) = listener
+        .kept(listener.post("/callbacks/contoso", rang("3").to_string()))
         .await;
     assert_eq!(third.status(), 202);
 }
 
 #[tokio::test]
 async fn a_body_that_is_on_its_way_takes_no_place_from_others() {
-    let mut door = Listener::open(settings_with(|it| it.limits.in_flight_limit = 1));
+    let mut listener = Listener::open(settings_with(|it| it.limits.in_flight_limit = 1));
     let half = head("/callbacks/contoso", "Content-Length: 100\r\n");
     let _slow = [
-        raw(&door, half.as_bytes()).await,
-        raw(&door, half.as_bytes()).await,
+        raw(&listener, half.as_bytes()).await,
+        raw(&listener, half.as_bytes()).await,
     ];
-    door.counted("hookswitch_callbacks_in_flight 2").await;
-    let (response, _) = door
-        .kept(door.post("/callbacks/contoso", rang("1").to_string()))
+    listener.counted("hookswitch_callbacks_in_flight 2").await;
+    let (response, _) = listener
+        .kept(listener.post("/callbacks/contoso", rang("1").to_string()))
         .await;
     assert_eq!(response.status(), 202);
 }
 
 #[tokio::test]
 async fn bodies_together_hold_no_more_memory_than_they_may() {
-    let mut door = Listener::open(settings_with(|it| it.body_room_bytes = 4 * 1_024));
+    let mut listener = Listener::open(settings_with(|it| it.body_memory_bytes = 4 * 1_024));
     let sized = |kib: usize, id: &str| format!("{:<1$}", rang(id).to_string(), kib * 1_024);
-    let three = door.post("/callbacks/contoso", sized(3, "1")).send();
+    let three = listener.post("/callbacks/contoso", sized(3, "1")).send();
     let (three, ()) = tokio::join!(three, async {
-        let waiting = door.journal.next().await.unwrap();
+        let waiting = listener.journal.next().await.unwrap();
         // Three of four KiB are in use: two more do not fit, one does.
-        door.problem(door.post("/callbacks/contoso", sized(2, "2")), 503)
+        listener
+            .problem(listener.post("/callbacks/contoso", sized(2, "2")), 503)
             .await;
-        let one = door.post("/callbacks/contoso", sized(1, "3"));
-        let (one, _) = door.kept(one).await;
+        let one = listener.post("/callbacks/contoso", sized(1, "3"));
+        let (one, _) = listener.kept(one).await;
         assert_eq!(one.status(), 202);
         waiting.keep();
     });
     assert_eq!(three.unwrap().status(), 202);
-    let two = door.post("/callbacks/contoso", sized(2, "2"));
-    let (two, _) = door.kept(two).await;
+    let two = listener.post("/callbacks/contoso", sized(2, "2"));
+    let (two, _) = listener.kept(two).await;
     assert_eq!(two.status(), 202);
 }
 
 #[tokio::test]
 async fn a_connection_goes_on_after_a_refusal() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let request = |body: &str| {
         let length = format!("Content-Length: {}\r\n", body.len());
         format!("{}{body}", head("/callbacks/contoso", &length))
     };
-    let mut stream = raw(&door, request("{").as_bytes()).await;
+    let mut stream = raw(&listener, request("{").as_bytes()).await;
     let answer = one_answer(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     stream
         .write_all(request(&rang("1").to_string()).as_bytes())
         .await
         .unwrap();
-    door.journal.next().await.unwrap().keep();
+    listener.journal.next().await.unwrap().keep();
     let answer = one_answer(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
     // Pipelined: answered one after another, in order of arrival.
@@ -507,7 +527,7 @@ async fn a_connection_goes_on_after_a_refusal() {
     stream.write_all(two.concat().as_bytes()).await.unwrap();
     let mut arrivals = Vec::new();
     for id in ["2", "3"] {
-        let callback = door.journal.next().await.unwrap().keep();
+        let callback = listener.journal.next().await.unwrap().keep();
         assert_eq!(callback.offers[0].facts.event_id, id);
         arrivals.push(callback.arrival);
         let answer = one_answer(&mut stream).await;
@@ -518,44 +538,44 @@ async fn a_connection_goes_on_after_a_refusal() {
 
 #[tokio::test]
 async fn a_sender_that_hangs_up_leaves_nothing_behind() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let half = head("/callbacks/contoso", "Content-Length: 100\r\n");
-    let stream = raw(&door, half.as_bytes()).await;
-    door.counted("hookswitch_callbacks_in_flight 1").await;
+    let stream = raw(&listener, half.as_bytes()).await;
+    listener.counted("hookswitch_callbacks_in_flight 1").await;
     drop(stream);
-    door.counted("hookswitch_callbacks_in_flight 0").await;
+    listener.counted("hookswitch_callbacks_in_flight 0").await;
     // The next one finds a permit and memory.
-    let (response, _) = door
-        .kept(door.post("/callbacks/contoso", rang("1").to_string()))
+    let (response, _) = listener
+        .kept(listener.post("/callbacks/contoso", rang("1").to_string()))
         .await;
     assert_eq!(response.status(), 202);
 }
 
 #[tokio::test]
 async fn drift_is_shown_and_counted() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let mut event = rang("1");
     event["data"]["brandNew"] = json!(true);
-    let (response, _) = door
-        .kept(door.post("/callbacks/contoso", event.to_string()))
+    let (response, _) = listener
+        .kept(listener.post("/callbacks/contoso", event.to_string()))
         .await;
     assert_eq!(response.status(), 202);
-    let view = door.drift.view();
+    let view = listener.drift.view();
     assert_eq!(view.series[RANG].values().sum::<u64>(), 1, "{view:?}");
-    door.counted("hookswitch_drift_total 1").await;
+    listener.counted("hookswitch_drift_total 1").await;
 }
 
 #[tokio::test]
 async fn stopping_answers_what_is_in_flight_and_closes_the_rest() {
-    let mut door = Listener::open(settings());
-    let address = door.listening.address();
+    let mut listener = Listener::open(settings());
+    let address = listener.listening.address();
     let mut idle = TcpStream::connect(address).await.unwrap();
     let body = rang("1").to_string();
     let length = format!("Content-Length: {}\r\n", body.len());
     let request = format!("{}{body}", head("/callbacks/contoso", &length));
-    let mut busy = raw(&door, request.as_bytes()).await;
-    let waiting = door.journal.next().await.unwrap();
-    let stopping = door.listening.stop(Duration::from_secs(10));
+    let mut busy = raw(&listener, request.as_bytes()).await;
+    let waiting = listener.journal.next().await.unwrap();
+    let stopping = listener.listening.stop(Duration::from_secs(10));
     let (graceful, ()) = tokio::join!(stopping, async {
         // The idle connection is closed first: then the stop is in progress, and the answer must still arrive.
         assert_eq!(all_of(&mut idle).await, "");
@@ -573,15 +593,15 @@ async fn stopping_answers_what_is_in_flight_and_closes_the_rest() {
 
 #[tokio::test]
 async fn a_stop_waits_no_longer_than_its_deadline() {
-    let mut door = Listener::open(settings());
-    let request = door
+    let mut listener = Listener::open(settings());
+    let request = listener
         .post("/callbacks/contoso", rang("1").to_string())
         .send();
-    let listening = door.listening;
+    let listening = listener.listening;
     let mut cut = None;
-    let late = || cut = Some(door.callbacks.in_flight());
+    let late = || cut = Some(listener.callbacks.in_flight());
     let (answer, (never_answered, graceful)) = tokio::join!(request, async {
-        let waiting = door.journal.next().await.unwrap();
+        let waiting = listener.journal.next().await.unwrap();
         let stopped = listening.stop_or(Duration::from_millis(50), late).await;
         (waiting, stopped)
     });
@@ -593,16 +613,16 @@ async fn a_stop_waits_no_longer_than_its_deadline() {
 
 #[tokio::test]
 async fn a_connection_that_is_cut_after_its_answer_is_no_callback_in_progress() {
-    let door = Listener::open(settings());
+    let listener = Listener::open(settings());
     // The rest of the body is still read, so that the answer is not lost.
     let announced = head("/callbacks/guarded", "Content-Length: 100\r\n");
-    let mut stream = raw(&door, announced.as_bytes()).await;
+    let mut stream = raw(&listener, announced.as_bytes()).await;
     let answer = one_answer(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
-    door.counted("hookswitch_callbacks_in_flight 0").await;
+    listener.counted("hookswitch_callbacks_in_flight 0").await;
     let mut cut = None;
-    let late = || cut = Some(door.callbacks.in_flight());
-    let graceful = door
+    let late = || cut = Some(listener.callbacks.in_flight());
+    let graceful = listener
         .listening
         .stop_or(Duration::from_millis(50), late)
         .await;
@@ -611,17 +631,19 @@ async fn a_connection_that_is_cut_after_its_answer_is_no_callback_in_progress() 
 
 #[tokio::test]
 async fn limits_come_before_auth_and_auth_before_the_body() {
-    let mut door = Listener::open(settings());
+    let mut listener = Listener::open(settings());
     let large = "x".repeat(5_000);
-    door.problem(door.post("/callbacks/guarded", large), 413)
+    listener
+        .problem(listener.post("/callbacks/guarded", large), 413)
         .await;
-    door.problem(door.post("/callbacks/guarded", "no JSON"), 401)
+    listener
+        .problem(listener.post("/callbacks/guarded", "no JSON"), 401)
         .await;
     let path = format!("/callbacks/guarded?code={SECRET}");
-    door.problem(door.post(&path, "no JSON"), 400).await;
+    listener.problem(listener.post(&path, "no JSON"), 400).await;
     // No byte of the body was sent, and the answer arrives.
     let mut stream = raw(
-        &door,
+        &listener,
         head("/callbacks/guarded", "Content-Length: 100\r\n").as_bytes(),
     )
     .await;

@@ -140,7 +140,7 @@ fn equal_bytes_have_equal_digests_and_others_do_not() {
 }
 
 #[test]
-fn what_is_no_callback_is_an_envelope_error() {
+fn a_malformed_callback_is_an_envelope_error() {
     assert!(matches!(
         prepare("contoso", &json!([]), None),
         Err(Rejection::Envelope(_))

@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     admit::Offer,
-    dispatch::{DeliveryId, Lane, Owed, RecordId},
+    dispatch::{DeliveryId, Lane, PendingDelivery, RecordId},
     event::CallKey,
     journal::{Callback, DeliveryPayload, JournalRefusal, Record},
     route::{Destination, DestinationId},
@@ -20,11 +20,11 @@ impl ConfirmStore {
     pub(super) fn admit(&mut self, callback: &Callback, offer: &Offer) -> EventSlot {
         let (window, key) = self.digester.identity(&callback.app, &offer.identity);
         let now = self.now;
-        let shelf = self.shelf(window);
-        let slot = shelf
+        let window_table = self.window_table(window);
+        let slot = window_table
             .find(&key)
-            .unwrap_or_else(|| shelf.insert(key, KnownEvent::default(), now));
-        shelf.pin(slot);
+            .unwrap_or_else(|| window_table.insert(key, KnownEvent::default(), now));
+        window_table.pin(slot);
         let which = EventSlot { window, slot };
         if self.known(which).answered {
             return which;
@@ -50,12 +50,12 @@ impl ConfirmStore {
                 None => {
                     known.places.push(DeliveryPlace {
                         destination,
-                        state: DeliveryProgress::Owed,
+                        state: DeliveryProgress::Pending,
                     });
                     known.places.len() - 1
                 }
             };
-            if known.places.get(place).map(|place| place.state) == Some(DeliveryProgress::Owed) {
+            if known.places.get(place).map(|place| place.state) == Some(DeliveryProgress::Pending) {
                 let record = record.get_or_insert_with(|| {
                     Arc::new(Record {
                         id: RecordId(self.next_id),
@@ -84,17 +84,17 @@ impl ConfirmStore {
                 continue;
             }
             let (window, key) = self.digester.identity(&callback.app, &offer.identity);
-            let Some(slot) = self.shelf(window).find(&key) else {
+            let Some(slot) = self.window_table(window).find(&key) else {
                 continue;
             };
-            let known = self.shelf(window).value(slot);
+            let known = self.window_table(window).value(slot);
             let under_way: Vec<_> = known.places.iter().map(|place| place.state).collect();
             let is_withdrawn = |state: &DeliveryProgress| match state {
                 DeliveryProgress::InFlightDelivery(delivery) => self
                     .deliveries
                     .get(delivery)
                     .is_some_and(|delivery| delivery.withdrawn),
-                DeliveryProgress::Owed | DeliveryProgress::Delivered => false,
+                DeliveryProgress::Pending | DeliveryProgress::Delivered => false,
             };
             if under_way.iter().any(is_withdrawn) {
                 return Some(JournalRefusal::NotConfirmed);
@@ -133,7 +133,7 @@ impl ConfirmStore {
             family: interned.family,
             call,
         });
-        let owed = Owed {
+        let owed = PendingDelivery {
             delivery: DeliveryId(0),
             destination,
             channel: interned.channel,
@@ -148,16 +148,16 @@ impl ConfirmStore {
         &mut self,
         which: EventSlot,
         place: usize,
-        owed: Owed,
+        owed: PendingDelivery,
         payload: DeliveryPayload,
     ) {
         let delivery = DeliveryId(self.next_id);
         self.next_id += 1;
-        let owed = Owed { delivery, ..owed };
+        let owed = PendingDelivery { delivery, ..owed };
         let bytes = size(&payload.record.body);
         self.bytes += bytes;
         self.set(which, place, DeliveryProgress::InFlightDelivery(delivery));
-        self.shelf(which.window).pin(which.slot);
+        self.window_table(which.window).pin(which.slot);
         self.payloads
             .with(|payloads| payloads.insert(delivery, payload));
         self.deliveries.insert(

@@ -18,7 +18,7 @@ pub(super) struct WaitingByShare {
     /// For one queue or exchange.
     limit: u64,
     /// A destination that confirmed nothing for this long while callbacks wait for it is held up.
-    patience: Duration,
+    timeout: Duration,
     shares: HashMap<ShareId, DestinationLoad>,
 }
 
@@ -30,32 +30,32 @@ struct DestinationLoad {
 }
 
 impl WaitingByShare {
-    pub(super) fn new(limit: u64, patience: Duration) -> Self {
+    pub(super) fn new(limit: u64, timeout: Duration) -> Self {
         Self {
             limit,
-            patience,
+            timeout,
             shares: HashMap::new(),
         }
     }
 
     pub(super) fn begin(&mut self, shares: &[ShareId]) {
         for share in shares {
-            let standing = self
+            let load = self
                 .shares
                 .entry(*share)
                 .or_insert_with(|| DestinationLoad {
                     waiting: 0,
                     progress: Instant::now(),
                 });
-            standing.waiting += 1;
+            load.waiting += 1;
         }
     }
 
     pub(super) fn end(&mut self, shares: &[ShareId]) {
         for share in shares {
-            if let Some(standing) = self.shares.get_mut(share) {
-                standing.waiting -= 1;
-                if standing.waiting == 0 {
+            if let Some(load) = self.shares.get_mut(share) {
+                load.waiting -= 1;
+                if load.waiting == 0 {
                     self.shares.remove(share);
                 }
             }
@@ -63,8 +63,8 @@ impl WaitingByShare {
     }
 
     pub(super) fn confirmed(&mut self, share: ShareId) {
-        if let Some(standing) = self.shares.get_mut(&share) {
-            standing.progress = Instant::now();
+        if let Some(load) = self.shares.get_mut(&share) {
+            load.progress = Instant::now();
         }
     }
 }
@@ -101,21 +101,21 @@ impl ConfirmStore {
                 let Some(share) = self.destinations.share(id) else {
                     continue;
                 };
-                let Some(standing) = self.waiting.shares.get(&share) else {
+                let Some(load) = self.waiting.shares.get(&share) else {
                     continue;
                 };
-                if standing.waiting >= self.waiting.limit {
+                if load.waiting >= self.waiting.limit {
                     return Some(JournalRefusal::DestinationFull {
                         destination: self.destinations.share_name(share).unwrap_or_default(),
                         bound: LimitReached {
-                            used: standing.waiting,
+                            used: load.waiting,
                             needed: 1,
                             limit: self.waiting.limit,
                             unit: "callbacks",
                         },
                     });
                 }
-                if standing.progress.elapsed() >= self.waiting.patience {
+                if load.progress.elapsed() >= self.waiting.timeout {
                     return Some(JournalRefusal::NotConfirmed);
                 }
             }

@@ -1,7 +1,7 @@
 //! The outcomes of deliveries, and the answers that follow from them.
 
 use crate::{
-    dispatch::{DeliveryId, Owed, Refused},
+    dispatch::{DeliveryId, PendingDelivery, Refused},
     journal::{
         Admitted, DeliveryPayload, Receipt, quarantine,
         stage::{live_line, outcome},
@@ -28,7 +28,7 @@ impl ConfirmStore {
             return;
         };
         // A delivery is counted when it is settled: these counters never show a pending one.
-        self.book(|counts| {
+        self.update(|counts| {
             counts.owed += 1;
             counts.delivered += 1;
         });
@@ -64,7 +64,7 @@ impl ConfirmStore {
             return;
         };
         let which = under_way.which;
-        self.set(which, under_way.place, DeliveryProgress::Owed);
+        self.set(which, under_way.place, DeliveryProgress::Pending);
         // A resend arrived while it was being withdrawn, and waits.
         if !self.known(which).waiters.is_empty()
             && let Some(payload) = payload
@@ -79,7 +79,7 @@ impl ConfirmStore {
             return;
         };
         let InFlightDelivery { which, place, .. } = under_way;
-        self.set(which, place, DeliveryProgress::Owed);
+        self.set(which, place, DeliveryProgress::Pending);
         let quarantine = quarantine::quarantine();
         match payload {
             Some(payload) if *payload.destination == quarantine => {
@@ -92,7 +92,7 @@ impl ConfirmStore {
             Some(payload) if !self.known(which).waiters.is_empty() => {
                 let destination = self.destinations.intern(quarantine);
                 if let Some(interned) = self.destinations.interned(destination) {
-                    self.book(|counts| {
+                    self.update(|counts| {
                         counts.owed += 1;
                         counts.moved += 1;
                     });
@@ -108,7 +108,7 @@ impl ConfirmStore {
                             Some(&payload),
                         )
                     });
-                    let owed = Owed {
+                    let owed = PendingDelivery {
                         destination,
                         channel: interned.channel,
                         lane: None,
@@ -142,10 +142,10 @@ impl ConfirmStore {
             known.waiters = Vec::new();
         }
         let forget = idle && !known.answered && !has_delivered;
-        let shelf = self.shelf(which.window);
-        shelf.unpin(which.slot, now);
-        if forget && !shelf.is_pinned(which.slot) {
-            shelf.remove(which.slot);
+        let window_table = self.window_table(which.window);
+        window_table.unpin(which.slot, now);
+        if forget && !window_table.is_pinned(which.slot) {
+            window_table.remove(which.slot);
         }
     }
 

@@ -238,7 +238,7 @@ async fn a_salvaged_journal_keeps_its_time() {
 }
 
 #[tokio::test]
-async fn what_was_owed_for_days_goes_on_with_its_sequence() {
+async fn a_delivery_pending_for_days_keeps_its_sequence() {
     let world = World::new();
     let mut running = world.open();
     running.accept(vec![event("a", "first", &["q"])]).await;

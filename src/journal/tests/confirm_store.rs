@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
-    dispatch::{DeliveryId, Owed, Refused},
+    dispatch::{DeliveryId, PendingDelivery, Refused},
     event::CallIds,
     status::JournalState,
 };
@@ -16,7 +16,7 @@ use crate::journal::{
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(30);
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Receipt, JournalRefusal>> + 'a>>;
 
@@ -37,14 +37,14 @@ async fn offer(journal: &OpenJournal, callback: Arc<Callback>) -> Answer<'static
 }
 
 async fn outcomes(answer: Answer<'_>) -> Result<Vec<Admitted>, JournalRefusal> {
-    tokio::time::timeout(PATIENCE, answer)
+    tokio::time::timeout(TIMEOUT, answer)
         .await
         .expect("the answer comes in time")
         .map(|receipt| receipt.outcomes().to_vec())
 }
 
 async fn item(running: &mut Running) -> FeedItem {
-    tokio::time::timeout(PATIENCE, running.journal.feed.recv())
+    tokio::time::timeout(TIMEOUT, running.journal.feed.recv())
         .await
         .expect("an item comes in time")
         .expect("the feed is open")
@@ -57,7 +57,7 @@ async fn withdrawn(running: &mut Running) -> Vec<DeliveryId> {
     }
 }
 
-fn forget(running: &Running, owed: &[Owed]) {
+fn forget(running: &Running, owed: &[PendingDelivery]) {
     let forgotten = owed
         .iter()
         .map(|owed| Settlement::Forgotten(owed.delivery))
@@ -112,7 +112,8 @@ async fn the_answer_comes_when_the_last_delivery_is_confirmed() {
 }
 
 #[tokio::test]
-async fn at_the_timeout_what_is_not_settled_is_withdrawn_and_a_resend_goes_only_where_it_is_owed() {
+async fn at_the_timeout_what_is_not_settled_is_withdrawn_and_a_resend_goes_only_where_it_is_pending()
+ {
     let mut running = open(SHORT, 1_000_000);
     let answer = offer(
         &running.journal,
@@ -141,7 +142,7 @@ async fn at_the_timeout_what_is_not_settled_is_withdrawn_and_a_resend_goes_only_
 }
 
 #[tokio::test]
-async fn a_refused_event_that_reached_nobody_is_new_when_it_comes_again() {
+async fn an_undelivered_refused_event_is_new_when_resent() {
     let mut running = open(SHORT, 1_000_000);
     let answer = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
     let owed = running.owed(1).await;
@@ -359,7 +360,7 @@ async fn waiting_for_stuck(
     timeout: Duration,
     waiting_limit: u64,
     count: usize,
-) -> (Running, Vec<Answer<'static>>, Vec<Owed>) {
+) -> (Running, Vec<Answer<'static>>, Vec<PendingDelivery>) {
     let status = status();
     let settings = settings(std::path::Path::new("nowhere"));
     let journal = volatile(timeout, waiting_limit, &settings, &status).unwrap();
@@ -431,7 +432,7 @@ async fn what_goes_to_a_queue_that_stands_still_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn who_still_waits_at_the_close_is_refused() {
+async fn waiting_callbacks_are_refused_at_close() {
     let mut running = open(LONG, 1_000_000);
     let answer = offer(&running.journal, callback(vec![event("c", "1", &["q"])])).await;
     running.owed(1).await;

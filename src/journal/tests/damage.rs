@@ -386,7 +386,7 @@ fn nothing_is_wrong_after_a_kill_at_any_commit_a_clean_stop_or_a_damaged_index()
 
 /// What a power loss may leave of the last commit: any part of it, in any order, and the mark of the commit before.
 #[test]
-fn a_last_commit_that_nobody_was_answered_may_be_torn_at_any_byte() {
+fn an_unanswered_last_commit_may_be_torn_at_any_byte() {
     let directory = tempfile::tempdir().unwrap();
     let (before, after) = runtime().block_on(async {
         let running = Running::open(directory.path());
@@ -594,7 +594,7 @@ fn no_kill_under_load_is_taken_for_damage_or_costs_an_answered_event() {
 }
 
 #[test]
-fn what_a_full_disk_left_half_written_is_no_damage() {
+fn a_half_write_on_a_full_disk_is_not_damage() {
     let directory = tempfile::tempdir().unwrap();
     let tuning = Tuning::default();
     let fault = tuning.fault.clone();
@@ -652,7 +652,7 @@ async fn state(running: &Running, expected: JournalState) -> Option<String> {
 }
 
 #[test]
-fn a_database_that_goes_while_running_is_noticed_and_what_is_owed_is_delivered_first() {
+fn a_removed_database_is_noticed_after_pending_deliveries() {
     type Harm = (&'static str, &'static str, fn(&Path));
     let harms: [Harm; 4] = [
         ("removed", "the database was removed", |path| {

@@ -35,7 +35,7 @@ fn with_fault() -> (Tuning, FaultInjector) {
 }
 
 #[tokio::test]
-async fn what_was_answered_is_owed_after_a_restart_in_order_and_marked_unknown() {
+async fn accepted_events_are_pending_after_a_restart_in_order_and_marked_unknown() {
     let directory = tempfile::tempdir().unwrap();
     let mut first = Running::open(directory.path());
     for id in 0..5 {
@@ -262,7 +262,7 @@ async fn a_full_journal_takes_nothing_new_and_forgets_what_it_refused() {
 }
 
 #[tokio::test]
-async fn a_destination_that_owes_its_share_refuses_its_own_callbacks_only() {
+async fn a_destination_with_a_full_share_refuses_its_own_callbacks_only() {
     let directory = tempfile::tempdir().unwrap();
     let mut tight = settings(directory.path());
     tight.limit_bytes = 8_000;
@@ -379,7 +379,7 @@ async fn what_never_fits_is_told_so_and_leaves_the_journal_writable() {
 }
 
 #[tokio::test]
-async fn parcels_that_left_memory_are_read_from_disk() {
+async fn evicted_payloads_are_read_from_disk() {
     let directory = tempfile::tempdir().unwrap();
     let tuning = Tuning {
         cache_bytes: 4_000,

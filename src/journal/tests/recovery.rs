@@ -134,7 +134,7 @@ fn a_wrong_body_is_noticed_when_it_is_read_and_left_behind_by_the_next_start() {
 }
 
 #[test]
-fn a_file_that_is_no_database_any_more_gives_back_what_its_pages_hold() {
+fn a_file_that_is_not_a_database_gives_back_what_its_pages_hold() {
     let directory = tempfile::tempdir().unwrap();
     closed(directory.path(), 50);
     let mut bytes = fs::read(database(directory.path())).unwrap();
@@ -233,7 +233,7 @@ fn fixture(kind: &str) -> PathBuf {
 
 /// The file was made by the first version that had this format, and killed: everything is still in the log of commits.
 #[test]
-fn a_journal_of_this_format_opens_and_owes_what_it_owed() {
+fn a_journal_of_this_format_keeps_its_pending_deliveries() {
     let directory = tempfile::tempdir().unwrap();
     fs::copy(fixture("db"), database(directory.path())).unwrap();
     fs::copy(fixture("mark"), directory.path().join("mark")).unwrap();

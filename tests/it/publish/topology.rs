@@ -248,7 +248,7 @@ async fn check_config_compares_and_changes_nothing() {
             .iter()
             .find(|finding| finding.destination == format!("queue {queue}"))
             .unwrap();
-        (finding.standing, finding.detail.clone())
+        (finding.status, finding.detail.clone())
     };
     assert_eq!(status(true, &good).await.0, TopologyStatus::Good);
     assert_eq!(status(true, &absent).await.0, TopologyStatus::ToBeDeclared);

@@ -322,7 +322,13 @@ impl Drop for Receiver {
             drop(child.kill());
             drop(child.wait());
         }
-        keep(self.dir.path(), &["log", "printed"]);
+        let config = std::fs::read_to_string(self.config()).unwrap_or_default();
+        // Events that are printed on request are not a leak.
+        let names: &[&str] = match config.contains("\"stdout:\"") {
+            true => &["log"],
+            false => &["log", "printed"],
+        };
+        keep(self.dir.path(), names);
         if std::thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(40).collect();

@@ -16,7 +16,7 @@ pub(super) fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// A closed journal that owes `count` events of three calls.
+/// A closed journal with `count` pending events of three calls.
 pub(super) fn closed(path: &Path, count: u32) {
     runtime().block_on(async {
         let running = Running::open(path);
@@ -182,7 +182,7 @@ fn a_delivery_that_was_changed_on_disk_is_noticed_and_never_sent_in_the_place_of
     }
 }
 
-/// A journal that owes sixty events, made once: its database and its mark.
+/// A journal with sixty pending events, made once: its database and its mark.
 fn sixty() -> (Vec<u8>, Vec<u8>) {
     static MADE: std::sync::OnceLock<(Vec<u8>, Vec<u8>)> = std::sync::OnceLock::new();
     MADE.get_or_init(|| {

@@ -61,14 +61,25 @@ impl DuplicateWindow {
         position
     }
 
-    /// As [`DuplicateWindow::push`] for a key from disk. Positions grow; gaps between them are closed.
+    /// As [`DuplicateWindow::push`] for a key from disk, in order of position. It keeps its position, so that new ones
+    /// come after all that are on disk. Of equal keys the last one counts.
     pub(super) fn restore(&mut self, position: i64, key: u128, at: i64) {
-        if self.ring.is_empty() {
+        let gap = usize::try_from(position - self.next()).unwrap_or(0);
+        if self.ring.is_empty() || gap > self.limit {
+            self.ring.clear();
+            self.table.clear();
             self.first = position;
+        } else {
+            // Places without a key: the table does not have them.
+            self.ring.extend(std::iter::repeat_n(entry(0, at), gap));
         }
-        if !self.contains(key) {
-            self.push(key, at);
+        let (ring, first) = (&self.ring, self.first);
+        if let Ok(earlier) = self.table.find_entry(key.hash(), |&place| {
+            at_place(ring, first, place).map(WindowEntry::key) == Some(key)
+        }) {
+            earlier.remove();
         }
+        self.push(key, at);
     }
 
     /// Removes the last key, because its event did not become durable.
@@ -183,6 +194,21 @@ mod tests {
         assert!(window.contains(1) && !window.contains(2));
         assert_eq!(window.push(3, 0), position);
         assert_eq!(window.get(position), Some((3, 0)));
+    }
+
+    #[test]
+    fn restored_keys_keep_their_positions_and_the_last_of_equal_ones_counts() {
+        let mut window = DuplicateWindow::new(60, 10);
+        for (position, key, at) in [(5, 1, 0), (6, 2, 1), (7, 1, 50), (9, 3, 51)] {
+            window.restore(position, key, at);
+        }
+        assert_eq!(window.next(), 10);
+        assert_eq!(window.get(9), Some((3, 51)));
+        window.trim(61);
+        assert!(window.contains(1) && !window.contains(2) && window.contains(3));
+        window.restore(1_000, 4, 52);
+        assert!(!window.contains(1) && window.contains(4));
+        assert_eq!(window.push(5, 53), 1_001);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Reading the ids of an event by pointer, else out of its `subject` or `source`.
+//! Reading the ids of an event by pointer, else out of its `subject` or `source`. Which call
+//! they make is decided in `src/admit/admission/resolve.rs`.
 
 use regex::Regex;
 use serde_json::Value;

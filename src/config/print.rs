@@ -1,4 +1,5 @@
-//! How settings are printed that serde does not write as they are read.
+//! How settings are printed that serde does not write as they are read; the rest is `Serialize` on the types of
+//! `checked.rs`, and `Display for Config` there.
 
 use std::time::Duration;
 

@@ -3,8 +3,7 @@
 //! It counts elapsed milliseconds and never uses a wall clock, which can be set: while the process runs, and for a
 //! later process of the same boot, it uses the system's time since boot. Only across a boot, or on another machine, the
 //! wall clock is the only way to tell how long the journal was closed. Then the difference counts if it is forwards,
-//! whatever its size: beyond 24 h all differences have the same effect. It begins at the wall clock's time, because the
-//! rows of earlier versions have that time.
+//! whatever its size: beyond 24 h all differences have the same effect. It begins at the wall clock's time.
 
 use std::{cell::Cell, fs};
 
@@ -105,7 +104,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Continues from `stored`; without one, as in a new journal and in one of an earlier version, from the wall clock.
+    /// Continues from `stored`; without one, as in a new journal, from the wall clock.
     /// Never from before `latest`, the latest time in the journal's rows.
     pub(super) fn resume(machine: Machine, stored: Option<Stamp>, latest: i64) -> Self {
         let now = machine.read();

@@ -26,7 +26,8 @@ pub(super) struct CommitResult {
 }
 
 impl JournalWriter {
-    /// Commits the staged records together with everything settled. On failure nothing of `staged` is durable.
+    /// Commits the staged records together with everything settled. On failure nothing of `staged` may be
+    /// answered 2xx; after a failed fsync it may be durable all the same.
     pub(super) fn write(
         &mut self,
         staged: &[StagedCallback],
@@ -76,7 +77,9 @@ impl JournalWriter {
             Err(error) => {
                 self.store.roll_back();
                 self.condition.deletes_failed = Some(Instant::now());
-                if !is_disk_full(&error) {
+                if is_busy(&error) {
+                    self.lock_refused(&error);
+                } else if !is_disk_full(&error) {
                     self.failed(&error);
                 }
             }
@@ -239,8 +242,10 @@ impl JournalWriter {
                 .collect(),
             changes: self.admission.changes(),
         })?;
-        // What has moved is found by its row only. Without anything new the disk may be full.
-        if !moved.is_empty() || (store.log_bytes() >= self.fold_bytes && !staged.is_empty()) {
+        // A moved delivery can be found only by its row. If nothing new is staged, the disk may be full, and the fold
+        // can wait.
+        let new = staged.iter().any(|callback| !callback.records.is_empty());
+        if !moved.is_empty() || (new && store.log_bytes() >= self.fold_bytes) {
             store.fold_log()?;
         }
         let stamp = self.clock.due();

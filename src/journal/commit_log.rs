@@ -1,8 +1,8 @@
 //! The log of commits: what each of them decided and settled besides its records, as one row.
 //!
 //! An event changes a row in each of five tables, and most of these are changed again soon: a delivery is settled, a
-//! sequence goes on, a call is used. So a commit writes one row with all of it, and now and then, and at each start, the
-//! rows are folded: summed up, and the rest applied to the tables.
+//! sequence goes on, a call is used. So a commit writes one row with all of it. From time to time, and at each start, the
+//! rows are folded: summed up here, and what remains is applied to the tables by `Store::fold_log`.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::admit::Changes;
 
 use super::rows::DeliveryColumns;
 
-/// Bytes of the log from which on the next commit folds it: the time of that commit, the work of a start, and how often
-/// a row is written that will change again.
+/// Size at which the next commit folds the log. It bounds the length of that commit and the work of a start; a larger one
+/// saves writes of rows that soon change again.
 pub(super) const FOLD_BYTES: usize = 2 * 1024 * 1024;
 
 /// What a commit wrote besides its records.

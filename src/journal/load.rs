@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Row};
 use uuid::Uuid;
 
 use crate::{
@@ -17,6 +17,7 @@ use super::{
     clock::Stamp,
     index::{IndexedDelivery, PendingIndex},
     rows::{DELIVERY_COLUMNS, DeliveryColumns, DuplicateKeys},
+    stage::Placement,
     store::{FORMAT, Store},
 };
 
@@ -35,10 +36,10 @@ pub(super) struct Loaded {
     pub(super) boot: u64,
     pub(super) destinations: Destinations,
     pub(super) admission: Admission,
-    /// `None` in a journal of a version that did not store one.
+    /// `None` in a new journal, and if it cannot be read.
     pub(super) stamp: Option<Stamp>,
     pub(super) index: PendingIndex,
-    /// The first delivery id that was never used, as far as this journal knows.
+    /// The first delivery id that no pending record or delivery has.
     pub(super) next_id: u64,
 }
 
@@ -91,6 +92,7 @@ pub(super) fn load(store: &Store, limits: AdmissionLimits) -> Result<Loaded, Loa
     }
     check(connection)?;
     store.begin()?;
+    store.find_log()?;
     store.fold_log()?;
     let instance: String = meta(connection, "instance")?;
     let instance = Uuid::parse_str(&instance)
@@ -289,7 +291,24 @@ fn load_index(
             Ok(())
         },
     )?;
-    Ok((index, last + 1))
+    // The ids of the last record's deliveries are its own, also those that are settled.
+    let taken = last_taken(connection)?.unwrap_or(0).max(last);
+    Ok((index, taken + 1))
+}
+
+/// The last id that the last record has for one of its deliveries; `None` without a record.
+fn last_taken(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    let query = "SELECT id, facts FROM record ORDER BY id DESC LIMIT 1";
+    let record = connection
+        .query_row(query, [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })
+        .optional()?;
+    Ok(record.map(|(id, facts)| {
+        // Whether it is damaged shows when it is read.
+        let placement: Placement = serde_json::from_str(&facts).unwrap_or_default();
+        id.cast_unsigned() + (placement.to.len() as u64).saturating_sub(1)
+    }))
 }
 
 /// A delivery that an earlier process may have sent, for the dispatcher.

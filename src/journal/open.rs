@@ -68,7 +68,7 @@ impl Default for Tuning {
 /// notices.
 ///
 /// # Errors
-/// [`JournalError`]: the directory cannot be used, is in use, or was written by a newer hookswitch.
+/// [`JournalError`]: the directory cannot be used, is in use, or has another format.
 pub fn open(
     settings: &config::Journal,
     status: &StatusHandles,
@@ -333,7 +333,15 @@ fn try_load(directory: &JournalDirectory, tuning: &Tuning) -> Result<LoadedStore
         if mark.is_some() {
             store.number_commits()?;
         }
-        loaded.boot = count_opening(&store, &clock.opened())?;
+        loaded.boot = match count_opening(&store, &clock.opened()) {
+            // There is no room for the fold. What was loaded is the same without it.
+            Err(error) if is_disk_full(&error) => {
+                store.roll_back();
+                store.begin()?;
+                count_opening(&store, &clock.opened())?
+            }
+            counted => counted?,
+        };
         let ready = LoadedStore {
             store,
             loaded,

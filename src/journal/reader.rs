@@ -123,44 +123,40 @@ impl PayloadReader {
     }
 }
 
-/// The payload of a pending delivery; `None` if there is none with this id.
+/// The payload of a pending delivery; `None` if there is no record for it.
+///
+/// Its row comes first: a delivery that has moved to quarantine has one as soon as it is pending, and differs from what
+/// its record says. One that is still in the log of commits has none.
 pub(super) fn read_payload(
     connection: &Connection,
     destinations: &Destinations,
     delivery: DeliveryId,
 ) -> Result<Option<DeliveryPayload>, ReadError> {
     let id = delivery.0.cast_signed();
-    let found = read_record(
-        connection,
-        "SELECT id, facts, body, crc FROM record WHERE id <= ?1 ORDER BY id DESC LIMIT 1",
-        id,
-    )?;
-    let placed = found.and_then(|(record, placement)| {
-        let index = usize::try_from(delivery.0 - record.id.0).ok()?;
-        let (destination, sequence) = *placement.to.get(index)?;
-        Some((record, destination, sequence))
-    });
-    let (record, destination, sequence, moved) = match placed {
-        Some((record, destination, sequence)) => (record, destination, sequence, None),
-        // Only a delivery that has moved has a row as soon as it is pending.
-        None => {
-            let row = connection
-                .prepare_cached(&format!(
-                    "SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id = ?1"
-                ))?
-                .query_row([id], DeliveryColumns::read)
-                .optional()?;
-            let Some(row) = row else {
-                return Ok(None);
-            };
-            let row = row.ok_or(ReadError::Checksum)?;
-            let query = "SELECT id, facts, body, crc FROM record WHERE id = ?1";
-            let (record, _) =
-                read_record(connection, query, row.record)?.ok_or(ReadError::Missing)?;
-            let moved = row.moved.as_deref().map(serde_json::from_str).transpose()?;
-            let destination = DestinationId(row.destination);
-            (record, destination, row.sequence, moved)
-        }
+    let row = connection
+        .prepare_cached(&format!(
+            "SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id = ?1"
+        ))?
+        .query_row([id], DeliveryColumns::read)
+        .optional()?;
+    let (record, destination, sequence, moved) = if let Some(row) = row {
+        let row = row.ok_or(ReadError::Checksum)?;
+        let query = "SELECT id, facts, body, crc FROM record WHERE id = ?1";
+        let (record, _) = read_record(connection, query, row.record)?.ok_or(ReadError::Missing)?;
+        let moved = row.moved.as_deref().map(serde_json::from_str).transpose()?;
+        let destination = DestinationId(row.destination);
+        (record, destination, row.sequence, moved)
+    } else {
+        let query =
+            "SELECT id, facts, body, crc FROM record WHERE id <= ?1 ORDER BY id DESC LIMIT 1";
+        let Some((record, placement)) = read_record(connection, query, id)? else {
+            return Ok(None);
+        };
+        let index = usize::try_from(delivery.0 - record.id.0).unwrap_or(usize::MAX);
+        let Some(&(destination, sequence)) = placement.to.get(index) else {
+            return Ok(None);
+        };
+        (record, destination, sequence, None)
     };
     Ok(Some(DeliveryPayload {
         record: Arc::new(record),

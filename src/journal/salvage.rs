@@ -4,7 +4,7 @@
 //! the next one starts again. Rows are read by id, and an id whose page is damaged is skipped.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
@@ -29,7 +29,7 @@ use super::{
     private,
     reader::check_record,
     rows::{DELIVERY_COLUMNS, DeliveryColumns, KEY_BYTES},
-    stage::new_record,
+    stage::{Placement, new_record},
     store::{Store, json},
     wal::WalWriter,
 };
@@ -44,8 +44,8 @@ const CHUNK: u64 = 10_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Salvaged {
     pub(super) recovered: u64,
-    /// Records known to be lost: either the record or its deliveries could not be read, or the mark says that there
-    /// were more.
+    /// Records known to be lost, at least for one of their destinations: something of them could not be read, or the
+    /// mark says that there were more.
     pub(super) lost: u64,
 }
 
@@ -186,11 +186,14 @@ fn copy(
     salvaged: &mut Salvaged,
 ) -> Result<(), LoadError> {
     let mut admission = Admission::new(limits);
-    let FoldedLog {
-        pending,
-        settled,
-        mut changes,
-    } = read_log(damaged);
+    let (
+        FoldedLog {
+            pending,
+            settled,
+            mut changes,
+        },
+        log_complete,
+    ) = read_log(damaged);
     // Sequences restart under the new journal's id.
     changes.sequences.clear();
     store.begin()?;
@@ -200,13 +203,14 @@ fn copy(
     drop(load_admission(store.connection(), &mut admission)?);
 
     let places = read_destinations(damaged);
-    let mut deliveries = read_deliveries(damaged, pending, &settled);
+    let mut deliveries = OldDeliveries::read(damaged, pending, settled);
+    deliveries.complete &= log_complete;
     let destinations = Destinations::default();
     let mut stored = 0;
     let mut next_id = 1;
     store.begin()?;
     let mut failed = None;
-    let last = last_id(damaged, "record").max(deliveries.keys().next_back().copied());
+    let last = last_id(damaged, "record").max(deliveries.by_record.keys().next_back().copied());
     scan(
         damaged,
         "SELECT id, facts, body, crc FROM record WHERE id >= ?1 ORDER BY id",
@@ -214,33 +218,27 @@ fn copy(
         last,
         |row| {
             let id: i64 = row.get(0)?;
-            let known = deliveries.remove(&id);
             let record = (|| {
                 let facts: String = row.get(1)?;
                 check_record(id, &facts, row.get(2)?, row.get(3)?)
             })();
             let Ok((record, placement)) = record else {
+                deliveries.by_record.remove(&id);
                 salvaged.lost += 1;
                 return Ok(());
             };
-            // A record is deleted together with its last delivery. If none is known, it could not be read.
-            let owed = known.unwrap_or_else(|| {
-                let to = placement.to.into_iter();
-                to.map(|(destination, sequence)| OldDelivery {
-                    destination,
-                    sequence,
-                    moved: None,
-                })
-                .collect()
-            });
+            let owed = deliveries.of(id, placement);
+            let count = owed.len();
             let owed: Vec<_> = owed
                 .into_iter()
                 .filter_map(|delivery| {
                     Some((places.get(&delivery.destination.0)?.clone(), delivery))
                 })
                 .collect();
-            if owed.is_empty() {
+            if owed.len() < count {
                 salvaged.lost += 1;
+            }
+            if owed.is_empty() {
                 return Ok(());
             }
             let record = Record {
@@ -276,7 +274,7 @@ fn copy(
         return Err(error.into());
     }
     // Their records were not found.
-    salvaged.lost += deliveries.len() as u64;
+    salvaged.lost += deliveries.by_record.len() as u64;
     store.write(admission.changes())?;
     store.commit()?;
     Ok(())
@@ -437,58 +435,97 @@ fn read_destinations(damaged: &Connection) -> BTreeMap<u32, Destination> {
     destinations
 }
 
-/// The sum of all readable entries.
-fn read_log(damaged: &Connection) -> FoldedLog {
+/// The sum of all readable entries, and whether these are all.
+fn read_log(damaged: &Connection) -> (FoldedLog, bool) {
     let mut sum = FoldedLog::default();
-    scan(
+    let mut sound = true;
+    let complete = scan(
         damaged,
         "SELECT id, entry, crc FROM log WHERE id >= ?1 ORDER BY id",
         &[],
         last_id(damaged, "log"),
         |row| {
             let entry: Vec<u8> = row.get(1)?;
-            if let Some(entry) = LogEntry::decode(&entry, row.get(2)?) {
-                sum.add(entry);
+            match LogEntry::decode(&entry, row.get(2)?) {
+                Some(entry) => sum.add(entry),
+                None => sound = false,
             }
             Ok(())
         },
     );
-    sum
+    (sum, complete && sound)
 }
 
-/// The deliveries in the table and in the log, by record.
-fn read_deliveries(
-    damaged: &Connection,
-    logged: BTreeMap<i64, DeliveryColumns>,
-    settled: &[i64],
-) -> BTreeMap<i64, Vec<OldDelivery>> {
-    let mut pending = BTreeMap::new();
-    scan(
-        damaged,
-        &format!("SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id >= ?1 ORDER BY id"),
-        &[],
-        last_id(damaged, "delivery").max(last_id(damaged, "record")),
-        |row| {
-            if let Some(columns) = DeliveryColumns::read(row)? {
-                pending.insert(columns.id, columns);
+/// The deliveries of the damaged journal.
+#[derive(Debug, Default)]
+struct OldDeliveries {
+    /// Those that can be read, by record and id.
+    by_record: BTreeMap<i64, BTreeMap<i64, OldDelivery>>,
+    /// Rows that are not what was written.
+    unreadable: BTreeSet<i64>,
+    /// Settled since the last fold.
+    settled: BTreeSet<i64>,
+    /// Nothing else can be missing.
+    complete: bool,
+}
+
+impl OldDeliveries {
+    /// Those in the table, with the log applied.
+    fn read(
+        damaged: &Connection,
+        logged: BTreeMap<i64, DeliveryColumns>,
+        settled: Vec<i64>,
+    ) -> Self {
+        let mut deliveries = Self::default();
+        let mut pending = BTreeMap::new();
+        deliveries.complete = scan(
+            damaged,
+            &format!("SELECT {DELIVERY_COLUMNS} FROM delivery WHERE id >= ?1 ORDER BY id"),
+            &[],
+            last_id(damaged, "delivery").max(last_id(damaged, "record")),
+            |row| {
+                match DeliveryColumns::read(row)? {
+                    Some(columns) => drop(pending.insert(columns.id, columns)),
+                    None => drop(deliveries.unreadable.insert(row.get(0)?)),
+                }
+                Ok(())
+            },
+        );
+        for delivery in &settled {
+            pending.remove(delivery);
+        }
+        pending.extend(logged);
+        for columns in pending.into_values() {
+            let delivery = OldDelivery {
+                destination: DestinationId(columns.destination),
+                sequence: columns.sequence,
+                moved: columns.moved,
+            };
+            let of_record = deliveries.by_record.entry(columns.record).or_default();
+            of_record.insert(columns.id, delivery);
+        }
+        deliveries.settled = settled.into_iter().collect();
+        deliveries
+    }
+
+    /// What is pending of a record: what can be read, and of its placement what cannot. A record is deleted together
+    /// with its last delivery, so without any that can be read all are missing. Where it is unknown whether one was
+    /// settled, it is sent again.
+    fn of(&mut self, record: i64, placement: Placement) -> Vec<OldDelivery> {
+        let mut known = self.by_record.remove(&record).unwrap_or_default();
+        let nothing = known.is_empty();
+        for (id, (destination, sequence)) in (record..).zip(placement.to) {
+            let missing = nothing || !self.complete || self.unreadable.contains(&id);
+            if missing && !self.settled.contains(&id) {
+                known.entry(id).or_insert(OldDelivery {
+                    destination,
+                    sequence,
+                    moved: None,
+                });
             }
-            Ok(())
-        },
-    );
-    for delivery in settled {
-        pending.remove(delivery);
+        }
+        known.into_values().collect()
     }
-    pending.extend(logged);
-    let mut deliveries: BTreeMap<i64, Vec<OldDelivery>> = BTreeMap::new();
-    for columns in pending.into_values() {
-        let delivery = OldDelivery {
-            destination: DestinationId(columns.destination),
-            sequence: columns.sequence,
-            moved: columns.moved,
-        };
-        deliveries.entry(columns.record).or_default().push(delivery);
-    }
-    deliveries
 }
 
 fn last_id(damaged: &Connection, table: &str) -> Option<i64> {
@@ -501,28 +538,30 @@ fn last_id(damaged: &Connection, table: &str) -> Option<i64> {
         .ok()
 }
 
-/// Passes on every readable row, in order of the first column, which the query compares with `?1`. A row with invalid
-/// values is left out; `take` ends the scan with [`rusqlite::Error::QueryReturnedNoRows`].
+/// Passes on every readable row, in order of the first column, which the query compares with `?1`; true if all were
+/// readable. A row with invalid values is left out; `take` ends the scan with
+/// [`rusqlite::Error::QueryReturnedNoRows`].
 fn scan(
     damaged: &Connection,
     query: &str,
     more: &[i64],
     last: Option<i64>,
     mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
-) {
+) -> bool {
     let Ok(mut statement) = damaged.prepare(query) else {
-        return;
+        return false;
     };
     let mut from = i64::MIN;
     let mut good = 0;
+    let mut complete = true;
     loop {
         let bound = std::iter::once(&from).chain(more);
         let Ok(mut rows) = statement.query(rusqlite::params_from_iter(bound)) else {
-            return;
+            return false;
         };
         loop {
             match rows.next() {
-                Ok(None) => return,
+                Ok(None) => return complete,
                 Ok(Some(row)) => {
                     let Ok(id) = row.get::<_, i64>(0) else { break };
                     if id < from {
@@ -531,17 +570,20 @@ fn scan(
                     }
                     good = id;
                     from = id.saturating_add(1);
-                    if let Err(rusqlite::Error::QueryReturnedNoRows) = take(row) {
-                        return;
+                    match take(row) {
+                        Ok(()) => {}
+                        Err(rusqlite::Error::QueryReturnedNoRows) => return complete,
+                        Err(_) => complete = false,
                     }
                 }
                 Err(_) => break,
             }
         }
+        complete = false;
         // Skips the damaged page, id by id.
         from = from.max(0).saturating_add(1);
         if from > last.unwrap_or(0).max(good.saturating_add(BLIND_STEPS)) {
-            return;
+            return false;
         }
     }
 }

@@ -152,6 +152,29 @@ impl Store {
         Ok(())
     }
 
+    /// Finds the end of the log of commits.
+    pub(super) fn find_log(&self) -> rusqlite::Result<()> {
+        let position = self.connection.query_row(
+            "SELECT (SELECT value FROM meta WHERE key = 'folded'), max(id), total(length(entry)) FROM log",
+            [],
+            |row| {
+                let bytes: f64 = row.get(2)?;
+                Ok(LogPosition {
+                    last: row.get::<_, Option<i64>>(1)?.unwrap_or(row.get(0)?),
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        clippy::cast_sign_loss,
+                        reason = "a sum of lengths"
+                    )]
+                    bytes: bytes as usize,
+                })
+            },
+        )?;
+        self.log.set(position);
+        self.committed_log.set(position);
+        Ok(())
+    }
+
     /// Number of the last commit; `None` if they are not numbered.
     pub(super) fn number(&self) -> Option<u64> {
         self.number.get()

@@ -41,12 +41,13 @@ const GROUP_LIMIT: usize = 512;
 
 /// A commit costs the disk the same for one callback as for many. After a group of this many callbacks the writer waits
 /// a moment for the next ones, so that under load there are fewer and larger commits (like PostgreSQL's `commit_delay`
-/// with `commit_siblings`); below that no callback waits.
+/// with `commit_siblings`); after a smaller group no callback waits.
 const CROWD: usize = 8;
 const GATHER: Duration = Duration::from_micros(700);
 
-/// How long a delivered event may wait for the next callback's commit before it gets one of its own. Only if nothing
-/// else of its call is pending: otherwise its lane continues with that commit, and it does not wait.
+/// How long a delivered event may wait for the next callback's commit before it gets one of its own. This
+/// applies only if nothing else of its call is pending. Otherwise its lane is waiting for that commit, which is made at
+/// once.
 const SETTLE_DELAY: Duration = Duration::from_millis(10);
 
 /// How long the writer waits for a command before it maintains the store.
@@ -416,7 +417,7 @@ impl JournalWriter {
         (staged, Ok(()))
     }
 
-    /// Why these records cannot be accepted, if so. Without records no room is needed: duplicates are always accepted.
+    /// Why these records cannot be accepted, if so. Without records no space is needed.
     fn no_space(&mut self, records: &[NewRecord]) -> Option<JournalRefusal> {
         if records.is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! The parts that an engine is created with and that never change.
+//! The parts that an engine is created with.
 
 use std::sync::Arc;
 

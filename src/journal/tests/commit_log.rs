@@ -11,8 +11,10 @@ use crate::{
     journal::{
         Admitted, Settlement,
         open::Tuning,
+        stage::name,
         test_support::{Running, event, settings},
     },
+    route::QUARANTINE,
 };
 
 const QUEUES: [&str; 2] = ["q", "r"];
@@ -37,8 +39,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (0..4_u8, 1..4_u8, 1..=2_usize)
             .prop_map(|(call, events, queues)| Step::Accept { call, events, queues }),
         5 => any::<usize>().prop_map(Step::Deliver),
-        1 => any::<usize>().prop_map(Step::Poison),
-        1 => Just(Step::Kill),
+        2 => any::<usize>().prop_map(Step::Poison),
+        2 => Just(Step::Kill),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -48,7 +50,7 @@ struct Pending {
     id: DeliveryId,
     event: String,
     sequence: Option<i64>,
-    moved: bool,
+    queue: &'static str,
 }
 
 #[derive(Default)]
@@ -85,6 +87,8 @@ async fn compare(running: &Running, model: &Model) {
         let payload = running.journal.payloads.fetch(pending.id).await.unwrap();
         assert_eq!(payload.record.facts.event_id, pending.event);
         assert_eq!(payload.sequence, pending.sequence, "{pending:?}");
+        assert_eq!(name(&payload.destination), pending.queue, "{pending:?}");
+        assert_eq!(payload.moved.is_some(), pending.queue == QUARANTINE);
         assert!(!payload.record.facts.recovered);
     }
 }
@@ -116,7 +120,7 @@ async fn take(running: &mut Running, model: &mut Model, step: Step) {
                     id: owed.delivery,
                     event: names[place / queues].clone(),
                     sequence: Some(*next),
-                    moved: false,
+                    queue: QUEUES[place % queues],
                 });
             }
         }
@@ -131,7 +135,7 @@ async fn take(running: &mut Running, model: &mut Model, step: Step) {
         }
         Step::Poison(place) => {
             let place = place % model.pending.len();
-            if model.pending[place].moved {
+            if model.pending[place].queue == QUARANTINE {
                 return;
             }
             let mut pending = model.pending.remove(place);
@@ -143,12 +147,39 @@ async fn take(running: &mut Running, model: &mut Model, step: Step) {
                 .journal
                 .settle
                 .report(vec![Settlement::Poisoned(pending.id, refused)]);
-            pending.moved = true;
+            pending.queue = QUARANTINE;
             pending.id = running.owed(1).await[0].delivery;
             model.pending.push(pending);
         }
         Step::Kill => {}
     }
+}
+
+/// The id of a settled delivery is not used again while its record is there.
+#[test]
+fn a_move_after_a_restart_is_not_taken_for_a_settled_sibling() {
+    let accept = |queues| Step::Accept {
+        call: 0,
+        events: 1,
+        queues,
+    };
+    runtime().block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let mut model = Model::default();
+        let mut running = open(directory.path(), usize::MAX);
+        for step in [accept(1), Step::Deliver(0), accept(2), Step::Deliver(1)] {
+            take(&mut running, &mut model, step).await;
+        }
+        for step in [Step::Poison(0), Step::Kill] {
+            running.close();
+            running = open(directory.path(), usize::MAX);
+            running.owed(1).await;
+            take(&mut running, &mut model, step).await;
+        }
+        assert_eq!(model.pending.len(), 1);
+        compare(&running, &model).await;
+        running.close();
+    });
 }
 
 proptest! {

@@ -182,6 +182,83 @@ fn a_delivery_that_was_changed_on_disk_is_noticed_and_never_sent_in_the_place_of
     }
 }
 
+/// One destination of an event is not lost because of a damaged row, whatever is known of the other.
+#[test]
+fn a_damaged_delivery_of_an_event_with_two_costs_neither() {
+    for settled in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        runtime().block_on(async {
+            let mut running = Running::open(directory.path());
+            running.accept(vec![event("a", "0000", &["q", "r"])]).await;
+            let owed = running.owed(2).await;
+            if settled {
+                running.deliver([owed[1].delivery]);
+                running.settled().await;
+            }
+            running.close();
+            let connection = rusqlite::Connection::open(database(directory.path())).unwrap();
+            let changed = connection
+                .execute(
+                    "UPDATE delivery SET received = received + 1 WHERE id = 1",
+                    [],
+                )
+                .unwrap();
+            assert_eq!(changed, 1);
+            drop(connection);
+            let mut running = Running::open(directory.path());
+            assert_eq!(salvaged(&running, "lost"), 0);
+            let recovered = running.check_law().recovered;
+            // Without a readable row it is unknown that the other one was settled.
+            assert_eq!(recovered, 2, "{settled}");
+            let owed = running.owed(2).await;
+            let mut queues = Vec::new();
+            for owed in owed {
+                let payload = running.journal.payloads.fetch(owed.delivery).await.unwrap();
+                queues.push(crate::journal::stage::name(&payload.destination));
+            }
+            assert_eq!(queues, ["q", "r"]);
+            running.close();
+        });
+    }
+}
+
+/// What had moved to quarantine is there with its number and its reason after a salvage.
+#[test]
+fn a_salvage_keeps_what_has_moved_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let mut running = Running::open(directory.path());
+        running.accept(vec![event("a", "0000", &["q"])]).await;
+        let owed = running.owed(1).await;
+        let refused = crate::dispatch::Refused {
+            code: 406,
+            text: "PRECONDITION_FAILED".to_owned(),
+        };
+        running
+            .journal
+            .settle
+            .report(vec![crate::journal::Settlement::Poisoned(
+                owed[0].delivery,
+                refused,
+            )]);
+        running.owed(1).await;
+        running.close();
+        fs::write(directory.path().join("mark"), "damaged").unwrap();
+        let mut running = Running::open(directory.path());
+        assert_eq!(salvaged(&running, "recovered"), 1);
+        let owed = running.owed(1).await;
+        let payload = running
+            .journal
+            .payloads
+            .fetch(owed[0].delivery)
+            .await
+            .unwrap();
+        assert_eq!(payload.sequence, Some(1));
+        assert!(payload.moved.is_some());
+        running.close();
+    });
+}
+
 /// A journal with sixty pending events, made once: its database and its mark.
 fn sixty() -> (Vec<u8>, Vec<u8>) {
     static MADE: std::sync::OnceLock<(Vec<u8>, Vec<u8>)> = std::sync::OnceLock::new();

@@ -313,8 +313,8 @@ impl ConfirmStore {
     /// Settles at once what is settled, sets aside what is offered. True when it is time to stop.
     fn take(&mut self, command: WriterCommand, appends: &mut Vec<PendingCallback>) -> bool {
         match command {
-            WriterCommand::PendingCallback(append) => appends.push(append),
-            WriterCommand::SettlementSender(settlements) => {
+            WriterCommand::Append(append) => appends.push(append),
+            WriterCommand::Settle(settlements) => {
                 for settlement in settlements {
                     match settlement {
                         Settlement::Delivered(delivery) => self.delivered(delivery),

@@ -34,7 +34,7 @@ impl FakeJournal {
         // with the last intake, or with the test.
         thread::spawn(move || {
             for command in told {
-                let WriterCommand::PendingCallback(append) = command else {
+                let WriterCommand::Append(append) = command else {
                     continue;
                 };
                 if offer.send(OfferedCallback(append)).is_err() {

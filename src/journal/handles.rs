@@ -29,8 +29,8 @@ const KEYS_LIMIT: usize = 1_000;
 /// The commands of the writer.
 #[derive(Debug)]
 pub(super) enum WriterCommand {
-    PendingCallback(PendingCallback),
-    SettlementSender(Vec<Settlement>),
+    Append(PendingCallback),
+    Settle(Vec<Settlement>),
     Close,
 }
 
@@ -107,11 +107,7 @@ impl Intake {
             },
             permit,
         };
-        if self
-            .commands
-            .send(WriterCommand::PendingCallback(append))
-            .is_err()
-        {
+        if self.commands.send(WriterCommand::Append(append)).is_err() {
             return Err(self.refused(events, JournalRefusal::Closing));
         }
         match answer.await {
@@ -150,7 +146,7 @@ impl SettlementSender {
     /// Reports; the journal deletes the deliveries with its next commit. Never fails for the caller: after the journal
     /// has closed, what was reported is sent again by the next process.
     pub fn report(&self, settlements: Vec<Settlement>) {
-        drop(self.0.send(WriterCommand::SettlementSender(settlements)));
+        drop(self.0.send(WriterCommand::Settle(settlements)));
     }
 }
 

@@ -123,8 +123,8 @@ struct CommitGroup {
 impl CommitGroup {
     fn take(&mut self, command: WriterCommand) {
         match command {
-            WriterCommand::PendingCallback(append) => self.appends.push(append),
-            WriterCommand::SettlementSender(settlements) => self.settlements.extend(settlements),
+            WriterCommand::Append(append) => self.appends.push(append),
+            WriterCommand::Settle(settlements) => self.settlements.extend(settlements),
             WriterCommand::Close => self.closing = true,
         }
     }

@@ -66,7 +66,7 @@ pub(super) enum ChannelEvent {
     /// Open on connection `link`, topology checked.
     Opened { epoch: u64, link: u64 },
     /// These publishes ended.
-    EndedAttempt(Vec<EndedAttempt>),
+    AttemptsEnded(Vec<EndedAttempt>),
     /// It is gone; publishes that have not ended stay without an outcome.
     Lost { loss: ChannelLoss, why: String },
     /// It cannot be opened, for now.
@@ -225,7 +225,7 @@ impl ChannelTask {
                 ChannelWake::Polled => {
                     let ended = pending.take();
                     if !ended.is_empty() {
-                        self.tell(ChannelEvent::EndedAttempt(ended)).await;
+                        self.tell(ChannelEvent::AttemptsEnded(ended)).await;
                     }
                     if pending.failure.is_some() {
                         return self.gone(link, &mut pending, None).await;
@@ -264,7 +264,7 @@ impl ChannelTask {
         drop(tokio::time::timeout(FAIL_TIMEOUT, rest).await);
         let ended = pending.take();
         if !ended.is_empty() {
-            self.tell(ChannelEvent::EndedAttempt(ended)).await;
+            self.tell(ChannelEvent::AttemptsEnded(ended)).await;
         }
         let connected = link.connected();
         let mut cause = match &closed {

@@ -250,7 +250,7 @@ async fn urls(endpoint: &BrokerEndpoint) -> Result<Vec<Secret>, PublishError> {
             let path = path.clone();
             tokio::task::spawn_blocking(move || read_broker_urls(&path))
                 .await
-                .map_err(|_| PublishError::EndedAttempt {
+                .map_err(|_| PublishError::PartEnded {
                     part: "reader of broker.url_file",
                 })?
                 .map_err(PublishError::UrlFile)

@@ -176,7 +176,7 @@ impl Engine {
                 self.stand(id, DestinationState::Ready, None);
                 self.step(DispatcherInput::Opened { channel: id });
             }
-            ChannelEvent::EndedAttempt(all) => {
+            ChannelEvent::AttemptsEnded(all) => {
                 for ended in all {
                     self.ended(ended);
                 }

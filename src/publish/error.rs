@@ -85,7 +85,7 @@ pub enum PublishError {
     Metrics(#[from] prometheus::Error),
     /// A part of the publisher ended before it was told to: a bug.
     #[error("the publisher's {part} ended before it was told to")]
-    EndedAttempt { part: &'static str },
+    PartEnded { part: &'static str },
 }
 
 impl PublishError {

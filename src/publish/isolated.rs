@@ -248,7 +248,7 @@ impl IsolatedPublisher {
         let link = self.dialer.dial().await?;
         let taken = tokio::select! {
             taken = self.fence.take(&link) => taken,
-            () = until_gone(&link) => Err(PublishError::EndedAttempt { part: "connection" }),
+            () = until_gone(&link) => Err(PublishError::PartEnded { part: "connection" }),
         };
         match taken {
             Ok(()) => Ok(link),

@@ -78,7 +78,7 @@ pub struct Publisher {
 /// process.
 ///
 /// # Errors
-/// [`PublishError::Stdout`] if deliveries go to standard output and that is closed, [`PublishError::EndedAttempt`] for
+/// [`PublishError::Stdout`] if deliveries go to standard output and that is closed, [`PublishError::PartEnded`] for
 /// a bug, [`PublishError::Metrics`] on a second run with one registry. Faults of the broker are not errors here.
 ///
 /// # Cancel safety
@@ -311,5 +311,5 @@ fn failed(error: JoinError) -> PublishError {
 }
 
 fn ended(part: &'static str) -> PublishError {
-    PublishError::EndedAttempt { part }
+    PublishError::PartEnded { part }
 }

@@ -51,7 +51,7 @@ impl Printer {
         (Self(lines), async {
             match writing.await {
                 Ok(Err(error)) => PublishError::Stdout(error),
-                Ok(Ok(())) | Err(_) => PublishError::EndedAttempt { part: "printer" },
+                Ok(Ok(())) | Err(_) => PublishError::PartEnded { part: "printer" },
             }
         })
     }
@@ -90,7 +90,7 @@ impl ChannelTask {
                     ended = self.print_one(&printer, request) => ended,
                     () = late => return,
                 };
-                self.tell(ChannelEvent::EndedAttempt(vec![ended])).await;
+                self.tell(ChannelEvent::AttemptsEnded(vec![ended])).await;
             }
             // Nothing is ordered after a close, so all that was ordered before it was printed.
             let (loss, why) = (

@@ -52,7 +52,7 @@ pub(super) async fn hold(
             let link = Arc::new(dialer.dial().await?);
             let taken = tokio::select! {
                 taken = fence.take(&link) => taken,
-                () = until_gone(&link) => Err(PublishError::EndedAttempt { part: "connection" }),
+                () = until_gone(&link) => Err(PublishError::PartEnded { part: "connection" }),
                 () = halt.cancelled() => Ok(()),
             };
             if let Err(error) = taken {

@@ -20,7 +20,7 @@ pub(super) async fn connector(tls: &Tls) -> Result<RustlsConnector, PublishError
     let tls = tls.clone();
     tokio::task::spawn_blocking(move || build(&tls))
         .await
-        .map_err(|_| PublishError::EndedAttempt {
+        .map_err(|_| PublishError::PartEnded {
             part: "reader of the TLS files",
         })?
 }

@@ -40,7 +40,6 @@ impl DuplicateWindowName {
 
 /// A key of a duplicate window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the columns of a table")]
 pub struct DuplicateRow {
     pub window: DuplicateWindowName,
     pub position: i64,
@@ -50,7 +49,6 @@ pub struct DuplicateRow {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the columns of a table")]
 pub struct CallRow {
     pub row: i64,
     pub app: AppName,
@@ -60,7 +58,6 @@ pub struct CallRow {
 
 /// The meaning of another id of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the columns of a table")]
 pub struct BindingRow {
     pub row: i64,
     /// Digest of app, kind of id, and id.
@@ -72,7 +69,6 @@ pub struct BindingRow {
 
 /// The sequence of a call at a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "the columns of a table")]
 pub struct SequenceRow {
     pub row: i64,
     pub call: i64,
@@ -84,7 +80,6 @@ pub struct SequenceRow {
 
 /// Rows to write (insert or replace, by row) and to delete. Rows are never used again.
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "one member for each table")]
 pub struct Changes {
     /// By window, in order of position and without gaps.
     pub duplicates: Vec<DuplicateRow>,

@@ -4,12 +4,22 @@ use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
 /// The subject of an event, independent of its generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[allow(
-    missing_docs,
-    reason = "each variant is the name itself; docs/src/reference/kinds.md lists the wire types behind it"
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
 )]
-#[derive(Display, EnumString, IntoStaticStr, VariantArray)]
 pub enum Kind {
     CallState,
     DtmfReceived,

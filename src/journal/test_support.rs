@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::{
     admit::{CallRule, EventFacts, EventIdentity, Offer, Quarantine, QuarantineReason},
     config,
-    dispatch::{DeliveryId, PendingDelivery},
+    dispatch::{DeliveryId, PendingDelivery, Refused},
     event::{AppName, CallIds, Kind},
     route::{QueueType, Target},
     status::{Health, Ledger, LedgerCounts, LiveFeed},
@@ -125,6 +125,17 @@ impl Running {
         self.journal
             .settle
             .report(deliveries.into_iter().map(Settlement::Delivered).collect());
+    }
+
+    /// The broker has refused this delivery alone.
+    pub(super) fn poison(&self, delivery: DeliveryId) {
+        let refused = Refused {
+            code: 406,
+            text: "PRECONDITION_FAILED".to_owned(),
+        };
+        self.journal
+            .settle
+            .report(vec![Settlement::Poisoned(delivery, refused)]);
     }
 
     /// Event id and sequence of these deliveries.

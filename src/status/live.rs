@@ -19,10 +19,6 @@ pub enum LiveStage {
 
 /// One line of the feed. No bodies, no query strings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(
-    missing_docs,
-    reason = "the same facts under the same names as the AMQP headers"
-)]
 pub struct LiveEvent {
     pub stage: LiveStage,
     pub at: jiff::Timestamp,

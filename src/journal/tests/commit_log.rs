@@ -7,9 +7,9 @@ use tempfile::TempDir;
 
 use super::recovery::runtime;
 use crate::{
-    dispatch::{DeliveryId, Refused},
+    dispatch::DeliveryId,
     journal::{
-        Admitted, Settlement,
+        Admitted,
         open::Tuning,
         stage::name,
         test_support::{Running, event, settings},
@@ -139,14 +139,7 @@ async fn take(running: &mut Running, model: &mut Model, step: Step) {
                 return;
             }
             let mut pending = model.pending.remove(place);
-            let refused = Refused {
-                code: 406,
-                text: "PRECONDITION_FAILED".to_owned(),
-            };
-            running
-                .journal
-                .settle
-                .report(vec![Settlement::Poisoned(pending.id, refused)]);
+            running.poison(pending.id);
             pending.queue = QUARANTINE;
             pending.id = running.owed(1).await[0].delivery;
             model.pending.push(pending);

@@ -15,13 +15,9 @@ use std::{
 use tempfile::TempDir;
 
 use super::recovery::runtime;
-use crate::{
-    dispatch::Refused,
-    journal::{
-        Settlement,
-        open::Tuning,
-        test_support::{Running, event, settings},
-    },
+use crate::journal::{
+    open::Tuning,
+    test_support::{Running, event, settings},
 };
 
 const SECTOR: usize = 512;
@@ -116,14 +112,7 @@ fn a_process_that_uses_its_disk() {
             }
         }
         if let Some((_, delivery)) = pending.iter().find(|(id, _)| id == POISONED) {
-            let refused = Refused {
-                code: 406,
-                text: "PRECONDITION_FAILED".to_owned(),
-            };
-            running
-                .journal
-                .settle
-                .report(vec![Settlement::Poisoned(*delivery, refused)]);
+            running.poison(*delivery);
         }
         if running
             .submit(vec![event("a", "08-0", &["q"])])

@@ -230,17 +230,7 @@ fn a_salvage_keeps_what_has_moved_as_it_was() {
         let mut running = Running::open(directory.path());
         running.accept(vec![event("a", "0000", &["q"])]).await;
         let owed = running.owed(1).await;
-        let refused = crate::dispatch::Refused {
-            code: 406,
-            text: "PRECONDITION_FAILED".to_owned(),
-        };
-        running
-            .journal
-            .settle
-            .report(vec![crate::journal::Settlement::Poisoned(
-                owed[0].delivery,
-                refused,
-            )]);
+        running.poison(owed[0].delivery);
         running.owed(1).await;
         running.close();
         fs::write(directory.path().join("mark"), "damaged").unwrap();
